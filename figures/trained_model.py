@@ -1,0 +1,130 @@
+"""The shipped world model at a glance: how it was trained, and what it sees and foresees on held-out frames."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import matplotlib
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+from sdewm.worldmodel import Batch, Episode, WorldModel, load_trained, open_loop, to_batch
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#555555"  # told apart without colour by line style as well
+CONTEXT = 5  # frames seen before the open loop
+STEP_SECONDS = 0.05  # simulated seconds of an agent step
+START = 50  # first step of the window shown
+SHOWN = (0, 2, 4, 5, 6, 7, 9, 11, 14, 19)  # its columns
+
+
+def draw(out_dir: Path | str) -> list[Path]:
+    """Write trained_model.png, .pdf and .svg into ``out_dir``; return the files."""
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    model, episodes = load_trained()
+    curve = training_curve()
+
+    with plt.rc_context({"svg.hashsalt": "sdewm", "font.size": 8, "axes.titlesize": 9, "pdf.fonttype": 42}):
+        figure = plt.figure(figsize=(7.2, 5.4), layout="constrained")
+        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+        left, right = top.subplots(1, 2)
+        _draw_bound(left, curve)
+        _draw_explained(right, curve)
+        _draw_frames(bottom, model, episodes[1])
+        paths = [out_dir / f"trained_model.{kind}" for kind in ("png", "pdf", "svg")]
+        for path in paths:
+            undated = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+            figure.savefig(path, dpi=200, metadata=undated[path.suffix[1:]])
+        plt.close(figure)
+    return paths
+
+
+def training_curve() -> list[dict]:
+    """The lines of metrics recorded while the shipped model was trained."""
+    text = (files("sdewm.worldmodel") / "data" / "walker_walk_training.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _column(curve: list[dict], split: str, name: str) -> tuple[list[int], list[float]]:
+    lines = [line for line in curve if line["split"] == split]
+    return [line["update"] for line in lines], [line[name] for line in lines]
+
+
+def _draw_bound(axes: Axes, curve: list[dict]) -> None:
+    for name, label, colour, marker in (
+        ("reconstruction", "reconstruction", BLUE, "o"),
+        ("kl", "KL", ORANGE, "s"),
+    ):
+        axes.plot(*_column(curve, "train", name), color=colour, lw=0.6, alpha=0.5)
+        updates, values = _column(curve, "heldout", name)
+        axes.plot(updates, values, color=colour, lw=1.5, marker=marker, ms=3)
+        axes.annotate(f"{label}: {values[-1]:.0f}", (updates[-1], values[-1]), (0, 7), ha="right", color=colour,
+                      textcoords="offset points")  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_yticks([10, 20, 50, 100, 200, 500], labels=["10", "20", "50", "100", "200", "500"])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_title("Negative evidence bound, nats per step\n(thin: training batches; marked: held out)")
+    axes.set_xlabel("updates")
+
+
+def _draw_explained(axes: Axes, curve: list[dict]) -> None:
+    rows = (
+        ("explained_basis", GREY, "-", None, "limit of the image basis"),
+        ("explained", BLUE, "-", "o", "frame seen (posterior)"),
+        ("explained_open_1", ORANGE, "--", "s", "1 step ahead"),
+        ("explained_open_5", ORANGE, "-.", "^", "5 steps ahead"),
+        ("explained_open_15", ORANGE, ":", "v", "15 steps ahead"),
+    )
+    last = 0
+    for name, colour, line, marker, label in rows:
+        updates, values = _column(curve, "heldout", name)
+        axes.plot(updates, values, color=colour, ls=line, marker=marker, ms=3, lw=1.2)
+        axes.annotate(label, (updates[-1], values[-1]), (5, 0), va="center", color=colour, fontsize=7,
+                      textcoords="offset points")  # fmt: skip
+        last = updates[-1]
+    axes.axhline(0, color=GREY, lw=0.5)
+    axes.set_xlim(0, 1.5 * last)  # room for the names
+    axes.set_ylim(-0.2, 0.8)
+    axes.set_title(
+        "Share of moving pixels' variance explained, held out\n(ahead: from actions alone, after 5 frames)"
+    )
+    axes.set_xlabel("updates")
+
+
+@torch.no_grad()
+def _draw_frames(figure: matplotlib.figure.SubFigure, model: WorldModel, episode: Episode) -> None:
+    batch: Batch = to_batch([episode.window(START, START + SHOWN[-1] + 1)], torch.float64)
+    noise = torch.zeros(*batch.rewards.shape, model.config.stoch, dtype=torch.float64)
+    rollout = model.observe(batch.frames, batch.actions, noise)
+    seen = model.intensities(model.decode(rollout.h, rollout.z))[0]
+    foreseen = open_loop(model, batch, CONTEXT)[0]
+    rows = {"recorded": batch.frames[0], "reconstructed": seen, "foreseen": foreseen}
+    grid = figure.subplots(len(rows), len(SHOWN), gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    high = float(batch.frames.max())
+    for row, (name, images) in zip(grid, rows.items(), strict=True):
+        row[0].set_ylabel(name)
+        for axes, t in zip(row, SHOWN, strict=True):
+            axes.set(xticks=[], yticks=[])
+            index = t - CONTEXT if name == "foreseen" else t
+            if index >= 0:
+                axes.imshow(images[index], cmap="gray", vmin=0, vmax=high, interpolation="nearest")
+            else:
+                axes.set_frame_on(False)
+    for axes, t in zip(grid[0], SHOWN, strict=True):
+        axes.set_title(f"t = {t}" if t < CONTEXT else f"+{t - CONTEXT + 1}", fontsize=8)
+    note = grid[-1][1].annotate(f"{CONTEXT} frames seen,\nthen actions alone", (0.5, 0.5), ha="center", va="center",
+                                xycoords="axes fraction")  # fmt: skip
+    note.set_in_layout(False)
+    figure.suptitle(
+        f"Held-out frames; +n: n steps of {STEP_SECONDS:g} s after the last frame seen by the open loop",
+        fontsize=9,
+    )
+
+
+if __name__ == "__main__":
+    for written in draw(Path(__file__).parent / "output"):
+        print(written)

@@ -1,0 +1,35 @@
+"""Numerical SDE simulation and verification toolkit for the theory of world models under representation errors."""
+
+from sdewm.expansion import Expansion, expand
+from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.losses import SummedLoss
+from sdewm.montecarlo import Estimate
+from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
+from sdewm.sde import SDE, FunctionSDE, PerturbedSDE
+from sdewm.sensitivity import fundamental_matrix
+from sdewm.solvers import NonFiniteState, solve
+from sdewm.taylor import Rate, TaylorTest, taylor_test
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SDE",
+    "BlockSizes",
+    "Estimate",
+    "Expansion",
+    "FunctionSDE",
+    "LatentSDE",
+    "MonteCarlo",
+    "NonFiniteState",
+    "PerturbedSDE",
+    "QuasiMonteCarlo",
+    "Rate",
+    "RecordedObservation",
+    "SummedLoss",
+    "TaylorTest",
+    "TimeGrid",
+    "expand",
+    "fundamental_matrix",
+    "solve",
+    "taylor_test",
+]

@@ -1,0 +1,3 @@
+from sdewm.cli import main
+
+main()

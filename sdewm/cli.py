@@ -1,0 +1,106 @@
+"""The command line: ``sdewm record``, ``sdewm train`` and ``sdewm release``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; a mistake of the user's ends in one line on stderr and exit status 1."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run_command(arguments)
+    except _user_errors() as error:
+        sys.exit(f"sdewm {arguments.command}: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sdewm", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+
+    record = commands.add_parser(
+        "record", formatter_class=formatter, help="record episodes of a scripted walker from pixels",
+        description="Record episodes of dm_control's walker-walk, 32x32 grey, one .npz each as they finish. "
+        "Episodes already there are kept. Needs the extra sdewm[worldmodel].",
+    )  # fmt: skip
+    record.add_argument("--out", type=Path, required=True, help="folder of the recordings")
+    record.add_argument("--episodes", type=int, default=44, help="how many episodes")
+    record.add_argument("--steps", type=int, default=500, help="agent steps in each (0.05 simulated seconds)")
+    record.add_argument("--seed", type=int, default=0, help="of environment and behaviour")
+    record.set_defaults(run_command=_record)
+
+    train = commands.add_parser(
+        "train", formatter_class=formatter, help="train the world model on recordings, or resume",
+        description="Train the world model; a run already in the folder is resumed from its last checkpoint. "
+        "Metrics go to metrics.jsonl in the run's folder and to the terminal.",
+    )  # fmt: skip
+    train.add_argument("--data", type=Path, required=True, help="folder of recordings")
+    train.add_argument("--run", type=Path, required=True, help="folder of checkpoint and metrics")
+    train.add_argument("--heldout", type=int, default=4, help="the last so many episodes are not trained on")
+    train.add_argument("--updates", type=int, default=6000, help="train to this many updates")
+    train.add_argument("--seed", type=int, default=0, help="of weights, batches and latent noise")
+    train.add_argument(
+        "--threads", type=int, default=1, help="torch threads; runs repeat bitwise for one thread"
+    )
+    train.set_defaults(run_command=_train)
+
+    release = commands.add_parser(
+        "release", formatter_class=formatter, help="write a run's model and held-out windows as package data",
+        description="Write NAME.safetensors, NAME_heldout.npz and NAME_training.jsonl.",
+    )  # fmt: skip
+    release.add_argument("--data", type=Path, required=True, help="folder of recordings")
+    release.add_argument("--run", type=Path, required=True, help="folder of the finished run")
+    release.add_argument("--out", type=Path, required=True, help="folder to write to")
+    release.add_argument("--heldout", type=int, default=4, help="as in training")
+    release.add_argument("--name", default="walker_walk", help="what the files' names begin with")
+    release.set_defaults(run_command=_release)
+    return parser
+
+
+def _record(arguments: argparse.Namespace) -> None:
+    from sdewm.worldmodel import record
+
+    record(
+        arguments.out,
+        episodes=arguments.episodes,
+        steps=arguments.steps,
+        seed=arguments.seed,
+        report=_print_json,
+    )
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from sdewm.worldmodel import TrainConfig, train
+    from sdewm.worldmodel.train import split_recordings
+
+    torch.set_num_threads(arguments.threads)
+    episodes, heldout, environment = split_recordings(arguments.data, arguments.heldout)
+    config = TrainConfig(updates=arguments.updates, seed=arguments.seed)
+    train(arguments.run, episodes, heldout, config, environment=environment, report=_print_json)
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from sdewm.worldmodel import release
+    from sdewm.worldmodel.train import split_recordings
+
+    _, heldout, environment = split_recordings(arguments.data, arguments.heldout)
+    for path in release(arguments.run, heldout, environment, arguments.out, arguments.name):
+        print(path)
+
+
+def _print_json(line: dict[str, Any]) -> None:
+    print(json.dumps(line), flush=True)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    from sdewm.worldmodel import CheckpointError
+
+    return (CheckpointError, FileNotFoundError, ImportError, ValueError)

@@ -1,0 +1,248 @@
+"""Theorem 3.7 and Corollary 3.8: the expected loss as a power series in the error's magnitude."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sdewm.jets import Jet, JetSpace
+from sdewm.losses import Loss, SummedLoss, as_summed, check_loss
+from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, richardson, sample
+from sdewm.noise import Increments, Sampler, TimeGrid
+from sdewm.paper.formulas import READINGS, TERMS, formula_terms
+from sdewm.sde import PerturbedSDE
+from sdewm.solvers import Method, check_system, trajectory
+
+Form = Literal["corrected", "printed"]
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """E L(x^ε) = loss0 + first ε + second ε² + third ε³ + …
+
+    Attributes
+    ----------
+    loss0, first, second, third : the coefficients; ``third`` is ``None`` unless asked for.
+    terms : "P", "Q", "S", "P~", "Q~", "S~". Corrected: first = P + P~, second = ½(Q + S) + Q~ + S~. As printed:
+        second = Q + ½S + Q~ + S~.
+    bias : for each coefficient and term the discretization error of the finest grid, as far as the extrapolation
+        sees it; empty on one grid, whose own expansion then is exact.
+    bias_left : how much the last grid changed the extrapolated value; what bias may be left is of this size.
+    """
+
+    form: Form
+    reading: str
+    loss0: Estimate
+    first: Estimate
+    second: Estimate
+    third: Estimate | None
+    terms: dict[str, Estimate]
+    bias: dict[str, float]
+    bias_left: dict[str, float]
+    sample: Sample = field(repr=False)
+
+    def predict(self, eps: float) -> Estimate:
+        """E L(x^ε) to second order, with the error bar of the whole sum."""
+        s = self.sample
+        return s.estimate(s["loss0"] + eps * s["first"] + eps**2 * s["second"])
+
+    def __str__(self) -> str:
+        rows = {"loss0": self.loss0, "first": self.first, "second": self.second, "third": self.third, **self.terms}
+        return "\n".join(f"{name:>6}  {value}" for name, value in rows.items() if value is not None)
+
+
+def expand(
+    family: PerturbedSDE,
+    loss: Loss,
+    x0: Tensor,
+    grid: TimeGrid,
+    *,
+    paths: int = 2**14,
+    seed: int = 0,
+    method: Method = "euler",
+    sampler: Literal["rqmc", "mc"] | Sampler = "rqmc",
+    form: Form = "corrected",
+    reading: str = "literal",
+    order: Literal[2, 3] = 2,
+    grids: int | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Expansion:
+    """Expand the expected loss in the magnitude of the error.
+
+    Parameters
+    ----------
+    family : the perturbed system (32).
+    loss : ``(paths, n) -> (paths,)`` of the final state, or a :class:`~sdewm.SummedLoss`.
+    x0 : the initial state ``(n,)``.
+    grid : the time grid, the finest one where several are used.
+    paths, seed, sampler : "rqmc", "mc", or a sampler object, which then has its own paths and seed.
+    form : "corrected" differentiates the solver's own steps, which is exact on the grid. "printed" evaluates the
+        paper's (11)–(13) and (15)–(17) with its own Φ, ξ, ξ̃ and H.
+    reading : which reading of the printed formulas, see :data:`sdewm.paper.formulas.READINGS`.
+    order : 3 adds the third coefficient (corrected form).
+    grids : number of grids, each half as fine as the one before, from which all is extrapolated to Δt = 0.
+        1 for the corrected form by default: the expansion on the grid itself. 2 for the printed form, which speaks
+        of continuous time.
+    executor : runs replicates side by side; the numbers do not depend on it.
+    progress : called with (replicates done, replicates).
+
+    Raises
+    ------
+    ValueError, TypeError : name the argument that is wrong, before any work is done.
+    NonFiniteState : names the time and the component.
+    """
+    if form not in ("corrected", "printed"):
+        raise ValueError(f"form: expected 'corrected' or 'printed', got {form!r}")
+    if reading not in READINGS:
+        raise ValueError(f"reading: expected one of {list(READINGS)}, got {reading!r}")
+    if order not in (2, 3):
+        raise ValueError(f"order: expected 2 or 3, got {order!r}")
+    if form == "printed" and order == 3:
+        raise ValueError("order: expected 2 for form 'printed', got 3; the paper prints no third-order term")
+    if form == "printed" and method != "euler":
+        raise ValueError(f"method: expected 'euler' for form 'printed', got {method!r}")
+    grids = grids or (1 if form == "corrected" else 2)
+    summed = {"loss": as_summed(loss, grid)}
+    channels = check_problem(family, summed, x0, grid, method, grids)
+    drawn = make_sampler(sampler, paths, seed)
+
+    def evaluate(increments: Increments) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {}
+        for level in range(grids):
+            g, noise = grid.coarsen(2**level), increments.coarsen(2**level)
+            if form == "corrected":
+                found = corrected_terms(family, summed, x0, g, noise, method, order)
+            else:
+                every = formula_terms(family, summed, x0, g, noise, {reading: READINGS[reading]})
+                found = {(name, term): v for (name, _, term), v in every.items()}
+            values |= {f"{term}/{level}": v for (_, term), v in found.items()}
+        return values
+
+    raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
+    return summarize(raw, form, reading if form == "printed" else "", grids, order)
+
+
+def check_problem(
+    family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, method: str, grids: int
+) -> int:
+    """Check all input of an expansion before any work is done. Returns the number of noise channels."""
+    if not isinstance(family, PerturbedSDE):
+        raise TypeError(f"family: expected a PerturbedSDE(base, error), got {type(family).__name__}")
+    if grids < 1 or grid.steps % 2 ** (grids - 1):
+        raise ValueError(
+            f"grids: expected a number with 2^(grids-1) a divisor of the grid's {grid.steps} steps, got {grids}"
+        )
+    if x0.ndim != 1:
+        raise ValueError(f"x0: expected one initial state (n,), got shape {tuple(x0.shape)}")
+    channels = check_system(family.base, x0, grid, method)
+    check_system(family.at(1.0), x0, grid, method)
+    for loss in losses.values():
+        check_loss(loss, x0, grid)
+        for level in range(1, grids):
+            loss.on(grid.coarsen(2**level))
+    return channels
+
+
+def corrected_terms(
+    family: PerturbedSDE,
+    losses: Mapping[str, SummedLoss],
+    x0: Tensor,
+    grid: TimeGrid,
+    noise: Increments,
+    method: str = "euler",
+    order: Literal[2, 3] = 2,
+) -> dict[tuple[str, str], Tensor]:
+    """The terms of the corrected expansion per path, ``{(loss, term): (paths,)}``; exact on the grid.
+
+    One pass in two parameters (the magnitudes of the diffusion and of the drift error) to second order gives all six
+    terms; a second one along equal magnitudes gives the third coefficient.
+    """
+    space = JetSpace(2, 2)
+    total: dict[tuple[str, str], Tensor] = {}
+
+    def add(name: str, term: str, value: Tensor) -> None:
+        total[name, term] = total[name, term] + value if (name, term) in total else value
+
+    weights = {name: loss.on(grid) for name, loss in losses.items()}
+    perturbed = family.at(space.parameter(0), space.parameter(1))
+    for i, t, x in trajectory(perturbed, x0, grid, method, noise):
+        for name, loss in losses.items():
+            if i not in weights[name]:
+                continue
+            weight = weights[name][i]
+            whole = _coefficients(loss.fn(t, x), space)
+            # Without the first-order part of x, what is left at second order is ∇L·(second-order part of x).
+            gradient_part = _coefficients(loss.fn(t, _without_first_order(x)), space)
+            curvature_part = whole - gradient_part
+            add(name, "loss0", weight * whole[0])
+            add(name, "P", weight * whole[1])
+            add(name, "P~", weight * whole[2])
+            add(name, "Q", weight * 2 * gradient_part[3])
+            add(name, "S", weight * 2 * curvature_part[3])
+            add(name, "Q~", weight * (gradient_part[4] + gradient_part[5]))
+            add(name, "S~", weight * (curvature_part[4] + curvature_part[5]))
+    if order == 3:
+        line = JetSpace(1, 3)
+        for i, t, x in trajectory(family.at(line.parameter(0)), x0, grid, method, noise):
+            for name, loss in losses.items():
+                if i in weights[name]:
+                    add(name, "third", weights[name][i] * _coefficients(loss.fn(t, x), line)[3])
+    return total
+
+
+def second_coefficient(values: Mapping[str, Values], form: Form, half_q: bool = False) -> Values:
+    """The coefficient of ε²: ½(Q + S) + Q~ + S~, or as printed Q + ½S + Q~ + S~ (``half_q``: E1 mended)."""
+    q = values["Q"] if form == "printed" and not half_q else 0.5 * values["Q"]
+    return q + 0.5 * values["S"] + values["Q~"] + values["S~"]
+
+
+def summarize(raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], half_q: bool = False) -> Expansion:
+    """An expansion from the replicate means of its terms on one or more grids, named ``term/level``."""
+    names = ["loss0", *TERMS, *(["third"] if order == 3 else [])]
+    levels: list[dict[str, Values]] = []
+    for level in range(grids):
+        values = {name: raw[f"{name}/{level}"] for name in names}
+        values["first"] = values["P"] + values["P~"]
+        values["second"] = second_coefficient(values, form, half_q)
+        levels.append(values)
+    final: dict[str, Values] = {}
+    bias: dict[str, float] = {}
+    left: dict[str, float] = {}
+    for name in levels[0]:
+        final[name], change = richardson([values[name] for values in levels])
+        if grids > 1:
+            bias[name] = float((levels[0][name] - final[name]).mean())
+            left[name] = change
+    s = Sample(final, raw.paths, raw.seed)
+    return Expansion(
+        form=form,
+        reading=reading,
+        loss0=s.estimate("loss0"),
+        first=s.estimate("first"),
+        second=s.estimate("second"),
+        third=s.estimate("third") if order == 3 else None,
+        terms={name: s.estimate(name) for name in TERMS},
+        bias=bias,
+        bias_left=left,
+        sample=s,
+    )
+
+
+def _coefficients(value: Tensor, space: JetSpace) -> Tensor:
+    if isinstance(value, Jet):
+        return value.coefficients
+    return torch.cat([value.unsqueeze(0), value.new_zeros(len(space) - 1, *value.shape)])
+
+
+def _without_first_order(x: Tensor) -> Tensor:
+    if not isinstance(x, Jet):
+        return x
+    coefficients = x.coefficients.clone()
+    coefficients[1 : 1 + x.space.parameters] = 0
+    return Jet(coefficients, x.space)

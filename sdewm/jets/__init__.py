@@ -1,0 +1,24 @@
+"""Truncated multivariate Taylor arithmetic on torch tensors.
+
+A `Jet` is a tensor that carries its Taylor coefficients in a few parameters, so that an ordinary function or
+`nn.Module` maps jets to jets: values and all sensitivities come out of one evaluation.
+"""
+
+import torch as _torch
+
+from sdewm.jets import elementwise, fallback, linear, structure  # noqa: F401 (they fill the table of rules)
+from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant
+from sdewm.jets.space import JetSpace
+
+__all__ = [
+    "Jet",
+    "JetSpace",
+    "NonSmoothWarning",
+    "NotDifferentiable",
+    "Parameter",
+    "constant",
+]
+
+# Freeing one large block raises glibc's thresholds for returning memory to the system. Without it every stack of
+# coefficients is mapped and page-faulted anew, which costs as much as the arithmetic. The block is never touched.
+_torch.empty(30 << 20, dtype=_torch.uint8)

@@ -1,0 +1,589 @@
+"""Arithmetic and scalar functions on jets.
+
+A scalar function is given by its Taylor coefficients t_j = f⁽ʲ⁾(x₀)/j! at the value, found by a recurrence from
+its differential equation; `compose` sums t_j δʲ for the rest δ of the jet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdewm.jets.jet import Jet
+from sdewm.jets.registry import (
+    lift,
+    pair,
+    promoted,
+    register,
+    rule,
+    space_of,
+    warn_nonsmooth,
+    with_value,
+)
+from sdewm.jets.space import JetSpace
+
+Series = list[Tensor]
+
+
+def compose(x: Jet, series: Series) -> Jet:
+    """f(x), from the Taylor coefficients of f at the value of x (tensors of its shape, one per order)."""
+    space, c = x.space, x.coefficients
+    if space.order == 0:
+        return Jet(series[0][None], space)
+    slope = series[-1]
+    out = c
+    for degree in range(1, space.order + 1):  # Horner's scheme: after step d, the terms up to degree d
+        previous = out
+        out = c[: space.size(degree)] * slope
+        out[0].copy_(series[space.order - degree])
+        if degree > 1:
+            for i, rows, target in space.inner(degree):
+                # `i` runs over the rest δ, `rows` over the previous polynomial: equal by symmetry
+                out[target].addcmul_(previous[rows], c[i])
+        slope = out[0]
+    return Jet(out, space)
+
+
+def piecewise_linear(x: Jet, value: Tensor, slope: Tensor) -> Jet:
+    """f(x) where the second derivative of f vanishes almost everywhere."""
+    out = x.coefficients * slope
+    out[0].copy_(value)
+    return Jet(out, x.space)
+
+
+def product(space: JetSpace, a: Tensor, b: Tensor, f: Callable[[Tensor, Tensor], Tensor]) -> Jet:
+    """Truncated product of stacked coefficients, f bilinear and broadcasting over the leading axis."""
+    out = f(a[:1], b)
+    if space.order:
+        out[1:] += f(a[1:], b[:1])
+    for i, rows, target in space.inner(space.order):
+        out[target] += f(a[i : i + 1], b[rows])
+    return Jet(out, space)
+
+
+def multiply(a: Tensor, b: Tensor, space: JetSpace) -> Jet:
+    out = b * a[0]
+    if space.order:
+        out[1:].addcmul_(a[1:], b[0])
+    for i, rows, target in space.inner(space.order):
+        out[target].addcmul_(b[rows], a[i])
+    return Jet(out, space)
+
+
+# arithmetic
+
+
+def _sum(a: Any, b: Any, alpha: Any = 1) -> Jet:
+    space = space_of(a, b)
+    if isinstance(a, Jet) and isinstance(b, Jet):
+        ca, cb = pair(a, b)
+        return Jet(torch.add(ca, cb, alpha=alpha), space)
+    if isinstance(a, Jet):
+        c = promoted(a, b)
+        head = c[0] + b if alpha == 1 else c[0] + alpha * b
+        return with_value(head, c[1:], space)
+    c = promoted(b, a)
+    if alpha != 1:
+        c = alpha * c
+    return with_value(a + c[0], c[1:], space)
+
+
+@rule("add", "__radd__")
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Jet:
+    return _sum(input, other, alpha)
+
+
+@rule("sub", "subtract")
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Jet:
+    return _sum(input, other, -alpha)
+
+
+@rule("rsub", "__rsub__")
+def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Jet:
+    return _sum(other, input, -alpha)
+
+
+@rule("mul", "multiply", "__rmul__")
+def mul(input: Any, other: Any) -> Jet:
+    if isinstance(input, Jet) and isinstance(other, Jet):
+        space = space_of(input, other)
+        return multiply(*pair(input, other), space)
+    x, t = (input, other) if isinstance(input, Jet) else (other, input)
+    c = promoted(x, t)
+    return Jet((lift(c, t.ndim) if isinstance(t, Tensor) else c) * t, x.space)
+
+
+@rule("div", "divide", "true_divide")
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Jet:
+    if rounding_mode is not None:
+        from sdewm.jets.fallback import refuse
+
+        refuse(f"div(rounding_mode={rounding_mode!r})", "it is a step function; divide without rounding")
+    if isinstance(other, Jet):
+        return mul(reciprocal(other), input)
+    c = promoted(input, other)
+    return Jet((lift(c, other.ndim) if isinstance(other, Tensor) else c) / other, input.space)
+
+
+@rule("__rdiv__", "__rtruediv__")
+def rdiv(input: Any, other: Any) -> Jet:
+    return div(other, input)
+
+
+@rule("neg", "negative")
+def neg(input: Jet) -> Jet:
+    return Jet(-input.coefficients, input.space)
+
+
+@rule("positive", "__pos__")
+def positive(input: Jet) -> Jet:
+    return input
+
+
+@rule("square")
+def square(input: Jet) -> Jet:
+    return multiply(input.coefficients, input.coefficients, input.space)
+
+
+def _multiply_add(input: Any, a: Any, b: Any, *, value: Any = 1) -> Any:
+    return input + (a * b if value == 1 else value * a * b)
+
+
+def _divide_add(input: Any, a: Any, b: Any, *, value: Any = 1) -> Any:
+    return input + value * (a / b)
+
+
+register(_multiply_add, "addcmul")
+register(_divide_add, "addcdiv")
+
+
+@rule("lerp")
+def lerp(input: Any, end: Any, weight: Any) -> Any:
+    return input + (end - input) * weight
+
+
+# powers
+
+
+def _power_series(x: Tensor, p: Any, order: int) -> Series:
+    """Binomial series. Terms that vanish for a whole exponent are zero, also at x = 0, where 0⁻¹ would spoil them."""
+    if isinstance(p, Tensor):
+        binomial = torch.ones_like(p, dtype=torch.promote_types(p.dtype, x.dtype))
+        series = []
+        for j in range(order + 1):
+            safe = torch.where(binomial == 0, torch.zeros_like(binomial), p - j)
+            series.append(binomial * x.pow(safe))
+            binomial = binomial * (p - j) / (j + 1)
+        return series
+    series, factor = [], 1.0
+    for j in range(order + 1):
+        series.append(torch.zeros_like(x) if factor == 0 else x.pow(p - j) * factor)
+        factor *= (p - j) / (j + 1)
+    return series
+
+
+@rule("pow", "__pow__", "float_power")
+def power(input: Any, exponent: Any) -> Jet:
+    if isinstance(exponent, Jet):
+        if isinstance(input, Jet):
+            space_of(input, exponent)
+            return exp(mul(exponent, log(input)))
+        base = torch.as_tensor(input, dtype=exponent.dtype, device=exponent.device)
+        return exp(mul(exponent, base.log()))
+    if isinstance(exponent, Tensor):
+        c = promoted(input, exponent)
+        shape = torch.broadcast_shapes(input.shape, exponent.shape)
+        input = Jet(lift(c, len(shape)).expand(-1, *shape), input.space)
+    elif exponent == 2:
+        return square(input)
+    return compose(input, _power_series(input.value, exponent, input.space.order))
+
+
+@rule("__rpow__")
+def rpower(input: Jet, other: Any) -> Jet:
+    return power(other, input)
+
+
+def _reciprocal(x: Tensor, order: int) -> Series:
+    r = x.reciprocal()
+    series = [r]
+    for _ in range(order):
+        series.append(-series[-1] * r)
+    return series
+
+
+def _sqrt(x: Tensor, order: int) -> Series:
+    root = x.sqrt()
+    return _ratios(root, x, 0.5, order)
+
+
+def _rsqrt(x: Tensor, order: int) -> Series:
+    return _ratios(x.rsqrt(), x, -0.5, order)
+
+
+def _ratios(value: Tensor, x: Tensor, p: float, order: int) -> Series:
+    """Power series from its value: one division instead of a power per order."""
+    series = [value]
+    for j in range(order):
+        series.append(series[-1] * ((p - j) / (j + 1)) / x)
+    return series
+
+
+# exponentials, logarithms, trigonometry
+
+
+def _exp(x: Tensor, order: int) -> Series:
+    e = x.exp()
+    return [e if j < 2 else e / math.factorial(j) for j in range(order + 1)]
+
+
+def _expm1(x: Tensor, order: int) -> Series:
+    return [x.expm1(), *_exp(x, order)[1:]]
+
+
+def _log_tail(shifted: Tensor, order: int) -> Series:
+    r = shifted.reciprocal()
+    power, series = r, []
+    for j in range(1, order + 1):
+        series.append(power / (j if j % 2 else -j))
+        power = power * r
+    return series
+
+
+def _log(x: Tensor, order: int) -> Series:
+    return [x.log(), *_log_tail(x, order)]
+
+
+def _log1p(x: Tensor, order: int) -> Series:
+    return [x.log1p(), *_log_tail(1 + x, order)]
+
+
+def _log2(x: Tensor, order: int) -> Series:
+    return [x.log2(), *(t / math.log(2) for t in _log_tail(x, order))]
+
+
+def _log10(x: Tensor, order: int) -> Series:
+    return [x.log10(), *(t / math.log(10) for t in _log_tail(x, order))]
+
+
+def _exp2(x: Tensor, order: int) -> Series:
+    e = x.exp2()
+    return [e * (math.log(2) ** j / math.factorial(j)) for j in range(order + 1)]
+
+
+def _cycle(cycle: Series, order: int) -> Series:
+    return [cycle[j % len(cycle)] / math.factorial(j) for j in range(order + 1)]
+
+
+def _sin(x: Tensor, order: int) -> Series:
+    s, c = x.sin(), x.cos()
+    return _cycle([s, c, -s, -c], order)
+
+
+def _cos(x: Tensor, order: int) -> Series:
+    s, c = x.sin(), x.cos()
+    return _cycle([c, -s, -c, s], order)
+
+
+def _sinh(x: Tensor, order: int) -> Series:
+    return _cycle([x.sinh(), x.cosh()], order)
+
+
+def _cosh(x: Tensor, order: int) -> Series:
+    return _cycle([x.cosh(), x.sinh()], order)
+
+
+def _self_product(series: Series, j: int) -> Tensor | float:
+    """Σ_{0<i<j} t_i t_{j-i}: the part of the j-th coefficient of the square without the value."""
+    total: Tensor | float = 0.0
+    for i in range(1, j):
+        total = total + series[i] * series[j - i]
+    return total
+
+
+def _riccati(value: Tensor, slope: Tensor, a: float, b: Tensor, order: int) -> Series:
+    """Series of a solution of y' = q(y), q quadratic with leading coefficient a and q'(value) = b."""
+    series = [value, slope]
+    for j in range(1, order):
+        term = b * series[j]
+        if j > 1:
+            term = term + a * _self_product(series, j)
+        series.append(term / (j + 1))
+    return series[: order + 1]
+
+
+def _tanh(x: Tensor, order: int) -> Series:
+    y = x.tanh()
+    return _riccati(y, 1 - y * y, -1.0, -2 * y, order)
+
+
+def _tan(x: Tensor, order: int) -> Series:
+    y = x.tan()
+    return _riccati(y, 1 + y * y, 1.0, 2 * y, order)
+
+
+def _logistic(s: Tensor, order: int) -> Series:
+    return _riccati(s, s * (1 - s), -1.0, 1 - 2 * s, order)
+
+
+def _sigmoid(x: Tensor, order: int) -> Series:
+    return _logistic(x.sigmoid(), order)
+
+
+def _integral(value: Tensor, slopes: Series) -> Series:
+    """Series with this value and the given series of the derivative."""
+    return [value, *(t if j == 0 else t / (j + 1) for j, t in enumerate(slopes))]
+
+
+def _times_x(x: Tensor, series: Series) -> Series:
+    """Series of x·f(x) from that of f."""
+    return [x * series[0], *(x * t + before for before, t in pairwise(series))]
+
+
+def _logsigmoid(x: Tensor, order: int) -> Series:
+    slopes = _sigmoid(-x, max(order - 1, 0))
+    signed = [-t if j % 2 else t for j, t in enumerate(slopes)]
+    return _integral(torch.nn.functional.logsigmoid(x), signed)[: order + 1]
+
+
+def _silu(x: Tensor, order: int) -> Series:
+    return _times_x(x, _sigmoid(x, order))
+
+
+def _gaussian(x: Tensor, scale: float, a: float, order: int) -> Series:
+    """Series of scale·exp(-a x²/2)."""
+    series = [scale * torch.exp(-0.5 * a * x * x)]
+    for j in range(order):
+        term = x * series[j]
+        if j:
+            term = term + series[j - 1]
+        series.append(term * (-a / (j + 1)))
+    return series
+
+
+def _erf(x: Tensor, order: int) -> Series:
+    return _integral(x.erf(), _gaussian(x, 2 / math.sqrt(math.pi), 2.0, order - 1))[: order + 1]
+
+
+def _erfc(x: Tensor, order: int) -> Series:
+    return [x.erfc(), *(-t for t in _erf(x, order)[1:])]
+
+
+def _normal_cdf(x: Tensor, order: int) -> Series:
+    value = 0.5 * torch.erfc(-x * math.sqrt(0.5))
+    return _integral(value, _gaussian(x, 1 / math.sqrt(2 * math.pi), 1.0, order - 1))[: order + 1]
+
+
+def _atan(x: Tensor, order: int) -> Series:
+    g0 = 1 / (1 + x * x)
+    slopes = [g0]
+    for j in range(1, order):
+        term = 2 * x * slopes[j - 1]
+        if j > 1:
+            term = term + slopes[j - 2]
+        slopes.append(-term * g0)
+    return _integral(x.atan(), slopes)[: order + 1]
+
+
+def _univariate(f: Callable[[Jet], Jet], x: Tensor, order: int) -> Series:
+    """Series of a composition, by jets in the one variable x: cheaper than composing in all parameters."""
+    space = JetSpace(1, order)
+    higher = [torch.ones_like(x), *[torch.zeros_like(x)] * (order - 1)][:order]
+    return list(f(Jet(torch.stack([x, *higher]), space)).coefficients)
+
+
+def _scalar(series: Callable[[Tensor, int], Series], *names: str) -> Callable[..., Jet]:
+    def apply(input: Jet, **ignored: Any) -> Jet:
+        return compose(input, series(input.value, input.space.order))
+
+    apply.__name__ = names[0]
+    register(apply, *names)
+    return apply
+
+
+exp = _scalar(_exp, "exp")
+log = _scalar(_log, "log")
+reciprocal = _scalar(_reciprocal, "reciprocal")
+sqrt = _scalar(_sqrt, "sqrt")
+rsqrt = _scalar(_rsqrt, "rsqrt")
+tanh = _scalar(_tanh, "tanh")
+sigmoid = _scalar(_sigmoid, "sigmoid", "expit")
+erf = _scalar(_erf, "erf")
+erfc = _scalar(_erfc, "erfc")
+for _series, _names in (
+    (_expm1, ("expm1",)),
+    (_log1p, ("log1p",)),
+    (_log2, ("log2",)),
+    (_log10, ("log10",)),
+    (_exp2, ("exp2",)),
+    (_sin, ("sin",)),
+    (_cos, ("cos",)),
+    (_tan, ("tan",)),
+    (_sinh, ("sinh",)),
+    (_cosh, ("cosh",)),
+    (_atan, ("atan", "arctan")),
+    (_logsigmoid, ("logsigmoid",)),
+):
+    _scalar(_series, *_names)
+
+
+# activations
+
+
+@rule("silu")
+def silu(input: Jet, inplace: bool = False) -> Jet:
+    return compose(input, _silu(input.value, input.space.order))
+
+
+@rule("softplus")
+def softplus(input: Jet, beta: float = 1.0, threshold: float = 20.0) -> Jet:
+    x, order = input.value, input.space.order
+    s = torch.where(x * beta > threshold, 1.0, torch.sigmoid(beta * x)).to(x.dtype)
+    slopes = [t * beta**j if j else t for j, t in enumerate(_logistic(s, max(order - 1, 0)))]
+    value = torch.nn.functional.softplus(x, beta, threshold)
+    return compose(input, _integral(value, slopes)[: order + 1])
+
+
+@rule("gelu")
+def gelu(input: Jet, approximate: str = "none") -> Jet:
+    x, order = input.value, input.space.order
+    if approximate == "tanh":
+        inner = math.sqrt(2 / math.pi)
+        series = _univariate(lambda u: 0.5 * u * (1 + torch.tanh(inner * (u + 0.044715 * u**3))), x, order)
+    else:
+        series = _times_x(x, _normal_cdf(x, order))
+    return compose(input, series)
+
+
+@rule("mish")
+def mish(input: Jet, inplace: bool = False) -> Jet:
+    series = _univariate(lambda u: u * torch.tanh(softplus(u)), input.value, input.space.order)
+    return compose(input, series)
+
+
+@rule("tanhshrink")
+def tanhshrink(input: Jet) -> Jet:
+    return sub(input, tanh(input))
+
+
+@rule("softsign")
+def softsign(input: Jet, inplace: bool = False) -> Jet:
+    return div(input, 1 + absolute(input))
+
+
+# non-smooth functions, right almost everywhere
+
+
+def _elu(input: Jet, alpha: float, scale: float, rate: float) -> Jet:
+    x = input.value
+    below = [alpha * scale * rate**j * t for j, t in enumerate(_expm1(rate * x.clamp(max=0), input.space.order))]
+    above = [scale * x, torch.full_like(x, scale), *[torch.zeros_like(x)] * (len(below) - 2)]
+    return compose(input, [torch.where(x > 0, a, b) for a, b in zip(above, below, strict=False)])
+
+
+@rule("elu")
+def elu(input: Jet, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0, inplace: bool = False) -> Jet:
+    warn_nonsmooth("elu")
+    return _elu(input, alpha, scale, input_scale)
+
+
+@rule("celu")
+def celu(input: Jet, alpha: float = 1.0, inplace: bool = False) -> Jet:
+    warn_nonsmooth("celu")
+    return _elu(input, alpha, 1.0, 1 / alpha)
+
+
+@rule("selu")
+def selu(input: Jet, inplace: bool = False) -> Jet:
+    warn_nonsmooth("selu")
+    return _elu(input, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0)
+
+
+@rule("abs", "absolute")
+def absolute(input: Jet) -> Jet:
+    warn_nonsmooth("abs")
+    x = input.value
+    return piecewise_linear(input, x.abs(), x.sign())
+
+
+@rule("relu")
+def relu(input: Jet, inplace: bool = False) -> Jet:
+    warn_nonsmooth("relu")
+    x = input.value
+    return piecewise_linear(input, x.relu(), (x > 0).to(x.dtype))
+
+
+@rule("leaky_relu")
+def leaky_relu(input: Jet, negative_slope: float = 0.01, inplace: bool = False) -> Jet:
+    warn_nonsmooth("leaky_relu")
+    x = input.value
+    slope = torch.where(x > 0, torch.ones_like(x), negative_slope)
+    return piecewise_linear(input, x * slope, slope)
+
+
+@rule("relu6")
+def relu6(input: Jet, inplace: bool = False) -> Jet:
+    warn_nonsmooth("relu6")
+    return _clamp(input, 0.0, 6.0)
+
+
+@rule("hardtanh")
+def hardtanh(input: Jet, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Jet:
+    warn_nonsmooth("hardtanh")
+    return _clamp(input, min_val, max_val)
+
+
+def _clamp(x: Jet, low: Any, high: Any) -> Jet:
+    inside = torch.ones_like(x.value, dtype=torch.bool)
+    if low is not None:
+        inside = inside & (x.value >= low)
+    if high is not None:
+        inside = inside & (x.value <= high)
+    c = lift(x.coefficients, inside.ndim)
+    wide = Jet(c.expand(-1, *inside.shape), x.space)
+    return piecewise_linear(wide, torch.clamp(x.value, low, high), inside.to(x.dtype))
+
+
+@rule("clamp", "clip")
+def clamp(input: Any, min: Any = None, max: Any = None) -> Jet:
+    warn_nonsmooth("clamp")
+    if isinstance(min, Jet) or isinstance(max, Jet):
+        space_of(input, min, max)
+        if min is not None:
+            input = _pick(input, min, torch.gt)
+        return input if max is None else _pick(input, max, torch.lt)
+    return _clamp(input, min, max)
+
+
+@rule("clamp_min")
+def clamp_min(input: Any, min: Any) -> Jet:
+    return clamp(input, min=min)
+
+
+@rule("clamp_max")
+def clamp_max(input: Any, max: Any) -> Jet:
+    return clamp(input, max=max)
+
+
+def _pick(a: Any, b: Any, better: Callable[[Tensor, Tensor], Tensor]) -> Any:
+    va, vb = (t.value if isinstance(t, Jet) else torch.as_tensor(t) for t in (a, b))
+    return torch.where(better(va, vb), a, b)
+
+
+@rule("maximum", "fmax")
+def maximum(input: Any, other: Any) -> Any:
+    warn_nonsmooth("maximum")
+    return _pick(input, other, torch.gt)
+
+
+@rule("minimum", "fmin")
+def minimum(input: Any, other: Any) -> Any:
+    warn_nonsmooth("minimum")
+    return _pick(input, other, torch.lt)
+
+

@@ -1,0 +1,189 @@
+"""What happens to a function without a rule: nested forward-mode derivatives, or an error that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import factorial, prod
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from sdewm.jets.jet import RULES, Jet, NotDifferentiable
+from sdewm.jets.registry import functions, in_place, space_of, warn_nonsmooth
+from sdewm.jets.space import JetSpace
+
+_COMPARE = "a comparison is a step function; compare x.value, for example in torch.where(x.value > 0, a, b)"
+_STEP = "it is a step function; apply it to x.value, or use a smooth stand-in"
+_READ = "a jet is no plain number or array; read x.value or x.coefficient(alpha)"
+_INDEX = "its result is discrete; apply it to x.value"
+_CELL = "the fused loop has no rule; step nn.GRUCell, nn.LSTMCell or nn.RNNCell over the sequence"
+_GRADIENT = "a jet has no gradient of its own; differentiate its .coefficients or one .coefficient(alpha)"
+
+REFUSED = {
+    "eq ne lt le gt ge greater greater_equal less less_equal not_equal __eq__ __ne__ __lt__ __le__ __gt__ __ge__ "
+    "equal allclose isclose": _COMPARE,
+    "round floor ceil trunc fix sign sgn heaviside floor_divide __floordiv__ __rfloordiv__ signbit histc": _STEP,
+    "__bool__ __int__ __float__ __index__ __complex__ __contains__ __array__ item tolist numpy is_nonzero "
+    "data_ptr storage untyped_storage cov_": _READ,
+    "argmax argmin argsort nonzero argwhere bucketize searchsorted multinomial bernoulli isnan isinf isfinite isreal "
+    "all any logical_not logical_and logical_or long int short bool char byte unique isin count_nonzero "
+    "one_hot": _INDEX,
+    "gru lstm rnn_tanh rnn_relu": _CELL,
+    "backward register_hook retain_grad": _GRADIENT,
+}
+
+NONSMOOTH = (
+    "relu_ prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid max_pool1d max_pool2d max_pool3d "
+    "adaptive_max_pool1d adaptive_max_pool2d amax amin aminmax sort topk kthvalue median nanmedian msort cummax cummin "
+    "quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod remainder __mod__ __rmod__ copysign "
+    "pairwise_distance glu_ hinge_embedding_loss"
+)
+
+
+def refuse(name: str, advice: str) -> NoReturn:
+    raise NotDifferentiable(f"{name} of a jet: {advice}")
+
+
+def without_rule(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A function that torch calls with a jet, and for which there is no rule."""
+    name = getattr(func, "__name__", str(func))
+    if name == "__get__":
+        name = getattr(getattr(func, "__self__", None), "__name__", name)
+        raise NotDifferentiable(f"the attribute {name!r} of a jet: {_READ}")
+    if kwargs.get("out") is not None:
+        raise TypeError(f"{name} with out= cannot hold a jet; use the result that it returns")
+    if name.endswith("_") and not name.endswith("__"):
+        outside = getattr(Tensor, name[:-1], None)
+        if outside is None:
+            refuse(name, "it writes in place; there is no rule for that")
+        return in_place(lambda *a, **k: outside(*a, **k), name)(*args, **kwargs)
+    return nested(func, args, kwargs)
+
+
+def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """func on jets, by nested forward mode along lines ε = t v, or reverse mode where forward mode fails."""
+    leaves, spec = tree_flatten((args, kwargs))
+    jets = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet)]
+    space = space_of(*(leaves[i] for i in jets))
+    name = getattr(func, "__name__", str(func))
+    like = leaves[jets[0]].coefficients
+
+    def call(t: Tensor | None, direction: Direction = ()) -> tuple[list[Any], Any]:
+        plain = list(leaves)
+        for i in jets:
+            plain[i] = leaves[i].value if t is None else _on_line(leaves[i], direction, t)
+        a, k = tree_unflatten(plain, spec)
+        return tree_flatten(func(*a, **k))
+
+    try:
+        flat, out_spec = call(None)
+        smooth = [i for i, y in enumerate(flat) if isinstance(y, Tensor) and y.is_floating_point()]
+        if not smooth:
+            refuse(name, _INDEX)
+        lines = [
+            lambda t, v=v: tuple(call(t, v)[0][i] for i in smooth)  # type: ignore[misc]
+            for v in _directions(space)
+        ]
+        coefficients = _interpolate(lines, space, like.new_zeros(()))
+    except NotDifferentiable:
+        raise
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        raise NotDifferentiable(
+            f"{name} has no rule for jets, and torch cannot differentiate it to order {space.order} "
+            f"({str(error).splitlines()[0]}); write it with differentiable functions"
+        ) from error
+    for i, c in zip(smooth, coefficients, strict=True):
+        flat[i] = Jet(c, space)
+    return tree_unflatten(flat, out_spec)
+
+
+Direction = tuple[float, ...]
+Line = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+def _directions(space: JetSpace) -> list[Direction]:
+    """As many directions as the top degree has coefficients: a polynomial is known from its values along them."""
+    top = space.indices[space.size(space.order - 1) :] if space.order else space.indices
+    return [tuple(a / max(space.order, 1) for a in alpha) for alpha in top]
+
+
+def _powers(space: JetSpace, direction: Direction) -> list[float]:
+    return [prod(v**a for v, a in zip(direction, alpha, strict=True)) for alpha in space.indices]
+
+
+def _on_line(x: Jet, direction: Direction, t: Tensor) -> Tensor:
+    """The polynomial at ε = t·direction, by Horner's scheme in t."""
+    space, c = x.space, x.coefficients
+    weights = c.new_tensor(_powers(space, direction)).reshape(-1, *(1,) * x.ndim)
+    t = t.to(c.dtype)
+    total = torch.zeros_like(c[0])
+    for degree in range(space.order, -1, -1):
+        rows = slice(space.size(degree - 1) if degree else 0, space.size(degree))
+        total = (weights[rows] * c[rows]).sum(0) + t * total
+    return total
+
+
+def _interpolate(lines: list[Line], space: JetSpace, origin: Tensor) -> list[Tensor]:
+    """Stacked Taylor coefficients of every output, from the derivatives at t = 0 along `_directions`."""
+    try:
+        found = [_derivatives(line, space.order, origin, _forward) for line in lines]
+    except (RuntimeError, NotImplementedError):
+        found = [_derivatives(line, space.order, origin, _reverse) for line in lines]
+    powers = torch.tensor([_powers(space, v) for v in _directions(space)], dtype=torch.float64)
+    blocks: list[list[Tensor]] = [[] for _ in found[0][0]]
+    for degree in range(space.order + 1):
+        rows = slice(space.size(degree - 1) if degree else 0, space.size(degree))
+        solve = torch.linalg.pinv(powers[:, rows]) / factorial(degree)
+        for i, block in enumerate(blocks):
+            samples = torch.stack([line[degree][i] for line in found])
+            block.append(torch.tensordot(solve.to(samples), samples, 1))
+    return [torch.cat(block) for block in blocks]
+
+
+def _forward(line: Line, t: Tensor) -> Any:
+    return jvp(line, (t,), (torch.ones_like(t),))
+
+
+def _reverse(line: Line, t: Tensor) -> Any:
+    """The derivative by reverse mode alone: the pullback is linear, and is pulled back itself."""
+    y, pullback = vjp(line, t)
+    zeros = tree_map(torch.zeros_like, y)
+    return y, vjp(lambda w: pullback(w)[0], zeros)[1](torch.ones_like(t))[0]
+
+
+def _derivatives(line: Line, order: int, origin: Tensor, differentiate: Any) -> list[tuple[Tensor, ...]]:
+    def raised(lower: Callable[[Tensor], list[Any]]) -> Callable[[Tensor], list[Any]]:
+        def derivatives(t: Tensor) -> list[Any]:
+            values, slopes = differentiate(lower, t)
+            return [*values, slopes[-1]]
+
+        return derivatives
+
+    g: Callable[[Tensor], list[Any]] = lambda t: [line(t)]  # noqa: E731
+    for _ in range(order):
+        g = raised(g)
+    return g(origin)
+
+
+def _refusal(name: str, advice: str) -> Callable[..., NoReturn]:
+    return lambda *args, **kwargs: refuse(name.strip("_"), advice)
+
+
+def _nonsmooth(func: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        warn_nonsmooth(name.strip("_"))
+        return nested(func, args, kwargs)
+
+    return apply
+
+
+for _names, _advice in REFUSED.items():
+    for _name in _names.split():
+        for _func in functions(_name):
+            RULES.setdefault(_func, _refusal(_name, _advice))
+for _name in NONSMOOTH.split():
+    for _func in functions(_name):
+        RULES.setdefault(_func, _nonsmooth(_func, _name))

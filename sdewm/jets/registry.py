@@ -1,0 +1,139 @@
+"""How a rule is attached to the many names that torch has for one operation, and what rules share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sdewm.jets.jet import RULES, Jet, NonSmoothWarning
+from sdewm.jets.space import JetSpace
+
+_PLACES = (torch, Tensor, F, torch.special, torch.linalg, torch._C._nn)
+Rule = Callable[..., Any]
+
+
+def functions(name: str) -> list[Callable[..., Any]]:
+    """Every torch function called `name`, wherever torch keeps it; none in a torch release that lacks it."""
+    found = []
+    for place in _PLACES:
+        func = getattr(place, name, None)
+        if callable(func) and not isinstance(func, type):
+            found.append(func)
+    return found
+
+
+def register(rule: Rule, *names: str) -> None:
+    """Attach `rule` to functions of these names, and its in-place form to the ones with a trailing underscore."""
+    for name in names:
+        for func in functions(name):
+            RULES[func] = rule
+        if not name.startswith("_"):
+            for place in (Tensor, torch, F):
+                func = getattr(place, name + "_", None)
+                if func is not None:
+                    RULES.setdefault(func, in_place(rule, name + "_"))
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Decorator form of `register`."""
+
+    def attach(function: Rule) -> Rule:
+        register(function, *names)
+        return function
+
+    return attach
+
+
+def property_rule(function: Rule, *names: str) -> None:
+    for name in names:
+        RULES[getattr(Tensor, name).__get__] = function
+
+
+def in_place(rule: Rule, name: str) -> Rule:
+    """The in-place form of a rule: the result overwrites the coefficients of the first argument."""
+
+    def update(target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not isinstance(target, Jet):
+            raise TypeError(
+                f"{name} would store a jet into a plain tensor, which has no room for its coefficients; "
+                "use torch.stack or torch.cat, or create the target with zeros_like(jet)"
+            )
+        result = rule(target, *args, **kwargs)
+        if result.shape != target.shape:
+            raise ValueError(f"{name} would change the shape of a jet from {target.shape} to {result.shape}")
+        target.coefficients.copy_(result.coefficients)
+        return target
+
+    return update
+
+
+def space_of(*operands: Any) -> JetSpace:
+    """The space of the jets among the operands. Raises ValueError when they are of different spaces."""
+    space = None
+    for x in operands:
+        if isinstance(x, Jet) and x.space is not space:
+            if space is not None:
+                raise ValueError(
+                    f"jets of different spaces in one operation, {space} and {x.space}; "
+                    "truncate the one of higher order, or make both in one space"
+                )
+            space = x.space
+    assert space is not None
+    return space
+
+
+def lift(c: Tensor, ndim: int) -> Tensor:
+    """Coefficients of a jet, its value extended on the left to `ndim` axes, as broadcasting would."""
+    missing = ndim + 1 - c.ndim
+    if missing <= 0:
+        return c
+    return c.reshape(c.shape[0], *(1,) * missing, *c.shape[1:])
+
+
+def promoted(x: Jet, other: Any) -> Tensor:
+    """Coefficients of `x` in the dtype that its value takes next to `other`.
+
+    The coefficient axis would otherwise turn a zero-dimensional value into a tensor with a say in promotion.
+    """
+    c = x.coefficients
+    if isinstance(other, Tensor):
+        if other.dtype == c.dtype:
+            return c
+        plain = other.value if isinstance(other, Jet) else other
+        return c.to(torch.result_type(c[0], plain))
+    return c.to(torch.result_type(c[0], other)) if isinstance(other, complex) else c
+
+
+def pair(a: Jet, b: Jet) -> tuple[Tensor, Tensor]:
+    """Coefficients of two jets, of one dtype and with values of the same number of axes."""
+    ca, cb = promoted(a, b), promoted(b, a)
+    ndim = max(ca.ndim, cb.ndim) - 1
+    return lift(ca, ndim), lift(cb, ndim)
+
+
+def with_value(value: Tensor, higher: Tensor, space: JetSpace) -> Jet:
+    """The jet with this value and these higher coefficients, broadcast to one shape."""
+    higher = lift(higher, value.ndim)
+    if higher.shape[1:] != value.shape:
+        shape = torch.broadcast_shapes(higher.shape[1:], value.shape)
+        value, higher = value.expand(shape), higher.expand(-1, *shape)
+    return Jet(torch.cat([value[None], higher]), space)
+
+
+def stacked(x: Jet, function: Callable[[Tensor], Tensor]) -> Jet:
+    """A linear function, applied to each coefficient."""
+    return Jet(torch.stack([function(row) for row in x.coefficients]), x.space)
+
+
+def warn_nonsmooth(name: str) -> None:
+    warnings.warn(
+        f"{name} is not twice continuously differentiable: its jet is right almost everywhere only, and the C² "
+        "assumption of the expansion theorems fails",
+        NonSmoothWarning,
+        stacklevel=5,
+    )

@@ -1,0 +1,1 @@
+"""The paper as printed: its formulas, held beside what is true."""

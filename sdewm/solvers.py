@@ -1,0 +1,223 @@
+"""Steppers, and the loop that applies them. Both work on tensors and on jets alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from sdewm.jets import Jet
+from sdewm.noise import Increments, StoredIncrements, TimeGrid
+from sdewm.sde import SDE, diffusion_product, noise_channels
+
+Method = Literal["euler", "euler-sequential"]
+
+
+class Stepper(Protocol):
+    """One step of a method, with the orders it declares."""
+
+    strong_order: float
+    weak_order: float
+
+    def check(self, sde: SDE) -> None: ...
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor) -> Tensor: ...
+
+
+class EulerMaruyama:
+    """x + f Δt + g ΔB, all coordinates at once."""
+
+    strong_order = 0.5
+    weak_order = 1.0
+
+    def check(self, sde: SDE) -> None:
+        """Any Itô SDE will do."""
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor) -> Tensor:
+        return x + sde.f(t, x) * dt + diffusion_product(sde, t, x, dB)
+
+
+class SequentialEuler:
+    """Euler–Maruyama block by block, each block seeing those already updated: a recurrent model's own step.
+
+    Converges to the same Itô SDE as :class:`EulerMaruyama` for the stages of (5)–(8), where no block's diffusion
+    depends on a block with the same noise. Needs an SDE with ``stages``, such as a ``LatentSDE``.
+    """
+
+    strong_order = 0.5
+    weak_order = 1.0
+
+    def check(self, sde: SDE) -> None:
+        if not hasattr(sde, "stages"):
+            raise TypeError(
+                f'method: "euler-sequential" needs an SDE with stages, such as a LatentSDE; {type(sde).__name__} '
+                'has none. Use method="euler".'
+            )
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor) -> Tensor:
+        for i, stage in enumerate(sde.stages):  # type: ignore[attr-defined]
+            at = t if stage.time == "start" else t + dt
+            drift = sde.f_stage(i, at, x)  # type: ignore[attr-defined]
+            updated = x[..., stage.block] + drift * dt + sde.g_prod_stage(i, at, x, dB)  # type: ignore[attr-defined]
+            before, after = x[..., : stage.block.start], x[..., stage.block.stop :]
+            x = torch.cat([before, updated, after], -1)
+        return x
+
+
+METHODS: dict[str, Stepper] = {"euler": EulerMaruyama(), "euler-sequential": SequentialEuler()}
+
+
+@dataclass(frozen=True)
+class NonFiniteState(ArithmeticError):
+    """A path left the numbers: at which time, in which component, and for how many paths."""
+
+    time: float
+    component: int
+    paths: int
+    of: int
+
+    def __str__(self) -> str:
+        return (
+            f"x: component {self.component} is not finite at t = {self.time:g} on {self.paths} of {self.of} paths. "
+            "A smaller step, or coefficients of at most linear growth, would help."
+        )
+
+
+def stepper(method: str, sde: SDE) -> Stepper:
+    """The stepper of that name, having checked that it can take the SDE."""
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {sorted(METHODS)}, got {method!r}")
+    chosen = METHODS[method]
+    chosen.check(sde)
+    return chosen
+
+
+def trajectory(
+    sde: SDE, x0: Tensor, grid: TimeGrid, method: str, noise: Increments
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield (i, t_i, x_i) for i = 0..steps, holding one state at a time. ``x0`` is ``(n,)`` or ``(paths, n)``.
+
+    Raises :class:`NonFiniteState` at the end of the grid if a state is not finite there.
+    """
+    chosen = stepper(method, sde)
+    x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape)
+    t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
+    yield 0, t, x
+    for i, dB in enumerate(noise):
+        x = chosen.step(sde, t, grid.dt, x, dB)
+        t = torch.as_tensor(grid.time(i + 1), dtype=x0.dtype, device=x0.device)
+        if i + 1 == grid.steps and not _finite(x):
+            # What is not finite stays so; only then is it worth walking again to see where it began.
+            _locate(sde, start, grid, chosen, noise)
+        yield i + 1, t, x
+
+
+def solve(
+    sde: SDE,
+    x0: Tensor,
+    grid: TimeGrid,
+    *,
+    method: Method = "euler",
+    noise: Increments | Tensor,
+    save: Literal["final", "path"] | Callable[[Tensor, Tensor], Tensor] = "final",
+) -> Tensor:
+    """Integrate an Itô SDE.
+
+    Parameters
+    ----------
+    sde : see :mod:`sdewm.sde`; ``PerturbedSDE.at(eps)`` is one.
+    x0 : one state ``(n,)``, or one for each path ``(paths, n)``; a tensor or a jet.
+    grid : the time grid.
+    method : "euler" or "euler-sequential".
+    noise : Brownian increments, ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`.
+    save : "final" gives ``(paths, n)``; "path" ``(steps + 1, paths, n)``; a function of (t, x) is called at every
+        time and its results stacked.
+
+    Raises
+    ------
+    ValueError : names the argument whose shape or value is wrong, before any step is made.
+    NonFiniteState : names the time and the component.
+
+    >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.3 * x)
+    >>> grid = TimeGrid(0.0, 1.0, 100)
+    >>> x = solve(gbm, torch.ones(1), grid, noise=torch.randn(100, 5000, 1) * grid.dt**0.5)
+    """
+    increments: Increments = StoredIncrements(noise) if isinstance(noise, Tensor) else noise
+    if increments.steps != grid.steps:
+        raise ValueError(f"noise: expected {grid.steps} steps, as the grid has, got {increments.steps}")
+    if save not in ("final", "path") and not callable(save):
+        raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
+    channels = check_system(sde, x0, grid, method)
+    if isinstance(increments, StoredIncrements) and increments.values.shape[-1] != channels:
+        got = increments.values.shape[-1]
+        raise ValueError(f"noise: expected {channels} channels, as the diffusion has, got {got}")
+    if x0.ndim == 2 and len(x0) != increments.paths:
+        raise ValueError(f"x0: expected {increments.paths} states, as the noise has paths, got {len(x0)}")
+    steps = trajectory(sde, x0, grid, method, increments)
+    if save == "final":
+        for _, _, x in steps:
+            pass
+        return x
+    if save == "path":
+        return torch.stack([x for _, _, x in steps])
+    return torch.stack([save(t, x) for _, t, x in steps])
+
+
+def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str) -> int:
+    """Hold an SDE against x0 at the initial time: shapes, finite values. Returns the number of noise channels."""
+    if x0.ndim not in (1, 2):
+        raise ValueError(f"x0: expected shape (n,) or (paths, n), got {tuple(x0.shape)}")
+    if not x0.is_floating_point():
+        raise ValueError(f"x0: expected a floating-point tensor, got {x0.dtype}")
+    if not _finite(x0):
+        raise ValueError("x0: expected finite numbers, got a non-finite one")
+    stepper(method, sde)
+    x = x0[:2] if x0.ndim == 2 else x0.expand(2, *x0.shape)
+    t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
+    paths, n = x.shape
+    drift = sde.f(t, x)
+    if drift.shape != x.shape:
+        raise ValueError(f"f: expected shape (paths, {n}), got ({_paths(drift, paths)}) from x0 with {n} coordinates")
+    channels = noise_channels(sde, t, x)
+    diffusion = sde.g(t, x)
+    expected = (paths, n) if sde.noise_type == "diagonal" else (paths, n, channels)
+    if tuple(diffusion.shape) != expected:
+        raise ValueError(
+            f"g: expected shape ({_shape_text(expected)}) for noise_type {sde.noise_type!r}, "
+            f"got ({_paths(diffusion, paths)})"
+        )
+    if sde.noise_type == "scalar" and channels != 1:
+        raise ValueError(f"g: expected one channel for noise_type 'scalar', got {channels}")
+    for name, value in (("f", drift), ("g", diffusion)):
+        if not _finite(value):
+            plain = value.coefficients if isinstance(value, Jet) else value
+            component = int((~torch.isfinite(plain)).nonzero()[0][-1 if name == "f" or plain.ndim == 2 else -2])
+            raise ValueError(f"{name}: expected finite numbers, component {component} is not at t = {grid.t0:g}")
+    return channels
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return ", ".join(["paths", *map(str, shape[1:])])
+
+
+def _paths(value: Tensor, paths: int) -> str:
+    shape = list(map(str, value.shape))
+    return ", ".join(["paths", *shape[1:]] if shape and shape[0] == str(paths) else shape)
+
+
+def _finite(x: Tensor) -> bool:
+    return bool(torch.isfinite(x.coefficients if isinstance(x, Jet) else x).all())
+
+
+def _locate(sde: SDE, x: Tensor, grid: TimeGrid, chosen: Stepper, noise: Increments) -> None:
+    for i, dB in enumerate(noise):
+        t = torch.as_tensor(grid.time(i), dtype=x.dtype, device=x.device)
+        x = chosen.step(sde, t, grid.dt, x, dB)
+        values = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)
+        bad = ~torch.isfinite(values).all(0)
+        if bool(bad.any()):
+            component = int(bad.any(0).nonzero()[0])
+            raise NonFiniteState(grid.time(i + 1), component, int(bad.any(1).sum()), len(bad))

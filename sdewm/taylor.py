@@ -1,0 +1,347 @@
+"""The Taylor test: do remainders fall at the rate that the expansion promises?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from sdewm.expansion import Form, check_problem
+from sdewm.jets import Jet, JetSpace
+from sdewm.losses import Loss, as_summed
+from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, sample
+from sdewm.noise import Increments, Sampler, TimeGrid
+from sdewm.sde import PerturbedSDE
+from sdewm.solvers import Method, trajectory
+
+Kind = Literal["strong", "loss", "weak"]
+KINDS: dict[str, str] = {
+    "strong": "root mean square over paths of sup_t ‖x^ε − expansion‖",
+    "loss": "root mean square over paths of the loss's remainder",
+    "weak": "mean over paths of the loss's remainder",
+}
+Outcome = Literal[
+    "as expected",
+    "exact",
+    "derivative wrong",
+    "order higher than expected",
+    "ε too large",
+    "below noise",
+    "below roundoff",
+]
+# A sum of n steps in double precision keeps about 13 digits; remainders below have none of their own.
+ROUNDOFF = 1e-13
+RUNGS = 6
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The exponent p in remainder ~ C ε^p as ε → 0, for one kind of remainder and one order of the expansion.
+
+    ``stderr`` is the sampling error, by the jackknife over replicates; ``numerical`` how far the extrapolation to
+    ε = 0 still moved. ``expected`` follows from the coefficients: the first order past the expansion whose
+    coefficient is not zero.
+    """
+
+    value: float
+    stderr: float
+    numerical: float
+    dof: int
+    expected: int
+    outcome: Outcome
+
+    def interval(self, level: float = 0.99) -> tuple[float, float]:
+        half = float(stats.t.ppf(0.5 + level / 2, self.dof)) * self.stderr + self.numerical
+        return self.value - half, self.value + half
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome in ("as expected", "exact")
+
+
+@dataclass(frozen=True)
+class TaylorTest:
+    """The result of :func:`taylor_test`.
+
+    Attributes
+    ----------
+    eps : the ladder, each rung half the one before.
+    remainders : {(kind, order): remainder at each ε}.
+    rates : {(kind, order): Rate}.
+    third : {"predicted", "measured", "difference"}: E of the third-order term from the third jet, the limit of the
+        weak remainder over ε³, and their paired difference; for order 2 in the corrected form.
+    third_numerical : how far the limit's extrapolation still moved.
+    """
+
+    eps: tuple[float, ...]
+    order: int
+    form: Form
+    remainders: dict[tuple[str, int], Values]
+    rates: dict[tuple[str, int], Rate]
+    third: dict[str, Estimate]
+    third_numerical: float
+    sample: Sample = field(repr=False)
+
+    @property
+    def passed(self) -> bool:
+        return all(rate.passed for rate in self.rates.values())
+
+    @property
+    def reasons(self) -> dict[tuple[str, int], str]:
+        """What failed, and why."""
+        return {key: rate.outcome for key, rate in self.rates.items() if not rate.passed}
+
+    def __str__(self) -> str:
+        lines = [f"ε from {self.eps[0]:.3g} to {self.eps[-1]:.3g}"]
+        for (kind, order), rate in self.rates.items():
+            low, high = rate.interval()
+            lines.append(
+                f"{kind:>6} order {order}: rate {rate.value:.4f} [{low:.4f}, {high:.4f}], "
+                f"expected {rate.expected}: {rate.outcome}"
+            )
+        for name, estimate in self.third.items():
+            lines.append(f"third-order coefficient, {name}: {estimate}")
+        return "\n".join(lines)
+
+
+def taylor_test(
+    family: PerturbedSDE,
+    loss: Loss,
+    x0: Tensor,
+    grid: TimeGrid,
+    *,
+    eps: Sequence[float] | None = None,
+    order: Literal[0, 1, 2] = 2,
+    paths: int = 2**12,
+    seed: int = 0,
+    method: Method = "euler",
+    sampler: Literal["rqmc", "mc"] | Sampler = "rqmc",
+    form: Form = "corrected",
+    level: float = 0.99,
+    progress: Progress | None = None,
+) -> TaylorTest:
+    """Strong and weak remainders of the expansion over a ladder of ε, on common noise.
+
+    Parameters
+    ----------
+    eps : at least four positive numbers, each half the one before; by default a ladder that starts where the
+        coefficients say that each term of the expansion is a fifth of the one before.
+    order : the highest order of the expansion that is tested; all lower ones are tested too.
+    form : "printed" expands as (33) and Lemma B.7 have it, with ε²∂²x in place of ½ε²∂²x.
+    level : of the two-sided test of each rate.
+
+    The other arguments and errors are those of :func:`sdewm.expand`. Leaves no state behind: the random numbers are
+    the sampler's own.
+    """
+    if order not in (0, 1, 2):
+        raise ValueError(f"order: expected 0, 1 or 2, got {order!r}")
+    if form not in ("corrected", "printed"):
+        raise ValueError(f"form: expected 'corrected' or 'printed', got {form!r}")
+    summed = {"loss": as_summed(loss, grid)}
+    channels = check_problem(family, summed, x0, grid, method, 1)
+    drawn = make_sampler(sampler, paths, seed)
+    if eps is None:
+        pilot = sample(_Paths(family, summed["loss"], x0, grid, method, (), order, form), drawn, channels, grid, x0)
+        ladder = _choose_ladder(pilot)
+    else:
+        ladder = check_ladder(eps)
+    found = sample(
+        _Paths(family, summed["loss"], x0, grid, method, ladder, order, form),
+        drawn, channels, grid, x0, progress=progress,
+    )  # fmt: skip
+    remainders: dict[tuple[str, int], Values] = {}
+    rates: dict[tuple[str, int], Rate] = {}
+    for kind in KINDS:
+        for k in range(order + 1):
+            table = np.stack([found[f"{kind}/{k}/{j}"] for j in range(len(ladder))])
+            remainders[kind, k] = _remainder(kind, table.mean(1))
+            rates[kind, k] = _rate(kind, k, table, ladder, found, level)
+    third, numerical = ({}, 0.0) if order < 2 or form == "printed" else _third(found, ladder)
+    return TaylorTest(ladder, order, form, remainders, rates, third, numerical, found)
+
+
+def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
+    """A ladder of at least four positive numbers, each half the one before."""
+    ladder = tuple(float(e) for e in eps)
+    if len(ladder) < 4:
+        raise ValueError(f"eps: expected at least four numbers, got {len(ladder)}")
+    if not all(math.isfinite(e) and e > 0 for e in ladder):
+        raise ValueError(f"eps: expected positive numbers, got {list(ladder)}; the expansion is about ε = 0")
+    if any(abs(a / b - 2) > 1e-9 for a, b in zip(ladder, ladder[1:], strict=False)):
+        raise ValueError(f"eps: expected each number to be half the one before, got {list(ladder)}")
+    return ladder
+
+
+class _Paths:
+    """Remainders along paths: the jet and all perturbed solutions walk side by side on the same increments."""
+
+    def __init__(
+        self, family: PerturbedSDE, loss, x0: Tensor, grid: TimeGrid, method: str,  # noqa: ANN001
+        ladder: tuple[float, ...], order: int, form: Form,
+    ) -> None:  # fmt: skip
+        self.family, self.loss, self.x0, self.grid, self.method = family, loss, x0, grid, method
+        self.ladder, self.order, self.form = ladder, order, form
+        self.space = JetSpace(1, 3)
+
+    def __call__(self, noise: Increments) -> dict[str, Tensor]:
+        weights = self.loss.on(self.grid)
+        walks = [
+            trajectory(self.family.at(e), self.x0, self.grid, self.method, noise)
+            for e in (self.space.parameter(0), *self.ladder)
+        ]
+        sup: dict[tuple[int, int], Tensor] = {}
+        series: Tensor | float = 0.0
+        perturbed: list[Tensor | float] = [0.0] * len(self.ladder)
+        state_scale: Tensor | None = None
+        for steps in zip(*walks, strict=True):
+            i, t, x = steps[0]
+            c = self._state_series(x)
+            size = (c**2).sum(-1)
+            state_scale = size if state_scale is None else torch.maximum(state_scale, size)
+            for j, (e, (_, _, x_eps)) in enumerate(zip(self.ladder, steps[1:], strict=True)):
+                rest = x_eps
+                for k in range(self.order + 1):
+                    rest = rest - e**k * c[k]
+                    square = (rest**2).sum(-1)
+                    sup[k, j] = torch.maximum(sup[k, j], square) if (k, j) in sup else square
+            if i in weights:
+                series = series + weights[i] * self._loss_series(t, x)
+                for j, (_, _, x_eps) in enumerate(steps[1:]):
+                    perturbed[j] = perturbed[j] + weights[i] * self.loss.fn(t, x_eps)
+        assert isinstance(series, Tensor) and state_scale is not None
+        values = {f"state scale/{k}": state_scale[k] for k in range(4)}
+        values |= {f"loss scale/{k}": series[k] ** 2 for k in range(4)}
+        values |= {f"coefficient/{k}": series[k] for k in range(4)}
+        for j, e in enumerate(self.ladder):
+            rest = perturbed[j]
+            for k in range(self.order + 1):
+                rest = rest - e**k * series[k]
+                values[f"strong/{k}/{j}"] = sup[k, j]
+                values[f"loss/{k}/{j}"] = rest**2  # type: ignore[operator]
+                values[f"weak/{k}/{j}"] = rest  # type: ignore[assignment]
+        return values
+
+    def _state_series(self, x: Tensor) -> Tensor:
+        c = _series(x, self.space)
+        if self.form == "printed":
+            c = torch.stack([c[0], c[1], 2 * c[2], c[3]])  # Lemma B.7: ε²∂²x, where Taylor has ½ε²∂²x
+        return c
+
+    def _loss_series(self, t: Tensor, x: Tensor) -> Tensor:
+        c = _series(self.loss.fn(t, x), self.space)
+        if self.form == "printed" and isinstance(x, Jet):
+            bare = x.coefficients.clone()
+            bare[1] = 0
+            gradient_part = _series(self.loss.fn(t, Jet(bare, self.space)), self.space)[2]
+            c = torch.stack([c[0], c[1], c[2] + gradient_part, c[3]])  # (33): ε²∇f·∂²x, likewise
+        return c
+
+
+def _series(value: Tensor, space: JetSpace) -> Tensor:
+    if isinstance(value, Jet):
+        return value.coefficients
+    return torch.cat([value.unsqueeze(0), value.new_zeros(len(space) - 1, *value.shape)])
+
+
+def _choose_ladder(pilot: Sample) -> tuple[float, ...]:
+    """Start where each term is at most a fifth of the one before, in state and in loss."""
+    bounds = []
+    for what in ("state scale", "loss scale"):
+        size = [math.sqrt(float(pilot[f"{what}/{k}"].mean())) for k in range(4)]
+        # Where the series breaks off, the size of the solution itself is the only scale there is.
+        bounds += [size[k] / size[k + 1] for k in (1, 2) if size[k] > 0 and size[k + 1] > 0]
+        bounds += [size[0] / size[1]] if size[0] > 0 and size[1] > 0 else []
+    top = 0.2 * min(bounds, default=1.0)
+    return tuple(top / 2**j for j in range(RUNGS))
+
+
+def _remainder(kind: str, mean: Values) -> Values:
+    return np.abs(mean) if kind == "weak" else np.sqrt(mean)
+
+
+def _extrapolated(values: Values) -> tuple[float, float]:
+    """The limit of a sequence in ε, ε/2, ε/4, … whose error is a power series in ε; and how far it still moved."""
+    first = 2 * values[1:] - values[:-1]
+    second = (4 * first[1:] - first[:-1]) / 3
+    return float(second[-1]), float(abs(second[-1] - first[-1]))
+
+
+def _jackknife(statistic: Callable[[Values], float], table: Values) -> float:
+    """Standard error of a statistic of the means of ``(…, replicates)``, leaving out one replicate at a time."""
+    n = table.shape[-1]
+    means = (table.sum(-1, keepdims=True) - table) / (n - 1)
+    left_out = np.array([statistic(means[..., r]) for r in range(n)])
+    return float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+
+
+def _rate(kind: str, order: int, table: Values, ladder: tuple[float, ...], found: Sample, level: float) -> Rate:
+    expected = _expected(kind, order, found)
+    dof = table.shape[1] - 1
+    remainder = _remainder(kind, table.mean(1))
+    what = "state scale" if kind == "strong" else "loss scale"
+    floor = ROUNDOFF * math.sqrt(float(found[f"{what}/0"].mean()))
+    if (remainder < floor).all():
+        return Rate(math.inf, 0.0, 0.0, dof, expected, "exact")
+    if remainder[-1] < 100 * floor:
+        return Rate(math.nan, math.inf, math.inf, dof, expected, "below roundoff")
+    if kind == "weak":
+        noise = table[-1].std(ddof=1) / math.sqrt(dof + 1)
+        if remainder[-1] < 3 * noise:
+            return Rate(math.nan, math.inf, math.inf, dof, expected, "below noise")
+
+    def limit(mean: Values) -> float:
+        return _extrapolated(_local_rates(_remainder(kind, mean)))[0]
+
+    value, numerical = _extrapolated(_local_rates(remainder))
+    rate = Rate(value, _jackknife(limit, table), numerical, dof, expected, "as expected")
+    low, high = rate.interval(level)
+    outcome: Outcome = "as expected"
+    if high - low >= 1:
+        outcome = "ε too large" if 2 * numerical > 0.5 else "below noise"
+    elif high < expected:
+        outcome = "derivative wrong"
+    elif low > expected:
+        outcome = "order higher than expected"
+    return Rate(value, rate.stderr, numerical, dof, expected, outcome)
+
+
+def _local_rates(remainder: Values) -> Values:
+    return np.log2(remainder[:-1] / remainder[1:])
+
+
+def _expected(kind: str, order: int, found: Sample) -> int:
+    """The first order past ``order`` whose coefficient is not zero; 4 where all known ones are."""
+    for k in range(order + 1, 4):
+        if kind == "weak":
+            scale = math.sqrt(float(found[f"loss scale/{k}"].mean()))
+            coefficient = found.estimate(f"coefficient/{k}")
+            nonzero = abs(coefficient.mean) > max(4 * coefficient.stderr, ROUNDOFF * scale)
+        else:
+            what = "state scale" if kind == "strong" else "loss scale"
+            ratio = float(found[f"{what}/{k}"].mean()) / max(float(found[f"{what}/0"].mean()), 1e-300)
+            nonzero = math.sqrt(ratio) > ROUNDOFF
+        if nonzero:
+            return k
+    return 4
+
+
+def _third(found: Sample, ladder: tuple[float, ...]) -> tuple[dict[str, Estimate], float]:
+    """Weak remainder over ε³ against E of the third-order term, replicate by replicate."""
+    scaled = np.stack([found[f"weak/2/{j}"] / e**3 for j, e in enumerate(ladder)])
+    # The finest rungs amplify roundoff by ε⁻³; the limit is as good from the first four.
+    scaled = scaled[:4]
+    first = 2 * scaled[1:] - scaled[:-1]
+    second = (4 * first[1:] - first[:-1]) / 3
+    measured = second[-1]
+    numerical = float(abs((second[-1] - first[-1]).mean()))
+    predicted = found["coefficient/3"]
+    estimates: Mapping[str, Values] = {
+        "predicted": predicted, "measured": measured, "difference": measured - predicted
+    }  # fmt: skip
+    return {name: found.estimate(v) for name, v in estimates.items()}, numerical

@@ -1,0 +1,53 @@
+"""A real latent dynamics model: recorded from pixels, trained, shipped, and read as the SDE (5)–(8)."""
+
+from sdewm.worldmodel.checkpoint import CheckpointError, load_model, save_model
+from sdewm.worldmodel.environment import EnvironmentConfig, TimeStep, WalkerEnvironment
+from sdewm.worldmodel.model import Gaussian, ModelConfig, Rollout, WorldModel, kl_divergence
+from sdewm.worldmodel.record import Episode, ScriptedGait, load_episodes, record, save_episodes
+from sdewm.worldmodel.sde import (
+    as_sde,
+    block_sizes,
+    consistency_loss,
+    initial_state,
+    latent_spread,
+    load_trained,
+    reconstruction_loss,
+    recorded_frames,
+    reward_loss,
+)
+from sdewm.worldmodel.train import Batch, TrainConfig, evaluate, open_loop, release, to_batch, train
+
+__all__ = [
+    "Batch",
+    "CheckpointError",
+    "EnvironmentConfig",
+    "Episode",
+    "Gaussian",
+    "ModelConfig",
+    "Rollout",
+    "ScriptedGait",
+    "TimeStep",
+    "TrainConfig",
+    "WalkerEnvironment",
+    "WorldModel",
+    "as_sde",
+    "block_sizes",
+    "consistency_loss",
+    "evaluate",
+    "initial_state",
+    "kl_divergence",
+    "latent_spread",
+    "load_episodes",
+    "load_model",
+    "load_trained",
+    "open_loop",
+    "reconstruction_loss",
+    "record",
+    "recorded_frames",
+    "release",
+    "reward_loss",
+    "save_episodes",
+    "save_model",
+    "to_batch",
+    "train",
+]

@@ -1,0 +1,397 @@
+"""Every jet rule against nested forward-mode differentiation along random directions."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from collections.abc import Callable
+from math import factorial, prod
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.func import jvp
+
+from sdewm.jets import Jet, JetSpace, NonSmoothWarning, NotDifferentiable, Parameter, constant
+from sdewm.jets.jet import RULES
+
+torch.set_num_threads(1)
+SPACE = JetSpace(2, 2)
+F64 = torch.float64
+
+
+# the oracle: derivatives along a curve ε = t v, by nested jvp, know nothing of multi-indices or products
+
+
+def along(x: Any, v: Tensor) -> list[Tensor]:
+    """Coefficients in t of a jet at ε = t v."""
+    rows = [torch.zeros_like(x.value) for _ in range(x.space.order + 1)]
+    for alpha, row in zip(x.space.indices, x.coefficients, strict=True):
+        rows[sum(alpha)] = rows[sum(alpha)] + row * prod(float(v[i]) ** a for i, a in enumerate(alpha))
+    return rows
+
+
+def directional(f: Callable[..., Any], args: list[Any], v: Tensor, order: int) -> list[tuple[Tensor, ...]]:
+    """Coefficients in t of the outputs of f, the jets among its arguments at ε = t v."""
+    curves = [along(a, v) if isinstance(a, Jet) else a for a in args]
+
+    def point(curve: Any, t: Tensor) -> Any:
+        if not isinstance(curve, list):
+            return curve
+        total = curve[-1]
+        for row in reversed(curve[:-1]):
+            total = row + t * total
+        return total
+
+    def values(t: Tensor) -> list[tuple[Tensor, ...]]:
+        y = f(*(point(c, t) for c in curves))
+        return [(y,) if isinstance(y, Tensor) else tuple(y)]
+
+    def with_next(g: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+        def derivatives(t: Tensor) -> list[tuple[Tensor, ...]]:
+            lower, upper = jvp(g, (t,), (torch.ones((), dtype=F64),))
+            return [*lower, upper[-1]]
+
+        return derivatives
+
+    g = values
+    for _ in range(order):
+        g = with_next(g)
+    return [tuple(y / factorial(k) for y in ys) for k, ys in enumerate(g(torch.zeros((), dtype=F64)))]
+
+
+def assert_is_jet_of(f: Callable[..., Any], args: list[Any], reference: Callable[..., Any] | None = None) -> None:
+    space = next(a.space for a in args if isinstance(a, Jet))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NonSmoothWarning)
+        out = f(*args)
+    outs = (out,) if isinstance(out, Tensor) else tuple(out)
+    v = torch.randn(space.parameters, dtype=F64)
+    expected = directional(reference or f, args, v, space.order)
+    for i, y in enumerate(outs):
+        assert isinstance(y, Jet) and y.space is space
+        for k, (found, true) in enumerate(zip(along(y, v), (e[i] for e in expected), strict=True)):
+            assert y.shape == true.shape
+            scale = float(true.abs().max()) if true.numel() else 0.0
+            torch.testing.assert_close(
+                found, true, rtol=1e-9, atol=1e-10 * max(scale, 1.0), msg=lambda m, k=k: f"degree {k}: {m}"
+            )
+
+
+def random_jet(space: JetSpace, shape: tuple[int, ...], domain: Callable[[Tensor], Tensor] | None = None) -> Jet:
+    c = 0.6 * torch.randn(len(space), *shape, dtype=F64)
+    if domain is not None:
+        c[0] = domain(c[0])
+    return Jet(c, space)
+
+
+def positive(x: Tensor) -> Tensor:
+    return x.abs() + 0.5
+
+
+def away(x: Tensor) -> Tensor:
+    """Away from the kinks at 0 and at ±1."""
+    return x.sign() * (0.1 + 0.8 * x.abs().clamp(max=1)) + (x.abs() > 0.8) * x.sign()
+
+
+W = torch.randn(5, 4, dtype=F64, generator=torch.Generator().manual_seed(1))
+M = torch.rand(3, 4, generator=torch.Generator().manual_seed(2)) > 0.5
+V4 = torch.linspace(0.5, 2.0, 4, dtype=F64)
+
+SCALAR = {
+    "neg": (lambda x: -x, None),
+    "reciprocal": (torch.reciprocal, positive),
+    "square": (torch.square, None),
+    "sqrt": (torch.sqrt, positive),
+    "rsqrt": (torch.rsqrt, positive),
+    "exp": (torch.exp, None),
+    "exp2": (torch.exp2, None),
+    "expm1": (torch.expm1, None),
+    "log": (torch.log, positive),
+    "log1p": (torch.log1p, positive),
+    "log2": (torch.log2, positive),
+    "log10": (torch.log10, positive),
+    "sin": (torch.sin, None),
+    "cos": (torch.cos, None),
+    "tan": (torch.tan, lambda x: 0.5 * torch.tanh(x)),
+    "sinh": (torch.sinh, None),
+    "cosh": (torch.cosh, None),
+    "tanh": (torch.tanh, None),
+    "F.tanh": (F.tanh, None),
+    "sigmoid": (torch.sigmoid, None),
+    "special.expit": (torch.special.expit, None),
+    "F.sigmoid": (F.sigmoid, None),
+    "logsigmoid": (F.logsigmoid, None),
+    "softplus": (F.softplus, None),
+    "softplus beta": (lambda x: F.softplus(x, beta=3.0, threshold=2.0), None),
+    "silu": (F.silu, None),
+    "gelu": (F.gelu, None),
+    "gelu tanh": (lambda x: F.gelu(x, approximate="tanh"), None),
+    "mish": (F.mish, None),
+    "tanhshrink": (F.tanhshrink, None),
+    "softsign": (F.softsign, away),
+    "erf": (torch.erf, None),
+    "erfc": (torch.erfc, None),
+    "atan": (torch.atan, None),
+    "elu": (F.elu, away),
+    "elu alpha": (lambda x: F.elu(x, 0.7), away),
+    "celu": (lambda x: F.celu(x, 0.7), away),
+    "selu": (F.selu, away),
+    "abs": (torch.abs, away),
+    "abs()": (abs, away),
+    "relu": (F.relu, away),
+    "leaky_relu": (F.leaky_relu, away),
+    "relu6": (F.relu6, away),
+    "hardtanh": (F.hardtanh, away),
+    "clamp": (lambda x: x.clamp(-0.5, 0.95), lambda x: away(x) * 0.37),
+    "clamp_min": (lambda x: torch.clamp(x, min=0.0), away),
+    "pow 3": (lambda x: x**3, None),
+    "pow 0": (lambda x: x**0, None),
+    "pow 2.5": (lambda x: x**2.5, positive),
+    "pow -1": (lambda x: x**-1, positive),
+    "pow 3 at 0": (lambda x: x**3, torch.zeros_like),
+    "rpow": (lambda x: 1.7**x, None),
+    "radd": (lambda x: 2 + x, None),
+    "rsub": (lambda x: 2 - x, None),
+    "rmul": (lambda x: 2 * x, None),
+    "rdiv": (lambda x: 2 / x, positive),
+    "asinh by fallback": (torch.asinh, None),
+    "acos by fallback": (torch.acos, lambda x: 0.5 * torch.tanh(x)),
+    "sinc by fallback": (torch.sinc, positive),
+    "lgamma by fallback": (torch.lgamma, positive),
+}
+
+BINARY = {
+    "add": (torch.add, None),
+    "add alpha": (lambda a, b: torch.add(a, b, alpha=0.3), None),
+    "sub": (lambda a, b: a - b, None),
+    "sub alpha": (lambda a, b: torch.sub(a, b, alpha=0.3), None),
+    "rsub": (lambda a, b: torch.rsub(a, b), None),
+    "mul": (torch.mul, None),
+    "div": (lambda a, b: a / b, positive),
+    "pow": (torch.pow, positive),
+    "maximum": (torch.maximum, None),
+    "minimum": (torch.minimum, None),
+    "addcmul": (lambda a, b: torch.addcmul(a, a, b, value=0.3), None),
+    "addcdiv": (lambda a, b: torch.addcdiv(b, a, b, value=0.3), positive),
+    "lerp": (lambda a, b: torch.lerp(a, b, 0.3), None),
+    "lerp tensor": (lambda a, b: torch.lerp(a, b, a), None),
+    "where": (lambda a, b: torch.where(torch.ones((), dtype=torch.bool), a, b), None),
+    "hypot by fallback": (lambda a, b: torch.hypot(a, b), positive),
+    "atan2 by fallback": (torch.atan2, positive),
+}
+
+# name: (function, shapes of its jets or tensors)
+TABLE: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
+    "getitem int": (lambda x: x[1], [(3, 4)]),
+    "getitem slice": (lambda x: x[..., 1:3], [(3, 4)]),
+    "getitem none": (lambda x: x[:, None, 2], [(3, 4)]),
+    "getitem tensor": (lambda x: x[:, torch.tensor([0, 2, 0])], [(3, 4)]),
+    "getitem list": (lambda x: x[[2, 0]], [(3, 4)]),
+    "getitem mask": (lambda x: x[M], [(3, 4)]),
+    "getitem two tensors": (lambda x: x[torch.tensor([0, 1]), :, torch.tensor([1, 2])], [(2, 3, 4)]),
+    "getitem bool": (lambda x: x[True], [(3,)]),
+    "iterate": (lambda x: [row * row for row in x], [(3, 4)]),
+    "cat": (lambda a, b: torch.cat([a, V4.expand(2, 4), b]), [(3, 4), (1, 4)]),
+    "cat last": (lambda a, b: torch.cat((a, b), -1), [(3, 4), (3, 2)]),
+    "stack": (lambda a, b: torch.stack([a, b, torch.ones(3, 4, dtype=F64)], -1), [(3, 4), (3, 4)]),
+    "stack 1": (lambda a, b: torch.stack([a, b], 1), [(3,), (3,)]),
+    "split": (lambda x: x.split(2, -1), [(3, 5)]),
+    "torch.split": (lambda x: torch.split(x, [1, 4], dim=1), [(3, 5)]),
+    "chunk": (lambda x: x.chunk(2, dim=1), [(3, 5)]),
+    "torch.chunk": (lambda x: torch.chunk(x, 3), [(3, 5)]),
+    "unbind": (lambda x: x.unbind(1), [(3, 4)]),
+    "tensor_split": (lambda x: torch.tensor_split(x, 2, dim=-1), [(3, 5)]),
+    "view": (lambda x: x.view(2, -1), [(3, 4)]),
+    "view shape": (lambda x: x.view(torch.Size([4, 3])), [(3, 4)]),
+    "view_as": (lambda x: x.view_as(torch.zeros(4, 3)), [(3, 4)]),
+    "reshape": (lambda x: torch.reshape(x, (6, 2)), [(3, 4)]),
+    "reshape method": (lambda x: x.T.reshape(-1), [(3, 4)]),
+    "flatten": (lambda x: x.flatten(1), [(2, 3, 4)]),
+    "flatten 0-d": (torch.flatten, [()]),
+    "unflatten": (lambda x: x.unflatten(-1, (2, 2)), [(3, 4)]),
+    "squeeze": (lambda x: x.squeeze(), [(1, 3, 1)]),
+    "squeeze dim": (lambda x: x.squeeze(-1), [(1, 3, 1)]),
+    "squeeze dims": (lambda x: torch.squeeze(x, (0, 1)), [(1, 3, 1)]),
+    "unsqueeze": (lambda x: x.unsqueeze(0).unsqueeze(-1).unsqueeze(2), [(3, 4)]),
+    "unsqueeze first": (lambda x: x.unsqueeze(-3), [(3, 4)]),
+    "transpose": (lambda x: x.transpose(0, -1), [(2, 3, 4)]),
+    "permute": (lambda x: x.permute(2, 0, -2), [(2, 3, 4)]),
+    "permute tuple": (lambda x: torch.permute(x, (1, 0)), [(3, 4)]),
+    "movedim": (lambda x: x.movedim(0, -1), [(2, 3, 4)]),
+    "movedim tuples": (lambda x: x.movedim((0, 1), (2, 0)), [(2, 3, 4)]),
+    "T": (lambda x: x.T, [(3, 4)]),
+    "mT": (lambda x: x.mT, [(2, 3, 4)]),
+    "t()": (lambda x: x.t(), [(3, 4)]),
+    "expand": (lambda x: x.expand(2, -1, 4), [(3, 1)]),
+    "expand_as": (lambda x: x.expand_as(torch.zeros(3, 4)), [(4,)]),
+    "broadcast_to": (lambda x: torch.broadcast_to(x, (2, 3, 4)), [(4,)]),
+    "repeat": (lambda x: x.repeat(2, 1, 3), [(3, 4)]),
+    "repeat_interleave": (lambda x: x.repeat_interleave(2, dim=0), [(3, 4)]),
+    "tile": (lambda x: torch.tile(x, (2,)), [(3, 4)]),
+    "contiguous": (lambda x: x.T.contiguous(), [(3, 4)]),
+    "clone": (lambda x: x.clone(), [(3, 4)]),
+    "narrow": (lambda x: x.narrow(-1, 1, 2), [(3, 4)]),
+    "select": (lambda x: x.select(1, 2), [(3, 4)]),
+    "sum": (lambda x: x.sum(), [(3, 4)]),
+    "sum dim": (lambda x: x.sum(-1, keepdim=True), [(3, 4)]),
+    "sum dims": (lambda x: torch.sum(x, dim=(0, 2)), [(2, 3, 4)]),
+    "sum 0-d": (lambda x: x.sum(), [()]),
+    "mean": (lambda x: x.mean(), [(3, 4)]),
+    "mean dim": (lambda x: x.mean(dim=0), [(3, 4)]),
+    "var": (lambda x: x.var(), [(3, 4)]),
+    "var dim": (lambda x: x.var(-1, unbiased=False), [(3, 4)]),
+    "var correction": (lambda x: torch.var(x, dim=0, correction=0, keepdim=True), [(3, 4)]),
+    "std": (lambda x: x.std(1), [(3, 4)]),
+    "norm": (lambda x: x.norm(), [(3, 4)]),
+    "norm dim": (lambda x: torch.norm(x, dim=1), [(3, 4)]),
+    "norm p=3": (lambda x: x.norm(3, dim=1), [(3, 4)]),
+    "linalg.norm": (lambda x: torch.linalg.norm(x), [(3, 4)]),
+    "linalg.vector_norm": (lambda x: torch.linalg.vector_norm(x, dim=-1, keepdim=True), [(3, 4)]),
+    "logsumexp": (lambda x: torch.logsumexp(x, -1), [(3, 4)]),
+    "logsumexp keep": (lambda x: x.logsumexp(dim=0, keepdim=True), [(3, 4)]),
+    "softmax": (lambda x: F.softmax(x, dim=-1), [(3, 4)]),
+    "x.softmax": (lambda x: x.softmax(0), [(3, 4)]),
+    "log_softmax": (lambda x: F.log_softmax(x, dim=0), [(3, 4)]),
+    "prod by fallback": (lambda x: x.prod(-1), [(3, 4)]),
+    "cumprod by fallback": (lambda x: x.cumprod(-1), [(3, 4)]),
+    "cumsum": (lambda x: x.cumsum(-1), [(3, 4)]),
+    "diff": (lambda x: torch.diff(x, dim=0), [(3, 4)]),
+    "flip": (lambda x: x.flip(0), [(3, 4)]),
+    "flip dims": (lambda x: torch.flip(x, (0, 1)), [(3, 4)]),
+    "roll": (lambda x: x.roll(1, 1), [(3, 4)]),
+    "tril": (torch.tril, [(3, 4)]),
+    "diagonal": (lambda x: x.diagonal(), [(3, 4)]),
+    "diag_embed": (torch.diag_embed, [(3, 4)]),
+    "trace": (torch.trace, [(3, 3)]),
+    "index_select": (lambda x: x.index_select(1, torch.tensor([2, 0])), [(3, 4)]),
+    "gather": (lambda x: x.gather(1, torch.tensor([[1], [0], [3]])), [(3, 4)]),
+    "masked_select": (lambda x: x.masked_select(M), [(3, 4)]),
+    "masked_fill": (lambda x: x.masked_fill(M, 2.0), [(3, 4)]),
+    "where scalar": (lambda x: torch.where(M, x, 0.5), [(3, 4)]),
+    "where tensor": (lambda x: torch.where(M, V4, x), [(4,)]),
+    "x.where": (lambda x: x.where(M, V4), [(3, 4)]),
+    "index_add": (lambda a, b: a.index_add(0, torch.tensor([2, 0]), b), [(3, 4), (2, 4)]),
+    "scatter_add": (lambda a, b: a.scatter_add(0, torch.tensor([[2, 0, 1, 1]]), b), [(3, 4), (1, 4)]),
+    "pad": (lambda x: F.pad(x, (1, 2), value=3.0), [(3, 4)]),
+    "max": (lambda x: x.max(), [(3, 4)]),
+    "max dim": (lambda x: x.max(dim=1).values, [(3, 4)]),
+    "amax": (lambda x: x.amax(0), [(3, 4)]),
+    "sort": (lambda x: x.sort(dim=1).values, [(3, 4)]),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 2), [(2, 1, 4, 4)]),
+    "matmul": (lambda a, b: a @ b, [(3, 4), (4, 5)]),
+    "matmul vector": (lambda a, b: a @ b, [(3, 4), (4,)]),
+    "vector matmul": (lambda a, b: a @ b, [(4,), (4, 5)]),
+    "vector batch": (lambda a, b: a @ b, [(4,), (2, 4, 5)]),
+    "vector vector": (lambda a, b: a @ b, [(4,), (4,)]),
+    "dot": (torch.dot, [(4,), (4,)]),
+    "matmul batch": (lambda a, b: torch.matmul(a, b), [(3, 4), (2, 1, 4, 5)]),
+    "batch matmul": (lambda a, b: torch.matmul(a, b), [(2, 3, 4), (4, 5)]),
+    "batch matmul vector": (lambda a, b: torch.matmul(a, b), [(2, 3, 4), (4,)]),
+    "mm": (torch.mm, [(3, 4), (4, 5)]),
+    "mv": (torch.mv, [(3, 4), (4,)]),
+    "bmm": (torch.bmm, [(2, 3, 4), (2, 4, 5)]),
+    "linear": (F.linear, [(3, 4), (5, 4), (5,)]),
+    "linear no bias": (F.linear, [(4,), (5, 4)]),
+    "addmm": (lambda a, b, c: torch.addmm(a, b, c, beta=0.5, alpha=2.0), [(5,), (3, 4), (4, 5)]),
+    "baddbmm": (torch.baddbmm, [(2, 3, 5), (2, 3, 4), (2, 4, 5)]),
+    "outer": (torch.outer, [(3,), (4,)]),
+    "einsum 1": (lambda a: torch.einsum("ij->j", a), [(3, 4)]),
+    "einsum implicit": (lambda a, b: torch.einsum("ij,jk", a, b), [(3, 4), (4, 5)]),
+    "einsum ellipsis": (lambda a, b: torch.einsum("...i,ki->...k", a, b), [(2, 3, 4), (5, 4)]),
+    "einsum batch": (lambda a, b: torch.einsum("bi,bi->b", a, b), [(3, 4), (3, 4)]),
+    "einsum three": (lambda a, b, c: torch.einsum("ij,jk,k->i", a, b, c), [(3, 4), (4, 5), (5,)]),
+    "bilinear by fallback": (F.bilinear, [(3, 2), (3, 4), (5, 2, 4)]),
+    "conv1d": (F.conv1d, [(2, 3, 6), (4, 3, 2), (4,)]),
+    "conv2d": (lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1), [(2, 3, 5, 5), (4, 3, 3, 3), (4,)]),
+    "conv2d image": (lambda x, w: F.conv2d(x, w), [(3, 5, 5), (4, 3, 3, 3)]),
+    "conv_transpose2d": (lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2), [(2, 3, 3, 3), (3, 2, 2, 2), (2,)]),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, 2), [(2, 1, 4, 4)]),
+    "interpolate nearest": (lambda x: F.interpolate(x, scale_factor=2), [(2, 1, 3, 3)]),
+    "interpolate bilinear": (lambda x: F.interpolate(x, size=(5, 5), mode="bilinear"), [(2, 1, 3, 3)]),
+    "layer_norm": (lambda x, w, b: F.layer_norm(x, (4,), w, b), [(3, 4), (4,), (4,)]),
+    "layer_norm 2": (lambda x: F.layer_norm(x, (3, 4)), [(2, 3, 4)]),
+    "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), [(3, 4, 5), (4,), (4,)]),
+    "batch_norm eval": (lambda x: F.batch_norm(x, V4, 2 * V4, V4, -V4), [(3, 4)]),
+    "rms_norm": (lambda x: F.rms_norm(x, (4,)), [(3, 4)]),
+    "normalize": (lambda x: F.normalize(x, dim=-1), [(3, 4)]),
+    "dropout eval": (lambda x: F.dropout(x, 0.5, training=False), [(3, 4)]),
+    "attention": (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), [(2, 3, 4)] * 3),
+    "mse_loss": (lambda a, b: F.mse_loss(a, b), [(3, 4), (3, 4)]),
+    "x.to": (lambda x: x.to(torch.float64).double(), [(3, 4)]),
+    "setitem": (lambda x: assign(torch.zeros_like(x), x), [(3, 4)]),
+    "in place": (lambda x: x.clone().mul_(2.0).add_(x).tanh_(), [(3, 4)]),
+    "augmented": (lambda x: augmented(x), [(3, 4)]),
+}
+REFERENCE = {
+    "celu": lambda x: torch.where(x > 0, x, 0.7 * torch.expm1(x / 0.7)),  # torch's own slope is single precision
+    "mish": lambda x: x * torch.tanh(F.softplus(x)),
+    "max_pool2d": lambda x: x.reshape(2, 1, 2, 2, 2, 2).amax((3, 5)),
+    "attention": lambda q, k, v: torch.softmax(
+        (q @ k.mT / 2.0).masked_fill(~torch.ones(3, 3, dtype=torch.bool).tril(), -torch.inf), -1
+    ) @ v,
+}
+
+
+def assign(out: Tensor, x: Tensor) -> Tensor:
+    out = out.clone()
+    out[:, 0] = x[:, 1] * x[:, 2]
+    out[1:, 2] = 3.0
+    out[0, 1:3] = x[0, :2]
+    out[..., 3] = torch.linspace(0, 1, 3, dtype=F64)
+    return out
+
+
+def augmented(x: Tensor) -> Tensor:
+    y = x.clone()
+    y += x
+    y *= x
+    y -= 1.5
+    y[:, 0] += x[:, 1]
+    y /= 2 + x * x
+    return y
+
+
+spaces = st.sampled_from([JetSpace(p, n) for p in (2, 1, 3) for n in (2, 1, 3, 4) if p * n < 9])
+seeds = st.integers(0, 2**31)
+examples = settings(deadline=None, max_examples=4, phases=[Phase.generate])
+
+
+@pytest.mark.parametrize("name", SCALAR)
+@examples
+@given(space=spaces, seed=seeds, shape=st.lists(st.integers(0, 3), max_size=3))
+def test_scalar_function(name: str, space: JetSpace, seed: int, shape: list[int]) -> None:
+    torch.manual_seed(seed)
+    f, domain = SCALAR[name]
+    assert_is_jet_of(f, [random_jet(space, tuple(shape), domain)], REFERENCE.get(name))
+
+
+@pytest.mark.parametrize("name", BINARY)
+@examples
+@given(space=spaces, seed=seeds, shapes=st.sampled_from([((3, 4), (3, 4)), ((4,), (3, 4)), ((3, 1), (2, 1, 4)),
+                                                         ((), (3,)), ((2, 3), ())]),
+       plain=st.sampled_from([None, 0, 1]))
+def test_binary_function(name: str, space: JetSpace, seed: int, shapes: Any, plain: int | None) -> None:
+    torch.manual_seed(seed)
+    f, domain = BINARY[name]
+    args: list[Any] = [random_jet(space, shape, domain) for shape in shapes]
+    if plain is not None:
+        args[plain] = args[plain].value
+    assert_is_jet_of(f, args)
+
+
+@pytest.mark.parametrize("name", TABLE)
+@examples
+@given(space=spaces, seed=seeds, data=st.data())
+def test_operation(name: str, space: JetSpace, seed: int, data: st.DataObject) -> None:
+    torch.manual_seed(seed)
+    f, shapes = TABLE[name]
+    args: list[Any] = [random_jet(space, shape) for shape in shapes]
+    jets = data.draw(st.sets(st.integers(0, len(args) - 1), min_size=1), label="jets")
+    args = [a if i in jets else a.value for i, a in enumerate(args)]
+    assert_is_jet_of(f, args, REFERENCE.get(name))
