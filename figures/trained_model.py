@@ -1,4 +1,4 @@
-"""The shipped world model at a glance: how it was trained, and what it sees and foresees on held-out frames."""
+"""The shipped world model: how it was trained, and what it sees and foresees on held-out frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw(out_dir: Path | str) -> list[Path]:
 
     with plt.rc_context({"svg.hashsalt": "sdewm", "font.size": 8, "axes.titlesize": 9, "pdf.fonttype": 42}):
         figure = plt.figure(figsize=(7.2, 5.4), layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))  # type: ignore[misc]
         left, right = top.subplots(1, 2)
         _draw_bound(left, curve)
         _draw_explained(right, curve)
@@ -62,8 +62,9 @@ def _draw_bound(axes: Axes, curve: list[dict]) -> None:
         axes.plot(*_column(curve, "train", name), color=colour, lw=0.6, alpha=0.5)
         updates, values = _column(curve, "heldout", name)
         axes.plot(updates, values, color=colour, lw=1.5, marker=marker, ms=3)
-        axes.annotate(f"{label}: {values[-1]:.0f}", (updates[-1], values[-1]), (0, 7), ha="right", color=colour,
-                      textcoords="offset points")  # fmt: skip
+        end = (updates[-1], values[-1])
+        text = f"{label}: {values[-1]:.0f}"
+        axes.annotate(text, end, (0, 7), ha="right", color=colour, textcoords="offset points")
     axes.set_yscale("log")
     axes.set_yticks([10, 20, 50, 100, 200, 500], labels=["10", "20", "50", "100", "200", "500"])
     axes.yaxis.set_minor_locator(NullLocator())
@@ -83,11 +84,18 @@ def _draw_explained(axes: Axes, curve: list[dict]) -> None:
     for name, colour, line, marker, label in rows:
         updates, values = _column(curve, "heldout", name)
         axes.plot(updates, values, color=colour, ls=line, marker=marker, ms=3, lw=1.2)
-        axes.annotate(label, (updates[-1], values[-1]), (5, 0), va="center", color=colour, fontsize=7,
-                      textcoords="offset points")  # fmt: skip
         last = updates[-1]
+        axes.annotate(
+            label,
+            (last, values[-1]),
+            (5, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=7,
+        )
     axes.axhline(0, color=GREY, lw=0.5)
-    axes.set_xlim(0, 1.5 * last)  # room for the names
+    axes.set_xlim(0, 1.65 * last)  # room for the names
     axes.set_ylim(-0.2, 0.8)
     axes.set_title(
         "Share of moving pixels' variance explained, held out\n(ahead: from actions alone, after 5 frames)"
@@ -116,8 +124,8 @@ def _draw_frames(figure: matplotlib.figure.SubFigure, model: WorldModel, episode
                 axes.set_frame_on(False)
     for axes, t in zip(grid[0], SHOWN, strict=True):
         axes.set_title(f"t = {t}" if t < CONTEXT else f"+{t - CONTEXT + 1}", fontsize=8)
-    note = grid[-1][1].annotate(f"{CONTEXT} frames seen,\nthen actions alone", (0.5, 0.5), ha="center", va="center",
-                                xycoords="axes fraction")  # fmt: skip
+    text = f"{CONTEXT} frames seen,\nthen actions alone"
+    note = grid[-1][1].annotate(text, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
     note.set_in_layout(False)
     figure.suptitle(
         f"Held-out frames; +n: n steps of {STEP_SECONDS:g} s after the last frame seen by the open loop",

@@ -20,45 +20,67 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sdewm", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="sdewm", description="World models as SDEs: record, train, release."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    formatter = argparse.ArgumentDefaultsHelpFormatter
 
     record = commands.add_parser(
-        "record", formatter_class=formatter, help="record episodes of a scripted walker from pixels",
+        "record", help="record episodes of a scripted walker from pixels",
         description="Record episodes of dm_control's walker-walk, 32x32 grey, one .npz each as they finish. "
         "Episodes already there are kept. Needs the extra sdewm[worldmodel].",
     )  # fmt: skip
     record.add_argument("--out", type=Path, required=True, help="folder of the recordings")
-    record.add_argument("--episodes", type=int, default=44, help="how many episodes")
-    record.add_argument("--steps", type=int, default=500, help="agent steps in each (0.05 simulated seconds)")
-    record.add_argument("--seed", type=int, default=0, help="of environment and behaviour")
+    record.add_argument("--episodes", type=int, default=44, help="how many episodes (default %(default)s)")
+    record.add_argument(
+        "--steps",
+        type=int,
+        default=500,
+        help="agent steps in each (0.05 simulated seconds) (default %(default)s)",
+    )
+    record.add_argument(
+        "--seed", type=int, default=0, help="of environment and behaviour (default %(default)s)"
+    )
     record.set_defaults(run_command=_record)
 
     train = commands.add_parser(
-        "train", formatter_class=formatter, help="train the world model on recordings, or resume",
+        "train", help="train the world model on recordings, or resume",
         description="Train the world model; a run already in the folder is resumed from its last checkpoint. "
         "Metrics go to metrics.jsonl in the run's folder and to the terminal.",
     )  # fmt: skip
     train.add_argument("--data", type=Path, required=True, help="folder of recordings")
     train.add_argument("--run", type=Path, required=True, help="folder of checkpoint and metrics")
-    train.add_argument("--heldout", type=int, default=4, help="the last so many episodes are not trained on")
-    train.add_argument("--updates", type=int, default=6000, help="train to this many updates")
-    train.add_argument("--seed", type=int, default=0, help="of weights, batches and latent noise")
     train.add_argument(
-        "--threads", type=int, default=1, help="torch threads; runs repeat bitwise for one thread"
+        "--heldout",
+        type=int,
+        default=4,
+        help="the last so many episodes are not trained on (default %(default)s)",
+    )
+    train.add_argument(
+        "--updates", type=int, default=5000, help="train to this many updates (default %(default)s)"
+    )
+    train.add_argument(
+        "--seed", type=int, default=0, help="of weights, batches and latent noise (default %(default)s)"
+    )
+    train.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="torch threads; runs repeat bitwise for one thread (default %(default)s)",
     )
     train.set_defaults(run_command=_train)
 
     release = commands.add_parser(
-        "release", formatter_class=formatter, help="write a run's model and held-out windows as package data",
+        "release", help="write a run's model and held-out windows as package data",
         description="Write NAME.safetensors, NAME_heldout.npz and NAME_training.jsonl.",
     )  # fmt: skip
     release.add_argument("--data", type=Path, required=True, help="folder of recordings")
     release.add_argument("--run", type=Path, required=True, help="folder of the finished run")
     release.add_argument("--out", type=Path, required=True, help="folder to write to")
-    release.add_argument("--heldout", type=int, default=4, help="as in training")
-    release.add_argument("--name", default="walker_walk", help="what the files' names begin with")
+    release.add_argument("--heldout", type=int, default=4, help="as in training (default %(default)s)")
+    release.add_argument(
+        "--name", default="walker_walk", help="what the files' names begin with (default %(default)s)"
+    )
     release.set_defaults(run_command=_release)
     return parser
 

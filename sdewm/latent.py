@@ -195,8 +195,8 @@ class LatentSDE:
         total = sum(m.shape[-1] for m in matrices)
         rows, offset = [], 0
         for m in matrices:
-            left = x.new_zeros(len(x), m.shape[-2], offset)
-            right = x.new_zeros(len(x), m.shape[-2], total - offset - m.shape[-1])
+            left = _zeros(x, len(x), m.shape[-2], offset)
+            right = _zeros(x, len(x), m.shape[-2], total - offset - m.shape[-1])
             rows.append(torch.cat([left, m, right], -1))
             offset += m.shape[-1]
         return torch.cat(rows, -2)
@@ -255,7 +255,7 @@ class LatentSDE:
     def _diffusion_product(self, block: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         g = self._diffusion(block, t, x)
         if g is None:
-            return torch.zeros_like(x[..., self.block_slices[block]])
+            return _zeros(x, *dB.shape[:-1], self.sizes[block])
         return apply_block(g, dB[..., self.channel_slices(t, x)[block]])
 
     def channel_slices(self, t: Tensor, x: Tensor) -> tuple[slice, ...]:
@@ -280,7 +280,7 @@ class LatentSDE:
     @staticmethod
     def _as_matrix(g: Tensor | None, x: Tensor, size: int) -> Tensor:
         if g is None:
-            return x.new_zeros(len(x), size, 0)
+            return _zeros(x, len(x), size, 0)
         return g if g.ndim == 3 else torch.diag_embed(g.expand(len(x), size))
 
 
@@ -297,38 +297,40 @@ class _EncoderError:
         return None if coefficient is None else coefficient(self.model.blocks(x).h, self.model.observed(t, x))
 
     def _in_z(self, value: Tensor, x: Tensor) -> Tensor:
-        value = value.expand(len(x), self.model.sizes.z)
-        return torch.cat([value, x.new_zeros(len(x), x.shape[-1] - self.model.sizes.z)], -1)
+        if value.ndim == 1:
+            value = value.expand(len(x), -1)
+        return torch.cat([value, _zeros(x, len(value), x.shape[-1] - self.model.sizes.z)], -1)
 
     def f(self, t: Tensor, x: Tensor) -> Tensor:
         drift = self._row(self.sigma, t, x)
-        return torch.zeros_like(x) if drift is None else self._in_z(drift, x)
+        return _zeros(x, *x.shape) if drift is None else self._in_z(drift, x)
 
     def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         g = self._row(self.sigma_bar, t, x)
         if g is None:
-            return torch.zeros_like(x)
+            return _zeros(x, *x.shape)
         return self._in_z(apply_block(g, dB[..., self.model.channel_slices(t, x)[0]]), x)
 
     def g(self, t: Tensor, x: Tensor) -> Tensor:
         g = self._row(self.sigma_bar, t, x)
         channels = self.model.noise_channels(t, x)
         if g is None:
-            return x.new_zeros(len(x), x.shape[-1], channels)
+            return _zeros(x, len(x), x.shape[-1], channels)
         g = g if g.ndim == 3 else torch.diag_embed(g.expand(len(x), self.model.sizes.z))
-        g = torch.cat([g, x.new_zeros(len(x), self.model.sizes.z, channels - g.shape[-1])], -1)
-        return torch.cat([g, x.new_zeros(len(x), x.shape[-1] - self.model.sizes.z, channels)], -2)
+        g = torch.cat([g, _zeros(x, len(x), self.model.sizes.z, channels - g.shape[-1])], -1)
+        return torch.cat([g, _zeros(x, len(x), x.shape[-1] - self.model.sizes.z, channels)], -2)
 
     # The error sits in z alone: the other stages have none of it.
     def f_stage(self, stage: int, t: Tensor, x: Tensor) -> Tensor:
         drift = self._row(self.sigma, t, x) if self._is_z(stage) else None
         block = x[..., self.model.stages[stage].block]
-        return torch.zeros_like(block) if drift is None else drift.expand(block.shape)
+        return _zeros(x, *block.shape) if drift is None else drift.expand(block.shape)
 
     def g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         g = self._row(self.sigma_bar, t, x) if self._is_z(stage) else None
         if g is None:
-            return torch.zeros_like(x[..., self.model.stages[stage].block])
+            block = self.model.stages[stage].block
+            return _zeros(x, *x.shape[:-1], block.stop - block.start)
         return apply_block(g, dB[..., self.model.channel_slices(t, x)[0]])
 
     def _is_z(self, stage: int) -> bool:
@@ -338,6 +340,11 @@ class _EncoderError:
 def apply_block(g: Tensor, dB: Tensor) -> Tensor:
     """A block's diffusion, ``(paths, size)`` or ``(paths, size, channels)``, applied to its increments."""
     return (g * dB.unsqueeze(-2)).sum(-1) if g.ndim == 3 else g * dB
+
+
+def _zeros(like: Tensor, *shape: int) -> Tensor:
+    # A plain tensor even beside jets: a constant costs them nothing.
+    return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 
 def _check_shape(name: str, got: torch.Size, allowed: list[tuple[int, ...]]) -> None:

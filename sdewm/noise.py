@@ -197,7 +197,7 @@ class QuasiMonteCarlo:
         paths: int,
         seed: int,
         replicates: int = 16,
-        ordering: Ordering = "pca",
+        ordering: Ordering = "bridge",
         widen: float = 1.0,
         block: int = 2048,
     ) -> None:

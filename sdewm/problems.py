@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm.latent import BlockSizes, LatentSDE
 from sdewm.referees import (
     Array,
     CircleSDE,
@@ -128,11 +129,11 @@ def linear_system() -> Problem:
         a=np.array([0.3, -0.1, 0.2]),
         B=np.array(
             [
-                [[0.3, 0.2, 0.0], [0.0, 0.1, -0.2], [0.1, 0.0, 0.2]],
-                [[0.0, -0.3, 0.1], [0.2, 0.0, 0.0], [0.0, 0.3, 0.1]],
+                [[0.2, 0.1, 0.0], [0.0, 0.1, -0.1], [0.1, 0.0, 0.1]],
+                [[0.0, -0.2, 0.1], [0.1, 0.0, 0.0], [0.0, 0.2, 0.1]],
             ]
         ),
-        b=np.array([[0.1, 0.0, 0.2], [0.0, 0.2, -0.1]]),
+        b=np.array([[0.1, 0.0, 0.1], [0.0, 0.1, -0.1]]),
     )
     error = LinearSDE(
         A=np.array([[0.4, 0.0, -0.3], [0.2, 0.3, 0.0], [0.0, -0.5, 0.2]]),
@@ -170,7 +171,7 @@ def linear_system() -> Problem:
 def circle() -> Problem:
     """Nonlinear drift and diffusion on the circle, state-dependent errors: backward Kolmogorov."""
     base = CircleSDE(lambda x: 0.8 * np.sin(x) + 0.3, lambda x: (0.35 + 0.2 * np.cos(x))[None])
-    error = CircleSDE(lambda x: 0.6 * np.cos(x) + 0.2, lambda x: (0.5 + 0.3 * np.sin(x))[None])
+    error = CircleSDE(lambda x: 0.6 * np.cos(x) + 0.2, lambda x: (-0.5 - 0.3 * np.sin(x))[None])
     x0, horizon = -0.4, 1.0
 
     def truth(steps: int | None = None) -> Coefficients:
@@ -183,7 +184,7 @@ def circle() -> Problem:
         description="nonlinear equation on the circle, state-dependent errors, trigonometric loss",
         family=PerturbedSDE(
             FunctionSDE(lambda t, x: 0.8 * torch.sin(x) + 0.3, lambda t, x: 0.35 + 0.2 * torch.cos(x)),
-            FunctionSDE(lambda t, x: 0.6 * torch.cos(x) + 0.2, lambda t, x: 0.5 + 0.3 * torch.sin(x)),
+            FunctionSDE(lambda t, x: 0.6 * torch.cos(x) + 0.2, lambda t, x: -0.5 - 0.3 * torch.sin(x)),
         ),
         loss=lambda x: (torch.cos(x) + 0.3 * torch.sin(2.0 * x)).sum(-1),
         x0=_tensor(np.array([x0])),
@@ -201,7 +202,7 @@ def latent_linear() -> Problem:
     ::
 
         dz = (q0 + Q h + ε_b (s0 + S h)) dt + diag(c0 + C h + ε_a (r0 + R h)) dB^enc
-        dh = (F_h h + F_z z) dt
+        dh = (F_h h + π) dt,  π = F_z z
         dz̃ = (p0 + P h) dt      + (p̄0 + P̄ h) dB^pred
         ds̃ = (D h + d z̃) dt     + (d̄0 + D̄ h + d̄ z̃) dB^dec
 
@@ -209,13 +210,13 @@ def latent_linear() -> Problem:
     """
     q0, Q = np.array([0.4, -0.2]), np.array([[-0.6, 0.5], [0.3, -0.4]])
     s0, S = np.array([0.5, 0.2]), np.array([[0.6, -0.4], [0.3, 0.5]])
-    c0, C = np.array([0.3, 0.25]), np.array([[0.2, -0.1], [0.1, 0.2]])
-    r0, R = np.array([0.4, -0.3]), np.array([[0.5, 0.2], [-0.3, 0.4]])
+    c0, C = np.array([0.5, 0.4]), np.array([[0.2, -0.1], [0.1, 0.2]])
+    r0, R = np.array([0.4, 0.5]), np.array([[0.5, 0.2], [-0.3, 0.4]])
     F_h, F_z = np.array([[-0.5, 0.4], [-0.3, -0.6]]), np.array([[0.9, 0.3], [-0.4, 0.8]])
     p0, P = np.array([0.1]), np.array([[0.7, -0.5]])
-    p_bar0, P_bar = np.array([0.2]), np.array([[0.3, 0.2]])
+    p_bar0, P_bar = np.array([0.1]), np.array([[0.3, 0.2]])
     D, d = np.array([[0.6, 0.4]]), np.array([[0.8]])
-    d_bar0, D_bar, d_bar = np.array([0.15]), np.array([[0.1, -0.2]]), np.array([[0.3]])
+    d_bar0, D_bar, d_bar = np.array([0.1]), np.array([[0.1, -0.2]]), np.array([[0.2]])
     loss = QuadraticLoss(
         W=np.array(
             [
@@ -249,35 +250,30 @@ def latent_linear() -> Problem:
     def truth(steps: int | None = None) -> Coefficients:
         return moments(base, error, loss, x0, horizon, steps=steps)
 
-    # The torch model: block by block, as (5)-(8) are written.
+    # The torch model: block by block, as (5)-(8) are written; the policy is the part of f that depends on z.
     q_enc, q_enc_bar, sigma, sigma_bar = _affine(q0, Q), _affine(c0, C), _affine(s0, S), _affine(r0, R)
-    f_h, f_z = _affine(np.zeros(2), F_h), _affine(np.zeros(2), F_z)
+    f_h, policy = _affine(np.zeros(2), F_h), _affine(np.zeros(2), F_z)
     p, p_bar = _affine(p0, P), _affine(p_bar0, P_bar)
     dec_h, dec_z = _affine(np.zeros(1), D), _affine(np.zeros(1), d)
     dec_bar_h, dec_bar_z = _affine(d_bar0, D_bar), _affine(np.zeros(1), d_bar)
-    channel_of_row = _tensor(np.eye(6)[:, rows])  # (6, 4)
-
-    def drift(t: Tensor, x: Tensor) -> Tensor:
-        z, h, z_tilde = x[..., 0:2], x[..., 2:4], x[..., 4:5]
-        return torch.cat([q_enc(h), f_h(h) + f_z(z), p(h), dec_h(h) + dec_z(z_tilde)], dim=-1)
-
-    def diffusion(t: Tensor, x: Tensor) -> Tensor:
-        h, z_tilde = x[..., 2:4], x[..., 4:5]
-        amplitude = torch.cat([q_enc_bar(h), p_bar(h), dec_bar_h(h) + dec_bar_z(z_tilde)], dim=-1)
-        return amplitude.unsqueeze(-2) * channel_of_row
-
-    def drift_error(t: Tensor, x: Tensor) -> Tensor:
-        return torch.cat([sigma(x[..., 2:4]), torch.zeros_like(x[..., 2:6])], dim=-1)
-
-    def diffusion_error(t: Tensor, x: Tensor) -> Tensor:
-        amplitude = torch.cat([sigma_bar(x[..., 2:4]), torch.zeros_like(x[..., 4:6])], dim=-1)
-        return amplitude.unsqueeze(-2) * channel_of_row
+    model = LatentSDE(
+        q_enc=lambda h, s: q_enc(h),
+        q_enc_bar=lambda h, s: q_enc_bar(h),
+        f=lambda h, z, a: f_h(h) + a,
+        p=p,
+        p_bar=p_bar,
+        q_dec=lambda h, z_tilde: dec_h(h) + dec_z(z_tilde),
+        q_dec_bar=lambda h, z_tilde: dec_bar_h(h) + dec_bar_z(z_tilde),
+        policy=lambda h, z: policy(z),
+        observation=lambda t: t,
+        sizes=BlockSizes(z=2, h=2, z_tilde=1, s_tilde=1),
+    )
 
     return Problem(
         name="latent-linear",
         description="latent dynamics model (5)-(8) with affine coefficients, quadratic loss",
         family=PerturbedSDE(
-            FunctionSDE(drift, diffusion, "general"), FunctionSDE(drift_error, diffusion_error, "general")
+            model, model.encoder_error(lambda h, s: sigma(h), lambda h, s: sigma_bar(h))
         ),
         loss=_torch_quadratic(loss),
         x0=_tensor(x0),

@@ -9,6 +9,8 @@ import safetensors.torch
 import torch
 
 from sdewm.cli import main
+from sdewm.jets import JetSpace
+from sdewm.solvers import SequentialEuler
 from sdewm.worldmodel import (
     CheckpointError,
     Episode,
@@ -59,6 +61,15 @@ def tiny_model(seed: int = 0) -> WorldModel:
         model = WorldModel(TINY).double()
     model.fit_pixels(to_batch([tiny_episode(0)], torch.float64).frames[0])
     return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Training repeats bitwise on one thread, and small tensors are fastest there."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -236,10 +247,8 @@ def test_resuming_is_bitwise_equal_to_not_stopping(tmp_path):
     episodes, heldout = [tiny_episode(1), tiny_episode(2)], [tiny_episode(3)]
     train(tmp_path / "whole", episodes, heldout, TINY_TRAIN, TINY)
     train(tmp_path / "halves", episodes, heldout, replace(TINY_TRAIN, updates=3), TINY)
-    with open(
-        tmp_path / "halves" / "metrics.jsonl", "a"
-    ) as stream:  # a line past the checkpoint: run was killed
-        stream.write('{"update": 4, "split": "train"}\n')
+    with open(tmp_path / "halves" / "metrics.jsonl", "a") as stream:  # killed past the checkpoint
+        stream.write('{"update": 4, "spl')
     train(tmp_path / "halves", episodes, heldout, TINY_TRAIN, TINY)
 
     whole, halves = (
@@ -281,7 +290,7 @@ def test_shipped_model_explains_heldout_frames(trained):
     assert model.mean_image.dtype == torch.float64
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert scores["explained"] > 0.45
-    assert scores["explained_open_1"] > scores["explained_hold_1"]
+    assert scores["explained_open_5"] > scores["explained_hold_5"] + 0.2
 
 
 def test_unknown_name_says_what_there_is():
@@ -310,12 +319,7 @@ def test_one_sequential_step_is_the_models_own_step(trained):
     z_tilde = p.mean + p.std * noise_tilde
     own = torch.cat([q.mean + q.std * noise, h, z_tilde, model.decode(h, z_tilde)], -1)
 
-    step = x
-    for number, stage in enumerate(sde.stages):
-        time = torch.tensor(float(t if stage.time == "start" else t + 1))
-        move = sde.f_stage(number, time, step) + sde.g_prod_stage(number, time, step, dB)
-        step = step.clone()
-        step[..., stage.block] += move
+    step = SequentialEuler().step(sde, torch.tensor(float(t)), 1.0, x, dB)
     torch.testing.assert_close(step, own, rtol=1e-12, atol=1e-12)
 
 
@@ -350,6 +354,20 @@ def test_losses_equal_their_definitions(trained):
     q = model.posterior(h, model.embed(frame.unsqueeze(0)).expand(4, -1))
     expected = kl_divergence(q, model.prior(h))
     torch.testing.assert_close(consistency_loss(model, episode)(t, x), expected, rtol=1e-12, atol=0)
+
+
+def test_coefficients_and_losses_take_jets(trained):
+    model, episodes = trained
+    sde, space, t = as_sde(model, episodes[0]), JetSpace(1, 2), torch.tensor(12.5, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(2)
+    x = initial_state(model, episodes[0], 12).repeat(3, 1)
+    v = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    functions = [sde.f, sde.g, *(make(model, episodes[0]) for make in (reconstruction_loss, reward_loss))]
+    for function in [*functions, consistency_loss(model, episodes[0])]:
+        jet = function(t, x + space.parameter(0) * v)
+        value, slope = torch.func.jvp(lambda y, f=function: f(t, y), (x,), (v,))
+        torch.testing.assert_close(jet.value, value, rtol=1e-11, atol=1e-11)
+        torch.testing.assert_close(jet.derivative((1,)), slope, rtol=1e-9, atol=1e-11)
 
 
 # Recording and the command line.

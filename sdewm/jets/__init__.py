@@ -19,6 +19,7 @@ __all__ = [
     "constant",
 ]
 
-# Freeing one large block raises glibc's thresholds for returning memory to the system. Without it every stack of
-# coefficients is mapped and page-faulted anew, which costs as much as the arithmetic. The block is never touched.
+# Freeing one large block raises glibc's thresholds for returning memory to the system. Without it every stack
+# of coefficients is mapped and page-faulted anew, which costs as much as the arithmetic. The block is never
+# touched.
 _torch.empty(30 << 20, dtype=_torch.uint8)

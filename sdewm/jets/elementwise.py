@@ -1,7 +1,7 @@
 """Arithmetic and scalar functions on jets.
 
-A scalar function is given by its Taylor coefficients t_j = f⁽ʲ⁾(x₀)/j! at the value, found by a recurrence from
-its differential equation; `compose` sums t_j δʲ for the rest δ of the jet.
+A scalar function is given by its Taylor coefficients t_j = f⁽ʲ⁾(x₀)/j! at the value, found by a recurrence
+from its differential equation; `compose` sums t_j δʲ for the rest δ of the jet.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
 
 
 def _power_series(x: Tensor, p: Any, order: int) -> Series:
-    """Binomial series. Terms that vanish for a whole exponent are zero, also at x = 0, where 0⁻¹ would spoil them."""
+    """Binomial series. Terms that vanish for whole exponents are zero, also at 0, where 0⁻¹ is infinite."""
     if isinstance(p, Tensor):
         binomial = torch.ones_like(p, dtype=torch.promote_types(p.dtype, x.dtype))
         series = []
@@ -306,29 +306,29 @@ def _self_product(series: Series, j: int) -> Tensor | float:
     return total
 
 
-def _riccati(value: Tensor, slope: Tensor, a: float, b: Tensor, order: int) -> Series:
-    """Series of a solution of y' = q(y), q quadratic with leading coefficient a and q'(value) = b."""
+def _riccati(value: Tensor, slope: Tensor, a: float, half: Tensor, order: int) -> Series:
+    """Series of a solution of y' = q(y), q quadratic with leading coefficient a, half = q'(value)/2."""
     series = [value, slope]
     for j in range(1, order):
-        term = b * series[j]
+        term = half * series[j]
         if j > 1:
-            term = term + a * _self_product(series, j)
-        series.append(term / (j + 1))
+            term = (2 * term + a * _self_product(series, j)) / (j + 1)
+        series.append(term)
     return series[: order + 1]
 
 
 def _tanh(x: Tensor, order: int) -> Series:
     y = x.tanh()
-    return _riccati(y, 1 - y * y, -1.0, -2 * y, order)
+    return _riccati(y, 1 - y * y, -1.0, -y, order)
 
 
 def _tan(x: Tensor, order: int) -> Series:
     y = x.tan()
-    return _riccati(y, 1 + y * y, 1.0, 2 * y, order)
+    return _riccati(y, 1 + y * y, 1.0, y, order)
 
 
 def _logistic(s: Tensor, order: int) -> Series:
-    return _riccati(s, s * (1 - s), -1.0, 1 - 2 * s, order)
+    return _riccati(s, torch.addcmul(s, s, s, value=-1), -1.0, 0.5 - s, order)
 
 
 def _sigmoid(x: Tensor, order: int) -> Series:
@@ -342,7 +342,7 @@ def _integral(value: Tensor, slopes: Series) -> Series:
 
 def _times_x(x: Tensor, series: Series) -> Series:
     """Series of x·f(x) from that of f."""
-    return [x * series[0], *(x * t + before for before, t in pairwise(series))]
+    return [x * series[0], *(torch.addcmul(before, x, t) for before, t in pairwise(series))]
 
 
 def _logsigmoid(x: Tensor, order: int) -> Series:
@@ -390,7 +390,7 @@ def _atan(x: Tensor, order: int) -> Series:
     return _integral(x.atan(), slopes)[: order + 1]
 
 
-def _univariate(f: Callable[[Jet], Jet], x: Tensor, order: int) -> Series:
+def _univariate(f: Callable[[Any], Any], x: Tensor, order: int) -> Series:
     """Series of a composition, by jets in the one variable x: cheaper than composing in all parameters."""
     space = JetSpace(1, order)
     higher = [torch.ones_like(x), *[torch.zeros_like(x)] * (order - 1)][:order]
@@ -436,7 +436,7 @@ for _series, _names in (
 
 
 @rule("silu")
-def silu(input: Jet, inplace: bool = False) -> Jet:
+def silu(input: Jet) -> Jet:
     return compose(input, _silu(input.value, input.space.order))
 
 
@@ -461,7 +461,7 @@ def gelu(input: Jet, approximate: str = "none") -> Jet:
 
 
 @rule("mish")
-def mish(input: Jet, inplace: bool = False) -> Jet:
+def mish(input: Jet) -> Jet:
     series = _univariate(lambda u: u * torch.tanh(softplus(u)), input.value, input.space.order)
     return compose(input, series)
 
@@ -472,7 +472,7 @@ def tanhshrink(input: Jet) -> Jet:
 
 
 @rule("softsign")
-def softsign(input: Jet, inplace: bool = False) -> Jet:
+def softsign(input: Jet) -> Jet:
     return div(input, 1 + absolute(input))
 
 
@@ -481,25 +481,27 @@ def softsign(input: Jet, inplace: bool = False) -> Jet:
 
 def _elu(input: Jet, alpha: float, scale: float, rate: float) -> Jet:
     x = input.value
-    below = [alpha * scale * rate**j * t for j, t in enumerate(_expm1(rate * x.clamp(max=0), input.space.order))]
+    below = [
+        alpha * scale * rate**j * t for j, t in enumerate(_expm1(rate * x.clamp(max=0), input.space.order))
+    ]
     above = [scale * x, torch.full_like(x, scale), *[torch.zeros_like(x)] * (len(below) - 2)]
     return compose(input, [torch.where(x > 0, a, b) for a, b in zip(above, below, strict=False)])
 
 
 @rule("elu")
-def elu(input: Jet, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0, inplace: bool = False) -> Jet:
+def elu(input: Jet, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Jet:
     warn_nonsmooth("elu")
     return _elu(input, alpha, scale, input_scale)
 
 
 @rule("celu")
-def celu(input: Jet, alpha: float = 1.0, inplace: bool = False) -> Jet:
+def celu(input: Jet, alpha: float = 1.0) -> Jet:
     warn_nonsmooth("celu")
     return _elu(input, alpha, 1.0, 1 / alpha)
 
 
 @rule("selu")
-def selu(input: Jet, inplace: bool = False) -> Jet:
+def selu(input: Jet) -> Jet:
     warn_nonsmooth("selu")
     return _elu(input, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0)
 
@@ -512,14 +514,14 @@ def absolute(input: Jet) -> Jet:
 
 
 @rule("relu")
-def relu(input: Jet, inplace: bool = False) -> Jet:
+def relu(input: Jet) -> Jet:
     warn_nonsmooth("relu")
     x = input.value
     return piecewise_linear(input, x.relu(), (x > 0).to(x.dtype))
 
 
 @rule("leaky_relu")
-def leaky_relu(input: Jet, negative_slope: float = 0.01, inplace: bool = False) -> Jet:
+def leaky_relu(input: Jet, negative_slope: float = 0.01) -> Jet:
     warn_nonsmooth("leaky_relu")
     x = input.value
     slope = torch.where(x > 0, torch.ones_like(x), negative_slope)
@@ -527,13 +529,13 @@ def leaky_relu(input: Jet, negative_slope: float = 0.01, inplace: bool = False) 
 
 
 @rule("relu6")
-def relu6(input: Jet, inplace: bool = False) -> Jet:
+def relu6(input: Jet) -> Jet:
     warn_nonsmooth("relu6")
     return _clamp(input, 0.0, 6.0)
 
 
 @rule("hardtanh")
-def hardtanh(input: Jet, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Jet:
+def hardtanh(input: Jet, min_val: float = -1.0, max_val: float = 1.0) -> Jet:
     warn_nonsmooth("hardtanh")
     return _clamp(input, min_val, max_val)
 
@@ -585,5 +587,3 @@ def maximum(input: Any, other: Any) -> Any:
 def minimum(input: Any, other: Any) -> Any:
     warn_nonsmooth("minimum")
     return _pick(input, other, torch.lt)
-
-

@@ -23,23 +23,24 @@ _CELL = "the fused loop has no rule; step nn.GRUCell, nn.LSTMCell or nn.RNNCell 
 _GRADIENT = "a jet has no gradient of its own; differentiate its .coefficients or one .coefficient(alpha)"
 
 REFUSED = {
-    "eq ne lt le gt ge greater greater_equal less less_equal not_equal __eq__ __ne__ __lt__ __le__ __gt__ __ge__ "
-    "equal allclose isclose": _COMPARE,
-    "round floor ceil trunc fix sign sgn heaviside floor_divide __floordiv__ __rfloordiv__ signbit histc": _STEP,
+    "eq ne lt le gt ge greater greater_equal less less_equal not_equal "
+    "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ equal allclose isclose": _COMPARE,
+    "round floor ceil trunc fix sign sgn heaviside floor_divide "
+    "__floordiv__ __rfloordiv__ signbit histc": _STEP,
     "__bool__ __int__ __float__ __index__ __complex__ __contains__ __array__ item tolist numpy is_nonzero "
-    "data_ptr storage untyped_storage cov_": _READ,
-    "argmax argmin argsort nonzero argwhere bucketize searchsorted multinomial bernoulli isnan isinf isfinite isreal "
-    "all any logical_not logical_and logical_or long int short bool char byte unique isin count_nonzero "
-    "one_hot": _INDEX,
+    "data_ptr storage untyped_storage": _READ,
+    "argmax argmin argsort nonzero argwhere bucketize searchsorted multinomial bernoulli isnan isinf "
+    "isfinite isreal all any logical_not logical_and logical_or long int short bool char byte "
+    "unique isin count_nonzero one_hot": _INDEX,
     "gru lstm rnn_tanh rnn_relu": _CELL,
     "backward register_hook retain_grad": _GRADIENT,
 }
 
 NONSMOOTH = (
-    "relu_ prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid max_pool1d max_pool2d max_pool3d "
-    "adaptive_max_pool1d adaptive_max_pool2d amax amin aminmax sort topk kthvalue median nanmedian msort cummax cummin "
-    "quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod remainder __mod__ __rmod__ copysign "
-    "pairwise_distance glu_ hinge_embedding_loss"
+    "prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid max_pool1d max_pool2d "
+    "max_pool3d adaptive_max_pool1d adaptive_max_pool2d amax amin aminmax sort topk kthvalue median "
+    "nanmedian msort cummax cummin quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod "
+    "remainder __mod__ __rmod__ copysign hinge_embedding_loss"
 )
 
 
@@ -80,13 +81,18 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 
     try:
         flat, out_spec = call(None)
-        smooth = [i for i, y in enumerate(flat) if isinstance(y, Tensor) and y.is_floating_point()]
+        smooth = [
+            i
+            for i, y in enumerate(flat)
+            if isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex())
+        ]
         if not smooth:
             refuse(name, _INDEX)
-        lines = [
-            lambda t, v=v: tuple(call(t, v)[0][i] for i in smooth)  # type: ignore[misc]
-            for v in _directions(space)
-        ]
+
+        def on(direction: Direction) -> Line:
+            return lambda t: tuple(call(t, direction)[0][i] for i in smooth)
+
+        lines = [on(direction) for direction in _directions(space)]
         coefficients = _interpolate(lines, space, like.new_zeros(()))
     except NotDifferentiable:
         raise
@@ -105,7 +111,7 @@ Line = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def _directions(space: JetSpace) -> list[Direction]:
-    """As many directions as the top degree has coefficients: a polynomial is known from its values along them."""
+    """As many directions as the top degree has coefficients: enough to know a polynomial along lines."""
     top = space.indices[space.size(space.order - 1) :] if space.order else space.indices
     return [tuple(a / max(space.order, 1) for a in alpha) for alpha in top]
 
@@ -149,7 +155,7 @@ def _forward(line: Line, t: Tensor) -> Any:
 
 def _reverse(line: Line, t: Tensor) -> Any:
     """The derivative by reverse mode alone: the pullback is linear, and is pulled back itself."""
-    y, pullback = vjp(line, t)
+    y, pullback = vjp(line, t)  # type: ignore[misc]
     zeros = tree_map(torch.zeros_like, y)
     return y, vjp(lambda w: pullback(w)[0], zeros)[1](torch.ones_like(t))[0]
 
@@ -187,3 +193,9 @@ for _names, _advice in REFUSED.items():
 for _name in NONSMOOTH.split():
     for _func in functions(_name):
         RULES.setdefault(_func, _nonsmooth(_func, _name))
+
+# torch turns a TypeError in these operators into NotImplemented, after which == would compare identities
+for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
+    setattr(Jet, _name, _refusal(_name, _COMPARE))
+for _name in ("__floordiv__", "__rfloordiv__"):
+    setattr(Jet, _name, _refusal("floor_divide", _STEP))

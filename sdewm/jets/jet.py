@@ -37,7 +37,9 @@ class Jet(torch.Tensor):
     @staticmethod
     def __new__(cls, coefficients: Tensor, space: JetSpace) -> Jet:
         if isinstance(coefficients, Jet) or not isinstance(coefficients, Tensor):
-            raise TypeError(f"the coefficients of a jet are a plain tensor, not {type(coefficients).__name__}")
+            raise TypeError(
+                f"the coefficients of a jet are a plain tensor, not {type(coefficients).__name__}"
+            )
         if not (coefficients.is_floating_point() or coefficients.is_complex()):
             raise TypeError(f"a jet needs floating-point coefficients, got {coefficients.dtype}")
         shape = coefficients.shape
@@ -71,7 +73,7 @@ class Jet(torch.Tensor):
         lower = self.space.lower(order)
         return Jet(self.coefficients[: len(lower)], lower)
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         name = str(self.dtype).removeprefix("torch.")
         space = self.space
         return f"Jet(shape={tuple(self.shape)}, {name}, parameters={space.parameters}, order={space.order})"
@@ -94,8 +96,12 @@ class Jet(torch.Tensor):
         return rule(*args, **kwargs) if kwargs else rule(*args)
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        raise NotDifferentiable(f"{func} bypassed the jet rules; pass it x.value or x.coefficients instead of the jet")
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        raise NotDifferentiable(
+            f"{func} bypassed the jet rules; pass it x.value or x.coefficients instead of the jet"
+        )
 
 
 def constant(tensor: Tensor, space: JetSpace) -> Jet:

@@ -114,7 +114,8 @@ def einsum(equation: Any, *operands: Any) -> Any:
     coefficients = [operands[i].coefficients for i in jets]
     if len(jets) == 1:
         return Jet(contract(*coefficients), space)
-    return product(space, *coefficients, contract)
+    first, second = coefficients
+    return product(space, first, second, contract)
 
 
 # convolutions
@@ -130,7 +131,9 @@ def _convolution(name: str, spatial: int) -> None:
             out = bilinear(lambda x, w: plain(x, w, None, *args, **kwargs), input, weight)
         else:
             c = input.coefficients
-            batch = c.shape[: c.ndim - spatial - 1]  # coefficients, and images unless there is one without axis
+            batch = c.shape[
+                : c.ndim - spatial - 1
+            ]  # coefficients, and images unless there is one without axis
             y = plain(c.reshape(-1, *c.shape[c.ndim - spatial - 1 :]), weight, None, *args, **kwargs)
             out = Jet(y.reshape(*batch, *y.shape[1:]), input.space)
         if bias is None:
@@ -164,14 +167,18 @@ def _affine(x: Any, weight: Any, bias: Any) -> Any:
 
 
 @rule("layer_norm")
-def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
     return _affine(_normalise(input, tuple(range(-len(normalized_shape), 0)), eps), weight, bias)
 
 
 @rule("rms_norm")
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
     dim = tuple(range(-len(normalized_shape), 0))
-    scale = (input.square().mean(dim, keepdim=True) + (torch.finfo(input.dtype).eps if eps is None else eps)).rsqrt()
+    scale = (
+        input.square().mean(dim, keepdim=True) + (torch.finfo(input.dtype).eps if eps is None else eps)
+    ).rsqrt()
     return _affine(input * scale, weight, None)
 
 
@@ -188,8 +195,14 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
 
 @rule("batch_norm")
 def batch_norm(
-    input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
 ) -> Any:
     if training:
         from sdewm.jets.fallback import refuse
@@ -206,12 +219,22 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out:
     return input / torch.linalg.vector_norm(input, p, dim, keepdim=True)
 
 
-@rule("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
-def dropout(input: Jet, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True) -> Jet:
+@rule(
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "alpha_dropout",
+    "feature_dropout",
+    "feature_alpha_dropout",
+)
+def dropout(input: Jet, p: float = 0.5, training: bool = True, train: bool = True) -> Jet:
     if training and train and p > 0:
         from sdewm.jets.fallback import refuse
 
-        refuse("dropout in training mode", "call .eval() on the module, or draw the mask yourself and multiply")
+        refuse(
+            "dropout in training mode", "call .eval() on the module, or draw the mask yourself and multiply"
+        )
     return input
 
 
@@ -243,8 +266,14 @@ def rnn_tanh_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b
 
 @rule("scaled_dot_product_attention")
 def attention(
-    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
-    scale: float | None = None, enable_gqa: bool = False,
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Any:
     if dropout_p:
         dropout(query, dropout_p)

@@ -28,15 +28,13 @@ def functions(name: str) -> list[Callable[..., Any]]:
 
 
 def register(rule: Rule, *names: str) -> None:
-    """Attach `rule` to functions of these names, and its in-place form to the ones with a trailing underscore."""
+    """Attach `rule` to functions of these names, its in-place form to those with an underscore."""
     for name in names:
         for func in functions(name):
-            RULES[func] = rule
+            RULES[func] = _honouring_inplace(rule) if getattr(F, name, None) is func else rule
         if not name.startswith("_"):
-            for place in (Tensor, torch, F):
-                func = getattr(place, name + "_", None)
-                if func is not None:
-                    RULES.setdefault(func, in_place(rule, name + "_"))
+            for func in functions(name + "_"):
+                RULES.setdefault(func, in_place(rule, name + "_"))
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -47,6 +45,15 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
         return function
 
     return attach
+
+
+def _honouring_inplace(rule: Rule) -> Rule:
+    """A rule for a function of torch.nn.functional, whose `inplace=True` writes to its argument."""
+
+    def apply(*args: Any, inplace: bool = False, **kwargs: Any) -> Any:
+        return in_place(rule, "inplace=True")(*args, **kwargs) if inplace else rule(*args, **kwargs)
+
+    return apply
 
 
 def property_rule(function: Rule, *names: str) -> None:
@@ -132,8 +139,8 @@ def stacked(x: Jet, function: Callable[[Tensor], Tensor]) -> Jet:
 
 def warn_nonsmooth(name: str) -> None:
     warnings.warn(
-        f"{name} is not twice continuously differentiable: its jet is right almost everywhere only, and the C² "
-        "assumption of the expansion theorems fails",
+        f"{name} is not twice continuously differentiable: its jet is right almost everywhere only, and "
+        "the C² assumption of the expansion theorems fails",
         NonSmoothWarning,
         stacklevel=5,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import combinations_with_replacement
 from math import comb, factorial, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from sdewm.jets.jet import Parameter
@@ -36,11 +36,13 @@ def _runs(pairs: list[tuple[int, int]]) -> list[tuple[slice, slice]]:
 class _Cached(type):
     """Equal spaces are one object, so that comparing spaces is comparing identities."""
 
-    _made: dict[tuple[int, int], JetSpace] = {}
+    _made: ClassVar[dict[tuple[int, int], JetSpace]] = {}
 
     def __call__(cls, parameters: int, order: int) -> JetSpace:
         if parameters < 1 or order < 0:
-            raise ValueError(f"a jet space needs parameters >= 1 and order >= 0, got {parameters} and {order}")
+            raise ValueError(
+                f"a jet space needs parameters >= 1 and order >= 0, got {parameters} and {order}"
+            )
         key = (parameters, order)
         if key not in _Cached._made:
             _Cached._made[key] = super().__call__(parameters=parameters, order=order)
@@ -88,7 +90,9 @@ class JetSpace(metaclass=_Cached):
         try:
             return self._positions[tuple(alpha)]
         except KeyError:
-            raise KeyError(f"{tuple(alpha)} is not a multi-index of {self}; it stores {self.indices}") from None
+            raise KeyError(
+                f"{tuple(alpha)} is not a multi-index of {self}; it stores {self.indices}"
+            ) from None
 
     @cached_property
     def _positions(self) -> dict[MultiIndex, int]:
@@ -102,10 +106,14 @@ class JetSpace(metaclass=_Cached):
     @cache  # noqa: B019 (spaces are few and live for ever)
     def shift(self, i: int) -> tuple[tuple[slice, slice], ...]:
         """(source, target) rows of the multiplication by parameter i; sources have degree below `order`."""
-        moved = [
-            (row, self._positions[(*alpha[:i], alpha[i] + 1, *alpha[i + 1 :])])
-            for row, alpha in enumerate(self.indices[: self.size(self.order - 1)])
-        ] if self.order else []
+        moved = (
+            [
+                (row, self._positions[(*alpha[:i], alpha[i] + 1, *alpha[i + 1 :])])
+                for row, alpha in enumerate(self.indices[: self.size(self.order - 1)])
+            ]
+            if self.order
+            else []
+        )
         return tuple(_runs(moved))
 
     @cache  # noqa: B019

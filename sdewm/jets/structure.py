@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,15 +54,48 @@ def _on_value(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in (
-    "size", "dim", "ndimension", "numel", "nelement", "element_size", "stride", "is_contiguous", "get_device",
-    "is_floating_point", "is_complex", "is_conj", "is_neg", "is_inference", "is_signed", "is_same_size", "type",
-    "result_type", "__len__", "is_pinned", "is_shared",
+    "size",
+    "dim",
+    "ndimension",
+    "numel",
+    "nelement",
+    "element_size",
+    "stride",
+    "is_contiguous",
+    "get_device",
+    "is_floating_point",
+    "is_complex",
+    "is_conj",
+    "is_neg",
+    "is_inference",
+    "is_signed",
+    "is_same_size",
+    "type",
+    "result_type",
+    "__len__",
+    "is_pinned",
+    "is_shared",
 ):
     for _func in functions(_name):
         RULES[_func] = _on_value(_func)
 for _name in (
-    "dtype", "device", "ndim", "layout", "is_cuda", "is_cpu", "is_mps", "is_meta", "is_sparse", "is_sparse_csr",
-    "is_quantized", "is_nested", "is_mkldnn", "is_xla", "is_xpu", "itemsize", "nbytes",
+    "dtype",
+    "device",
+    "ndim",
+    "layout",
+    "is_cuda",
+    "is_cpu",
+    "is_mps",
+    "is_meta",
+    "is_sparse",
+    "is_sparse_csr",
+    "is_quantized",
+    "is_nested",
+    "is_mkldnn",
+    "is_xla",
+    "is_xpu",
+    "itemsize",
+    "nbytes",
 ):
     property_rule(_on_value(getattr(Tensor, _name).__get__), _name)
 property_rule(lambda x: x.coefficients.shape[1:], "shape")
@@ -83,8 +115,17 @@ def _like(func: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 for _name in (
-    "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like",
-    "new_zeros", "new_ones", "new_empty", "new_full",
+    "zeros_like",
+    "ones_like",
+    "empty_like",
+    "full_like",
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "new_zeros",
+    "new_ones",
+    "new_empty",
+    "new_full",
 ):
     for _func in functions(_name):
         RULES[_func] = _like(_func)
@@ -119,8 +160,8 @@ def getitem(input: Any, index: Any) -> Jet:
 def setitem(input: Any, index: Any, value: Any) -> None:
     if not isinstance(input, Jet):
         raise TypeError(
-            "storing a jet into a plain tensor would lose its coefficients; build the result with torch.stack or "
-            "torch.cat, or create the target with zeros_like(jet)"
+            "storing a jet into a plain tensor would lose its coefficients; build the result with "
+            "torch.stack or torch.cat, or create the target with zeros_like(jet)"
         )
     c = input.coefficients
     if isinstance(value, Jet):
@@ -147,7 +188,18 @@ def _direct(name: str) -> None:
     register(apply, name)
 
 
-for _name in ("to", "double", "float", "half", "bfloat16", "cpu", "cuda", "type_as", "detach", "requires_grad_"):
+for _name in (
+    "to",
+    "double",
+    "float",
+    "half",
+    "bfloat16",
+    "cpu",
+    "cuda",
+    "type_as",
+    "detach",
+    "requires_grad_",
+):
     _direct(_name)
 
 
@@ -329,7 +381,9 @@ def _count(x: Tensor, dim: Any) -> int:
 
 
 @rule("var")
-def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
+def var(
+    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+) -> Any:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
@@ -339,11 +393,15 @@ def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = Fals
 
 
 @rule("std")
-def std(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
+def std(
+    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+) -> Any:
     return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
 
 
-def _norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, out: None = None, dtype: Any = None) -> Any:
+def _norm(
+    input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, out: None = None, dtype: Any = None
+) -> Any:
     if p not in (None, 2, 2.0, "fro"):
         from sdewm.jets.fallback import nested
 
@@ -415,7 +473,7 @@ _extreme("min", torch.return_types.min)
 
 
 def _linear(name: str, *values: str, names: str) -> None:
-    """A function that is linear in its arguments `values` together: each coefficient goes through by itself."""
+    """A function that is linear in its arguments `values` together: every coefficient goes by itself."""
     parameters = names.split()
     first = functions(name)
 
@@ -451,11 +509,44 @@ def _row(x: Any, k: int) -> Any:
 
 
 for _name in (
-    "repeat", "tile", "repeat_interleave", "roll", "flip", "fliplr", "flipud", "rot90", "cumsum", "gather",
-    "index_select", "take_along_dim", "take", "masked_select", "tril", "triu", "diagonal", "diag", "diag_embed",
-    "diagflat", "trace", "unfold", "nansum", "pixel_shuffle", "pixel_unshuffle", "avg_pool1d", "avg_pool2d",
-    "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "atleast_1d", "atleast_2d", "atleast_3d",
-    "fold", "real", "squeeze_copy", "channel_shuffle", "unfold_copy",
+    "repeat",
+    "tile",
+    "repeat_interleave",
+    "roll",
+    "flip",
+    "fliplr",
+    "flipud",
+    "rot90",
+    "cumsum",
+    "gather",
+    "index_select",
+    "take_along_dim",
+    "take",
+    "masked_select",
+    "tril",
+    "triu",
+    "diagonal",
+    "diag",
+    "diag_embed",
+    "diagflat",
+    "trace",
+    "unfold",
+    "nansum",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "fold",
+    "real",
+    "squeeze_copy",
+    "channel_shuffle",
+    "unfold_copy",
 ):
     if any(hasattr(place, _name) for place in (torch, Tensor, F)):
         _linear(_name, "input", names="input")
@@ -480,8 +571,9 @@ RULES[Tensor.where] = _tensor_where
 
 
 @rule("interpolate")
-def interpolate(input: Jet, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *args: Any,
-                **kwargs: Any) -> Jet:
+def interpolate(
+    input: Jet, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *args: Any, **kwargs: Any
+) -> Jet:
     return stacked(input, lambda row: F.interpolate(row, size, scale_factor, mode, *args, **kwargs))
 
 

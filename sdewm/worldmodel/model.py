@@ -80,14 +80,13 @@ class GaussianHead(nn.Module):
         return Gaussian(self.mean(x), MIN_STD + (MAX_STD - MIN_STD) * torch.sigmoid(self.raw_std(x)))
 
 
-def _orthonormal(rows: Tensor) -> Tensor:
-    """The rows by Gram–Schmidt, each of mean square 1: result @ result.T / pixels is the identity."""
-    q, r = torch.linalg.qr(rows.T)
-    return (q * r.diagonal().sign()).T * rows.shape[-1] ** 0.5
-
-
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def _orthonormal(rows: Tensor) -> Tensor:
+    """Rows of the same span, orthonormal per pixel: result @ result.T / pixels is the identity."""
+    return torch.linalg.qr(rows.T).Q.T * rows.shape[-1] ** 0.5
 
 
 class WorldModel(nn.Module):
@@ -125,9 +124,9 @@ class WorldModel(nn.Module):
         self.cell = nn.GRUCell(hidden, deter)
         self.posterior_head = GaussianHead(deter + config.embed, hidden, stoch)
         self.prior_head = GaussianHead(deter, hidden, stoch)
-        self.decoder = mlp(deter + stoch, hidden, config.features)
-        self.reward_head = mlp(deter + stoch, hidden, 1)
-        self.policy_head = mlp(deter + stoch, hidden, config.action_size)
+        self.decoder = _mlp(deter + stoch, hidden, config.features)
+        self.reward_head = _mlp(deter + stoch, hidden, 1)
+        self.policy_head = _mlp(deter + stoch, hidden, config.action_size)
 
     # The coefficient functions. h: (B, deter), z: (B, stoch), a: (B, action_size).
 
@@ -165,12 +164,6 @@ class WorldModel(nn.Module):
         """Intensities (..., size, size) in [0, 1] to standardized pixels of the same shape."""
         return (frames - self.mean_image) / PIXEL_SCALE
 
-    def double(self) -> WorldModel:
-        """To float64, with the basis orthonormal to the rounding of float64 and not of float32."""
-        super().double()
-        self.basis.copy_(_orthonormal(self.basis))
-        return self
-
     def coordinates(self, standardized: Tensor) -> Tensor:
         """Image coordinates (..., features) of standardized pixels (..., size, size)."""
         return standardized.flatten(-2) @ self.basis.T / self.config.pixels
@@ -188,6 +181,14 @@ class WorldModel(nn.Module):
         centred = self.standardize(frames).flatten(1)
         _, vectors = torch.linalg.eigh(centred.T @ centred)
         self.basis.copy_(_orthonormal(vectors.T.flip(0)[: self.config.features]))
+
+    def double(self) -> WorldModel:
+        """To float64, with the basis orthonormal to the rounding of float64 and not of float32."""
+        super().double()
+        for _ in range(2):  # Newton's iteration: each step squares the error
+            gram = self.basis @ self.basis.T / self.config.pixels
+            self.basis.copy_(1.5 * self.basis - 0.5 * gram @ self.basis)
+        return self
 
     # Sequences, batch first.
 

@@ -51,6 +51,9 @@ def as_sde(model: WorldModel, episode: Episode) -> LatentSDE:
     independent of everything else, so it would add a constant to the expected quadratic
     :func:`reconstruction_loss`, the same for every representation error.
 
+    Every coefficient is C^∞. Assumption 3.1's boundedness holds where |h| ≤ 1, a set that h never leaves, but
+    for q_dec, which grows linearly in z̃.
+
     A frame s may be (size, size) or flat, one for all paths or one for each.
     """
 
@@ -84,6 +87,7 @@ def recorded_frames(model: WorldModel, episode: Episode) -> RecordedObservation:
     return _in_time(to_batch([episode], _dtype(model)).frames[0])
 
 
+@torch.no_grad()
 def initial_state(model: WorldModel, episode: Episode, t: int = 10) -> Tensor:
     """A typical state x = (z, h, z̃, s̃), shape (n,), at the episode's time t.
 
@@ -99,6 +103,7 @@ def initial_state(model: WorldModel, episode: Episode, t: int = 10) -> Tensor:
     return torch.cat([z, h, z_tilde, model.decode(h, z_tilde)])
 
 
+@torch.no_grad()
 def latent_spread(model: WorldModel, episodes: Sequence[Episode]) -> Tensor:
     """Standard deviation of each coordinate of the posterior's mean along filtered episodes, (stoch,).
 

@@ -15,6 +15,7 @@ The targets are those of decoder, reward head and policy head, each a function o
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -43,7 +44,7 @@ MOVING_STD = 0.02  # a pixel moves if its intensity varies by more than this ove
 class TrainConfig:
     """How a world model is trained. Nats are per step."""
 
-    updates: int = 6000
+    updates: int = 5000
     batch: int = 16
     length: int = 32  # steps of a training sequence
     learning_rate: float = 1e-3
@@ -150,9 +151,11 @@ def train(
     generator = torch.Generator().manual_seed(config.seed)
     update, seconds = 0, 0.0
     if checkpoint.exists():
-        update, seconds = _resume(checkpoint, model, optimizer, generator, config)
-        lines = [line for line in metrics.read_text().splitlines() if json.loads(line)["update"] <= update]
-        metrics.write_text("".join(line + "\n" for line in lines))
+        progress = _resume(checkpoint, model, optimizer, generator, config)
+        update, seconds = progress["update"], progress["seconds"]
+        os.truncate(
+            metrics, progress["metrics_bytes"]
+        )  # lines written after the checkpoint are written again
     else:
         frames = np.concatenate([episode.frames for episode in episodes])
         model.fit_pixels(torch.from_numpy(frames).float() / 255)
@@ -185,7 +188,13 @@ def train(
             seconds = time.perf_counter() - began
             scores = {name: round(score, 5) for name, score in evaluate(model, heldout).items()}
             log({"update": update, "split": "heldout", **scores, "seconds": round(seconds, 1)})
-            _save(checkpoint, model, optimizer, generator, config, update, seconds, environment or {})
+            progress = {
+                "update": update,
+                "seconds": round(seconds, 1),
+                "metrics_bytes": metrics.stat().st_size,
+                "environment": environment or {},
+            }
+            _save(checkpoint, model, optimizer, generator, config, progress)
     return model
 
 
@@ -262,14 +271,14 @@ def release(run: Path | str, heldout: Sequence[Episode], environment: dict[str, 
             name: str, *, windows: int = 3, length: int = 100) -> list[Path]:  # fmt: skip
     """Write a finished run as package data (model, held-out windows, training curve); return the files.
 
-    One window of ``length`` steps is kept of each of the first ``windows`` held-out episodes: of those that start
-    at a multiple of length / 2, the one in which the pixels change most from frame to frame.
+    One window of ``length`` steps is kept of each of the first ``windows`` held-out episodes: of those that
+    start at a multiple of length / 2, the one in which the pixels change most from frame to frame.
     """
     run, out = Path(run), Path(out)
     out.mkdir(parents=True, exist_ok=True)
     model, metadata = load_model(run / "checkpoint.safetensors")
     paths = [out / f"{name}{end}" for end in (".safetensors", "_heldout.npz", "_training.jsonl")]
-    save_model(paths[0], model, metadata)
+    save_model(paths[0], model, {name: metadata[name] for name in ("train", "update", "environment")})
     chosen = [
         max(
             (e.window(start, start + length) for start in range(0, len(e) - length + 1, length // 2)),
@@ -283,24 +292,17 @@ def release(run: Path | str, heldout: Sequence[Episode], environment: dict[str, 
 
 
 def _save(path: Path, model: WorldModel, optimizer: torch.optim.Optimizer, generator: torch.Generator,
-          config: TrainConfig, update: int, seconds: float, environment: dict[str, Any]) -> None:  # fmt: skip
+          config: TrainConfig, progress: dict[str, Any]) -> None:  # fmt: skip
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
     tensors["generator"] = generator.get_state()
-    metadata = {
-        "model": model.config.as_dict(),
-        "train": asdict(config),
-        "update": update,
-        "seconds": round(seconds, 1),
-        "environment": environment,
-    }
-    save_checkpoint(path, tensors, metadata)
+    save_checkpoint(path, tensors, {"model": model.config.as_dict(), "train": asdict(config), **progress})
 
 
 def _resume(path: Path, model: WorldModel, optimizer: torch.optim.Optimizer, generator: torch.Generator,
-            config: TrainConfig) -> tuple[int, float]:  # fmt: skip
-    """Put a checkpoint's state into model, optimizer and generator; return its update and seconds so far."""
+            config: TrainConfig) -> dict[str, Any]:  # fmt: skip
+    """Put a checkpoint's state into model, optimizer and generator; return its metadata."""
     tensors, metadata = load_checkpoint(path)
     ours = asdict(config) | {"model": model.config.as_dict()}
     theirs = metadata["train"] | {"model": metadata["model"]}
@@ -314,4 +316,4 @@ def _resume(path: Path, model: WorldModel, optimizer: torch.optim.Optimizer, gen
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     generator.set_state(tensors["generator"])
-    return metadata["update"], metadata["seconds"]
+    return metadata
