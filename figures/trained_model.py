@@ -74,21 +74,21 @@ def _draw_bound(axes: Axes, curve: list[dict]) -> None:
 
 def _draw_explained(axes: Axes, curve: list[dict]) -> None:
     rows = (
-        ("explained_basis", GREY, "-", None, "limit of the image basis"),
-        ("explained", BLUE, "-", "o", "frame seen (posterior)"),
-        ("explained_open_1", ORANGE, "--", "s", "1 step ahead"),
-        ("explained_open_5", ORANGE, "-.", "^", "5 steps ahead"),
-        ("explained_open_15", ORANGE, ":", "v", "15 steps ahead"),
+        ("explained_basis", GREY, "-", None, 2, "limit of the image basis"),
+        ("explained", BLUE, "-", "o", -1, "frame seen (posterior)"),
+        ("explained_open_1", ORANGE, "--", "s", -2, "1 step ahead"),
+        ("explained_open_5", ORANGE, "-.", "^", 0, "5 steps ahead"),
+        ("explained_open_15", ORANGE, ":", "v", 0, "15 steps ahead"),
     )
     last = 0
-    for name, colour, line, marker, label in rows:
+    for name, colour, line, marker, lift, label in rows:
         updates, values = _column(curve, "heldout", name)
         axes.plot(updates, values, color=colour, ls=line, marker=marker, ms=3, lw=1.2)
         last = updates[-1]
         axes.annotate(
             label,
             (last, values[-1]),
-            (5, 0),
+            (5, lift),
             textcoords="offset points",
             va="center",
             color=colour,
@@ -96,9 +96,10 @@ def _draw_explained(axes: Axes, curve: list[dict]) -> None:
         )
     axes.axhline(0, color=GREY, lw=0.5)
     axes.set_xlim(0, 1.65 * last)  # room for the names
+    axes.set_xticks(range(0, last + 1, last // 5))
     axes.set_ylim(-0.2, 0.8)
     axes.set_title(
-        "Share of moving pixels' variance explained, held out\n(ahead: from actions alone, after 5 frames)"
+        "Held-out variance of moving pixels explained\n(ahead: from actions alone, after 5 frames)"
     )
     axes.set_xlabel("updates")
 

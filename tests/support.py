@@ -1,0 +1,46 @@
+"""What several test files share: exact messages, intervals at a stated level, a problem on a grid."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+
+import pytest
+import torch
+from torch import Tensor
+
+from sdewm.montecarlo import Estimate
+from sdewm.noise import TimeGrid
+from sdewm.problems import Problem
+
+F64 = torch.float64
+# Chance that a correct library fails one statistical test, at a seed drawn afresh; intervals for several
+# quantities share it (Bonferroni). Student-t intervals over replicates take their means to be normal.
+FALSE_FAILURE = 1e-3
+# Chance that a difference called a mistake is sampling error alone.
+FALSE_ALARM = 1e-6
+
+
+def refuses(error: type[BaseException], *fragments: str) -> AbstractContextManager:
+    """The error is raised, and its message has the fragments in that order."""
+    return pytest.raises(error, match="(?s)" + ".*".join(re.escape(f) for f in fragments))
+
+
+def agrees(estimate: Estimate, truth: float, *, comparisons: int = 1, bias: float = 0.0) -> bool:
+    """The truth lies in the estimate's interval, one of several that share the false-failure rate."""
+    return abs(estimate.mean - truth) <= estimate.half_width(1 - FALSE_FAILURE / comparisons) + bias
+
+
+def convicts(estimate: Estimate, truth: float, *, bias: float = 0.0) -> bool:
+    """The truth is so far outside that sampling error would be called a mistake at the false-alarm rate only."""
+    return abs(estimate.mean - truth) > estimate.half_width(1 - FALSE_ALARM) + bias
+
+
+def normal_increments(grid: TimeGrid, paths: int, channels: int, seed: int = 0) -> Tensor:
+    """Brownian increments ``(steps, paths, channels)``."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(grid.steps, paths, channels, generator=generator, dtype=F64) * grid.dt**0.5
+
+
+def grid_of(problem: Problem, steps: int) -> TimeGrid:
+    return TimeGrid(0.0, problem.horizon, steps)

@@ -1,0 +1,311 @@
+"""Brownian increments: their law, and that nothing depends on how the work is cut up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from support import F64, FALSE_FAILURE, agrees, refuses
+from torch import Tensor
+
+from sdewm.montecarlo import Sample, sample
+from sdewm.noise import (
+    ORDERINGS,
+    Increments,
+    MonteCarlo,
+    QuasiMonteCarlo,
+    Sampler,
+    StoredIncrements,
+    StreamedIncrements,
+    TimeGrid,
+    path_basis,
+)
+
+torch.set_num_threads(1)
+LIKE = torch.zeros((), dtype=F64)
+GRID = TimeGrid(0.0, 2.0, 8)
+
+
+class FewSobolDimensions(QuasiMonteCarlo):
+    """Pads soon: only the first five dimensions are Sobol's."""
+
+    largest_dimension = 5
+
+
+SAMPLERS = {
+    "mc": lambda seed, block: MonteCarlo(2000, seed, block=block),
+    "bridge": lambda seed, block: QuasiMonteCarlo(2048, seed, block=block),
+    "pca": lambda seed, block: QuasiMonteCarlo(2048, seed, ordering="pca", block=block),
+    "widened": lambda seed, block: QuasiMonteCarlo(2048, seed, widen=1.4, block=block),
+    "padded": lambda seed, block: FewSobolDimensions(2048, seed, block=block),
+}
+
+
+def make(name: str, seed: int = 3, block: int = 2048) -> Sampler:
+    return SAMPLERS[name](seed, block)
+
+
+def increments_of(sampler: Sampler, grid: TimeGrid = GRID, channels: int = 2) -> Iterator[Increments]:
+    return sampler.draw(range(sampler.replicates), channels, grid, LIKE)
+
+
+def whole(noise: Increments) -> Tensor:
+    return torch.stack(list(noise))
+
+
+def functionals(noise: Increments) -> dict[str, Tensor]:
+    """Of the end, E exp(B_T) = e^{T/2}, and of every single increment."""
+    values = whole(noise)
+    return {"exp": values.sum(0)[:, 0].exp(), "every": (values.exp() + values**3).sum((0, 2))}
+
+
+def run(sampler: Sampler, **options) -> Sample:
+    return sample(functionals, sampler, 2, GRID, LIKE, **options)
+
+
+# -- the grid ----------------------------------------------------------------------------------------------------------
+
+
+def test_grid_times_and_indices():
+    grid = TimeGrid(-1.0, 2.0, 30)
+    assert grid.dt == pytest.approx(0.1)
+    assert grid.time(0) == -1.0 and grid.time(30) == 2.0
+    assert [grid.index(grid.time(i)) for i in range(31)] == list(range(31))
+    assert grid.coarsen(3) == TimeGrid(-1.0, 2.0, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        ((1.0, 1.0, 4), ("t0, t1", "t0 < t1", "t0=1.0, t1=1.0")),
+        ((0.0, math.inf, 4), ("t0, t1", "finite", "inf")),
+        ((math.nan, 1.0, 4), ("t0, t1", "finite", "nan")),
+        ((0.0, 1.0, 0), ("steps", "positive integer", "0")),
+        ((0.0, 1.0, -3), ("steps", "positive integer", "-3")),
+        ((0.0, 1.0, 2.5), ("steps", "positive integer", "2.5")),
+    ],
+)
+def test_grid_errors(arguments, fragments):
+    with refuses(ValueError, *fragments):
+        TimeGrid(*arguments)
+
+
+@pytest.mark.parametrize("t", [0.1, -0.25, 2.25])
+def test_times_off_the_grid_are_refused(t):
+    with refuses(ValueError, "t:", "on the grid from 0 to 2 in steps of 0.25", f"{t:g}"):
+        GRID.index(t)
+
+
+@pytest.mark.parametrize("factor", [0, 3, -2])
+def test_grids_that_do_not_divide_are_refused(factor):
+    with refuses(ValueError, "factor", "8 steps", str(factor)):
+        GRID.coarsen(factor)
+
+
+# -- the basis ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 16, 33, 100])
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_path_basis_is_orthogonal(steps, ordering):
+    basis = path_basis(steps, ordering)
+    assert basis.shape == (steps, steps)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(steps, dtype=F64), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [7, 16])
+def test_bridge_starts_with_the_end_point(steps):
+    """The end of the path is the first component, and no other component moves it."""
+    ends = path_basis(steps, "bridge").sum(0)
+    expected = torch.zeros(steps, dtype=F64)
+    expected[0] = math.sqrt(steps)
+    torch.testing.assert_close(ends, expected, rtol=0, atol=1e-12)
+
+
+def test_principal_components_diagonalize_the_paths_covariance_in_descending_order():
+    steps = 12
+    paths = path_basis(steps, "pca").cumsum(0)
+    covariance = paths.T @ paths
+    torch.testing.assert_close(covariance, covariance.diagonal().diag(), rtol=0, atol=1e-10)
+    assert bool((covariance.diagonal().diff() < 0).all())
+
+
+# -- the law of the increments -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_means_variances_and_covariances(name):
+    """All first and second moments of 3 × 2 increments. False-failure rate: 0.001 for each sampler."""
+    grid, channels = TimeGrid(0.0, 1.5, 3), 2
+    size = grid.steps * channels
+    pairs = [(i, j) for i in range(size) for j in range(i + 1)]
+
+    def moments(noise: Increments) -> dict[str, Tensor]:
+        x = torch.cat(list(noise), -1) / math.sqrt(grid.dt)
+        means = {f"{i}": x[:, i] for i in range(size)}
+        return means | {f"{i},{j}": x[:, i] * x[:, j] for i, j in pairs}
+
+    found = sample(moments, make(name), channels, grid, LIKE)
+    for i in range(size):
+        assert agrees(found.estimate(f"{i}"), 0.0, comparisons=len(pairs) + size)
+    for i, j in pairs:
+        estimate = found.estimate(f"{i},{j}")
+        assert agrees(estimate, float(i == j), comparisons=len(pairs) + size), (i, j)
+        # x² has variance 2, antithetic pairs halve the number: what plain Monte Carlo with this many paths can see.
+        plain = 2 / math.sqrt(found.paths)
+        assert estimate.stderr < 2 * plain, "the test has no power"
+
+
+def test_one_increment_is_normal():
+    """Kolmogorov–Smirnov on one member of each antithetic pair. False-failure rate 0.001."""
+    (noise,) = increments_of(MonteCarlo(4096, 5, block=4096), TimeGrid(0.0, 1.0, 4), 1)
+    first = next(iter(noise)).view(8, 2, -1)[:, 0].flatten().numpy() * 2
+    assert stats.kstest(first, "norm").pvalue > FALSE_FAILURE
+
+
+def test_antithetic_pairs_sum_to_zero():
+    sampler = MonteCarlo(1600, 1)
+    (noise,) = increments_of(sampler)
+    pairs = whole(noise).view(GRID.steps, sampler.replicates, 2, -1, 2)
+    assert bool((pairs[:, :, 0] == -pairs[:, :, 1]).all())
+    assert len(pairs[:, :, 0].flatten().unique()) == pairs[:, :, 0].numel(), "replicates repeat one another"
+
+
+def test_beyond_sobols_dimensions():
+    """22,000 dimensions: the 799 that are padded are standard normal. χ² and correlation tests, rate 0.001 each."""
+    grid, channels = TimeGrid(0.0, 1.0, 1000), 22
+    sampler = QuasiMonteCarlo(16, seed=2, replicates=4)
+    (noise,) = increments_of(sampler, grid, channels)
+    assert whole(noise).shape == (1000, 16, 22)
+    components = torch.einsum("sc,spk->pck", path_basis(1000, "bridge"), whole(noise)) / math.sqrt(grid.dt)
+    flat = components.reshape(16, -1)
+    assert bool(torch.isfinite(flat).all())
+    for part in (flat[:, QuasiMonteCarlo.largest_dimension :], flat[:, : QuasiMonteCarlo.largest_dimension]):
+        low, high = stats.chi2.interval(1 - FALSE_FAILURE, part.numel())
+        assert low < float((part**2).sum()) < high
+    padded = flat[:, QuasiMonteCarlo.largest_dimension :]
+    assert len(padded.flatten().unique()) == padded.numel()
+    pairs = [float(stats.pearsonr(padded[i], padded[j]).pvalue) for i in range(16) for j in range(i)]
+    assert min(pairs) > FALSE_FAILURE / len(pairs), "paths share their padding"
+
+
+# -- nothing depends on how the work is cut up -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_blocks_do_not_matter(name):
+    reference = run(make(name, block=512))
+    for block in (1, 7, 64, 4096):
+        found = run(make(name, block=block))
+        for key in reference.values:
+            np.testing.assert_allclose(found[key], reference[key], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_an_executor_changes_nothing(name):
+    serial = run(make(name, block=128))
+    with ThreadPoolExecutor(3) as executor:
+        parallel = run(make(name, block=128), executor=executor)
+    for key in serial.values:
+        np.testing.assert_array_equal(parallel[key], serial[key])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_seed_is_all(name):
+    first, again, other = run(make(name)), run(make(name)), run(make(name, seed=4))
+    for key in first.values:
+        np.testing.assert_array_equal(first[key], again[key])
+        assert not np.intersect1d(first[key], other[key]).size
+        assert len(np.unique(first[key])) == first.values[key].size, "replicates repeat one another"
+    assert first.seed == 3 and other.seed == 4
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_drawing_leaves_the_global_generator_alone(name):
+    before = torch.get_rng_state()
+    run(make(name))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_coarse_paths_are_the_fine_ones(name):
+    for noise in increments_of(make(name, block=256)):
+        fine = whole(noise)
+        assert torch.equal(whole(noise), fine), "a second pass draws other increments"
+        for factor in (2, 4, 8):
+            coarse = noise.coarsen(factor)
+            assert coarse.steps == GRID.steps // factor and coarse.paths == noise.paths
+            expected = fine.unflatten(0, (-1, factor)).sum(1)
+            torch.testing.assert_close(whole(coarse), expected, rtol=0, atol=1e-14)
+            torch.testing.assert_close(whole(noise.coarsen(2).coarsen(factor // 2)), expected, rtol=0, atol=1e-14)
+            if noise.weights is not None:
+                assert torch.equal(coarse.weights, noise.weights)
+
+
+def test_float32_increments_are_the_rounded_ones():
+    for sampler in (MonteCarlo(64, 1), QuasiMonteCarlo(64, 1)):
+        double = whole(next(increments_of(sampler)))
+        single = whole(next(sampler.draw(range(sampler.replicates), 2, GRID, torch.zeros(()))))
+        assert single.dtype == torch.float32
+        assert torch.equal(single, double.float())
+
+
+# -- importance weights ------------------------------------------------------------------------------------------------
+
+
+def test_widened_weights_have_mean_one_and_keep_the_answer():
+    """E w = 1, E w exp(B_T) = e^{T/2}. False-failure rate 0.001; the spread of the first says that it could fail."""
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        assert noise.weights is not None
+        return functionals(noise) | {"one": torch.ones_like(noise.weights)}
+
+    found = sample(evaluate, QuasiMonteCarlo(2**14, 7, widen=1.4), 2, GRID, LIKE)
+    assert found.estimate("one").stderr > 0
+    assert agrees(found.estimate("one"), 1.0, comparisons=2)
+    assert agrees(found.estimate("exp"), math.exp(1.0), comparisons=2)
+
+
+def test_widening_scales_the_first_component_alone():
+    plain = torch.cat([whole(n) for n in increments_of(QuasiMonteCarlo(256, 1))], 1)
+    wide = torch.cat([whole(n) for n in increments_of(QuasiMonteCarlo(256, 1, widen=1.5))], 1)
+    basis = path_basis(GRID.steps, "bridge")
+    plain, wide = (torch.einsum("sc,spk->cpk", basis, x) for x in (plain, wide))
+    torch.testing.assert_close(wide[0], 1.5 * plain[0])
+    torch.testing.assert_close(wide[1:], plain[1:])
+
+
+# -- sizes and errors --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paths", [16, 17, 500, 5000])
+def test_no_fewer_paths_than_asked_for(paths):
+    for sampler in (MonteCarlo(paths, 0), QuasiMonteCarlo(paths, 0)):
+        assert sampler.paths >= paths
+        assert sampler.paths == sampler.replicates * sampler.per_replicate
+        assert sum(n.paths for n in increments_of(sampler)) == sampler.paths
+
+
+@pytest.mark.parametrize(
+    ("make_it", "fragments"),
+    [
+        (lambda: MonteCarlo(15, 0), ("paths", "at least 16", "15")),
+        (lambda: QuasiMonteCarlo(15, 0), ("paths", "at least one per replicate (16)", "15")),
+        (lambda: QuasiMonteCarlo(64, 0, replicates=3), ("replicates", "at least 4", "3")),
+        (lambda: QuasiMonteCarlo(64, 0, ordering="plain"), ("ordering", "pca", "bridge", "plain")),
+        (lambda: QuasiMonteCarlo(64, 0, widen=0.9), ("widen", "from 1 to 4", "0.9")),
+        (lambda: QuasiMonteCarlo(64, 0, widen=4.0), ("widen", "from 1 to 4", "4.0")),
+        (lambda: StoredIncrements(torch.zeros(3, 4)), ("values", "(steps, paths, channels)", "(3, 4)")),
+        (lambda: StoredIncrements(torch.zeros(6, 4, 1)).coarsen(4), ("factor", "divisor of 6 steps", "4")),
+        (lambda: StreamedIncrements((1,), 2, 1, GRID, LIKE).coarsen(3), ("factor", "divisor of 8 steps", "3")),
+        (lambda: StreamedIncrements((1,), 2, 1, GRID, LIKE).coarsen(0), ("factor", "divisor of 8 steps", "0")),
+    ],
+)
+def test_errors(make_it, fragments):
+    with refuses(ValueError, *fragments):
+        make_it()

@@ -1,0 +1,157 @@
+"""The systems that claims are checked on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sdewm import reference
+from sdewm.losses import Loss, SummedLoss
+from sdewm.noise import TimeGrid
+from sdewm.problems import PROBLEMS
+from sdewm.referees import Coefficients
+from sdewm.sde import PerturbedSDE
+from sdewm.solvers import Method
+
+
+@dataclass(frozen=True)
+class System:
+    """A perturbed system, its losses, and how finely each piece of evidence on it is sampled.
+
+    ``truth`` and ``euler_truths`` (one for each grid) are exact coefficients where there are any; where there are none, the coefficients
+    are measured by differences in ε on common noise. ``continuous`` systems are extrapolated to Δt = 0 from
+    ``grids`` grids; the others are discrete models, whose own step is what the claim is about.
+    """
+
+    name: str
+    family: PerturbedSDE
+    losses: dict[str, Loss]
+    x0: Tensor
+    grid: TimeGrid
+    grids: int
+    paths: int
+    paired_paths: int
+    widen: float = 1.0
+    method: Method = "euler"
+    continuous: bool = True
+    truth: Coefficients | None = None
+    euler_truths: tuple[Coefficients, ...] = field(default=())
+
+
+def _closed_form(name: str, paths: int, widen: float) -> System:
+    problem = PROBLEMS[name]()
+    grid, grids = TimeGrid(0.0, problem.horizon, 32), 4
+    truths = tuple(problem.euler_truth(grid.steps // 2**level) or {} for level in range(grids))
+    return System(
+        name=name,
+        family=problem.family,
+        losses={"": problem.loss},
+        x0=problem.x0,
+        grid=grid,
+        grids=grids,
+        paths=paths,
+        paired_paths=2**12,
+        widen=widen,
+        truth=problem.truth,
+        euler_truths=truths,
+    )
+
+
+def _latent() -> System:
+    return System(
+        name="latent",
+        family=reference.latent_family(),
+        losses={"": reference.loss},
+        x0=reference.initial_state(),
+        grid=TimeGrid(0.0, reference.HORIZON, reference.STEPS),
+        grids=3,
+        paths=2**14,
+        paired_paths=2**10,
+    )
+
+
+ErrorKind = Literal["constant", "state"]
+
+
+def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
+    """The shipped walker model from frame ``start`` of a held-out episode, under a representation error.
+
+    The error is in units of the latent's own spread: constant, or a fixed smooth function of h.
+    """
+    from sdewm.worldmodel import as_sde, consistency_loss, initial_state, latent_spread, load_trained
+    from sdewm.worldmodel import reconstruction_loss, reward_loss
+
+    model, episodes = load_trained()
+    episode = episodes[0]
+    sde = as_sde(model, episode)
+    spread = latent_spread(model, episodes)
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.randn(2, sde.sizes.h, sde.sizes.z, generator=generator, dtype=spread.dtype) / sde.sizes.h**0.5
+
+    def state_dependent(i: int, h: Tensor, s: Tensor) -> Tensor:
+        return spread * (0.5 + 0.5 * torch.tanh(h @ weights[i]))
+
+    def constant(i: int, h: Tensor, s: Tensor) -> Tensor:
+        return 0.5 * spread
+
+    shape = constant if error == "constant" else state_dependent
+    family = PerturbedSDE(sde, sde.encoder_error(partial(shape, 0), partial(shape, 1)))
+    fns = {
+        "J_O": reconstruction_loss(model, episode),
+        "J_R": reward_loss(model, episode),
+        "J_D": consistency_loss(model, episode),
+    }
+    return family, fns, initial_state(model, episode, start)  # type: ignore[return-value]
+
+
+def _trained(error: ErrorKind) -> System:
+    start, length = 10, 4
+    family, fns, x0 = trained_family(error, start)
+    frames = [float(start + i) for i in range(1, length + 1)]
+    return System(
+        name=f"trained, {error} error",
+        family=family,
+        losses={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        x0=x0,
+        grid=TimeGrid(float(start), float(start + length), 8 * length),
+        grids=3,
+        paths=2**12,
+        paired_paths=2**8,
+    )
+
+
+def _trained_step(error: ErrorKind) -> System:
+    start, length = 10, 15
+    family, fns, x0 = trained_family(error, start)
+    frames = [float(start + i) for i in range(1, length + 1)]
+    return System(
+        name=f"trained, own step, {error} error",
+        family=family,
+        losses={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        x0=x0,
+        grid=TimeGrid(float(start), float(start + length), length),
+        grids=1,
+        paths=2**12,
+        paired_paths=2**10,
+        method="euler-sequential",
+        continuous=False,
+    )
+
+
+SYSTEMS: dict[str, Callable[[], System]] = {
+    "gbm": partial(_closed_form, "gbm", 2**17, 1.4),
+    "ou": partial(_closed_form, "ou", 2**16, 1.4),
+    "linear": partial(_closed_form, "linear", 2**17, 1.3),
+    "circle": partial(_closed_form, "circle", 2**18, 1.3),
+    "latent-linear": partial(_closed_form, "latent-linear", 2**18, 1.0),
+    "latent": _latent,
+    "trained": partial(_trained, "state"),
+    "trained-constant": partial(_trained, "constant"),
+    "trained-step": partial(_trained_step, "state"),
+    "trained-step-constant": partial(_trained_step, "constant"),
+}
