@@ -228,8 +228,9 @@ class QuasiMonteCarlo:
                 # The engine's points are multiples of 2^-30; half a cell keeps them off 0, whose quantile is infinite.
                 normal = torch.special.ndtri(engine.draw(at_once, dtype=torch.float64) + 2.0**-31)[:, :covered]
                 if covered < dimension:
-                    rest = torch.randn(at_once, dimension - covered, generator=padding, dtype=torch.float64)
-                    normal = torch.cat([normal, rest], 1)
+                    # Quantiles of uniform numbers: torch.randn's values would depend on how many it draws at once.
+                    rest = torch.rand(at_once, dimension - covered, generator=padding, dtype=torch.float64)
+                    normal = torch.cat([normal, torch.special.ndtri(rest.clamp_min(2.0**-54))], 1)
                 parts.append(normal)
             # Dimension i·channels + k is component i of channel k: all channels share the good dimensions.
             components = torch.cat(parts).view(-1, grid.steps, channels)

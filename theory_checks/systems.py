@@ -55,7 +55,7 @@ def _closed_form(name: str, paths: int, widen: float) -> System:
         grid=grid,
         grids=grids,
         paths=paths,
-        paired_paths=2**12,
+        paired_paths=2**14,
         widen=widen,
         truth=problem.truth,
         euler_truths=truths,
@@ -144,8 +144,8 @@ def _trained_step(error: ErrorKind) -> System:
 
 
 SYSTEMS: dict[str, Callable[[], System]] = {
-    "gbm": partial(_closed_form, "gbm", 2**17, 1.4),
-    "ou": partial(_closed_form, "ou", 2**16, 1.4),
+    "gbm": partial(_closed_form, "gbm", 2**19, 1.4),
+    "ou": partial(_closed_form, "ou", 2**17, 1.4),
     "linear": partial(_closed_form, "linear", 2**17, 1.3),
     "circle": partial(_closed_form, "circle", 2**18, 1.3),
     "latent-linear": partial(_closed_form, "latent-linear", 2**18, 1.0),

@@ -1,0 +1,140 @@
+"""Verdicts as a table for a reader, and as JSON for a program."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+import scipy
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import sdewm
+from sdewm.verdicts import Verdict
+
+MARKS = {"verified": "✓ verified", "refuted": "✗ refuted", "vacuous": "○ vacuous", "inconclusive": "? inconclusive"}
+STYLES = {"verified": "green", "refuted": "bold red", "vacuous": "yellow", "inconclusive": "yellow"}
+
+
+def environment() -> dict[str, Any]:
+    """What a run's numbers depend on besides its seed."""
+    return {
+        "sdewm": sdewm.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "threads per worker": torch.get_num_threads(),
+        "dtype": "float64",
+    }
+
+
+def write_json(path: Path, verdicts: Sequence[Verdict], run: dict[str, Any]) -> None:
+    """Write ``{"run": …, "environment": …, "records": [one per verdict]}``, replacing the file in one step."""
+    text = json.dumps(
+        {"run": run, "environment": environment(), "records": [v.as_dict() for v in verdicts]},
+        indent=1,
+        ensure_ascii=False,
+        default=str,
+    )
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def print_table(verdicts: Sequence[Verdict], console: Console) -> None:
+    """One row for each claim, system and quantity: as printed, as corrected, and the numbers behind them."""
+    table = Table(title=None, show_lines=False, pad_edge=False, header_style="bold")
+    for name in ("claim", "system", "quantity", "as printed", "as corrected"):
+        table.add_column(name)
+    table.add_column("deviation of the printed", justify="right")
+    table.add_column("deviation of the corrected", justify="right")
+    table.add_column("seen from", justify="right")
+    table.add_column("s", justify="right")
+    last: tuple[str, str] | None = None
+    for (claim, system, quantity), group in grouped(verdicts).items():
+        if last not in (None, (claim, system)):
+            table.add_section()
+        last = (claim, system)
+        printed = [v for v in group if v.form == "printed"]
+        corrected = [v for v in group if v.form == "corrected"]
+        table.add_row(
+            claim,
+            system,
+            quantity,
+            _status(printed),
+            _status(corrected),
+            _deviation(_least_refuted(printed)),
+            _deviation(_worst(corrected)),
+            f"{max(v.detectable for v in group):.1g}",
+            f"{max(v.seconds for v in group):.1f}",
+        )
+    console.print(table)
+    console.print(_explanation(verdicts), highlight=False)
+
+
+def grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str], list[Verdict]]:
+    """Verdicts by claim, system and quantity, in the order in which they came."""
+    groups: dict[tuple[str, str, str], list[Verdict]] = {}
+    for v in verdicts:
+        groups.setdefault((v.claim, v.system, v.quantity), []).append(v)
+    return groups
+
+
+def overall(verdicts: Sequence[Verdict], form: str) -> str | None:
+    """The status of several readings or routes together; ``None`` where there are none.
+
+    A printed claim is refuted only where every reading is, and verified where one reading is. A corrected claim is
+    verified only where every route to it is, and refuted where one is.
+    """
+    statuses = [v.status for v in verdicts]
+    if not statuses:
+        return None
+    good, bad = ("verified", "refuted")
+    if form == "printed":
+        return good if good in statuses else bad if set(statuses) == {bad} else "inconclusive"
+    return bad if bad in statuses else good if set(statuses) == {good} else "inconclusive"
+
+
+def _status(verdicts: list[Verdict]) -> str:
+    if not verdicts:
+        return "–"
+    status = overall(verdicts, verdicts[0].form)
+    assert status is not None
+    text = f"[{STYLES[status]}]{MARKS[status]}[/]"
+    if len(verdicts) > 1 and verdicts[0].form == "printed":
+        agreeing = sum(v.status == status for v in verdicts)
+        text += f" {agreeing}/{len(verdicts)} readings"
+    return text
+
+
+def _least_refuted(verdicts: list[Verdict]) -> Verdict | None:
+    """The reading that comes closest to the truth: the one a refutation has to beat."""
+    return min(verdicts, key=lambda v: abs(v.statistic - v.expected), default=None)
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict | None:
+    return max(verdicts, key=lambda v: v.standard_errors, default=None)
+
+
+def _deviation(v: Verdict | None) -> str:
+    if v is None:
+        return ""
+    text = f"{v.statistic - v.expected:+.2e} ± {v.stderr:.0e}"
+    return text + (f" ({v.standard_errors:.0f} se)" if v.status == "refuted" else "")
+
+
+def _explanation(verdicts: Sequence[Verdict]) -> str:
+    lines = [
+        "A deviation is the claimed value less the true one (for a rate, less the expected one), with its standard",
+        "error; of the readings of a printed formula the one closest to the truth is shown, and a claim counts as",
+        "refuted only where every reading is. «seen from»: the smallest deviation that the run would have seen with",
+        f"probability 0.95. Each comparison has a false-failure rate of {verdicts[0].level:.1e}, all together 1e-3.",
+    ]
+    return "\n".join(lines)

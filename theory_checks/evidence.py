@@ -1,0 +1,273 @@
+"""The numbers that Theorem 3.7 and Corollary 3.8 are judged by, gathered once per system."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from torch import Tensor
+
+from sdewm.expansion import check_problem, corrected_terms, second_coefficient
+from sdewm.losses import as_summed
+from sdewm.montecarlo import Sample, Values, richardson, sample
+from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.paper.formulas import CORRECTED, READINGS, formula_terms
+from sdewm.sde import PerturbedSDE
+from sdewm.solvers import trajectory
+from sdewm.taylor import TaylorTest, taylor_test
+from theory_checks.systems import SYSTEMS, System
+
+VARIATION = "variation of constants"
+VARIANTS = {**READINGS, VARIATION: CORRECTED}
+# Central differences over seven points: exact for polynomials of degree six.
+STENCIL = (-3, -2, -1, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run asks for: the relative ``precision`` of a coefficient, and the seed.
+
+    The formulas with Φ and Φ⁻¹ cost n³ for each path and step, and are held to ten times that precision.
+    """
+
+    precision: float = 1e-3
+    seed: int = 0
+
+    @property
+    def formula_precision(self) -> float:
+        return 10 * self.precision
+
+    def paths(self, at_default: int) -> int:
+        """Sample sizes follow the precision: quasi-Monte Carlo errors fall about like 1/paths."""
+        return max(2**8, int(at_default * 1e-3 / self.precision))
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Replicate means of what one route gives for one loss: coefficients of ε and ε², without and with drift error."""
+
+    zero_drift: tuple[Values, Values]
+    full: tuple[Values, Values]
+    third: Values | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything sampled on one system.
+
+    ``corrected[loss]`` and ``corrected_on_grid[loss]`` come from the large sample; ``paired[loss][route]`` from the
+    smaller one on which all routes share their noise, extrapolated where the system is continuous. Numbers beside
+    them are numerical errors, {(loss, route): largest change of the last extrapolation}.
+    """
+
+    system: System
+    settings: Settings
+    large: Sample
+    small: Sample
+    corrected: dict[str, Coefficients]
+    corrected_on_grid: dict[str, Coefficients]
+    paired: dict[str, dict[str, Coefficients]]
+    numerical: dict[tuple[str, str], dict[str, float]]
+    taylor: dict[tuple[str, str, str], TaylorTest]
+    seconds: dict[str, float]
+    config: dict[str, object]
+
+
+@cache
+def gather(name: str, settings: Settings) -> Evidence:
+    """Sample one system; kept for the claims that share it."""
+    system = SYSTEMS[name]()
+    started = time.perf_counter()
+    taylor = _taylor_tests(system, settings)
+    taylor_done = time.perf_counter()
+    large = _large_sample(system, settings)
+    large_done = time.perf_counter()
+    steps = {loss: taylor[loss, "full", "corrected"].eps[0] / 4 for loss in system.losses}
+    small = _small_sample(system, settings, steps)
+    small_done = time.perf_counter()
+
+    numerical: dict[tuple[str, str], dict[str, float]] = {}
+    corrected, on_grid, paired = {}, {}, {}
+    for loss in system.losses:
+        on_grid[loss] = _extrapolate([_from_terms(large.values, f"{loss}|jets", 0, "corrected")], {})
+        levels = [_from_terms(large.values, f"{loss}|jets", i, "corrected") for i in range(system.grids)]
+        corrected[loss] = _extrapolate(levels, numerical.setdefault((loss, "large"), {}))
+        paired[loss] = {}
+        for route in _routes(system):
+            form = "corrected" if route in ("jets", VARIATION) else "printed"
+            levels = [_from_terms(small.values, f"{loss}|{route}", i, form) for i in range(system.grids)]
+            paired[loss][route] = _extrapolate(levels, numerical.setdefault((loss, route), {}))
+        if system.truth is None:
+            error = numerical.setdefault((loss, "measured"), {})
+            levels = [_measured(small.values, loss, i, steps[loss], error) for i in range(system.grids)]
+            paired[loss]["measured"] = _extrapolate(levels, error)
+    return Evidence(
+        system=system,
+        settings=settings,
+        large=large,
+        small=small,
+        corrected=corrected,
+        corrected_on_grid=on_grid,
+        paired=paired,
+        numerical=numerical,
+        taylor=taylor,
+        seconds={
+            "taylor": taylor_done - started,
+            "large": large_done - taylor_done,
+            "small": small_done - large_done,
+        },
+        config={
+            "steps": system.grid.steps,
+            "grids": system.grids,
+            "horizon": system.grid.t1 - system.grid.t0,
+            "method": system.method,
+            "paths": large.paths,
+            "paired paths": small.paths,
+            "precision": settings.precision,
+        },
+    )
+
+
+def without_drift_error(family: PerturbedSDE) -> PerturbedSDE:
+    """The same family with σ = 0, the zero-drift case of Theorem 3.7."""
+    return _ZeroDrift(family.base, family.error)
+
+
+class _ZeroDrift(PerturbedSDE):
+    def at(self, eps, eps_drift=None):  # noqa: ANN001, ANN201
+        return super().at(eps, 0.0)
+
+
+def _routes(system: System) -> list[str]:
+    return ["jets", *VARIANTS] if system.continuous else ["jets"]
+
+
+def _taylor_tests(system: System, settings: Settings) -> dict[tuple[str, str, str], TaylorTest]:
+    tests = {}
+    for loss_name, loss in system.losses.items():
+        for case, family in (("zero drift", without_drift_error(system.family)), ("full", system.family)):
+            for form in ("corrected", "printed"):
+                tests[loss_name, case, form] = taylor_test(
+                    family, loss, system.x0, system.grid,
+                    sampler=QuasiMonteCarlo(2**10, settings.seed, widen=system.widen),
+                    method=system.method, form=form,
+                )  # fmt: skip
+    return tests
+
+
+def _summed(system: System) -> dict:
+    return {name: as_summed(loss, system.grid) for name, loss in system.losses.items()}
+
+
+def _channels(system: System) -> int:
+    return check_problem(
+        system.family, _summed(system), system.x0, system.grid, system.method, system.grids
+    )
+
+
+def _large_sample(system: System, settings: Settings) -> Sample:
+    losses = _summed(system)
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        values = {}
+        for level in range(system.grids):
+            grid = system.grid.coarsen(2**level)
+            terms = corrected_terms(
+                system.family, losses, system.x0, grid, noise.coarsen(2**level), system.method
+            )
+            values |= {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
+        return values
+
+    drawn = QuasiMonteCarlo(settings.paths(system.paths), settings.seed, widen=system.widen)
+    return sample(evaluate, drawn, _channels(system), system.grid, system.x0)
+
+
+def _small_sample(system: System, settings: Settings, steps: Mapping[str, float]) -> Sample:
+    """All routes on common noise: jets, the formulas, and losses at several ε where there is no exact truth."""
+    losses = _summed(system)
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        values = {}
+        for level in range(system.grids):
+            grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
+            terms = corrected_terms(
+                system.family, losses, system.x0, grid, increments, system.method, order=3
+            )
+            values |= {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
+            if system.continuous:
+                formulas = formula_terms(system.family, losses, system.x0, grid, increments, VARIANTS)
+                values |= {f"{loss}|{route}|{term}/{level}": v for (loss, route, term), v in formulas.items()}
+            if system.truth is None:
+                for h in set(steps.values()):
+                    for case in ("zero drift", "full"):
+                        for k in STENCIL:
+                            eps = (k * h, 0.0 if case == "zero drift" else k * h)
+                            for loss, v in _losses_at(system, losses, eps, grid, increments).items():
+                                if steps[loss] == h:
+                                    values[f"{loss}|{case}|{k}/{level}"] = v
+        return values
+
+    # Paired differences vary little, so that a small sample shows them; its size does not follow the precision.
+    drawn = QuasiMonteCarlo(system.paired_paths, settings.seed + 1, widen=system.widen)
+    return sample(evaluate, drawn, _channels(system), system.grid, system.x0)
+
+
+def _losses_at(system: System, losses, eps, grid, noise) -> dict[str, Tensor]:  # noqa: ANN001
+    weights = {name: loss.on(grid) for name, loss in losses.items()}
+    total: dict[str, Tensor] = {}
+    for i, t, x in trajectory(system.family.at(*eps), system.x0, grid, system.method, noise):
+        for name, loss in losses.items():
+            if i in weights[name]:
+                total[name] = total.get(name, 0.0) + weights[name][i] * loss.fn(t, x)
+    return total
+
+
+def _from_terms(values: Mapping[str, Values], prefix: str, level: int, form: str) -> Coefficients:
+    """The paper's sums of its terms: R = εP + ε²(Q + ½S) as printed, ½ε²(Q + S) corrected; and R̃."""
+    term = {name: values[f"{prefix}|{name}/{level}"] for name in ("P", "Q", "S", "P~", "Q~", "S~")}
+    second = second_coefficient(term, form)  # type: ignore[arg-type]
+    return Coefficients(
+        zero_drift=(term["P"], second - term["Q~"] - term["S~"]),
+        full=(term["P"] + term["P~"], second),
+        third=values.get(f"{prefix}|third/{level}"),
+    )
+
+
+def _measured(
+    values: Mapping[str, Values], loss: str, level: int, h: float, error: dict[str, float]
+) -> Coefficients:
+    """First and second coefficient by central differences; ``error`` gathers five points against seven."""
+    at_zero = values[f"{loss}|jets|loss0/{level}"]
+    cases = {}
+    for case in ("zero drift", "full"):
+        seven = np.stack([*(values[f"{loss}|{case}|{k}/{level}"] for k in STENCIL), at_zero])
+        fit = np.linalg.solve(np.vander([*STENCIL, 0], 7, increasing=True), seven)
+        inner = [i for i, k in enumerate(STENCIL) if abs(k) < 3]
+        five = np.linalg.solve(
+            np.vander([*(STENCIL[i] for i in inner), 0], 5, increasing=True), seven[[*inner, -1]]
+        )
+        cases[case] = (fit[1] / h, fit[2] / h**2)
+        for quantity, k in (("first", 1), ("second", 2)):
+            key = f"{case} {quantity}"
+            change = float(abs((fit[k] - five[k]).mean())) / h**k
+            error[f"{key} difference"] = max(error.get(f"{key} difference", 0.0), change)
+    return Coefficients(zero_drift=cases["zero drift"], full=cases["full"])
+
+
+def _extrapolate(levels: list[Coefficients], numerical: dict[str, float]) -> Coefficients:
+    def one(pick, key: str) -> Values:  # noqa: ANN001
+        value, change = richardson([pick(c) for c in levels])
+        numerical[key] = change if len(levels) > 1 else 0.0
+        return value
+
+    return Coefficients(
+        zero_drift=(
+            one(lambda c: c.zero_drift[0], "zero drift first"),
+            one(lambda c: c.zero_drift[1], "zero drift second"),
+        ),
+        full=(one(lambda c: c.full[0], "full first"), one(lambda c: c.full[1], "full second")),
+        third=None if levels[0].third is None else one(lambda c: c.third, "full third"),
+    )

@@ -1,0 +1,25 @@
+"""Lemma B.7: E sup_t ‖(x^ε − x⁰ − ε∂x − ε²∂²x)/ε³‖² is bounded.
+
+With ½ε²∂²x it is: the root mean square of the supremum falls like ε³. As printed it falls like ε², and the quotient
+grows like 1/ε, wherever ∂²x is not zero.
+"""
+
+from sdewm.verdicts import Comparison
+from theory_checks.evidence import Settings, gather
+from theory_checks.rows import rate_rows
+
+CLAIM = "lemma_b7"
+
+
+def check(system: str, settings: Settings) -> list[Comparison]:
+    evidence = gather(system, settings)
+    return [
+        *rate_rows(CLAIM, evidence, "full", "strong", "printed"),
+        *rate_rows(CLAIM, evidence, "full", "strong", "corrected"),
+    ]
+
+
+if __name__ == "__main__":
+    from theory_checks.run import main
+
+    raise SystemExit(main([CLAIM]))

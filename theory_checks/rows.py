@@ -1,0 +1,165 @@
+"""Rows of the report from evidence: one comparison for each coefficient, form and reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from sdewm.montecarlo import Estimate, Values, richardson
+from sdewm.referees import Coefficients as Exact
+from sdewm.taylor import Rate
+from sdewm.verdicts import Comparison
+from theory_checks.evidence import VARIATION, Evidence
+
+Case = Literal["zero drift", "full"]
+ORDERS = ("first", "second")
+POWERS = {"first": "coefficient of ε", "second": "coefficient of ε²", "third": "coefficient of ε³"}
+# Where a coefficient is exactly zero there is nothing to be relative to.
+ABSOLUTE_MARGIN = 1e-4
+
+
+def coefficient_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
+    """The coefficients of ε and ε² against the truth: exact where the system has it, else measured."""
+    if evidence.system.truth is not None:
+        yield from _against_exact(claim, evidence, case)
+    else:
+        yield from _against_measured(claim, evidence, case)
+
+
+def rate_rows(claim: str, evidence: Evidence, case: Case, kind: str, form: Literal["corrected", "printed"]) -> Iterator[Comparison]:
+    """The rate of the second-order remainder."""
+    for loss in evidence.system.losses:
+        test = evidence.taylor[loss, case, form]
+        rate = test.rates[kind, 2]
+        yield _comparison(
+            claim, evidence, loss, f"{kind} rate of the remainder past ε²", form, "",
+            _as_estimate(rate, evidence), expected=float(rate.expected), numerical=rate.numerical,
+            margin=0.5, scale=float(rate.expected), part="taylor",
+        )  # fmt: skip
+
+
+def third_order_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
+    """Weak remainder over ε³ against the predicted third-order coefficient."""
+    for loss in evidence.system.losses:
+        test = evidence.taylor[loss, case, "corrected"]
+        scale = max(abs(test.third["predicted"].mean), abs(float(test.sample["coefficient/0"].mean())))
+        yield _comparison(
+            claim, evidence, loss, "remainder/ε³ − predicted third coefficient", "corrected", "",
+            test.third["difference"], expected=0.0, numerical=test.third_numerical,
+            margin=evidence.settings.precision * scale, scale=scale, part="taylor",
+        )  # fmt: skip
+
+
+def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
+    system = evidence.system
+    assert system.truth is not None
+    for order in ORDERS:
+        truth = _exact(system.truth, case, order)
+        on_grids = [np.array([_exact(t, case, order)]) for t in system.euler_truths]
+        for loss in system.losses:
+            margin = _margin(evidence, truth)
+            pick = ORDERS.index(order)
+            on_grid = _pick(evidence.corrected_on_grid[loss], case)[pick]
+            yield _comparison(
+                claim, evidence, loss, f"{POWERS[order]}, on the Euler grid", "corrected", "jets",
+                evidence.large.estimate(on_grid - on_grids[0]), 0.0, 0.0, margin, truth, part="large",
+            )  # fmt: skip
+            limit = _pick(evidence.corrected[loss], case)[pick]
+            left = evidence.numerical[loss, "large"][f"{case} {order}"]
+            yield _comparison(
+                claim, evidence, loss, POWERS[order], "corrected", "jets",
+                evidence.large.estimate(limit - truth), 0.0, left, margin, truth, part="large",
+            )  # fmt: skip
+            # The jets are a control variate whose mean is known exactly, discretization included.
+            known = float(richardson(on_grids)[0][0])
+            control = _pick(evidence.paired[loss]["jets"], case)[pick] - known
+            for route in (VARIATION, *_printed(evidence)):
+                value = _pick(evidence.paired[loss][route], case)[pick]
+                margin = evidence.settings.formula_precision * abs(truth)
+                yield _comparison(
+                    claim, evidence, loss, POWERS[order], _form(route), route,
+                    evidence.small.estimate(value - control - truth), 0.0,
+                    evidence.numerical[loss, route][f"{case} {order}"], margin, truth, part="small",
+                )  # fmt: skip
+
+
+def _against_measured(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
+    for order in ORDERS:
+        pick = ORDERS.index(order)
+        for loss, routes in evidence.paired.items():
+            measured = _pick(routes["measured"], case)[pick]
+            loss0 = abs(float(evidence.small[f"{loss}|jets|loss0/0"].mean()))
+            scale = max(loss0, abs(float(measured.mean())))
+            difference = evidence.numerical[loss, "measured"].get(f"{case} {order} difference", 0.0)
+            for route in ("jets", *([VARIATION, *_printed(evidence)] if evidence.system.continuous else [])):
+                value = _pick(routes[route], case)[pick]
+                settings = evidence.settings
+                margin = scale * (settings.precision if route == "jets" else settings.formula_precision)
+                # Jets and differences in ε share the grid, and its bias with it; the formulas do not.
+                left = 0.0 if route == "jets" else _left(evidence, loss, route, case, order)
+                yield _comparison(
+                    claim, evidence, loss, POWERS[order], _form(route), route,
+                    evidence.small.estimate(value - measured), 0.0, difference + left, margin,
+                    float(measured.mean()), part="small",
+                )  # fmt: skip
+
+
+def _left(evidence: Evidence, loss: str, route: str, case: Case, order: str) -> float:
+    """How much the last grid changed the difference between a formula and the measured coefficient."""
+    key = f"{case} {order}"
+    return evidence.numerical[loss, route][key] + evidence.numerical[loss, "measured"][key]
+
+
+def _comparison(
+    claim: str, evidence: Evidence, loss: str, quantity: str, form: Literal["corrected", "printed"], reading: str,
+    statistic: Estimate, expected: float, numerical: float, margin: float, scale: float, part: str,
+) -> Comparison:  # fmt: skip
+    return Comparison(
+        claim=claim,
+        system=f"{evidence.system.name} {loss}".strip(),
+        quantity=quantity,
+        form=form,
+        reading=reading,
+        statistic=statistic,
+        expected=expected,
+        numerical=numerical,
+        margin=margin,
+        scale=scale,
+        seconds=evidence.seconds[part],
+        config=evidence.config,
+    )
+
+
+def _pick(coefficients, case: Case) -> tuple[Values, Values]:  # noqa: ANN001
+    return coefficients.zero_drift if case == "zero drift" else coefficients.full
+
+
+def _form(route: str) -> Literal["corrected", "printed"]:
+    return "corrected" if route in ("jets", VARIATION) else "printed"
+
+
+def _printed(evidence: Evidence) -> list[str]:
+    first = next(iter(evidence.paired.values()))
+    return [route for route in first if route not in ("jets", VARIATION, "measured")]
+
+
+def _exact(truth: Exact, case: Case, order: str) -> float:
+    if case == "zero drift":
+        return truth[1, 0] if order == "first" else truth[2, 0]
+    if order == "first":
+        return truth[1, 0] + truth[0, 1]
+    return truth[2, 0] + truth[1, 1] + truth[0, 2]
+
+
+def _margin(evidence: Evidence, truth: float) -> float:
+    return max(evidence.settings.precision * abs(truth), ABSOLUTE_MARGIN if truth == 0 else 0.0)
+
+
+def _as_estimate(rate: Rate, evidence: Evidence) -> Estimate:
+    if rate.outcome == "exact":
+        # Nothing is left to fall: the expansion is the function itself, which every rate allows.
+        return Estimate(float(rate.expected), 0.0, evidence.small.paths, rate.dof, evidence.settings.seed)
+    return Estimate(rate.value, rate.stderr, evidence.small.paths, rate.dof, evidence.settings.seed)
+

@@ -1,0 +1,26 @@
+"""Theorem 3.7: the effect of a zero-drift error, E L(x^ε) = E L(x⁰) + εP + ε²(Q + ½S) + O(ε³), (10)–(13).
+
+Coefficients of ε and ε² against the truth, in every reading of the printed formulas and by two corrected routes; then
+the rate of the remainder, and its limit against the predicted third-order coefficient.
+"""
+
+from sdewm.verdicts import Comparison
+from theory_checks.evidence import Settings, gather
+from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
+
+CLAIM = "theorem_3_7"
+
+
+def check(system: str, settings: Settings) -> list[Comparison]:
+    evidence = gather(system, settings)
+    return [
+        *coefficient_rows(CLAIM, evidence, "zero drift"),
+        *rate_rows(CLAIM, evidence, "zero drift", "weak", "corrected"),
+        *third_order_rows(CLAIM, evidence, "zero drift"),
+    ]
+
+
+if __name__ == "__main__":
+    from theory_checks.run import main
+
+    raise SystemExit(main([CLAIM]))
