@@ -107,7 +107,8 @@ def expand(
         raise ValueError("order: expected 2 for form 'printed', got 3; the paper prints no third-order term")
     if form == "printed" and method != "euler":
         raise ValueError(f"method: expected 'euler' for form 'printed', got {method!r}")
-    grids = grids or (1 if form == "corrected" else 2)
+    if grids is None:
+        grids = 1 if form == "corrected" else 2
     summed = {"loss": as_summed(loss, grid)}
     channels = check_problem(family, summed, x0, grid, method, grids)
     drawn = make_sampler(sampler, paths, seed)

@@ -44,12 +44,18 @@ class RecordedObservation:
 
     def __init__(self, times: Tensor, values: Tensor) -> None:
         times = torch.as_tensor(times)
-        if times.ndim != 1 or len(times) < 2 or not bool((times.diff() > 0).all()):
+        if times.ndim != 1 or len(times) < 2:
             raise ValueError(f"times: expected at least two increasing numbers, got shape {tuple(times.shape)}")
+        finite_and_increasing = torch.isfinite(times[1:]) & (times.diff() > 0)
+        if not bool(finite_and_increasing.all()):
+            i = int((~finite_and_increasing).nonzero()[0])
+            raise ValueError(
+                f"times: expected finite, increasing numbers, got {float(times[i])}, {float(times[i + 1])} at index {i}"
+            )
         if len(values) != len(times):
             raise ValueError(f"values: expected {len(times)} entries, one per time, got {len(values)}")
         if not bool(torch.isfinite(values).all()):
-            first = int((~torch.isfinite(values)).flatten(1).any(1).nonzero()[0])
+            first = int((~torch.isfinite(values)).nonzero()[0][0])
             raise ValueError(f"values: expected finite numbers, got a non-finite one at time {float(times[first]):g}")
         self.times, self.values = times, values
 
@@ -226,17 +232,21 @@ class LatentSDE:
 
     # -- coefficients ------------------------------------------------------------------------------------------------
 
-    def _drift(self, block: int, t: Tensor, x: Tensor) -> Tensor:
+    def _target(self, block: int, t: Tensor, x: Tensor) -> Tensor:
         z, h, z_tilde, _ = self.blocks(x)
         match block:
             case 0:
-                target = self.q_enc(h, self.observed(t, x))
+                return self.q_enc(h, self.observed(t, x))
             case 1:
-                target = self.f_seq(h, z, self.policy(h, z))
+                return self.f_seq(h, z, self.policy(h, z))
             case 2:
-                target = self.p(h)
+                return self.p(h)
             case _:
-                target = self.q_dec(h, z_tilde)
+                return self.q_dec(h, z_tilde)
+
+    def _drift(self, block: int, t: Tensor, x: Tensor) -> Tensor:
+        self.channel_slices(t, x)  # names a coefficient of the wrong shape, which broadcasting could hide
+        target = self._target(block, t, x)
         own = x[..., self.block_slices[block]]
         return target - self.leak * own if self.leak else target.expand(own.shape)
 
@@ -265,10 +275,10 @@ class LatentSDE:
             counts = []
             for block, name in enumerate(("q_enc", "f", "p", "q_dec")):
                 size = self.sizes[block]
-                _check_shape(name, self._drift(block, t, probe).shape, [(1, size)])
+                _check_shape(name, self._target(block, t, probe).shape, [(1, size), (size,)])
                 g = self._diffusion(block, t, probe)
                 if g is not None:
-                    allowed = [(1, size), (size,), (1, size, g.shape[-1])]
+                    allowed = [(1, size), (size,), (1, size, *g.shape[-1:])]
                     _check_shape(name + "_bar", g.shape, allowed)
                 counts.append(0 if g is None else g.shape[-1])
             if self.simulated:
@@ -292,9 +302,28 @@ class _EncoderError:
 
     def __init__(self, model: LatentSDE, sigma: TwoInputs | None, sigma_bar: TwoInputs | None) -> None:
         self.model, self.sigma, self.sigma_bar = model, sigma, sigma_bar
+        self._checked = False
 
     def _row(self, coefficient: TwoInputs | None, t: Tensor, x: Tensor) -> Tensor | None:
-        return None if coefficient is None else coefficient(self.model.blocks(x).h, self.model.observed(t, x))
+        if coefficient is None:
+            return None
+        if not self._checked:
+            self._check(t, x[:1])
+            self._checked = True
+        return coefficient(self.model.blocks(x).h, self.model.observed(t, x))
+
+    def _check(self, t: Tensor, probe: Tensor) -> None:
+        h, s = self.model.blocks(probe).h, self.model.observed(t, probe)
+        size = self.model.sizes.z
+        if self.sigma is not None:
+            _check_shape("sigma", self.sigma(h, s).shape, [(1, size), (size,)])
+        if self.sigma_bar is not None:
+            encoder = self.model.channel_slices(t, probe)[0]
+            channels = encoder.stop - encoder.start
+            if channels == 0:
+                raise ValueError("sigma_bar: expected None where q_enc_bar is None, as it rides on the encoder's noise")
+            diagonal = [(1, size), (size,)] if channels == size else []
+            _check_shape("sigma_bar", self.sigma_bar(h, s).shape, [*diagonal, (1, size, channels)])
 
     def _in_z(self, value: Tensor, x: Tensor) -> Tensor:
         if value.ndim == 1:
@@ -349,6 +378,9 @@ def _zeros(like: Tensor, *shape: int) -> Tensor:
 
 def _check_shape(name: str, got: torch.Size, allowed: list[tuple[int, ...]]) -> None:
     if tuple(got) not in allowed:
-        expected = " or ".join(str(("paths", *a[1:]) if a[0] == 1 else a) for a in allowed)
-        raise ValueError(f"{name}: expected shape {expected}, got {('paths', *got[1:])}".replace("'paths'", "paths"))
+        expected = " or ".join(_shape_text(a) for a in allowed)
+        raise ValueError(f"{name}: expected shape {expected}, got {_shape_text(tuple(got))}")
 
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return f"(paths, {', '.join(map(str, shape[1:]))})" if len(shape) > 1 else str(shape)

@@ -37,7 +37,10 @@ class SummedLoss:
     def on(self, grid: TimeGrid) -> dict[int, float]:
         """The weight of each grid index that the sum visits."""
         weights = self.weights or [1.0] * len(self.times)
-        return {grid.index(t): w for t, w in zip(self.times, weights, strict=True)}
+        total: dict[int, float] = {}
+        for t, w in zip(self.times, weights, strict=True):
+            total[grid.index(t)] = total.get(grid.index(t), 0.0) + w
+        return total
 
 
 Loss = TerminalLoss | SummedLoss

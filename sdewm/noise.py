@@ -67,6 +67,7 @@ class Increments(Protocol):
 
     steps: int
     paths: int
+    channels: int
     weights: Tensor | None
 
     def __iter__(self) -> Iterator[Tensor]: ...
@@ -81,7 +82,7 @@ class StoredIncrements:
         if values.ndim != 3:
             raise ValueError(f"values: expected shape (steps, paths, channels), got {tuple(values.shape)}")
         self.values, self.weights = values, weights
-        self.steps, self.paths, _ = values.shape
+        self.steps, self.paths, self.channels = values.shape
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self.values)

@@ -129,8 +129,8 @@ def linear_system() -> Problem:
         a=np.array([0.3, -0.1, 0.2]),
         B=np.array(
             [
-                [[0.2, 0.1, 0.0], [0.0, 0.1, -0.1], [0.1, 0.0, 0.1]],
-                [[0.0, -0.2, 0.1], [0.1, 0.0, 0.0], [0.0, 0.2, 0.1]],
+                [[0.1, 0.05, 0.0], [0.0, 0.05, -0.05], [0.05, 0.0, 0.05]],
+                [[0.0, -0.1, 0.05], [0.05, 0.0, 0.0], [0.0, 0.1, 0.05]],
             ]
         ),
         b=np.array([[0.1, 0.0, 0.1], [0.0, 0.1, -0.1]]),
@@ -170,7 +170,7 @@ def linear_system() -> Problem:
 
 def circle() -> Problem:
     """Nonlinear drift and diffusion on the circle, state-dependent errors: backward Kolmogorov."""
-    base = CircleSDE(lambda x: 0.8 * np.sin(x) + 0.3, lambda x: (0.35 + 0.2 * np.cos(x))[None])
+    base = CircleSDE(lambda x: 0.8 * np.sin(x) + 0.3, lambda x: (0.25 + 0.15 * np.cos(x))[None])
     error = CircleSDE(lambda x: 0.6 * np.cos(x) + 0.2, lambda x: (-0.5 - 0.3 * np.sin(x))[None])
     x0, horizon = -0.4, 1.0
 
@@ -183,7 +183,7 @@ def circle() -> Problem:
         name="circle",
         description="nonlinear equation on the circle, state-dependent errors, trigonometric loss",
         family=PerturbedSDE(
-            FunctionSDE(lambda t, x: 0.8 * torch.sin(x) + 0.3, lambda t, x: 0.35 + 0.2 * torch.cos(x)),
+            FunctionSDE(lambda t, x: 0.8 * torch.sin(x) + 0.3, lambda t, x: 0.25 + 0.15 * torch.cos(x)),
             FunctionSDE(lambda t, x: 0.6 * torch.cos(x) + 0.2, lambda t, x: -0.5 - 0.3 * torch.sin(x)),
         ),
         loss=lambda x: (torch.cos(x) + 0.3 * torch.sin(2.0 * x)).sum(-1),
@@ -210,8 +210,8 @@ def latent_linear() -> Problem:
     """
     q0, Q = np.array([0.4, -0.2]), np.array([[-0.6, 0.5], [0.3, -0.4]])
     s0, S = np.array([0.5, 0.2]), np.array([[0.6, -0.4], [0.3, 0.5]])
-    c0, C = np.array([0.5, 0.4]), np.array([[0.2, -0.1], [0.1, 0.2]])
-    r0, R = np.array([0.4, 0.5]), np.array([[0.5, 0.2], [-0.3, 0.4]])
+    c0, C = np.array([0.5, 0.4]), np.array([[0.1, -0.05], [0.05, 0.1]])
+    r0, R = np.array([0.5, 0.6]), np.array([[0.5, 0.2], [-0.3, 0.4]])
     F_h, F_z = np.array([[-0.5, 0.4], [-0.3, -0.6]]), np.array([[0.9, 0.3], [-0.4, 0.8]])
     p0, P = np.array([0.1]), np.array([[0.7, -0.5]])
     p_bar0, P_bar = np.array([0.1]), np.array([[0.3, 0.2]])
@@ -312,10 +312,10 @@ def _affine(offset: Array, matrix: Array) -> Callable[[Tensor], Tensor]:
 
 def _torch_linear(model: LinearSDE) -> FunctionSDE:
     drift = _affine(model.a, model.A)
-    columns = [_affine(b, B) for b, B in zip(model.b, model.B, strict=True)]
-    return FunctionSDE(
-        lambda t, x: drift(x), lambda t, x: torch.stack([column(x) for column in columns], dim=-1), "general"
-    )
+    # All columns in one product: row i·m + k is coordinate i of g_k.
+    columns = _affine(model.b.T.reshape(-1), model.B.transpose(1, 0, 2).reshape(-1, model.B.shape[-1]))
+    shape = model.b.T.shape
+    return FunctionSDE(lambda t, x: drift(x), lambda t, x: columns(x).unflatten(-1, shape), "general")
 
 
 def _torch_quadratic(loss: QuadraticLoss) -> Callable[[Tensor], Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,13 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, verdicts: Sequence[Verdict], run: dict[str, Any]) -> None:
-    """Write ``{"run": …, "environment": …, "records": [one per verdict]}``, replacing the file in one step."""
+def write_json(
+    path: Path, verdicts: Sequence[Verdict], terms: Sequence[Mapping[str, Any]], run: Mapping[str, Any]
+) -> None:
+    """Write ``{"run", "environment", "records": [one per verdict], "terms"}``, replacing the file in one step."""
+    records = [v.as_dict() for v in verdicts]
     text = json.dumps(
-        {"run": run, "environment": environment(), "records": [v.as_dict() for v in verdicts]},
+        {"run": run, "environment": environment(), "records": records, "terms": list(terms)},
         indent=1,
         ensure_ascii=False,
         default=str,
@@ -46,6 +49,19 @@ def write_json(path: Path, verdicts: Sequence[Verdict], run: dict[str, Any]) -> 
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
+
+
+def print_terms(terms: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """The corrected expansion of each system: E L(x⁰) and six terms, with their standard errors."""
+    names = list(dict.fromkeys(t["term"] for t in terms))
+    table = Table(title="terms of the corrected expansion, on the grid", title_justify="left", pad_edge=False)
+    table.add_column("system")
+    for name in names:
+        table.add_column("E L(x⁰)" if name == "loss0" else name.replace("~", "̃"), justify="right")
+    for system in dict.fromkeys(t["system"] for t in terms):
+        cells = {t["term"]: f"{t['mean']:+.4g} ± {t['stderr']:.0e}" for t in terms if t["system"] == system}
+        table.add_row(system, *(cells[name] for name in names))
+    console.print(table)
 
 
 def print_table(verdicts: Sequence[Verdict], console: Console) -> None:

@@ -70,7 +70,7 @@ class SequentialEuler:
 METHODS: dict[str, Stepper] = {"euler": EulerMaruyama(), "euler-sequential": SequentialEuler()}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class NonFiniteState(ArithmeticError):
     """A path left the numbers: at which time, in which component, and for how many paths."""
 
@@ -151,9 +151,8 @@ def solve(
     if save not in ("final", "path") and not callable(save):
         raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
     channels = check_system(sde, x0, grid, method)
-    if isinstance(increments, StoredIncrements) and increments.values.shape[-1] != channels:
-        got = increments.values.shape[-1]
-        raise ValueError(f"noise: expected {channels} channels, as the diffusion has, got {got}")
+    if increments.channels != channels:
+        raise ValueError(f"noise: expected {channels} channels, as the diffusion has, got {increments.channels}")
     if x0.ndim == 2 and len(x0) != increments.paths:
         raise ValueError(f"x0: expected {increments.paths} states, as the noise has paths, got {len(x0)}")
     steps = trajectory(sde, x0, grid, method, increments)
@@ -194,7 +193,8 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str) -> int:
     for name, value in (("f", drift), ("g", diffusion)):
         if not _finite(value):
             plain = value.coefficients if isinstance(value, Jet) else value
-            component = int((~torch.isfinite(plain)).nonzero()[0][-1 if name == "f" or plain.ndim == 2 else -2])
+            coordinate = -1 if name == "f" or sde.noise_type == "diagonal" else -2
+            component = int((~torch.isfinite(plain)).nonzero()[0][coordinate])
             raise ValueError(f"{name}: expected finite numbers, component {component} is not at t = {grid.t0:g}")
     return channels
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from sdewm.expansion import Form, check_problem
 from sdewm.jets import Jet, JetSpace
-from sdewm.losses import Loss, as_summed
+from sdewm.losses import Loss, SummedLoss, as_summed
 from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, sample
-from sdewm.noise import Increments, Sampler, TimeGrid
+from sdewm.noise import Increments, MonteCarlo, Sampler, TimeGrid
 from sdewm.sde import PerturbedSDE
 from sdewm.solvers import Method, trajectory
 
-Kind = Literal["strong", "loss", "weak"]
+FORMS: tuple[Form, ...] = ("corrected", "printed")
 KINDS: dict[str, str] = {
     "strong": "root mean square over paths of sup_t ‖x^ε − expansion‖",
     "loss": "root mean square over paths of the loss's remainder",
@@ -139,31 +139,51 @@ def taylor_test(
     The other arguments and errors are those of :func:`sdewm.expand`. Leaves no state behind: the random numbers are
     the sampler's own.
     """
-    if order not in (0, 1, 2):
-        raise ValueError(f"order: expected 0, 1 or 2, got {order!r}")
     if form not in ("corrected", "printed"):
         raise ValueError(f"form: expected 'corrected' or 'printed', got {form!r}")
-    summed = {"loss": as_summed(loss, grid)}
+    tests = taylor_tests(
+        family, {"loss": loss}, x0, grid,
+        eps=eps, order=order, paths=paths, seed=seed, method=method, sampler=sampler, level=level, progress=progress,
+    )  # fmt: skip
+    return tests["loss", form]
+
+
+def taylor_tests(
+    family: PerturbedSDE,
+    losses: Mapping[str, Loss],
+    x0: Tensor,
+    grid: TimeGrid,
+    *,
+    eps: Sequence[float] | None = None,
+    order: Literal[0, 1, 2] = 2,
+    paths: int = 2**12,
+    seed: int = 0,
+    method: Method = "euler",
+    sampler: Literal["rqmc", "mc"] | Sampler = "rqmc",
+    level: float = 0.99,
+    progress: Progress | None = None,
+) -> dict[tuple[str, Form], TaylorTest]:
+    """:func:`taylor_test` for several losses and both forms, ``{(loss, form): test}``, on the same paths."""
+    if order not in (0, 1, 2):
+        raise ValueError(f"order: expected 0, 1 or 2, got {order!r}")
+    summed = {name: as_summed(loss, grid) for name, loss in losses.items()}
     channels = check_problem(family, summed, x0, grid, method, 1)
     drawn = make_sampler(sampler, paths, seed)
     if eps is None:
-        pilot = sample(_Paths(family, summed["loss"], x0, grid, method, (), order, form), drawn, channels, grid, x0)
-        ladder = _choose_ladder(pilot)
+        # Sizes alone are asked of the pilot, and those of few paths will do.
+        few = MonteCarlo(64, seed)
+        pilot = sample(_Paths(family, summed, x0, grid, method, (), order), few, channels, grid, x0)
+        top = _largest_eps(pilot, ["|corrected|state scale", *(f"{name}|corrected|loss scale" for name in summed)])
+        ladder = tuple(top / 2**j for j in range(RUNGS))
     else:
         ladder = check_ladder(eps)
-    found = sample(
-        _Paths(family, summed["loss"], x0, grid, method, ladder, order, form),
-        drawn, channels, grid, x0, progress=progress,
-    )  # fmt: skip
-    remainders: dict[tuple[str, int], Values] = {}
-    rates: dict[tuple[str, int], Rate] = {}
-    for kind in KINDS:
-        for k in range(order + 1):
-            table = np.stack([found[f"{kind}/{k}/{j}"] for j in range(len(ladder))])
-            remainders[kind, k] = _remainder(kind, table.mean(1))
-            rates[kind, k] = _rate(kind, k, table, ladder, found, level)
-    third, numerical = ({}, 0.0) if order < 2 or form == "printed" else _third(found, ladder)
-    return TaylorTest(ladder, order, form, remainders, rates, third, numerical, found)
+    evaluate = _Paths(family, summed, x0, grid, method, ladder, order)
+    found = sample(evaluate, drawn, channels, grid, x0, progress=progress)
+    return {
+        (name, form): _result(Sample(_select(found, name, form), found.paths, found.seed), ladder, order, form, level)
+        for name in summed
+        for form in FORMS
+    }
 
 
 def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
@@ -182,65 +202,99 @@ class _Paths:
     """Remainders along paths: the jet and all perturbed solutions walk side by side on the same increments."""
 
     def __init__(
-        self, family: PerturbedSDE, loss, x0: Tensor, grid: TimeGrid, method: str,  # noqa: ANN001
-        ladder: tuple[float, ...], order: int, form: Form,
-    ) -> None:  # fmt: skip
-        self.family, self.loss, self.x0, self.grid, self.method = family, loss, x0, grid, method
-        self.ladder, self.order, self.form = ladder, order, form
+        self,
+        family: PerturbedSDE,
+        losses: Mapping[str, SummedLoss],
+        x0: Tensor,
+        grid: TimeGrid,
+        method: str,
+        ladder: tuple[float, ...],
+        order: int,
+    ) -> None:
+        self.family, self.losses, self.x0, self.grid, self.method = family, losses, x0, grid, method
+        self.ladder, self.order = ladder, order
         self.space = JetSpace(1, 3)
 
     def __call__(self, noise: Increments) -> dict[str, Tensor]:
-        weights = self.loss.on(self.grid)
+        """Names are ``loss|form|quantity``; the state's remainders, which no loss changes, have an empty loss."""
+        weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
         walks = [
             trajectory(self.family.at(e), self.x0, self.grid, self.method, noise)
             for e in (self.space.parameter(0), *self.ladder)
         ]
-        sup: dict[tuple[int, int], Tensor] = {}
-        series: Tensor | float = 0.0
-        perturbed: list[Tensor | float] = [0.0] * len(self.ladder)
-        state_scale: Tensor | None = None
+        largest: dict[str, Tensor] = {}
+        series: dict[tuple[str, Form], Tensor] = {}
+        perturbed: dict[tuple[str, int], Tensor] = {}
         for steps in zip(*walks, strict=True):
             i, t, x = steps[0]
-            c = self._state_series(x)
-            size = (c**2).sum(-1)
-            state_scale = size if state_scale is None else torch.maximum(state_scale, size)
-            for j, (e, (_, _, x_eps)) in enumerate(zip(self.ladder, steps[1:], strict=True)):
-                rest = x_eps
+            states = [x_eps for _, _, x_eps in steps[1:]]
+            for form in FORMS:
+                c = self._state_series(x, form)
+                for k in range(4):
+                    _keep_largest(largest, f"|{form}|state scale/{k}", (c[k] ** 2).sum(-1))
+                for j, (e, rest) in enumerate(zip(self.ladder, states, strict=True)):
+                    for k in range(self.order + 1):
+                        rest = rest - e**k * c[k]
+                        _keep_largest(largest, f"|{form}|strong/{k}/{j}", (rest**2).sum(-1))
+            for name, loss in self.losses.items():
+                if i not in weights[name]:
+                    continue
+                weight = weights[name][i]
+                for form in FORMS:
+                    c = weight * self._loss_series(loss, t, x, form)
+                    series[name, form] = series.get((name, form), 0.0) + c
+                for j, x_eps in enumerate(states):
+                    perturbed[name, j] = perturbed.get((name, j), 0.0) + weight * loss.fn(t, x_eps)
+        values = largest
+        for (name, form), c in series.items():
+            for k in range(4):
+                values[f"{name}|{form}|loss scale/{k}"] = c[k] ** 2
+                values[f"{name}|{form}|coefficient/{k}"] = c[k]
+            for j, e in enumerate(self.ladder):
+                rest = perturbed[name, j]
                 for k in range(self.order + 1):
                     rest = rest - e**k * c[k]
-                    square = (rest**2).sum(-1)
-                    sup[k, j] = torch.maximum(sup[k, j], square) if (k, j) in sup else square
-            if i in weights:
-                series = series + weights[i] * self._loss_series(t, x)
-                for j, (_, _, x_eps) in enumerate(steps[1:]):
-                    perturbed[j] = perturbed[j] + weights[i] * self.loss.fn(t, x_eps)
-        assert isinstance(series, Tensor) and state_scale is not None
-        values = {f"state scale/{k}": state_scale[k] for k in range(4)}
-        values |= {f"loss scale/{k}": series[k] ** 2 for k in range(4)}
-        values |= {f"coefficient/{k}": series[k] for k in range(4)}
-        for j, e in enumerate(self.ladder):
-            rest = perturbed[j]
-            for k in range(self.order + 1):
-                rest = rest - e**k * series[k]
-                values[f"strong/{k}/{j}"] = sup[k, j]
-                values[f"loss/{k}/{j}"] = rest**2  # type: ignore[operator]
-                values[f"weak/{k}/{j}"] = rest  # type: ignore[assignment]
+                    values[f"{name}|{form}|loss/{k}/{j}"] = rest**2
+                    values[f"{name}|{form}|weak/{k}/{j}"] = rest
         return values
 
-    def _state_series(self, x: Tensor) -> Tensor:
+    def _state_series(self, x: Tensor, form: Form) -> Tensor:
         c = _series(x, self.space)
-        if self.form == "printed":
+        if form == "printed":
             c = torch.stack([c[0], c[1], 2 * c[2], c[3]])  # Lemma B.7: ε²∂²x, where Taylor has ½ε²∂²x
         return c
 
-    def _loss_series(self, t: Tensor, x: Tensor) -> Tensor:
-        c = _series(self.loss.fn(t, x), self.space)
-        if self.form == "printed" and isinstance(x, Jet):
+    def _loss_series(self, loss: SummedLoss, t: Tensor, x: Tensor, form: Form) -> Tensor:
+        c = _series(loss.fn(t, x), self.space)
+        if form == "printed" and isinstance(x, Jet):
             bare = x.coefficients.clone()
             bare[1] = 0
-            gradient_part = _series(self.loss.fn(t, Jet(bare, self.space)), self.space)[2]
+            gradient_part = _series(loss.fn(t, Jet(bare, self.space)), self.space)[2]
             c = torch.stack([c[0], c[1], c[2] + gradient_part, c[3]])  # (33): ε²∇f·∂²x, likewise
         return c
+
+
+def _keep_largest(values: dict[str, Tensor], name: str, value: Tensor) -> None:
+    values[name] = torch.maximum(values[name], value) if name in values else value
+
+
+def _select(found: Sample, loss: str, form: Form) -> dict[str, Values]:
+    prefixes = (f"{loss}|{form}|", f"|{form}|")
+    return {
+        name.removeprefix(prefix): v for prefix in prefixes for name, v in found.values.items() if name.startswith(prefix)
+    }
+
+
+def _result(found: Sample, ladder: tuple[float, ...], order: int, form: Form, level: float) -> TaylorTest:
+    remainders: dict[tuple[str, int], Values] = {}
+    rates: dict[tuple[str, int], Rate] = {}
+    for kind in KINDS:
+        for k in range(order + 1):
+            table = np.stack([found[f"{kind}/{k}/{j}"] for j in range(len(ladder))])
+            remainders[kind, k] = _remainder(kind, table.mean(1))
+            rates[kind, k] = _rate(kind, k, table, ladder, found, level)
+    third, numerical = ({}, 0.0) if order < 2 or form == "printed" else _third(found, ladder)
+    return TaylorTest(ladder, order, form, remainders, rates, third, numerical, found)
 
 
 def _series(value: Tensor, space: JetSpace) -> Tensor:
@@ -249,16 +303,15 @@ def _series(value: Tensor, space: JetSpace) -> Tensor:
     return torch.cat([value.unsqueeze(0), value.new_zeros(len(space) - 1, *value.shape)])
 
 
-def _choose_ladder(pilot: Sample) -> tuple[float, ...]:
-    """Start where each term is at most a fifth of the one before, in state and in loss."""
+def _largest_eps(found: Sample, scales: Iterable[str]) -> float:
+    """Where each term is a fifth of the one before, in all of the given sizes of coefficients."""
     bounds = []
-    for what in ("state scale", "loss scale"):
-        size = [math.sqrt(float(pilot[f"{what}/{k}"].mean())) for k in range(4)]
+    for what in scales:
+        size = [math.sqrt(float(found[f"{what}/{k}"].mean())) for k in range(4)]
         # Where the series breaks off, the size of the solution itself is the only scale there is.
         bounds += [size[k] / size[k + 1] for k in (1, 2) if size[k] > 0 and size[k + 1] > 0]
         bounds += [size[0] / size[1]] if size[0] > 0 and size[1] > 0 else []
-    top = 0.2 * min(bounds, default=1.0)
-    return tuple(top / 2**j for j in range(RUNGS))
+    return 0.2 * min(bounds, default=1.0)
 
 
 def _remainder(kind: str, mean: Values) -> Values:
@@ -269,7 +322,10 @@ def _extrapolated(values: Values) -> tuple[float, float]:
     """The limit of a sequence in ε, ε/2, ε/4, … whose error is a power series in ε; and how far it still moved."""
     first = 2 * values[1:] - values[:-1]
     second = (4 * first[1:] - first[:-1]) / 3
-    return float(second[-1]), float(abs(second[-1] - first[-1]))
+    # Against the order below and against the rung before: either alone can agree by chance, as where an error changes
+    # its sign.
+    others = np.array([first[-1], *second[-2:-1]])
+    return float(second[-1]), float(np.abs(second[-1] - others).max())
 
 
 def _jackknife(statistic: Callable[[Values], float], table: Values) -> float:
@@ -285,7 +341,8 @@ def _rate(kind: str, order: int, table: Values, ladder: tuple[float, ...], found
     dof = table.shape[1] - 1
     remainder = _remainder(kind, table.mean(1))
     what = "state scale" if kind == "strong" else "loss scale"
-    floor = ROUNDOFF * math.sqrt(float(found[f"{what}/0"].mean()))
+    # The size of the perturbed solution, to the order that is known: x0 = 0 has no size of its own.
+    floor = ROUNDOFF * sum(ladder[0] ** k * math.sqrt(float(found[f"{what}/{k}"].mean())) for k in range(4))
     if (remainder < floor).all():
         return Rate(math.inf, 0.0, 0.0, dof, expected, "exact")
     if remainder[-1] < 100 * floor:
@@ -304,10 +361,10 @@ def _rate(kind: str, order: int, table: Values, ladder: tuple[float, ...], found
     outcome: Outcome = "as expected"
     if high - low >= 1:
         outcome = "ε too large" if 2 * numerical > 0.5 else "below noise"
-    elif high < expected:
-        outcome = "derivative wrong"
-    elif low > expected:
-        outcome = "order higher than expected"
+    elif not low <= expected <= high:
+        outcome = "derivative wrong" if high < expected else "order higher than expected"
+        if ladder[-1] > _largest_eps(found, ("state scale", "loss scale")):
+            outcome = "ε too large"  # the whole ladder lies above where the coefficients say it should start
     return Rate(value, rate.stderr, numerical, dof, expected, outcome)
 
 

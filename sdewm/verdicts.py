@@ -126,4 +126,4 @@ class Comparison:
 
 def judge_all(comparisons: Sequence[Comparison], run_level: float = 1e-3) -> list[Verdict]:
     """Judge a run so that it refutes anything true with probability ``run_level`` at most (Bonferroni)."""
-    return [c.judge(run_level / len(comparisons)) for c in comparisons]
+    return [c.judge(run_level / len(comparisons)) for c in comparisons] if comparisons else []

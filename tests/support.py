@@ -32,7 +32,7 @@ def agrees(estimate: Estimate, truth: float, *, comparisons: int = 1, bias: floa
 
 
 def convicts(estimate: Estimate, truth: float, *, bias: float = 0.0) -> bool:
-    """The truth is so far outside that sampling error would be called a mistake at the false-alarm rate only."""
+    """Sampling error alone would put the truth so far outside at the false-alarm rate only."""
     return abs(estimate.mean - truth) > estimate.half_width(1 - FALSE_ALARM) + bias
 
 

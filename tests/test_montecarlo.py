@@ -25,7 +25,8 @@ LIKE = torch.zeros((), dtype=F64)
 def test_interval_is_students(level, dof):
     estimate = Estimate(2.0, 0.1, 1000, dof)
     low, high = estimate.interval(level)
-    expected = stats.norm.interval(level, 2.0, 0.1) if dof == math.inf else stats.t.interval(level, dof, 2.0, 0.1)
+    law = stats.norm if dof == math.inf else stats.t(dof)
+    expected = [2.0 + 0.1 * end for end in law.interval(level)]
     assert (low, high) == pytest.approx(expected, rel=1e-12)
     assert estimate.half_width(level) == pytest.approx((high - low) / 2, rel=1e-12)
 
@@ -41,18 +42,30 @@ def test_an_estimate_prints_its_error():
     assert f"{Estimate(1.23456789, 0.0123, 100):.2f}" == "1.23 ± 0.012"
 
 
-@pytest.mark.parametrize("name", ["mc", "rqmc"])
-def test_coverage(name):
-    """E exp(B_1) = e^½ lies in the 90 % interval of 90 % of 300 seeds: binomial test, false-failure rate 0.001.
+COVERAGE = {
+    "mc": (lambda seed: MonteCarlo(8192, seed, block=8192), torch.exp, math.exp(0.5)),
+    "rqmc": (
+        lambda seed: QuasiMonteCarlo(256, seed),
+        lambda b: torch.cos(b + 0.7),
+        math.exp(-0.5) * math.cos(0.7),
+    ),
+    "widened": (lambda seed: QuasiMonteCarlo(4096, seed, widen=1.4), torch.exp, math.exp(0.5)),
+}
 
-    At that rate it sees a coverage below 0.83 or above 0.96 about every other time.
+
+@pytest.mark.parametrize("name", COVERAGE)
+def test_coverage(name):
+    """The mean lies in the 90 % interval of 90 % of 300 seeds: binomial test, false-failure rate 0.001.
+
+    It rejects at 251 or fewer and at 287 or more, coverages of 0.84 and 0.96. An exponential under plain
+    RQMC is not here: its error sits in the last cells of the points, replicate means are skewed, and 90 %
+    intervals cover 81 % (256 paths) to 84 % (4096). That is what ``widen`` is for.
     """
+    make, function, truth = COVERAGE[name]
     level, seeds = 0.9, 300
-    truth = math.exp(0.5)
     covered = 0
     for seed in range(seeds):
-        drawn = MonteCarlo(8192, seed, block=8192) if name == "mc" else QuasiMonteCarlo(256, seed)
-        found = sample(lambda noise: {"x": next(iter(noise))[:, 0].exp()}, drawn, 1, GRID, LIKE)
+        found = sample(lambda noise: {"x": function(next(iter(noise))[:, 0])}, make(seed), 1, GRID, LIKE)
         low, high = found.estimate("x").interval(level)
         covered += low <= truth <= high
     assert stats.binomtest(covered, seeds, level).pvalue > FALSE_FAILURE, f"{covered} of {seeds}"
@@ -86,9 +99,7 @@ def test_replicate_means_are_means_over_their_own_paths():
 
 def test_progress_counts_replicates():
     drawn, calls = QuasiMonteCarlo(256, 0, block=64), []
-    sample(
-        lambda n: {"x": next(iter(n))[:, 0]}, drawn, 1, GRID, LIKE, progress=lambda *a: calls.append(a)
-    )
+    sample(lambda n: {"x": next(iter(n))[:, 0]}, drawn, 1, GRID, LIKE, progress=lambda *a: calls.append(a))
     assert calls == [(4, 16), (8, 16), (12, 16), (16, 16)]
 
 

@@ -68,7 +68,7 @@ def run(sampler: Sampler, **options) -> Sample:
     return sample(functionals, sampler, 2, GRID, LIKE, **options)
 
 
-# -- the grid ----------------------------------------------------------------------------------------------------------
+# -- the grid
 
 
 def test_grid_times_and_indices():
@@ -107,7 +107,7 @@ def test_grids_that_do_not_divide_are_refused(factor):
         GRID.coarsen(factor)
 
 
-# -- the basis ---------------------------------------------------------------------------------------------------------
+# -- the basis
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 16, 33, 100])
@@ -135,7 +135,7 @@ def test_principal_components_diagonalize_the_paths_covariance_in_descending_ord
     assert bool((covariance.diagonal().diff() < 0).all())
 
 
-# -- the law of the increments -----------------------------------------------------------------------------------------
+# -- the law of the increments
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -156,7 +156,7 @@ def test_means_variances_and_covariances(name):
     for i, j in pairs:
         estimate = found.estimate(f"{i},{j}")
         assert agrees(estimate, float(i == j), comparisons=len(pairs) + size), (i, j)
-        # x² has variance 2, antithetic pairs halve the number: what plain Monte Carlo with this many paths can see.
+        # x² has variance 2, and antithetic pairs halve the number: what plain Monte Carlo can see.
         plain = 2 / math.sqrt(found.paths)
         assert estimate.stderr < 2 * plain, "the test has no power"
 
@@ -177,7 +177,7 @@ def test_antithetic_pairs_sum_to_zero():
 
 
 def test_beyond_sobols_dimensions():
-    """22,000 dimensions: the 799 that are padded are standard normal. χ² and correlation tests, rate 0.001 each."""
+    """22,000 dimensions, 799 of them padded. χ² and correlation tests, false-failure rate 0.001 each."""
     grid, channels = TimeGrid(0.0, 1.0, 1000), 22
     sampler = QuasiMonteCarlo(16, seed=2, replicates=4)
     (noise,) = increments_of(sampler, grid, channels)
@@ -194,7 +194,7 @@ def test_beyond_sobols_dimensions():
     assert min(pairs) > FALSE_FAILURE / len(pairs), "paths share their padding"
 
 
-# -- nothing depends on how the work is cut up -------------------------------------------------------------------------
+# -- nothing depends on how the work is cut up
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -242,7 +242,9 @@ def test_coarse_paths_are_the_fine_ones(name):
             assert coarse.steps == GRID.steps // factor and coarse.paths == noise.paths
             expected = fine.unflatten(0, (-1, factor)).sum(1)
             torch.testing.assert_close(whole(coarse), expected, rtol=0, atol=1e-14)
-            torch.testing.assert_close(whole(noise.coarsen(2).coarsen(factor // 2)), expected, rtol=0, atol=1e-14)
+            torch.testing.assert_close(
+                whole(noise.coarsen(2).coarsen(factor // 2)), expected, rtol=0, atol=1e-14
+            )
             if noise.weights is not None:
                 assert torch.equal(coarse.weights, noise.weights)
 
@@ -255,11 +257,11 @@ def test_float32_increments_are_the_rounded_ones():
         assert torch.equal(single, double.float())
 
 
-# -- importance weights ------------------------------------------------------------------------------------------------
+# -- importance weights
 
 
 def test_widened_weights_have_mean_one_and_keep_the_answer():
-    """E w = 1, E w exp(B_T) = e^{T/2}. False-failure rate 0.001; the spread of the first says that it could fail."""
+    """E w = 1, E w exp(B_T) = e^{T/2}. False-failure rate 0.001."""
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         assert noise.weights is not None
@@ -280,7 +282,7 @@ def test_widening_scales_the_first_component_alone():
     torch.testing.assert_close(wide[1:], plain[1:])
 
 
-# -- sizes and errors --------------------------------------------------------------------------------------------------
+# -- sizes and errors
 
 
 @pytest.mark.parametrize("paths", [16, 17, 500, 5000])
@@ -302,8 +304,14 @@ def test_no_fewer_paths_than_asked_for(paths):
         (lambda: QuasiMonteCarlo(64, 0, widen=4.0), ("widen", "from 1 to 4", "4.0")),
         (lambda: StoredIncrements(torch.zeros(3, 4)), ("values", "(steps, paths, channels)", "(3, 4)")),
         (lambda: StoredIncrements(torch.zeros(6, 4, 1)).coarsen(4), ("factor", "divisor of 6 steps", "4")),
-        (lambda: StreamedIncrements((1,), 2, 1, GRID, LIKE).coarsen(3), ("factor", "divisor of 8 steps", "3")),
-        (lambda: StreamedIncrements((1,), 2, 1, GRID, LIKE).coarsen(0), ("factor", "divisor of 8 steps", "0")),
+        (
+            lambda: StreamedIncrements((1,), 2, 1, GRID, LIKE).coarsen(3),
+            ("factor", "divisor of 8 steps", "3"),
+        ),
+        (
+            lambda: StreamedIncrements((1,), 2, 1, GRID, LIKE).coarsen(0),
+            ("factor", "divisor of 8 steps", "0"),
+        ),
     ],
 )
 def test_errors(make_it, fragments):

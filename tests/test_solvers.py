@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def by_torchsde(sde, x0: Tensor, grid: TimeGrid, noise: Tensor) -> Tensor:
     return torchsde.sdeint(sde, start, times, bm=GivenBrownian(grid, noise), dt=grid.dt, method="euler")
 
 
-# -- Euler–Maruyama ----------------------------------------------------------------------------------------------------
+# -- Euler–Maruyama
 
 
 @pytest.mark.parametrize("noise_type", SYSTEMS)
@@ -105,7 +106,9 @@ def test_agrees_with_torchsde(noise_type):
 FAMILIES = {
     "diagonal": PerturbedSDE(SYSTEMS["diagonal"], FunctionSDE(lambda t, x: x, lambda t, x: t * x)),
     "general": PerturbedSDE(SYSTEMS["general"], SYSTEMS["general"]),
-    "mixed": PerturbedSDE(SYSTEMS["diagonal"], FunctionSDE(None, lambda t, x: torch.diag_embed(x), "general")),
+    "mixed": PerturbedSDE(
+        SYSTEMS["diagonal"], FunctionSDE(None, lambda t, x: torch.diag_embed(x), "general")
+    ),
     "latent": reference.latent_family(),
     "latent-linear": PROBLEMS["latent-linear"]().family,
 }
@@ -119,7 +122,9 @@ def test_the_perturbed_system_runs_in_torchsde_as_it_is(name):
         sde = family.at(eps, eps_drift)
         noise = noise_for(sde, x0)
         expected = by_torchsde(sde, x0, GRID, noise)
-        torch.testing.assert_close(solve(sde, x0, GRID, noise=noise, save="path"), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            solve(sde, x0, GRID, noise=noise, save="path"), expected, rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -170,10 +175,12 @@ def test_precision_is_that_of_x0():
 def test_empty_coefficients_are_zero():
     noise = normal_increments(GRID, PATHS, 2)
     assert torch.equal(solve(FunctionSDE(), X0, GRID, noise=noise), X0.expand(PATHS, 2))
-    assert torch.equal(solve(FunctionSDE(noise_type="scalar"), X0, GRID, noise=noise[..., :1]), X0.expand(PATHS, 2))
+    assert torch.equal(
+        solve(FunctionSDE(noise_type="scalar"), X0, GRID, noise=noise[..., :1]), X0.expand(PATHS, 2)
+    )
 
 
-# -- the sequential step -----------------------------------------------------------------------------------------------
+# -- the sequential step
 
 
 def recurrent_model(leak: float) -> LatentSDE:
@@ -221,21 +228,21 @@ def test_a_simultaneous_step_of_one_is_not():
 
 
 def test_both_methods_converge_to_the_same_solution():
-    """On the reference model, on the same paths, the distance falls by half or nearly for each halving of Δt."""
+    """On the reference model, on the same paths, their distance falls at order ½ or better."""
     family = reference.latent_family()
-    grid = TimeGrid(0.0, reference.HORIZON, 512)
-    fine = StoredIncrements(normal_increments(grid, 200, 6))
+    grid = TimeGrid(0.0, reference.HORIZON, 256)
+    fine = StoredIncrements(normal_increments(grid, 100, 6))
     distances = []
-    for factor in (32, 16, 8, 4, 2, 1):
+    for factor in (16, 8, 4, 2, 1):
         noise = fine.coarsen(factor)
         one, other = (
             solve(family.at(0.3), reference.initial_state(), grid.coarsen(factor), method=m, noise=noise)
             for m in METHODS
         )
         distances.append(float(((one - other) ** 2).sum(-1).mean().sqrt()))
-    ratios = [a / b for a, b in zip(distances, distances[1:], strict=False)]
+    ratios = [a / b for a, b in pairwise(distances)]
     # Both have strong order ½ or better: √2 or more at each halving, in the limit.
-    assert distances[0] / distances[-1] >= 2 ** (0.5 * 5), distances
+    assert distances[0] / distances[-1] >= 2 ** (0.5 * 4), distances
     assert all(r > 1 for r in ratios), distances
 
 
@@ -246,7 +253,7 @@ def test_declared_orders():
     }
 
 
-# -- bad input ---------------------------------------------------------------------------------------------------------
+# -- bad input
 
 DIAGONAL = SYSTEMS["diagonal"]
 NOISE = normal_increments(GRID, PATHS, 2)
@@ -275,7 +282,10 @@ def with_nan(value: Tensor, component: int) -> Tensor:
         ({"save": 3}, ("save", '"final"', "3")),
         ({"sde": FunctionSDE(lambda t, x: x[:, :1])}, ("f:", "(paths, 2)", "(paths, 1)")),
         ({"sde": FunctionSDE(lambda t, x: x.sum(-1))}, ("f:", "(paths, 2)", "(paths)")),
-        ({"sde": FunctionSDE(drift, lambda t, x: x[:, :1])}, ("g:", "(paths, 2)", "'diagonal'", "(paths, 1)")),
+        (
+            {"sde": FunctionSDE(drift, lambda t, x: x[:, :1])},
+            ("g:", "(paths, 2)", "'diagonal'", "(paths, 1)"),
+        ),
         (
             {"sde": FunctionSDE(drift, lambda t, x: torch.diag_embed(x))},
             ("g:", "(paths, 2)", "'diagonal'", "(paths, 2, 2)"),

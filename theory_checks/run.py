@@ -10,21 +10,22 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sdewm.report import overall, print_table, write_json
+from sdewm.report import overall, print_table, print_terms, write_json
 from sdewm.verdicts import Comparison, Verdict, judge_all
-from theory_checks.evidence import Settings
-from theory_checks.systems import SYSTEMS
+from theory_checks.evidence import Settings, gather
+from theory_checks.systems import OPTIONAL, SYSTEMS
 
 CLAIMS = ("prop_b5", "lemma_b7", "theorem_3_7", "corollary_3_8")
 QUICK_SYSTEMS = ("gbm", "ou", "circle", "latent", "trained-step")
 # The longest first, so that no worker is left with a long one at the end.
-BY_COST = ("latent-linear", "linear", "latent", "trained", "trained-constant", "circle")
+BY_COST = ("latent-linear", "latent", "trained", "trained-constant", "linear", "circle")
 
 DESCRIPTION = """\
 Hold the paper's claims against numbers, as printed and as corrected.
@@ -56,7 +57,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("claims", nargs="*", metavar="NAME", help=f"claims to check: {', '.join(CLAIMS)} (all)")
     parser.add_argument(
         "--system", action="append", choices=list(SYSTEMS), metavar="SYSTEM",
-        help=f"check on this system only; may be repeated: {', '.join(SYSTEMS)}",
+        help=f"check on this system only; may be repeated: {', '.join(SYSTEMS)} "
+        f"(all but {', '.join(OPTIONAL)})",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="one seed determines the run (0)")
     parser.add_argument(
@@ -87,38 +89,46 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def check_system(system: str, claims: Sequence[str], settings: Settings) -> list[Comparison]:
+@dataclass(frozen=True)
+class Finished:
+    """What a system contributes to the report."""
+
+    comparisons: list[Comparison]
+    terms: list[dict[str, object]]
+
+
+def check_system(system: str, claims: Sequence[str], settings: Settings) -> Finished:
     """All asked-for claims on one system, which share what is sampled."""
     torch.set_num_threads(1)
     comparisons: list[Comparison] = []
     for claim in claims:
         comparisons += importlib.import_module(f"theory_checks.{claim}").check(system, settings)
-    return comparisons
+    return Finished(comparisons, gather(system, settings).terms)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     claims = [c for c in CLAIMS if not args.claims or c in args.claims]
-    chosen = args.system or (QUICK_SYSTEMS if args.quick else list(SYSTEMS))
+    chosen = args.system or (QUICK_SYSTEMS if args.quick else [s for s in SYSTEMS if s not in OPTIONAL])
     systems = [s for s in SYSTEMS if s in chosen]
     settings = Settings(args.precision, args.seed)
     console = Console(width=None if sys.stdout.isatty() else 200)
     started = time.perf_counter()
 
-    def report(done: dict[str, list[Comparison]]) -> list[Verdict]:
+    def report(done: dict[str, Finished]) -> list[Verdict]:
         # In the order of claims, then of systems, whatever finished first.
-        rows = [c for claim in claims for s in systems for c in done.get(s, []) if c.claim == claim]
-        verdicts = judge_all(rows) if rows else []
+        in_order = [done[s] for s in systems if s in done]
+        verdicts = judge_all([c for claim in claims for f in in_order for c in f.comparisons if c.claim == claim])
         if args.json is not None:
             run = {
                 "claims": claims, "systems": systems, "finished": [s for s in systems if s in done],
                 "seed": args.seed, "precision": args.precision, "workers": args.workers,
                 "seconds": time.perf_counter() - started,
             }  # fmt: skip
-            write_json(args.json, verdicts, run)
+            write_json(args.json, verdicts, [t for f in in_order for t in f.terms], run)
         return verdicts
 
-    done: dict[str, list[Comparison]] = {}
+    done: dict[str, Finished] = {}
     queue = sorted(systems, key=lambda s: BY_COST.index(s) if s in BY_COST else len(BY_COST))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
@@ -138,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     report(done)
                     bar.advance(task)
     verdicts = report(done)
+    print_terms([t for s in systems for t in done[s].terms], console)
     print_table(verdicts, console)
     corrected = [v for v in verdicts if v.form == "corrected"]
     failed = [v for v in corrected if v.status != "verified"]

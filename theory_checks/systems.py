@@ -36,6 +36,7 @@ class System:
     grids: int
     paths: int
     paired_paths: int
+    taylor_paths: int = 2**9
     widen: float = 1.0
     method: Method = "euler"
     continuous: bool = True
@@ -43,7 +44,7 @@ class System:
     euler_truths: tuple[Coefficients, ...] = field(default=())
 
 
-def _closed_form(name: str, paths: int, widen: float) -> System:
+def _closed_form(name: str, paths: int, paired_paths: int, widen: float) -> System:
     problem = PROBLEMS[name]()
     grid, grids = TimeGrid(0.0, problem.horizon, 32), 4
     truths = tuple(problem.euler_truth(grid.steps // 2**level) or {} for level in range(grids))
@@ -55,7 +56,7 @@ def _closed_form(name: str, paths: int, widen: float) -> System:
         grid=grid,
         grids=grids,
         paths=paths,
-        paired_paths=2**14,
+        paired_paths=paired_paths,
         widen=widen,
         truth=problem.truth,
         euler_truths=truths,
@@ -71,7 +72,7 @@ def _latent() -> System:
         grid=TimeGrid(0.0, reference.HORIZON, reference.STEPS),
         grids=3,
         paths=2**14,
-        paired_paths=2**10,
+        paired_paths=2**8,
     )
 
 
@@ -110,7 +111,7 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
 
 
 def _trained(error: ErrorKind) -> System:
-    start, length = 10, 4
+    start, length = 10, 3
     family, fns, x0 = trained_family(error, start)
     frames = [float(start + i) for i in range(1, length + 1)]
     return System(
@@ -118,10 +119,11 @@ def _trained(error: ErrorKind) -> System:
         family=family,
         losses={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
         x0=x0,
-        grid=TimeGrid(float(start), float(start + length), 8 * length),
+        grid=TimeGrid(float(start), float(start + length), 12 * length),
         grids=3,
-        paths=2**12,
-        paired_paths=2**8,
+        paths=2**11,
+        paired_paths=2**7,
+        taylor_paths=2**8,
     )
 
 
@@ -143,12 +145,14 @@ def _trained_step(error: ErrorKind) -> System:
     )
 
 
+# Systems that a run takes when it is not told which.
+OPTIONAL = ("trained-constant",)
 SYSTEMS: dict[str, Callable[[], System]] = {
-    "gbm": partial(_closed_form, "gbm", 2**19, 1.4),
-    "ou": partial(_closed_form, "ou", 2**17, 1.4),
-    "linear": partial(_closed_form, "linear", 2**17, 1.3),
-    "circle": partial(_closed_form, "circle", 2**18, 1.3),
-    "latent-linear": partial(_closed_form, "latent-linear", 2**18, 1.0),
+    "gbm": partial(_closed_form, "gbm", 2**18, 2**14, 1.4),
+    "ou": partial(_closed_form, "ou", 2**16, 2**12, 1.4),
+    "linear": partial(_closed_form, "linear", 2**17, 2**14, 1.3),
+    "circle": partial(_closed_form, "circle", 2**18, 2**13, 1.3),
+    "latent-linear": partial(_closed_form, "latent-linear", 2**18, 2**11, 1.0),
     "latent": _latent,
     "trained": partial(_trained, "state"),
     "trained-constant": partial(_trained, "constant"),
