@@ -38,8 +38,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     print(
-        f"MLP 16-64-64-16, float64, {len(SPACE)} coefficients, threads: {THREADS}, "
-        f"torch {torch.__version__}, no_grad"
+        f"MLP 16-64-64-16, float64, {len(SPACE)} coefficients, threads: {THREADS}, torch {torch.__version__}, no_grad"
     )
     print(f"{'activation':>10} {'paths':>6} {'plain ns/path':>14} {'jet ns/path':>12} {'ratio':>6}")
     for activation in ACTIVATIONS:

@@ -98,9 +98,7 @@ def _draw_explained(axes: Axes, curve: list[dict]) -> None:
     axes.set_xlim(0, 1.65 * last)  # room for the names
     axes.set_xticks(range(0, last + 1, last // 5))
     axes.set_ylim(-0.2, 0.8)
-    axes.set_title(
-        "Held-out variance of moving pixels explained\n(ahead: from actions alone, after 5 frames)"
-    )
+    axes.set_title("Held-out variance of moving pixels explained\n(ahead: from actions alone, after 5 frames)")
     axes.set_xlabel("updates")
 
 

@@ -20,9 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sdewm", description="World models as SDEs: record, train, release."
-    )
+    parser = argparse.ArgumentParser(prog="sdewm", description="World models as SDEs: record, train, release.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     record = commands.add_parser(
@@ -38,9 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         default=500,
         help="agent steps in each (0.05 simulated seconds) (default %(default)s)",
     )
-    record.add_argument(
-        "--seed", type=int, default=0, help="of environment and behaviour (default %(default)s)"
-    )
+    record.add_argument("--seed", type=int, default=0, help="of environment and behaviour (default %(default)s)")
     record.set_defaults(run_command=_record)
 
     train = commands.add_parser(
@@ -56,12 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         default=4,
         help="the last so many episodes are not trained on (default %(default)s)",
     )
-    train.add_argument(
-        "--updates", type=int, default=5000, help="train to this many updates (default %(default)s)"
-    )
-    train.add_argument(
-        "--seed", type=int, default=0, help="of weights, batches and latent noise (default %(default)s)"
-    )
+    train.add_argument("--updates", type=int, default=5000, help="train to this many updates (default %(default)s)")
+    train.add_argument("--seed", type=int, default=0, help="of weights, batches and latent noise (default %(default)s)")
     train.add_argument(
         "--threads",
         type=int,
@@ -78,9 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument("--run", type=Path, required=True, help="folder of the finished run")
     release.add_argument("--out", type=Path, required=True, help="folder to write to")
     release.add_argument("--heldout", type=int, default=4, help="as in training (default %(default)s)")
-    release.add_argument(
-        "--name", default="walker_walk", help="what the files' names begin with (default %(default)s)"
-    )
+    release.add_argument("--name", default="walker_walk", help="what the files' names begin with (default %(default)s)")
     release.set_defaults(run_command=_release)
     return parser
 

@@ -203,7 +203,9 @@ def second_coefficient(values: Mapping[str, Values], form: Form, half_q: bool = 
     return q + 0.5 * values["S"] + values["Q~"] + values["S~"]
 
 
-def summarize(raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], half_q: bool = False) -> Expansion:
+def summarize(
+    raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], half_q: bool = False
+) -> Expansion:
     """An expansion from the replicate means of its terms on one or more grids, named ``term/level``."""
     names = ["loss0", *TERMS, *(["third"] if order == 3 else [])]
     levels: list[dict[str, Values]] = []

@@ -139,7 +139,12 @@ class LatentSDE:
         z, h, z_tilde, s_tilde = (slice(e - n, e) for n, e in zip(self.sizes, ends, strict=True))
         self.block_slices = Blocks(z, h, z_tilde, s_tilde)  # type: ignore[arg-type]
         # An RSSM's step: the recurrent state first, from the old z; the rest sees it, and the new observation.
-        self.stages = (Stage(h, "start"), Stage(z, "end"), Stage(z_tilde, "end"), Stage(s_tilde, "end"))
+        self.stages: tuple[Stage, ...] = (
+            Stage(h, "start"),
+            Stage(z, "end"),
+            Stage(z_tilde, "end"),
+            Stage(s_tilde, "end"),
+        )
         self.dimension = ends[-1]
         if observation0 is not None:
             observed = slice(self.dimension, self.dimension + len(observation0))
@@ -169,9 +174,7 @@ class LatentSDE:
             return x[..., self.stages[0].block]
         return self.observation(t)  # type: ignore[operator]
 
-    def encoder_error(
-        self, sigma: TwoInputs | None = None, sigma_bar: TwoInputs | None = None
-    ) -> _EncoderError:
+    def encoder_error(self, sigma: TwoInputs | None = None, sigma_bar: TwoInputs | None = None) -> _EncoderError:
         """The representation error of (5) as an SDE: drift (σ(h, s), 0, 0, 0), diffusion (σ̄(h, s), 0, 0, 0) dB^enc.
 
         ``sigma_bar`` returns the shape that ``q_enc_bar`` does. ``None`` stands for zero.

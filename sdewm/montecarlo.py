@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -122,11 +123,13 @@ def sample(
 
     parts: list[dict[str, Values]] = []
     done = 0
-    for unit, part in zip(units, map(one, units) if executor is None else executor.map(one, units), strict=True):
-        parts.append(part)
-        done += len(unit)
-        if progress is not None:
-            progress(done, sampler.replicates)
+    # Jets need the modules behind torch.compile: compiled code sees neither their coefficients nor right tangents.
+    with torch.compiler.set_stance("force_eager"):
+        for unit, part in zip(units, map(one, units) if executor is None else executor.map(one, units), strict=True):
+            parts.append(part)
+            done += len(unit)
+            if progress is not None:
+                progress(done, sampler.replicates)
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Sample(values, sampler.paths, sampler.seed)
 
@@ -141,6 +144,6 @@ def richardson(levels: list[Values]) -> tuple[Values, float]:
     change = math.inf
     for power in range(1, len(levels)):
         finest = table[0]
-        table = [fine + (fine - coarse) / (2**power - 1) for fine, coarse in zip(table, table[1:], strict=False)]
+        table = [fine + (fine - coarse) / (2**power - 1) for fine, coarse in itertools.pairwise(table)]
         change = float(abs(np.mean(table[0] - finest)))
     return table[0], change

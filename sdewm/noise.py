@@ -65,10 +65,17 @@ class Increments(Protocol):
     ``weights`` ``(paths,)`` make up for a distribution that is not the increments' own; ``None`` where it is.
     """
 
-    steps: int
-    paths: int
-    channels: int
-    weights: Tensor | None
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def paths(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def weights(self) -> Tensor | None: ...
 
     def __iter__(self) -> Iterator[Tensor]: ...
 

@@ -210,9 +210,9 @@ def latent_linear() -> Problem:
     """
     q0, Q = np.array([0.4, -0.2]), np.array([[-0.6, 0.5], [0.3, -0.4]])
     s0, S = np.array([0.5, 0.2]), np.array([[0.6, -0.4], [0.3, 0.5]])
-    c0, C = np.array([0.5, 0.4]), np.array([[0.1, -0.05], [0.05, 0.1]])
-    r0, R = np.array([0.5, 0.6]), np.array([[0.5, 0.2], [-0.3, 0.4]])
-    F_h, F_z = np.array([[-0.5, 0.4], [-0.3, -0.6]]), np.array([[0.9, 0.3], [-0.4, 0.8]])
+    c0, C = np.array([0.5, 0.4]), np.array([[0.3, 0.1], [0.1, 0.3]])
+    r0, R = np.array([0.5, 0.6]), np.array([[0.9, 0.3], [0.3, 0.8]])
+    F_h, F_z = np.array([[-0.5, 0.4], [-0.3, -0.6]]), np.array([[1.2, 0.3], [0.2, 1.1]])
     p0, P = np.array([0.1]), np.array([[0.7, -0.5]])
     p_bar0, P_bar = np.array([0.1]), np.array([[0.3, 0.2]])
     D, d = np.array([[0.6, 0.4]]), np.array([[0.8]])
@@ -272,9 +272,7 @@ def latent_linear() -> Problem:
     return Problem(
         name="latent-linear",
         description="latent dynamics model (5)-(8) with affine coefficients, quadratic loss",
-        family=PerturbedSDE(
-            model, model.encoder_error(lambda h, s: sigma(h), lambda h, s: sigma_bar(h))
-        ),
+        family=PerturbedSDE(model, model.encoder_error(lambda h, s: sigma(h), lambda h, s: sigma_bar(h))),
         loss=_torch_quadratic(loss),
         x0=_tensor(x0),
         horizon=horizon,
@@ -299,9 +297,7 @@ def _tensor(array: Array) -> Tensor:
 
 
 def _scalar_model(slope: float, offset: float, noise_slope: float, noise_offset: float) -> LinearSDE:
-    return LinearSDE(
-        np.array([[slope]]), np.array([offset]), np.array([[[noise_slope]]]), np.array([[noise_offset]])
-    )
+    return LinearSDE(np.array([[slope]]), np.array([offset]), np.array([[[noise_slope]]]), np.array([[noise_offset]]))
 
 
 def _affine(offset: Array, matrix: Array) -> Callable[[Tensor], Tensor]:

@@ -140,10 +140,7 @@ def moments(
         raise ValueError(f"intervals: expected a divisor of steps={steps}, got {intervals}")
 
     drift = {ONE: _homogeneous(base.A, base.a), EPS_B: _homogeneous(error.A, error.a)}
-    noise = [
-        {ONE: _homogeneous(base.B[k], base.b[k]), EPS_A: _homogeneous(error.B[k], error.b[k])}
-        for k in range(m)
-    ]
+    noise = [{ONE: _homogeneous(base.B[k], base.b[k]), EPS_A: _homogeneous(error.B[k], error.b[k])} for k in range(m)]
     identity = {ONE: np.eye(n + 1)}
     ito = _sum(_product(g, g, degree, np.kron) for g in noise)
 
@@ -153,9 +150,7 @@ def moments(
     functional[0, 0], functional[0, 1:], functional[1:, 1:] = loss.c, loss.v, loss.W / 2
 
     if steps is None:
-        generator = _sum(
-            (_product(drift, identity, degree, np.kron), _product(identity, drift, degree, np.kron), ito)
-        )
+        generator = _sum((_product(drift, identity, degree, np.kron), _product(identity, drift, degree, np.kron), ito))
         lifted, repeats = _lift(generator, degree) * (horizon / intervals), 1
     else:
         dt = horizon / steps
@@ -344,9 +339,7 @@ def gbm_coefficients(
         growth = _sum(({ONE: 1.0}, _scale(drift, dt)))
         step = _sum(
             _scale(
-                _product(
-                    _power(growth, power - 2 * j, degree), _power(_scale(variance, dt), j, degree), degree
-                ),
+                _product(_power(growth, power - 2 * j, degree), _power(_scale(variance, dt), j, degree), degree),
                 math.comb(power, 2 * j) * math.prod(range(1, 2 * j, 2)),  # E Z^2j = (2j − 1)!!
             )
             for j in range(power // 2 + 1)
@@ -395,9 +388,7 @@ def ou_coefficients(
         twice_rate = _sum((_scale(rate, 2.0), _scale(_product(rate, rate, degree), -dt)))
     lost = _sum(({ONE: 1.0}, _scale(decay, -1.0)))
     lost_twice = _sum(({ONE: 1.0}, _scale(_product(decay, decay, degree), -1.0)))
-    average = _sum(
-        (_scale(decay, x0), _product(source, _product(lost, _reciprocal(rate, degree), degree), degree))
-    )
+    average = _sum((_scale(decay, x0), _product(source, _product(lost, _reciprocal(rate, degree), degree), degree)))
     variance = _product(
         _product(noise, noise, degree),
         _product(lost_twice, _reciprocal(twice_rate, degree), degree),
@@ -490,8 +481,7 @@ def _compose(derivatives: Sequence[Any], p: Polynomial, degree: int) -> dict[Mul
     """φ(p) from the derivatives φ⁽ʲ⁾, j = 0..degree, at p's constant term."""
     rest = {alpha: value for alpha, value in p.items() if alpha != ONE}
     return _sum(
-        _scale(_power(rest, j, degree), derivative / math.factorial(j))
-        for j, derivative in enumerate(derivatives)
+        _scale(_power(rest, j, degree), derivative / math.factorial(j)) for j, derivative in enumerate(derivatives)
     )
 
 

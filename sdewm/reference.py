@@ -1,4 +1,4 @@
-"""The reference latent model: a small nonlinear system of the form (5)–(8) with fixed weights, for checks and timing."""
+"""The reference latent model: a small nonlinear system of the form (5)–(8) with fixed weights."""
 
 from __future__ import annotations
 

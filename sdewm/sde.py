@@ -172,9 +172,7 @@ def stage_drift(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: T
     return sde.f(t, x)[..., stages[stage].block]
 
 
-def stage_diffusion(
-    sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: Tensor, dB: Tensor
-) -> Tensor:
+def stage_diffusion(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
     """The diffusion of one block applied to increments."""
     if hasattr(sde, "g_prod_stage"):
         return sde.g_prod_stage(stage, t, x, dB)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -156,13 +157,14 @@ def solve(
     if x0.ndim == 2 and len(x0) != increments.paths:
         raise ValueError(f"x0: expected {increments.paths} states, as the noise has paths, got {len(x0)}")
     steps = trajectory(sde, x0, grid, method, increments)
-    if save == "final":
-        for _, _, x in steps:
-            pass
-        return x
-    if save == "path":
-        return torch.stack([x for _, _, x in steps])
-    return torch.stack([save(t, x) for _, t, x in steps])
+    # Compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
+    with torch.compiler.set_stance("force_eager" if _carries_jets(sde, x0, grid) else "default"):
+        if save == "final":
+            [(_, _, final)] = deque(steps, maxlen=1)
+            return final
+        if save == "path":
+            return torch.stack([x for _, _, x in steps])
+        return torch.stack([save(t, x) for _, t, x in steps])
 
 
 def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str) -> int:
@@ -197,6 +199,13 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str) -> int:
             component = int((~torch.isfinite(plain)).nonzero()[0][coordinate])
             raise ValueError(f"{name}: expected finite numbers, component {component} is not at t = {grid.t0:g}")
     return channels
+
+
+def _carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
+    if isinstance(x0, Jet):
+        return True
+    x = x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)
+    return isinstance(sde.f(torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device), x), Jet)
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

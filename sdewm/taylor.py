@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from sdewm.jets import Jet, JetSpace
 from sdewm.losses import Loss, SummedLoss, as_summed
 from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, sample
 from sdewm.noise import Increments, MonteCarlo, Sampler, TimeGrid
-from sdewm.sde import PerturbedSDE
+from sdewm.sde import Magnitude, PerturbedSDE
 from sdewm.solvers import Method, trajectory
 
 FORMS: tuple[Form, ...] = ("corrected", "printed")
@@ -193,7 +194,7 @@ def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
         raise ValueError(f"eps: expected at least four numbers, got {len(ladder)}")
     if not all(math.isfinite(e) and e > 0 for e in ladder):
         raise ValueError(f"eps: expected positive numbers, got {list(ladder)}; the expansion is about ε = 0")
-    if any(abs(a / b - 2) > 1e-9 for a, b in zip(ladder, ladder[1:], strict=False)):
+    if any(abs(a / b - 2) > 1e-9 for a, b in itertools.pairwise(ladder)):
         raise ValueError(f"eps: expected each number to be half the one before, got {list(ladder)}")
     return ladder
 
@@ -218,10 +219,8 @@ class _Paths:
     def __call__(self, noise: Increments) -> dict[str, Tensor]:
         """Names are ``loss|form|quantity``; the state's remainders, which no loss changes, have an empty loss."""
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
-        walks = [
-            trajectory(self.family.at(e), self.x0, self.grid, self.method, noise)
-            for e in (self.space.parameter(0), *self.ladder)
-        ]
+        magnitudes: list[Magnitude] = [self.space.parameter(0), *self.ladder]
+        walks = [trajectory(self.family.at(e), self.x0, self.grid, self.method, noise) for e in magnitudes]
         largest: dict[str, Tensor] = {}
         series: dict[tuple[str, Form], Tensor] = {}
         perturbed: dict[tuple[str, int], Tensor] = {}
@@ -281,7 +280,10 @@ def _keep_largest(values: dict[str, Tensor], name: str, value: Tensor) -> None:
 def _select(found: Sample, loss: str, form: Form) -> dict[str, Values]:
     prefixes = (f"{loss}|{form}|", f"|{form}|")
     return {
-        name.removeprefix(prefix): v for prefix in prefixes for name, v in found.values.items() if name.startswith(prefix)
+        name.removeprefix(prefix): v
+        for prefix in prefixes
+        for name, v in found.values.items()
+        if name.startswith(prefix)
     }
 
 
@@ -337,7 +339,7 @@ def _jackknife(statistic: Callable[[Values], float], table: Values) -> float:
 
 
 def _rate(kind: str, order: int, table: Values, ladder: tuple[float, ...], found: Sample, level: float) -> Rate:
-    expected = _expected(kind, order, found)
+    expected, resolved = _expected(kind, order, found)
     dof = table.shape[1] - 1
     remainder = _remainder(kind, table.mean(1))
     what = "state scale" if kind == "strong" else "loss scale"
@@ -347,10 +349,8 @@ def _rate(kind: str, order: int, table: Values, ladder: tuple[float, ...], found
         return Rate(math.inf, 0.0, 0.0, dof, expected, "exact")
     if remainder[-1] < 100 * floor:
         return Rate(math.nan, math.inf, math.inf, dof, expected, "below roundoff")
-    if kind == "weak":
-        noise = table[-1].std(ddof=1) / math.sqrt(dof + 1)
-        if remainder[-1] < 3 * noise:
-            return Rate(math.nan, math.inf, math.inf, dof, expected, "below noise")
+    if not resolved:
+        return Rate(math.nan, math.inf, math.inf, dof, expected, "below noise")
 
     def limit(mean: Values) -> float:
         return _extrapolated(_local_rates(_remainder(kind, mean)))[0]
@@ -372,20 +372,19 @@ def _local_rates(remainder: Values) -> Values:
     return np.log2(remainder[:-1] / remainder[1:])
 
 
-def _expected(kind: str, order: int, found: Sample) -> int:
-    """The first order past ``order`` whose coefficient is not zero; 4 where all known ones are."""
+def _expected(kind: str, order: int, found: Sample) -> tuple[int, bool]:
+    """The first order past ``order`` whose coefficient is not zero, 4 where all known ones are; and whether a mean
+    over paths tells that coefficient from zero."""
+    what = "state scale" if kind == "strong" else "loss scale"
     for k in range(order + 1, 4):
+        size = math.sqrt(float(found[f"{what}/{k}"].mean()))
         if kind == "weak":
-            scale = math.sqrt(float(found[f"loss scale/{k}"].mean()))
             coefficient = found.estimate(f"coefficient/{k}")
-            nonzero = abs(coefficient.mean) > max(4 * coefficient.stderr, ROUNDOFF * scale)
-        else:
-            what = "state scale" if kind == "strong" else "loss scale"
-            ratio = float(found[f"{what}/{k}"].mean()) / max(float(found[f"{what}/0"].mean()), 1e-300)
-            nonzero = math.sqrt(ratio) > ROUNDOFF
-        if nonzero:
-            return k
-    return 4
+            if abs(coefficient.mean) > ROUNDOFF * size:
+                return k, abs(coefficient.mean) > 3 * coefficient.stderr
+        elif size > ROUNDOFF * math.sqrt(max(float(found[f"{what}/0"].mean()), 1e-300)):
+            return k, True
+    return 4, True
 
 
 def _third(found: Sample, ladder: tuple[float, ...]) -> tuple[dict[str, Estimate], float]:

@@ -96,9 +96,7 @@ def test_coefficients_on_the_grid(problem, sampler):
 
 def test_coefficients_in_continuous_time(problem):
     """Four grids extrapolated; what bias may be left is added to the intervals. False-failure rate 0.001."""
-    result = expand(
-        problem.family, problem.loss, problem.x0, grid_of(problem, 32), paths=2**11, order=3, grids=4
-    )
+    result = expand(problem.family, problem.loss, problem.x0, grid_of(problem, 32), paths=2**11, order=3, grids=4)
     assert disagreements(result, problem.truth) == {}
     assert set(result.bias) == set(result.bias_left) == {"loss0", *TERMS, "first", "second", "third"}
 
@@ -238,9 +236,7 @@ def test_the_expansion_is_the_finite_difference_of_the_mean(method):
     torch.testing.assert_close(terms["P"] + terms["P~"], first, rtol=1e-7, atol=0)
     torch.testing.assert_close(second, twice_second / 2, rtol=1e-7, atol=0)
     h = 0.02
-    third = (mean(-3 * h) - mean(3 * h) + 8 * (mean(2 * h) - mean(-2 * h)) - 13 * (mean(h) - mean(-h))) / (
-        48 * h**3
-    )
+    third = (mean(-3 * h) - mean(3 * h) + 8 * (mean(2 * h) - mean(-2 * h)) - 13 * (mean(h) - mean(-h))) / (48 * h**3)
     torch.testing.assert_close(terms["third"], third, rtol=1e-5, atol=0)
 
 
@@ -294,10 +290,7 @@ class System:
 
 
 SYSTEMS = {
-    **{
-        name: System(p.family, p.loss, p.x0, 2**9 if name == "latent-linear" else 2**11)
-        for name, p in MADE.items()
-    },
+    **{name: System(p.family, p.loss, p.x0, 2**9 if name == "latent-linear" else 2**11) for name, p in MADE.items()},
     "reference": System(reference.latent_family(), reference.loss, reference.initial_state(), 2**9),
 }
 # E1 is a coefficient of the sum, not of a term; see below.
@@ -358,8 +351,7 @@ class PaperMinusJets:
 
     def changes_nothing(self, variant: str) -> bool:
         return all(
-            np.abs(self.sample[f"{variant}/{term}/0"] - self.sample[f"all/{term}/0"]).max() < 1e-12
-            for term in TERMS
+            np.abs(self.sample[f"{variant}/{term}/0"] - self.sample[f"all/{term}/0"]).max() < 1e-12 for term in TERMS
         )
 
     def wrong_terms(self, variant: str) -> set[str]:
@@ -488,11 +480,7 @@ MISTAKES: dict[str, tuple[dict, Callable[[pytest.MonkeyPatch], None], set[str]]]
         {"P", "P~", "Q + S", "Q~ + S~", "first", "second"},
     ),
     "the diffusion error's sign": (
-        {
-            "family": PerturbedSDE(
-                FunctionSDE(BASE.f, BASE.g), FunctionSDE(ERROR.f, lambda t, x: -ERROR.g(t, x))
-            )
-        },
+        {"family": PerturbedSDE(FunctionSDE(BASE.f, BASE.g), FunctionSDE(ERROR.f, lambda t, x: -ERROR.g(t, x)))},
         lambda patch: None,
         {"P", "first"},
     ),

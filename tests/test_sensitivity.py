@@ -64,9 +64,7 @@ def left_end_form(family: PerturbedSDE, x0: Tensor, grid: TimeGrid, noise: Tenso
     """Φ_N Σ_n Φ_n⁻¹ (e_n − Σ_k ∂g_k η_k Δt), with or without the correction."""
     phi = torch.eye(len(x0), dtype=F64).expand(noise.shape[1], -1, -1)
     total = torch.zeros(noise.shape[1], len(x0), 1, dtype=F64)
-    for (i, t, x), dB in zip(
-        trajectory(family.base, x0, grid, "euler", StoredIncrements(noise)), noise, strict=False
-    ):
+    for (i, t, x), dB in zip(trajectory(family.base, x0, grid, "euler", StoredIncrements(noise)), noise, strict=False):
         e = family.error.f(t, x) * grid.dt + diffusion_product(family.error, t, x, dB)
         if ito:
             e = e - ito_correction(family, t, x) * grid.dt
@@ -119,17 +117,14 @@ def test_step_jacobians_are_those_of_autograd(case):
     ]
     for found, function in zip(step_jacobians(family.base, t, x, dB), functions, strict=True):
         columns = [
-            torch.autograd.functional.jvp(function, x, e.expand(x.shape))[1]
-            for e in torch.eye(len(x0), dtype=F64)
+            torch.autograd.functional.jvp(function, x, e.expand(x.shape))[1] for e in torch.eye(len(x0), dtype=F64)
         ]
         torch.testing.assert_close(found, torch.stack(columns, -1), rtol=1e-12, atol=1e-13)
 
 
 def test_constants_have_no_derivative():
     x = torch.ones(3, 2, dtype=F64)
-    assert torch.equal(
-        first_derivatives(torch.ones(3, 2, dtype=F64), like=x), torch.zeros(3, 2, 2, dtype=F64)
-    )
+    assert torch.equal(first_derivatives(torch.ones(3, 2, dtype=F64), like=x), torch.zeros(3, 2, 2, dtype=F64))
 
 
 def test_along_is_a_first_order_jet():
@@ -159,14 +154,10 @@ def test_the_right_ends_inverse_is_exact(case):
     for (_, t, x), dB in zip(walk, noise, strict=False):
         phis.append(step_matrix(family, t, GRID.dt, x, dB) @ phis[-1])
         errors.append(family.error.f(t, x) * GRID.dt + diffusion_product(family.error, t, x, dB))
-    terms = [
-        phis[-1] @ torch.linalg.solve(phi, e.unsqueeze(-1)) for phi, e in zip(phis[1:], errors, strict=True)
-    ]
+    terms = [phis[-1] @ torch.linalg.solve(phi, e.unsqueeze(-1)) for phi, e in zip(phis[1:], errors, strict=True)]
     y = first_sensitivity(family, x0, GRID, noise)
     conditions = max(float(torch.linalg.cond(phi).max()) for phi in phis)
-    torch.testing.assert_close(
-        sum(terms)[..., 0], y, rtol=0, atol=1e-14 * conditions * float(y.abs().max()) * 20
-    )
+    torch.testing.assert_close(sum(terms)[..., 0], y, rtol=0, atol=1e-14 * conditions * float(y.abs().max()) * 20)
 
 
 ORDER_CASES = {"gbm": True, "linear": True, "circle": True, "reference": False}
@@ -182,9 +173,7 @@ def strong_orders(family: PerturbedSDE, x0: Tensor, ito: bool) -> tuple[float, f
     errors = []
     for factor in (16, 1):
         grid, increments = fine.coarsen(factor), noise.coarsen(factor).values
-        difference = left_end_form(family, x0, grid, increments, ito) - first_sensitivity(
-            family, x0, grid, increments
-        )
+        difference = left_end_form(family, x0, grid, increments, ito) - first_sensitivity(family, x0, grid, increments)
         errors.append((difference**2).sum(-1).view(groups, size).mean(1).sqrt().numpy())
     slopes = np.log2(errors[0] / errors[1]) / 4
     low, high = stats.t.interval(1 - FALSE_FAILURE, groups - 1, slopes.mean(), stats.sem(slopes))

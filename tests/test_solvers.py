@@ -14,6 +14,7 @@ from support import F64, normal_increments, refuses
 from torch import Tensor
 
 from sdewm import reference
+from sdewm.jets import JetSpace
 from sdewm.latent import BlockSizes, LatentSDE
 from sdewm.noise import MonteCarlo, StoredIncrements, TimeGrid
 from sdewm.problems import PROBLEMS
@@ -106,9 +107,7 @@ def test_agrees_with_torchsde(noise_type):
 FAMILIES = {
     "diagonal": PerturbedSDE(SYSTEMS["diagonal"], FunctionSDE(lambda t, x: x, lambda t, x: t * x)),
     "general": PerturbedSDE(SYSTEMS["general"], SYSTEMS["general"]),
-    "mixed": PerturbedSDE(
-        SYSTEMS["diagonal"], FunctionSDE(None, lambda t, x: torch.diag_embed(x), "general")
-    ),
+    "mixed": PerturbedSDE(SYSTEMS["diagonal"], FunctionSDE(None, lambda t, x: torch.diag_embed(x), "general")),
     "latent": reference.latent_family(),
     "latent-linear": PROBLEMS["latent-linear"]().family,
 }
@@ -122,9 +121,7 @@ def test_the_perturbed_system_runs_in_torchsde_as_it_is(name):
         sde = family.at(eps, eps_drift)
         noise = noise_for(sde, x0)
         expected = by_torchsde(sde, x0, GRID, noise)
-        torch.testing.assert_close(
-            solve(sde, x0, GRID, noise=noise, save="path"), expected, rtol=0, atol=1e-12
-        )
+        torch.testing.assert_close(solve(sde, x0, GRID, noise=noise, save="path"), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -175,9 +172,7 @@ def test_precision_is_that_of_x0():
 def test_empty_coefficients_are_zero():
     noise = normal_increments(GRID, PATHS, 2)
     assert torch.equal(solve(FunctionSDE(), X0, GRID, noise=noise), X0.expand(PATHS, 2))
-    assert torch.equal(
-        solve(FunctionSDE(noise_type="scalar"), X0, GRID, noise=noise[..., :1]), X0.expand(PATHS, 2)
-    )
+    assert torch.equal(solve(FunctionSDE(noise_type="scalar"), X0, GRID, noise=noise[..., :1]), X0.expand(PATHS, 2))
 
 
 # -- the sequential step
@@ -400,3 +395,17 @@ def test_a_non_finite_state_behaves_like_any_exception():
         raise error
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
+
+
+def test_compiled_modules_are_unwrapped_for_jets():
+    net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+    error = FunctionSDE(lambda t, x: x, lambda t, x: torch.ones_like(x))
+    grid, noise = TimeGrid(0.0, 1.0, 4), 0.5 * torch.randn(4, 3, 2, dtype=torch.float64)
+    space = JetSpace(1, 2)
+    found = []
+    for module in (net, torch.compile(net)):
+        base = FunctionSDE(lambda t, x, module=module: module(x), lambda t, x: 0.1 * x)
+        with torch.no_grad():
+            sde = PerturbedSDE(base, error).at(space.parameter(0))
+            found.append(solve(sde, torch.zeros(2, dtype=torch.float64), grid, noise=noise))
+    assert torch.equal(found[0].coefficients, found[1].coefficients)

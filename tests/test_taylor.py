@@ -31,9 +31,7 @@ def ladder(top: float, rungs: int = 6) -> list[float]:
 
 
 def run_circle(**options) -> TaylorTest:
-    return taylor_test(
-        CIRCLE.family, CIRCLE.loss, CIRCLE.x0, GRID, **{"paths": 256, "level": LEVEL} | options
-    )
+    return taylor_test(CIRCLE.family, CIRCLE.loss, CIRCLE.x0, GRID, **{"paths": 256, "level": LEVEL} | options)
 
 
 def run_pure_noise(x0: float, loss, **options) -> TaylorTest:
@@ -87,16 +85,12 @@ def test_lower_orders_alone(order):
 
 def test_sequential_steps():
     family, x0 = reference.latent_family(), reference.initial_state()
-    assert taylor_test(
-        family, reference.loss, x0, GRID, paths=256, method="euler-sequential", level=LEVEL
-    ).passed
+    assert taylor_test(family, reference.loss, x0, GRID, paths=256, method="euler-sequential", level=LEVEL).passed
 
 
 def test_linear_response_is_exact():
     """An Ornstein–Uhlenbeck process with additive error is linear in ε, a linear loss of it too."""
-    family = PerturbedSDE(
-        FunctionSDE(lambda t, x: -x, constant(0.4)), FunctionSDE(constant(0.3), constant(0.7))
-    )
+    family = PerturbedSDE(FunctionSDE(lambda t, x: -x, constant(0.4)), FunctionSDE(constant(0.3), constant(0.7)))
     x0 = torch.tensor([1.0], dtype=F64)
     linear = taylor_test(family, lambda x: x.sum(-1), x0, GRID, paths=256, level=LEVEL)
     square = taylor_test(family, lambda x: (x * x).sum(-1), x0, GRID, paths=256, level=LEVEL)

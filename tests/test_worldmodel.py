@@ -168,17 +168,13 @@ def test_what_drives_what():
     assert changed("frames") == (later, from_t)  # s_t in z_t, and through it in h_{t+1}
 
 
-@pytest.mark.parametrize(
-    ("part", "term"), [("frames", "reconstruction"), ("rewards", "reward"), ("actions", "policy")]
-)
+@pytest.mark.parametrize(("part", "term"), [("frames", "reconstruction"), ("rewards", "reward"), ("actions", "policy")])
 def test_targets_stand_at_their_own_time(part, term):
     model, batch = tiny_model(), to_batch([tiny_episode(1, 12)], torch.float64)
     rollout = model.observe(batch.frames, batch.actions, torch.zeros(1, 12, TINY.stoch, dtype=torch.float64))
     other = getattr(batch, part).clone()
     other[:, 5] = 0.25
-    before, after = (
-        getattr(terms(model, b, rollout), term) for b in (batch, batch._replace(**{part: other}))
-    )
+    before, after = (getattr(terms(model, b, rollout), term) for b in (batch, batch._replace(**{part: other})))
     assert (before != after).nonzero().tolist() == [[0, 5]]
 
 
@@ -251,9 +247,7 @@ def test_resuming_is_bitwise_equal_to_not_stopping(tmp_path):
         stream.write('{"update": 4, "spl')
     train(tmp_path / "halves", episodes, heldout, TINY_TRAIN, TINY)
 
-    whole, halves = (
-        load_checkpoint(tmp_path / run / "checkpoint.safetensors")[0] for run in ("whole", "halves")
-    )
+    whole, halves = (load_checkpoint(tmp_path / run / "checkpoint.safetensors")[0] for run in ("whole", "halves"))
     assert whole.keys() == halves.keys()
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
 

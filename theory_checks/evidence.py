@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from sdewm.expansion import check_problem, corrected_terms, second_coefficient
-from sdewm.losses import as_summed
+from sdewm.losses import SummedLoss, as_summed
 from sdewm.montecarlo import Sample, Values, richardson, sample
-from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.noise import Increments, QuasiMonteCarlo, TimeGrid
 from sdewm.paper.formulas import CORRECTED, READINGS, TERMS, formula_terms
-from sdewm.sde import PerturbedSDE
+from sdewm.sde import SDE, Magnitude, PerturbedSDE
 from sdewm.solvers import trajectory
 from sdewm.taylor import TaylorTest, taylor_tests
 from theory_checks.systems import SYSTEMS, System
@@ -51,7 +51,6 @@ class Coefficients:
 
     zero_drift: tuple[Values, Values]
     full: tuple[Values, Values]
-    third: Values | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,9 @@ def gather(name: str, settings: Settings) -> Evidence:
     small_done = time.perf_counter()
 
     numerical: dict[tuple[str, str], dict[str, float]] = {}
-    corrected, on_grid, paired = {}, {}, {}
+    corrected: dict[str, Coefficients] = {}
+    on_grid: dict[str, Coefficients] = {}
+    paired: dict[str, dict[str, Coefficients]] = {}
     for loss in system.losses:
         levels = [_from_terms(large.values, f"{loss}|jets", i, "corrected") for i in _large_levels(system)]
         on_grid[loss] = levels[0]
@@ -154,7 +155,7 @@ def without_drift_error(family: PerturbedSDE) -> PerturbedSDE:
 
 
 class _ZeroDrift(PerturbedSDE):
-    def at(self, eps, eps_drift=None):  # noqa: ANN001, ANN201
+    def at(self, eps: Magnitude, eps_drift: Magnitude | None = None) -> SDE:
         return super().at(eps, 0.0)
 
 
@@ -163,7 +164,7 @@ def _routes(system: System) -> list[str]:
 
 
 def _taylor_tests(system: System, settings: Settings) -> dict[tuple[str, str, str], TaylorTest]:
-    tests = {}
+    tests: dict[tuple[str, str, str], TaylorTest] = {}
     for case, family in (("zero drift", without_drift_error(system.family)), ("full", system.family)):
         found = taylor_tests(
             family, system.losses, system.x0, system.grid,
@@ -179,26 +180,22 @@ def _large_levels(system: System) -> range:
     return range(system.grids if system.truth is not None else 1)
 
 
-def _summed(system: System) -> dict:
+def _summed(system: System) -> dict[str, SummedLoss]:
     return {name: as_summed(loss, system.grid) for name, loss in system.losses.items()}
 
 
 def _channels(system: System) -> int:
-    return check_problem(
-        system.family, _summed(system), system.x0, system.grid, system.method, system.grids
-    )
+    return check_problem(system.family, _summed(system), system.x0, system.grid, system.method, system.grids)
 
 
 def _large_sample(system: System, settings: Settings) -> Sample:
     losses = _summed(system)
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
-        values = {}
+        values: dict[str, Tensor] = {}
         for level in _large_levels(system):
             grid = system.grid.coarsen(2**level)
-            terms = corrected_terms(
-                system.family, losses, system.x0, grid, noise.coarsen(2**level), system.method
-            )
+            terms = corrected_terms(system.family, losses, system.x0, grid, noise.coarsen(2**level), system.method)
             values |= {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
         return values
 
@@ -211,11 +208,16 @@ def _small_sample(system: System, settings: Settings, h: float) -> Sample:
     losses = _summed(system)
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
-        values = {}
+        values: dict[str, Tensor] = {}
         for level in range(system.grids):
             grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
             terms = corrected_terms(
-                system.family, losses, system.x0, grid, increments, system.method, order=3
+                system.family,
+                losses,
+                system.x0,
+                grid,
+                increments,
+                system.method,
             )
             values |= {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
             if system.continuous:
@@ -234,7 +236,9 @@ def _small_sample(system: System, settings: Settings, h: float) -> Sample:
     return sample(evaluate, drawn, _channels(system), system.grid, system.x0)
 
 
-def _losses_at(system: System, losses, eps, grid, noise) -> dict[str, Tensor]:  # noqa: ANN001
+def _losses_at(
+    system: System, losses: Mapping[str, SummedLoss], eps: tuple[float, float], grid: TimeGrid, noise: Increments
+) -> dict[str, Tensor]:
     weights = {name: loss.on(grid) for name, loss in losses.items()}
     total: dict[str, Tensor] = {}
     for i, t, x in trajectory(system.family.at(*eps), system.x0, grid, system.method, noise):
@@ -251,13 +255,10 @@ def _from_terms(values: Mapping[str, Values], prefix: str, level: int, form: str
     return Coefficients(
         zero_drift=(term["P"], second - term["Q~"] - term["S~"]),
         full=(term["P"] + term["P~"], second),
-        third=values.get(f"{prefix}|third/{level}"),
     )
 
 
-def _measured(
-    values: Mapping[str, Values], loss: str, level: int, h: float, error: dict[str, float]
-) -> Coefficients:
+def _measured(values: Mapping[str, Values], loss: str, level: int, h: float, error: dict[str, float]) -> Coefficients:
     """First and second coefficient by central differences; ``error`` gathers five points against seven."""
     at_zero = values[f"{loss}|jets|loss0/{level}"]
     cases = {}
@@ -265,9 +266,7 @@ def _measured(
         seven = np.stack([*(values[f"{loss}|{case}|{k}/{level}"] for k in STENCIL), at_zero])
         fit = np.linalg.solve(np.vander([*STENCIL, 0], 7, increasing=True), seven)
         inner = [i for i, k in enumerate(STENCIL) if abs(k) < 3]
-        five = np.linalg.solve(
-            np.vander([*(STENCIL[i] for i in inner), 0], 5, increasing=True), seven[[*inner, -1]]
-        )
+        five = np.linalg.solve(np.vander([*(STENCIL[i] for i in inner), 0], 5, increasing=True), seven[[*inner, -1]])
         cases[case] = (fit[1] / h, fit[2] / h**2)
         for quantity, k in (("first", 1), ("second", 2)):
             key = f"{case} {quantity}"
@@ -277,7 +276,7 @@ def _measured(
 
 
 def _extrapolate(levels: list[Coefficients], numerical: dict[str, float]) -> Coefficients:
-    def one(pick, key: str) -> Values:  # noqa: ANN001
+    def one(pick: Callable[[Coefficients], Values], key: str) -> Values:
         value, change = richardson([pick(c) for c in levels])
         numerical[key] = change if len(levels) > 1 else 0.0
         return value
@@ -288,5 +287,4 @@ def _extrapolate(levels: list[Coefficients], numerical: dict[str, float]) -> Coe
             one(lambda c: c.zero_drift[1], "zero drift second"),
         ),
         full=(one(lambda c: c.full[0], "full first"), one(lambda c: c.full[1], "full second")),
-        third=None if levels[0].third is None else one(lambda c: c.third, "full third"),
     )

@@ -20,6 +20,8 @@ def check(system: str, settings: Settings) -> list[Comparison]:
 
 
 if __name__ == "__main__":
+    import sys
+
     from theory_checks.run import main
 
-    raise SystemExit(main([CLAIM]))
+    raise SystemExit(main([CLAIM, *sys.argv[1:]]))

@@ -174,4 +174,3 @@ def _refuted(verdicts: list[Verdict]) -> str:
             groups.setdefault((v.claim, v.system, v.quantity), []).append(v)
     refuted = sum(overall(g, "printed") == "refuted" for g in groups.values())
     return f"{refuted} of {len(groups)} printed ones refuted in every reading"
-

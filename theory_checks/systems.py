@@ -23,9 +23,9 @@ from sdewm.solvers import Method
 class System:
     """A perturbed system, its losses, and how finely each piece of evidence on it is sampled.
 
-    ``truth`` and ``euler_truths`` (one for each grid) are exact coefficients where there are any; where there are none, the coefficients
-    are measured by differences in ε on common noise. ``continuous`` systems are extrapolated to Δt = 0 from
-    ``grids`` grids; the others are discrete models, whose own step is what the claim is about.
+    ``truth`` and ``euler_truths`` (one for each grid) are exact coefficients where there are any; where there are
+    none, the coefficients are measured by differences in ε on common noise. ``continuous`` systems are extrapolated
+    to Δt = 0 from ``grids`` grids; the others are discrete models, whose own step is what the claim is about.
     """
 
     name: str
@@ -84,8 +84,15 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
 
     The error is in units of the latent's own spread: constant, or a fixed smooth function of h.
     """
-    from sdewm.worldmodel import as_sde, consistency_loss, initial_state, latent_spread, load_trained
-    from sdewm.worldmodel import reconstruction_loss, reward_loss
+    from sdewm.worldmodel import (
+        as_sde,
+        consistency_loss,
+        initial_state,
+        latent_spread,
+        load_trained,
+        reconstruction_loss,
+        reward_loss,
+    )
 
     model, episodes = load_trained()
     episode = episodes[0]
@@ -152,7 +159,7 @@ SYSTEMS: dict[str, Callable[[], System]] = {
     "ou": partial(_closed_form, "ou", 2**16, 2**12, 1.4),
     "linear": partial(_closed_form, "linear", 2**17, 2**14, 1.3),
     "circle": partial(_closed_form, "circle", 2**18, 2**13, 1.3),
-    "latent-linear": partial(_closed_form, "latent-linear", 2**18, 2**11, 1.0),
+    "latent-linear": partial(_closed_form, "latent-linear", 2**18, 2**13, 1.0),
     "latent": _latent,
     "trained": partial(_trained, "state"),
     "trained-constant": partial(_trained, "constant"),

@@ -15,12 +15,15 @@ def check(system: str, settings: Settings) -> list[Comparison]:
     evidence = gather(system, settings)
     return [
         *coefficient_rows(CLAIM, evidence, "zero drift"),
+        *rate_rows(CLAIM, evidence, "zero drift", "loss", "corrected"),
         *rate_rows(CLAIM, evidence, "zero drift", "weak", "corrected"),
         *third_order_rows(CLAIM, evidence, "zero drift"),
     ]
 
 
 if __name__ == "__main__":
+    import sys
+
     from theory_checks.run import main
 
-    raise SystemExit(main([CLAIM]))
+    raise SystemExit(main([CLAIM, *sys.argv[1:]]))

@@ -481,9 +481,7 @@ def softsign(input: Jet) -> Jet:
 
 def _elu(input: Jet, alpha: float, scale: float, rate: float) -> Jet:
     x = input.value
-    below = [
-        alpha * scale * rate**j * t for j, t in enumerate(_expm1(rate * x.clamp(max=0), input.space.order))
-    ]
+    below = [alpha * scale * rate**j * t for j, t in enumerate(_expm1(rate * x.clamp(max=0), input.space.order))]
     above = [scale * x, torch.full_like(x, scale), *[torch.zeros_like(x)] * (len(below) - 2)]
     return compose(input, [torch.where(x > 0, a, b) for a, b in zip(above, below, strict=False)])
 

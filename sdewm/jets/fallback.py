@@ -25,8 +25,7 @@ _GRADIENT = "a jet has no gradient of its own; differentiate its .coefficients o
 REFUSED = {
     "eq ne lt le gt ge greater greater_equal less less_equal not_equal "
     "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ equal allclose isclose": _COMPARE,
-    "round floor ceil trunc fix sign sgn heaviside floor_divide "
-    "__floordiv__ __rfloordiv__ signbit histc": _STEP,
+    "round floor ceil trunc fix sign sgn heaviside floor_divide __floordiv__ __rfloordiv__ signbit histc": _STEP,
     "__bool__ __int__ __float__ __index__ __complex__ __contains__ __array__ item tolist numpy is_nonzero "
     "data_ptr storage untyped_storage": _READ,
     "argmax argmin argsort nonzero argwhere bucketize searchsorted multinomial bernoulli isnan isinf "
@@ -81,11 +80,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 
     try:
         flat, out_spec = call(None)
-        smooth = [
-            i
-            for i, y in enumerate(flat)
-            if isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex())
-        ]
+        smooth = [i for i, y in enumerate(flat) if isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex())]
         if not smooth:
             refuse(name, _INDEX)
 

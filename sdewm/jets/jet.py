@@ -37,17 +37,13 @@ class Jet(torch.Tensor):
     @staticmethod
     def __new__(cls, coefficients: Tensor, space: JetSpace) -> Jet:
         if isinstance(coefficients, Jet) or not isinstance(coefficients, Tensor):
-            raise TypeError(
-                f"the coefficients of a jet are a plain tensor, not {type(coefficients).__name__}"
-            )
+            raise TypeError(f"the coefficients of a jet are a plain tensor, not {type(coefficients).__name__}")
         if not (coefficients.is_floating_point() or coefficients.is_complex()):
             raise TypeError(f"a jet needs floating-point coefficients, got {coefficients.dtype}")
         shape = coefficients.shape
         if not shape or shape[0] != len(space):
             raise ValueError(f"{space} has {len(space)} coefficients, got a stack of shape {tuple(shape)}")
-        jet = torch.Tensor._make_wrapper_subclass(
-            cls, shape[1:], dtype=coefficients.dtype, device=coefficients.device
-        )
+        jet = torch.Tensor._make_wrapper_subclass(cls, shape[1:], dtype=coefficients.dtype, device=coefficients.device)
         jet.coefficients = coefficients
         jet.space = space
         return jet
@@ -99,9 +95,7 @@ class Jet(torch.Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        raise NotDifferentiable(
-            f"{func} bypassed the jet rules; pass it x.value or x.coefficients instead of the jet"
-        )
+        raise NotDifferentiable(f"{func} bypassed the jet rules; pass it x.value or x.coefficients instead of the jet")
 
 
 def constant(tensor: Tensor, space: JetSpace) -> Jet:

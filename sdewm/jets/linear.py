@@ -131,9 +131,7 @@ def _convolution(name: str, spatial: int) -> None:
             out = bilinear(lambda x, w: plain(x, w, None, *args, **kwargs), input, weight)
         else:
             c = input.coefficients
-            batch = c.shape[
-                : c.ndim - spatial - 1
-            ]  # coefficients, and images unless there is one without axis
+            batch = c.shape[: c.ndim - spatial - 1]  # coefficients, and images unless there is one without axis
             y = plain(c.reshape(-1, *c.shape[c.ndim - spatial - 1 :]), weight, None, *args, **kwargs)
             out = Jet(y.reshape(*batch, *y.shape[1:]), input.space)
         if bias is None:
@@ -167,18 +165,14 @@ def _affine(x: Any, weight: Any, bias: Any) -> Any:
 
 
 @rule("layer_norm")
-def layer_norm(
-    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> Any:
+def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     return _affine(_normalise(input, tuple(range(-len(normalized_shape), 0)), eps), weight, bias)
 
 
 @rule("rms_norm")
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
     dim = tuple(range(-len(normalized_shape), 0))
-    scale = (
-        input.square().mean(dim, keepdim=True) + (torch.finfo(input.dtype).eps if eps is None else eps)
-    ).rsqrt()
+    scale = (input.square().mean(dim, keepdim=True) + (torch.finfo(input.dtype).eps if eps is None else eps)).rsqrt()
     return _affine(input * scale, weight, None)
 
 
@@ -232,9 +226,7 @@ def dropout(input: Jet, p: float = 0.5, training: bool = True, train: bool = Tru
     if training and train and p > 0:
         from sdewm.jets.fallback import refuse
 
-        refuse(
-            "dropout in training mode", "call .eval() on the module, or draw the mask yourself and multiply"
-        )
+        refuse("dropout in training mode", "call .eval() on the module, or draw the mask yourself and multiply")
     return input
 
 

@@ -40,9 +40,7 @@ class _Cached(type):
 
     def __call__(cls, parameters: int, order: int) -> JetSpace:
         if parameters < 1 or order < 0:
-            raise ValueError(
-                f"a jet space needs parameters >= 1 and order >= 0, got {parameters} and {order}"
-            )
+            raise ValueError(f"a jet space needs parameters >= 1 and order >= 0, got {parameters} and {order}")
         key = (parameters, order)
         if key not in _Cached._made:
             _Cached._made[key] = super().__call__(parameters=parameters, order=order)
@@ -90,9 +88,7 @@ class JetSpace(metaclass=_Cached):
         try:
             return self._positions[tuple(alpha)]
         except KeyError:
-            raise KeyError(
-                f"{tuple(alpha)} is not a multi-index of {self}; it stores {self.indices}"
-            ) from None
+            raise KeyError(f"{tuple(alpha)} is not a multi-index of {self}; it stores {self.indices}") from None
 
     @cached_property
     def _positions(self) -> dict[MultiIndex, int]:

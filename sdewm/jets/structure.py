@@ -381,9 +381,7 @@ def _count(x: Tensor, dim: Any) -> int:
 
 
 @rule("var")
-def var(
-    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
-) -> Any:
+def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
@@ -393,15 +391,11 @@ def var(
 
 
 @rule("std")
-def std(
-    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
-) -> Any:
+def std(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
     return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
 
 
-def _norm(
-    input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, out: None = None, dtype: Any = None
-) -> Any:
+def _norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, out: None = None, dtype: Any = None) -> Any:
     if p not in (None, 2, 2.0, "fro"):
         from sdewm.jets.fallback import nested
 

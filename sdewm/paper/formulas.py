@@ -173,4 +173,3 @@ def _ito(sde: SDE, t: Tensor, x: Tensor, columns: Tensor) -> Tensor:
     if not isinstance(g, Jet):
         return torch.zeros_like(x)
     return sum((g.coefficients[1 + k][..., k] for k in range(channels)), torch.zeros_like(x))
-

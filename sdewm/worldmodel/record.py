@@ -151,7 +151,6 @@ def load_episodes(path: Path | str) -> tuple[list[Episode], dict[str, Any]]:
         environment = json.loads(str(arrays["environment"]))
         count = sum(name.startswith("frames_") for name in arrays.files)
         episodes = [
-            Episode(arrays[f"frames_{n}"], arrays[f"actions_{n}"], arrays[f"rewards_{n}"])
-            for n in range(count)
+            Episode(arrays[f"frames_{n}"], arrays[f"actions_{n}"], arrays[f"rewards_{n}"]) for n in range(count)
         ]
     return episodes, environment

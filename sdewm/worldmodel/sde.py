@@ -157,9 +157,7 @@ def consistency_loss(model: WorldModel, episode: Episode) -> Loss:
 
 def _filter(model: WorldModel, episode: Episode) -> Rollout:
     batch = to_batch([episode], _dtype(model))
-    return model.observe(
-        batch.frames, batch.actions, batch.frames.new_zeros(1, len(episode), model.config.stoch)
-    )
+    return model.observe(batch.frames, batch.actions, batch.frames.new_zeros(1, len(episode), model.config.stoch))
 
 
 def _in_time(values: Tensor) -> RecordedObservation:

@@ -153,9 +153,7 @@ def train(
     if checkpoint.exists():
         progress = _resume(checkpoint, model, optimizer, generator, config)
         update, seconds = progress["update"], progress["seconds"]
-        os.truncate(
-            metrics, progress["metrics_bytes"]
-        )  # lines written after the checkpoint are written again
+        os.truncate(metrics, progress["metrics_bytes"])  # lines written after the checkpoint are written again
     else:
         frames = np.concatenate([episode.frames for episode in episodes])
         model.fit_pixels(torch.from_numpy(frames).float() / 255)
@@ -215,9 +213,7 @@ def evaluate(model: WorldModel, episodes: Sequence[Episode], *, length: int = 32
     ]
     reference = next(model.parameters())
     batch = to_batch(windows, reference.dtype)
-    rollout = model.observe(
-        batch.frames, batch.actions, reference.new_zeros(*batch.rewards.shape, model.config.stoch)
-    )
+    rollout = model.observe(batch.frames, batch.actions, reference.new_zeros(*batch.rewards.shape, model.config.stoch))
     scores = {name: float(part.mean()) for name, part in terms(model, batch, rollout)._asdict().items()}
     scores["negative_bound"] = scores["reconstruction"] + scores["reward"] + scores["kl"]
 

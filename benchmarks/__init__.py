@@ -1,0 +1,1 @@
+"""What things cost; each file prints a table."""

@@ -1,0 +1,1 @@
+"""One file per figure; ``python -m figures`` draws them all."""

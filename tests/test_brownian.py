@@ -1,0 +1,244 @@
+"""Brownian paths under refinement: the same path each time, the right law, and areas that belong to it.
+
+Statistical tests have the false-failure rate of ``support``, several in one test sharing it.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import math
+
+import pytest
+import torch
+from scipy.special import ndtri
+from scipy.stats import kstest
+from support import F64, FALSE_FAILURE, refuses
+from test_levy import sech_law, z_value
+from torch import Tensor
+
+from sdewm.brownian import BLOCK, BrownianPath
+from sdewm.levy import chen, iterated_integrals
+from sdewm.noise import Increments
+from sdewm.sde import FunctionSDE
+from sdewm.solvers import trajectory
+
+PATH = BrownianPath(seed=5, paths=300, channels=3, t0=1.0, t1=3.0)
+
+
+def whole(path: BrownianPath, level: int) -> Tensor:
+    return torch.stack(list(path.increments(level)))
+
+
+def critical(comparisons: int) -> float:
+    return float(ndtri(1 - FALSE_FAILURE / (2 * comparisons)))
+
+
+# --- one path ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_path_each_time():
+    noise = PATH.at(4)
+    assert torch.equal(torch.stack(list(noise)), torch.stack(list(noise)))
+    assert torch.equal(whole(PATH, 4), whole(BrownianPath(5, 300, 3, 1.0, 3.0), 4))
+
+
+@pytest.mark.parametrize("coarse, fine", [(0, 1), (0, 7), (3, 4), (2, 6)])
+def test_coarse_increments_are_sums_of_fine_ones(coarse, fine):
+    summed = whole(PATH, fine).unflatten(0, (2**coarse, -1)).sum(1)
+    assert torch.allclose(summed, whole(PATH, coarse), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("first, paths", [(0, 1), (0, 299), (7, 20), (250, 30), (BLOCK, 44)])
+def test_a_path_does_not_depend_on_the_others(first, paths):
+    """Bit for bit, areas included, within blocks and across them."""
+    part = BrownianPath(5, paths, 3, 1.0, 3.0, first=first)
+    assert torch.equal(whole(part, 4), whole(PATH, 4)[:, first : first + paths])
+    for (dB, A), (all_dB, all_A) in zip(part.at(2, finest=3).areas(), PATH.at(2, finest=3).areas(), strict=True):
+        assert torch.equal(dB, all_dB[first : first + paths])
+        assert torch.allclose(
+            A, all_A[first : first + paths], rtol=0, atol=1e-14
+        )  # batched products may round otherwise
+
+
+def test_a_channel_does_not_depend_on_the_others():
+    assert torch.equal(whole(BrownianPath(5, 300, 1, 1.0, 3.0), 4), whole(PATH, 4)[..., :1])
+
+
+def test_seeds_and_nodes_differ():
+    increments = torch.cat([whole(PATH, 4), whole(BrownianPath(6, 300, 3, 1.0, 3.0), 4)])
+    assert len(increments.flatten().unique()) == increments.numel()
+
+
+def test_streaming_holds_one_node_per_level():
+    """The first of 2^50 steps is had at once, and walking 2^9 steps never holds more than a few tensors per level."""
+    assert next(PATH.increments(50)).shape == (300, 3)
+
+    def tensors() -> int:
+        return sum(isinstance(thing, Tensor) for thing in gc.get_objects())
+
+    gc.collect()
+    before = tensors()
+    for i, _ in enumerate(PATH.increments(9)):
+        if i % 37 == 0:
+            assert tensors() - before <= 9 + 3
+
+
+def test_it_is_an_increments():
+    noise: Increments = PATH.at(5)
+    assert (noise.steps, noise.paths, noise.channels, noise.weights) == (32, 300, 3, None)
+    coarse = noise.coarsen(8)
+    assert coarse.steps == 4
+    assert torch.equal(torch.stack(list(coarse)), whole(PATH, 2))
+    assert torch.equal(torch.stack(list(noise.coarsen(1))), whole(PATH, 5))
+    sde = FunctionSDE(f=lambda t, x: 0 * x, g=lambda t, x: torch.eye(3, dtype=x.dtype).expand(*x.shape, 3))
+    *_, (_, t, x) = trajectory(sde, torch.zeros(3, dtype=F64), PATH.at(5).grid, "euler", noise)
+    assert t == 3.0
+    assert torch.allclose(x, whole(PATH, 0)[0])
+
+
+def test_like():
+    noise = PATH.at(2, finest=3, like=torch.zeros(1))
+    dB, A = next(iter(noise.areas()))
+    assert dB.dtype == A.dtype == next(iter(noise)).dtype == torch.float32
+    assert torch.equal(dB, whole(PATH, 2)[0].float())
+
+
+# --- the law ----------------------------------------------------------------------------------------------------------
+
+
+def test_law_of_the_increments():
+    """Means, variances, correlations in time and between channels at three levels; normality of the finest.
+
+    20,000 paths see a variance 6 % off, or a correlation of 0.05, but for one time in a thousand.
+    """
+    path = BrownianPath(7, 20_000, 2, -1.0, 2.0)
+    levels = (0, 1, 3)
+    for level in levels:
+        u = whole(path, level) / math.sqrt(3.0 / 2**level)
+        columns = u.movedim(1, 0).flatten(1)
+        count = columns.shape[1]
+        tests = count + count * (count + 1) // 2
+        for i in range(count):
+            assert abs(z_value(columns[:, i], 0.0)) < critical(len(levels) * tests)
+        for i, j in itertools.combinations_with_replacement(range(count), 2):
+            assert abs(z_value(columns[:, i] * columns[:, j], float(i == j))) < critical(len(levels) * tests)
+    finest = whole(path, 3)[:, :2000].flatten().numpy() / math.sqrt(3.0 / 8)
+    assert kstest(finest, "norm").pvalue > FALSE_FAILURE
+
+
+# --- areas ------------------------------------------------------------------------------------------------------------
+
+
+def test_areas_are_the_same_each_time():
+    noise = PATH.at(2, finest=4)
+    for (dB, A), (dB2, A2), plain in zip(noise.areas(), noise.areas(), noise, strict=True):
+        assert torch.equal(dB, dB2) and torch.equal(A, A2) and torch.equal(dB, plain)
+        assert torch.equal(A, -A.mT)
+
+
+@pytest.mark.parametrize("level", [0, 2, 4])
+def test_chens_relation_between_levels(level):
+    """Each area is exactly Chen's of the two below it; the finest level's are drawn."""
+    fine = list(PATH.at(level + 1, finest=5).areas())
+    for i, (dB, A) in enumerate(PATH.at(level, finest=5).areas()):
+        (dB1, A1), (dB2, A2) = fine[2 * i : 2 * i + 2]
+        assert torch.allclose(dB, dB1 + dB2, rtol=0, atol=1e-15)
+        assert torch.allclose(A, chen(dB1, A1, dB2, A2), rtol=0, atol=1e-15)
+    assert torch.equal(next(iter(PATH.at(level, finest=5).coarsen(2**level).areas()))[1], area_at(0))
+
+
+def area_at(level: int, finest: int = 5) -> Tensor:
+    return next(iter(PATH.at(level, finest=finest).areas()))[1]
+
+
+def test_an_area_belongs_to_its_path():
+    """The sum Σ ½(B^k ΔB^l − B^l ΔB^k) over 2^8 steps is short of the area by the fine areas: h²/4 2^−8 on the mean.
+
+    A transposed area, or another seed's, is off by h² and h²/2.
+    """
+    path = BrownianPath(8, 2000, 2)
+    ((_, area),) = path.at(0, finest=8).areas()
+    position, summed = torch.zeros(2000, 2, dtype=F64), torch.zeros(2000, dtype=F64)
+    for dB in path.increments(8):
+        summed += 0.5 * (position[:, 0] * dB[:, 1] - position[:, 1] * dB[:, 0])
+        position += dB
+    assert abs(z_value((area[:, 0, 1] - summed) ** 2, 0.25 / 2**8)) < critical(1)
+    assert ((area[:, 1, 0] - summed) ** 2).mean() > 0.5
+    ((_, other),) = BrownianPath(9, 2000, 2).at(0, finest=8).areas()
+    assert ((other[:, 0, 1] - summed) ** 2).mean() > 0.25
+
+
+def test_law_of_the_areas_at_a_coarser_level():
+    """Drawn at level 2 and combined: density sech, and variance ¼h² at every level."""
+    path = BrownianPath(10, 25_000, 2, 0.0, 0.5)
+    for level in (0, 1, 2):
+        h = 0.5 / 2**level
+        A = torch.cat([A[:, 0, 1] for _, A in itertools.islice(path.at(level, finest=2, tolerance=0.002).areas(), 1)])
+        assert abs(z_value(A**2, h**2 / 4)) < critical(6)
+        assert kstest(A.numpy() / h, sech_law).pvalue > FALSE_FAILURE / 6
+
+
+def heisenberg(increments: list[tuple[Tensor, Tensor]], h: float) -> Tensor:
+    """Milstein for dX = dB^0, dY = X dB^1, which it solves exactly where the area is the path's."""
+    x = y = torch.zeros(300, dtype=F64)
+    for dB, A in increments:
+        y = y + x * dB[:, 1] + iterated_integrals(dB, h, A)[:, 0, 1]
+        x = x + dB[:, 0]
+    return y
+
+
+def test_milstein_sees_one_path_at_every_level():
+    """Y(T) is the same at all levels; with no area, a transposed one or a fresh one per level it is not."""
+    levels = range(6)
+
+    def final(level: int, mutate) -> Tensor:
+        return heisenberg([(dB, mutate(level, A)) for dB, A in PATH.at(level, finest=5).areas()], 2.0 / 2**level)
+
+    exact = final(5, lambda level, A: A)
+    for level in levels:
+        assert torch.allclose(final(level, lambda level, A: A), exact, rtol=0, atol=1e-13)
+    generator = torch.Generator().manual_seed(0)
+    mutants = {
+        "none": lambda level, A: 0 * A,
+        "transposed": lambda level, A: A.mT,
+        "fresh": lambda level, A: A[torch.randperm(len(A), generator=generator)],
+    }
+    for mutate in mutants.values():
+        for level in levels:
+            h = 2.0 / 2**level
+            # The mistakes have mean squares of at least T h/4; 300 paths find more than a tenth of that.
+            assert ((final(level, mutate) - exact) ** 2).mean() > 0.1 * 2.0 * h / 4
+
+
+def test_pairs():
+    pairs = torch.zeros(3, 3, dtype=torch.bool)
+    pairs[0, 2] = True
+    unwanted = ~(pairs | pairs.mT)
+    for level in (1, 3):
+        for dB, A in PATH.at(level, finest=3, pairs=pairs).areas():
+            assert torch.equal(A[:, unwanted], torch.zeros(len(A), 7, dtype=F64))
+            assert A[:, 0, 2].abs().min() > 0
+            assert dB.shape == (300, 3)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call, fragments",
+    [
+        (lambda: BrownianPath(-1, 2, 2), ["seed: expected an integer of at least 0, got -1"]),
+        (lambda: BrownianPath(1, 0, 2), ["paths: expected an integer of at least 1, got 0"]),
+        (lambda: BrownianPath(1, 2, 1.5), ["channels: expected an integer of at least 1, got 1.5"]),  # type: ignore
+        (lambda: BrownianPath(1, 2, 2, first=-3), ["first: expected an integer of at least 0, got -3"]),
+        (lambda: BrownianPath(1, 2, 2, 1.0, 1.0), ["t0, t1: expected finite times", "got t0=1.0, t1=1.0"]),
+        (lambda: PATH.at(51), ["level: expected an integer from 0 to 50, got 51"]),
+        (lambda: PATH.at(3, finest=2), ["finest: expected an integer from 3 to 50, got 2"]),
+        (lambda: next(PATH.at(3).areas()), ["finest: expected a level of at least 3", "got None"]),
+        (lambda: PATH.at(3).coarsen(3), ["factor: expected a divisor of 8 steps, got 3"]),
+    ],
+)
+def test_errors(call, fragments):
+    with refuses(ValueError, *fragments):
+        call()

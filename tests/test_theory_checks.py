@@ -1,0 +1,209 @@
+"""The checks as a user runs them, and every mutation of what they check turning a verified row into a refuted one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import theory_checks.evidence as evidence_module
+from sdewm.jets import Jet, Parameter
+from sdewm.noise import TimeGrid
+from sdewm.paper.formulas import CORRECTED
+from sdewm.report import overall
+from sdewm.sde import FunctionSDE, PerturbedSDE
+from sdewm.verdicts import Comparison, judge_all
+from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
+from theory_checks.evidence import VARIATION, Settings, gather
+from theory_checks.run import main, parse
+from theory_checks.systems import SYSTEMS
+
+QUICK = Settings(precision=1e-2)
+DEFAULT = Settings()
+CHECKS = (prop_b5, lemma_b7, theorem_3_7, corollary_3_8)
+
+
+def verdicts(system: str, settings: Settings):
+    gather.cache_clear()
+    return judge_all([c for check in CHECKS for c in check.check(system, settings)])
+
+
+def statuses(found, form: str) -> set[str]:
+    return {v.status for v in found if v.form == form}
+
+
+# -- what is true is verified, and the printed formulas are refuted where they are wrong ----------------------------
+
+
+@pytest.mark.parametrize("system", ["gbm", "circle", "trained-step"])
+def test_every_corrected_statement_is_verified(system):
+    assert statuses(verdicts(system, QUICK), "corrected") == {"verified"}
+
+
+def test_printed_statements_on_the_circle():
+    """Every reading of (33), Lemma B.7 and of the terms of Theorem 3.7 is refuted on a nonlinear equation."""
+    found = [v for v in verdicts("circle", QUICK) if v.form == "printed"]
+    for claim in ("prop_b5", "lemma_b7", "theorem_3_7"):
+        assert {v.status for v in found if v.claim == claim} == {"refuted"}
+
+
+def test_printed_first_order_term_is_right_on_the_papers_own_system():
+    """(11) with the drift in Φ holds on (5)-(8), where the Itô correction of ξ vanishes; the second order does not."""
+    found = [v for v in verdicts("latent-linear", QUICK) if v.form == "printed" and v.claim == "theorem_3_7"]
+    first = {v.reading: v.status for v in found if v.quantity == "coefficient of ε"}
+    second = [v for v in found if v.quantity == "coefficient of ε²"]
+    assert first.pop("literal") == "refuted"
+    assert set(first.values()) == {"verified"}
+    assert overall(second, "printed") == "refuted"
+
+
+# -- mutations -----------------------------------------------------------------------------------------------------
+
+
+def replace_system(monkeypatch, name: str, **changes) -> None:
+    system = dataclasses.replace(SYSTEMS[name](), **changes)
+    monkeypatch.setitem(evidence_module.SYSTEMS, name, lambda: system)
+
+
+def drop_the_half(monkeypatch, name):
+    monkeypatch.setattr(
+        evidence_module, "second_coefficient", lambda v, form: v["Q"] + 0.5 * v["S"] + v["Q~"] + v["S~"]
+    )
+
+
+def drop_error_jacobian(monkeypatch, name):
+    """2 ∂η y: the error's coefficients see the unperturbed state alone."""
+    monkeypatch.setattr(Parameter, "lower", lambda self, x: x.value if isinstance(x, Jet) else x)
+
+
+def drop_drift_hessian(monkeypatch, name):
+    """The drift is linearized along each path, so that ∂²g_0 is gone and all else stays."""
+    family = SYSTEMS[name]().family
+
+    def linearized(t, x):
+        if not isinstance(x, Jet) or x.space.order < 2:
+            return family.base.f(t, x)
+        value = family.base.f(t, x.value)
+        slope = family.base.f(t, torch.stack([x.value + 1e-6, x.value - 1e-6])).diff(dim=0)[0] / -2e-6
+        rest = x.coefficients * slope  # one dimension: the Jacobian is a number for each path
+        return Jet(torch.cat([value[None], rest[1:]]), x.space)
+
+    base = FunctionSDE(linearized, family.base.g, family.base.noise_type)
+    replace_system(monkeypatch, name, family=PerturbedSDE(base, family.error))
+
+
+def drop_ito_correction(monkeypatch, name):
+    monkeypatch.setitem(evidence_module.VARIANTS, VARIATION, CORRECTED - {"E4", "E8"})
+
+
+def swap_errors(monkeypatch, name):
+    at = PerturbedSDE.at
+    monkeypatch.setattr(
+        PerturbedSDE, "at", lambda self, eps, eps_drift=None: at(self, eps if eps_drift is None else eps_drift, eps)
+    )
+
+
+def wrong_horizon(monkeypatch, name):
+    grid = SYSTEMS[name]().grid
+    replace_system(monkeypatch, name, grid=TimeGrid(grid.t0, 1.05 * grid.t1, grid.steps))
+
+
+MUTATIONS = [drop_the_half, drop_error_jacobian, drop_drift_hessian, drop_ito_correction, swap_errors, wrong_horizon]
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "settings", [pytest.param(QUICK, id="quick"), pytest.param(DEFAULT, id="default", marks=pytest.mark.slow)]
+)
+def test_mutation_turns_a_verified_row_into_a_refuted_one(monkeypatch, mutate, settings):
+    mutate(monkeypatch, "circle")
+    found = verdicts("circle", settings)
+    assert any(v.status == "refuted" for v in found if v.form == "corrected")
+
+
+# -- verdicts ------------------------------------------------------------------------------------------------------
+
+
+def comparison(mean: float, stderr: float, margin: float = 1.0, numerical: float = 0.0) -> Comparison:
+    from sdewm import Estimate
+
+    return Comparison(
+        claim="c", system="s", quantity="q", form="corrected", reading="", statistic=Estimate(mean, stderr, 1600, 15),
+        expected=0.0, numerical=numerical, margin=margin, scale=1.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mean", "stderr", "numerical", "status"),
+    [
+        (0.1, 0.05, 0.0, "verified"),
+        (0.9, 0.05, 0.0, "refuted"),
+        (0.9, 0.05, 0.85, "inconclusive"),
+        (0.1, 0.5, 0.0, "inconclusive"),
+        (float("nan"), 0.1, 0.0, "inconclusive"),
+        (0.1, float("inf"), 0.0, "inconclusive"),
+        (0.0, 0.0, 0.0, "verified"),
+    ],
+)
+def test_judge(mean, stderr, numerical, status):
+    assert comparison(mean, stderr, numerical=numerical).judge(1e-3).status == status
+
+
+def test_level_is_shared_among_the_comparisons():
+    assert {v.level for v in judge_all([comparison(0, 0.1)] * 20, run_level=1e-3)} == {5e-5}
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+
+
+def test_command_writes_records(tmp_path, capsys):
+    path = tmp_path / "report.json"
+    assert main(["theorem_3_7", "--system", "gbm", "--quick", "--json", str(path)]) == 0
+    written = json.loads(path.read_text())
+    needed = {"claim", "system", "form", "reading", "status", "statistic", "stderr", "level", "detectable"}
+    needed |= {"seconds", "seed", "config"}
+    assert written["records"] and all(needed <= set(record) for record in written["records"])
+    assert {record["form"] for record in written["records"]} == {"printed", "corrected"}
+    assert {"torch", "threads per worker", "dtype"} <= set(written["environment"])
+    assert {term["term"] for term in written["terms"]} == {"loss0", "P", "Q", "S", "P~", "Q~", "S~"}
+    out = capsys.readouterr().out
+    assert "as printed" in out and "corrected statements verified" in out
+
+
+def test_same_seed_same_numbers_whatever_the_workers(tmp_path):
+    found = []
+    for workers in ("1", "2"):
+        path = tmp_path / f"{workers}.json"
+        main(["--quick", "--system", "gbm", "--system", "ou", "--workers", workers, "--json", str(path)])
+        found.append([r["statistic"] for r in json.loads(path.read_text())["records"]])
+    assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["theorem_9"], "theorem_9"),
+        (["--system", "gbn"], "gbn"),
+        (["--precision", "0"], "--precision"),
+        (["--precision", "x"], "--precision"),
+        (["--workers", "0"], "--workers"),
+        (["--seed", "-1"], "--seed"),
+        (["--json", "/no/such/folder/x.json"], "--json"),
+    ],
+)
+def test_bad_arguments_exit_with_2_and_say_which(argv, expected, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse(argv)
+    assert stopped.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_claims_file_runs_alone():
+    done = subprocess.run(
+        [sys.executable, "-m", "theory_checks.lemma_b7", "--system", "ou", "--quick"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "lemma_b7" in done.stdout
