@@ -46,7 +46,7 @@ class System:
 
 def _closed_form(name: str, paths: int, paired_paths: int, widen: float) -> System:
     problem = PROBLEMS[name]()
-    grid, grids = TimeGrid(0.0, problem.horizon, 32), 4
+    grid, grids = TimeGrid(0.0, problem.horizon, 32), 3
     truths = tuple(problem.euler_truth(grid.steps // 2**level) or {} for level in range(grids))
     return System(
         name=name,
@@ -157,9 +157,9 @@ OPTIONAL = ("trained-constant",)
 SYSTEMS: dict[str, Callable[[], System]] = {
     "gbm": partial(_closed_form, "gbm", 2**18, 2**14, 1.4),
     "ou": partial(_closed_form, "ou", 2**16, 2**12, 1.4),
-    "linear": partial(_closed_form, "linear", 2**17, 2**14, 1.3),
+    "linear": partial(_closed_form, "linear", 2**17, 2**13, 1.15),
     "circle": partial(_closed_form, "circle", 2**18, 2**13, 1.3),
-    "latent-linear": partial(_closed_form, "latent-linear", 2**18, 2**13, 1.0),
+    "latent-linear": partial(_closed_form, "latent-linear", 2**18, 2**12, 1.15),
     "latent": _latent,
     "trained": partial(_trained, "state"),
     "trained-constant": partial(_trained, "constant"),

@@ -11,6 +11,7 @@ the inverse of Φ at the left end of each step.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -50,6 +51,20 @@ in Φ, and the proof's sums start at k = 0 and apply the Hessian to ∂x = Φξ.
 TERMS = ("P", "Q", "S", "P~", "Q~", "S~")
 
 
+@dataclass(frozen=True)
+class _Derivatives:
+    """What the coefficients contribute to one step of one variant, each with its derivatives along its directions.
+
+    ``hessian_*`` along (ξ, ξ̃) or (Φξ, Φξ̃): value, two first and three second derivatives; ``error_*`` along
+    (Φξ, Φξ̃): value and two first ones. Diffusions are matrices ``(paths, n, m)``.
+    """
+
+    hessian_f: list[Tensor]
+    hessian_g: list[Tensor]
+    error_f: list[Tensor]
+    error_g: list[Tensor]
+
+
 class _Variant:
     """The integrals of one set of corrections, pulled back by Φ⁻¹: ξ, ξ̃, and those of Q and Q̃, ``(paths, n)``."""
 
@@ -57,43 +72,44 @@ class _Variant:
         self.corrections = corrections
         self.integrals = torch.zeros(*x.shape, 4, dtype=x.dtype, device=x.device)
 
-    def increment(self, sde: PerturbedSDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, phi: Tensor) -> Tensor:
+    def directions(self, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of H and those of ∂η, each ``(paths, n, 2)``."""
+        pulled = self.integrals[..., :2]
+        y = phi @ pulled
+        return (y if "E5" in self.corrections else pulled), y
+
+    def increment(self, base: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, d: _Derivatives) -> Tensor:
         """What is to be pulled back by Φ⁻¹ in this step, ``(paths, n, 4)``."""
         has = self.corrections.__contains__
-        base, error = sde.base, sde.error
-        xi, xi_tilde = self.integrals[..., 0], self.integrals[..., 1]
-        y_a, y_b = _apply(phi, xi), _apply(phi, xi_tilde)
 
         def dot(g: Tensor) -> Tensor:
             return (g * dB.unsqueeze(-2)).sum(-1)
 
-        curved = along(x, [y_a, y_b] if has("E5") else [xi, xi_tilde], order=2)
-        hessian_f = _derivatives(base.f(t, curved))
-        hessian_g = _derivatives(diffusion_matrix(base, t, curved))
-        straight = along(x, [y_a, y_b], order=1)
-        error_f, error_f_a, error_f_b = _derivatives(error.f(t, straight))[:3]
-        error_g, error_g_a, error_g_b = _derivatives(diffusion_matrix(error, t, straight))[:3]
+        error_f, error_f_a, error_f_b = d.error_f
+        error_g, error_g_a, error_g_b = d.error_g
+        f_aa, f_ab, f_bb = d.hessian_f[3:]
+        g_aa, g_ab, g_bb = d.hessian_g[3:]
 
         d_xi = dot(error_g)
         if has("E4"):
             d_xi = d_xi - dt * _ito(base, t, x, error_g)
 
-        forcing = hessian_g[3]
+        forcing = g_aa
         if has("E7"):
             forcing = forcing + 2 * error_g_a
         d_q = dot(forcing)
         if has("E6"):
-            d_q = d_q + dt * hessian_f[3]
+            d_q = d_q + dt * f_aa
         if has("E8"):
             d_q = d_q - dt * _ito(base, t, x, forcing)
 
         if has("E9"):
-            forcing = hessian_g[4] + error_g_b + 0.5 * hessian_g[5]
-            d_q_tilde = dot(forcing) + dt * (hessian_f[4] + error_f_a + 0.5 * hessian_f[5] + error_f_b)
+            forcing = g_ab + error_g_b + 0.5 * g_bb
+            d_q_tilde = dot(forcing) + dt * (f_ab + error_f_a + 0.5 * f_bb + error_f_b)
             if has("E8"):
                 d_q_tilde = d_q_tilde - dt * _ito(base, t, x, forcing)
         else:
-            d_q_tilde = dt * hessian_f[3]
+            d_q_tilde = dt * f_aa
         return torch.stack([d_xi, dt * error_f, d_q, d_q_tilde], -1)
 
     def terms(self, loss: SummedLoss, t: Tensor, x: Tensor, phi: Tensor) -> dict[str, Tensor]:
@@ -142,10 +158,11 @@ def formula_terms(
         if i == grid.steps:
             break
         dB = next(increments)
+        parts = dict(zip(states, _derivatives_of_all(family, t, x, list(states.values()), phis), strict=True))
         for with_drift, phi in phis.items():
-            sharing = [v for v in states.values() if ("E3" in v.corrections) == with_drift]
-            d = torch.cat([v.increment(family, t, dt, x, dB, phi) for v in sharing], -1)
-            for v, pulled in zip(sharing, torch.linalg.solve(phi, d).split(4, -1), strict=True):
+            sharing = {name: v for name, v in states.items() if ("E3" in v.corrections) == with_drift}
+            d = torch.cat([v.increment(family.base, t, dt, x, dB, parts[name]) for name, v in sharing.items()], -1)
+            for v, pulled in zip(sharing.values(), torch.linalg.solve(phi, d).split(4, -1), strict=True):
                 v.integrals = v.integrals + pulled
         drift, diffusion = step_jacobians(family.base, t, x, dB)
         phis = {
@@ -155,8 +172,23 @@ def formula_terms(
     return total
 
 
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+def _derivatives_of_all(
+    family: PerturbedSDE, t: Tensor, x: Tensor, variants: list[_Variant], phis: Mapping[bool, Tensor]
+) -> list[_Derivatives]:
+    """The derivatives that each variant needs, evaluated side by side as so many more paths."""
+    pairs = [v.directions(phis["E3" in v.corrections]) for v in variants]
+    of_h, of_eta = (torch.cat(list(directions)) for directions in zip(*pairs, strict=True))
+    copies = x.repeat(len(variants), 1)
+    curved = along(copies, list(of_h.unbind(-1)), order=2)
+    straight = along(copies, list(of_eta.unbind(-1)), order=1)
+    values = (
+        _derivatives(family.base.f(t, curved)),
+        _derivatives(diffusion_matrix(family.base, t, curved)),
+        _derivatives(family.error.f(t, straight))[:3],
+        _derivatives(diffusion_matrix(family.error, t, straight))[:3],
+    )
+    split = [[list(d.expand(len(copies), *d.shape[1:]).split(len(x))) for d in value] for value in values]
+    return [_Derivatives(*([d[i] for d in value] for value in split)) for i in range(len(variants))]
 
 
 def _derivatives(value: Tensor) -> list[Tensor]:
