@@ -207,7 +207,7 @@ class QuasiMonteCarlo:
         replicates: int = 16,
         ordering: Ordering = "bridge",
         widen: float = 1.0,
-        block: int = 2048,
+        block: int = 4096,
     ) -> None:
         if replicates < 4:
             raise ValueError(f"replicates: expected at least 4 independent scrambles, got {replicates}")

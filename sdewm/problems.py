@@ -302,8 +302,8 @@ def _scalar_model(slope: float, offset: float, noise_slope: float, noise_offset:
 
 def _affine(offset: Array, matrix: Array) -> Callable[[Tensor], Tensor]:
     """x ↦ offset + matrix x, batched."""
-    constant, transposed = _tensor(offset), _tensor(matrix.T)
-    return lambda x: x @ transposed + constant
+    constant, weight = _tensor(offset), _tensor(matrix)
+    return lambda x: torch.nn.functional.linear(x, weight, constant)
 
 
 def _torch_linear(model: LinearSDE) -> FunctionSDE:

@@ -75,7 +75,7 @@ def test_streaming_holds_one_node_per_level():
     assert next(PATH.increments(50)).shape == (300, 3)
 
     def tensors() -> int:
-        return sum(isinstance(thing, Tensor) for thing in gc.get_objects())
+        return sum(type(thing) is Tensor for thing in gc.get_objects())
 
     gc.collect()
     before = tensors()
@@ -91,7 +91,7 @@ def test_it_is_an_increments():
     assert coarse.steps == 4
     assert torch.equal(torch.stack(list(coarse)), whole(PATH, 2))
     assert torch.equal(torch.stack(list(noise.coarsen(1))), whole(PATH, 5))
-    sde = FunctionSDE(f=lambda t, x: 0 * x, g=lambda t, x: torch.eye(3, dtype=x.dtype).expand(*x.shape, 3))
+    sde = FunctionSDE(g=lambda t, x: torch.ones_like(x))
     *_, (_, t, x) = trajectory(sde, torch.zeros(3, dtype=F64), PATH.at(5).grid, "euler", noise)
     assert t == 3.0
     assert torch.allclose(x, whole(PATH, 0)[0])
@@ -209,6 +209,45 @@ def test_milstein_sees_one_path_at_every_level():
             h = 2.0 / 2**level
             # The mistakes have mean squares of at least T h/4; 300 paths find more than a tenth of that.
             assert ((final(level, mutate) - exact) ** 2).mean() > 0.1 * 2.0 * h / 4
+
+
+def test_strong_order_one_for_noise_that_does_not_commute():
+    """Milstein on dX^k = 0.8 √(1 + (X^{3−k})²) dB^k, against the same paths at level 9: order 1, told from ½.
+
+    At eight other seeds the slope over these large steps, with 1,024 paths, was 0.95 with a standard deviation of 0.04:
+    the bounds are five of them away. The mistakes' slopes were 0.41 to 0.54.
+    """
+    paths, finest, levels = 1024, 9, range(2, 6)
+    path = BrownianPath(12, paths, 2)
+    walks = {level: list(path.at(level, finest=finest).areas()) for level in (*levels, finest)}
+    start = torch.full((paths, 2), 0.5, dtype=F64)
+
+    def diffusion(x: Tensor) -> Tensor:
+        return 0.8 * (1 + x.flip(1) ** 2).sqrt()
+
+    def along(x: Tensor) -> Tensor:
+        """Of each component's diffusion, its derivative along the other channel's: the commutator, up to a sign."""
+        return 0.64 * x.flip(1) / diffusion(x) * diffusion(x).flip(1)
+
+    def final(level: int, mutate) -> Tensor:
+        x = start
+        for dB, A in walks[level]:
+            I = iterated_integrals(dB, 2.0**-level, mutate(A))  # noqa: E741
+            x = x + diffusion(x) * dB + along(x) * torch.stack([I[:, 1, 0], I[:, 0, 1]], 1)
+        return x
+
+    assert along(start).abs().min() > 0.3
+    reference = final(finest, lambda A: A)
+    generator = torch.Generator().manual_seed(0)
+
+    def slope(mutate) -> float:
+        squares = torch.stack([(final(level, mutate) - reference).square().sum(1).mean() for level in levels])
+        centred = torch.arange(len(levels), dtype=F64) - (len(levels) - 1) / 2
+        return -float(centred @ (0.5 * squares.log2()) / (centred @ centred))
+
+    assert 0.75 < slope(lambda A: A) < 1.15
+    for mutate in (lambda A: 0 * A, lambda A: A.mT, lambda A: A[torch.randperm(len(A), generator=generator)]):
+        assert slope(mutate) < 0.7
 
 
 def test_pairs():

@@ -45,7 +45,7 @@ WRONG_VARIANCES = (0.332, 0.2185)
 
 
 def paths_to_see(deviation: float, spread: float, comparisons: int = 1) -> int:
-    """Paths with which a z-test for a mean, of standard deviation ``spread``, misses ``deviation`` at FALSE_ALARM only."""
+    """Paths with which a z-test for a mean, of standard deviation ``spread``, misses ``deviation`` at FALSE_ALARM."""
     quantiles = ndtri(1 - FALSE_FAILURE / (2 * comparisons)) + ndtri(1 - FALSE_ALARM)
     return math.ceil((quantiles * spread / deviation) ** 2)
 
@@ -56,6 +56,10 @@ def z_value(values: Tensor, truth: float) -> float:
 
 def critical(comparisons: int = 1) -> float:
     return float(ndtri(1 - FALSE_FAILURE / (2 * comparisons)))
+
+
+def trigamma(x: float) -> float:
+    return float(polygamma(1, x))
 
 
 def sech_law(x: np.ndarray) -> np.ndarray:
@@ -90,10 +94,10 @@ def drawn(request) -> tuple[str, Tensor, Tensor]:
 
 
 def test_moments(drawn):
-    """Mean 0, variance ¼, no correlation with increments or other areas; conditional moments through products with w."""
+    """Mean 0, variance ¼, no correlation with increments or other areas; conditional moments by products with w."""
     name, w, A = drawn
     lost = missing_variance(name, ENOUGH[name])
-    # The linear part's share of what the cut-off series loses: all of Fourier's but a third, none of Milstein's.
+    # What each squared increment's coefficient in the conditional variance loses: as much as the constant, or nothing.
     linear = lost / 3 if name == "fourier" else 0.0
     a, b = A[:, 0, 1], A[:, 0, 2]
     truths = {
@@ -178,7 +182,7 @@ def test_covariance_of_the_rest_is_exact(name):
     unit = torch.eye(extra, dtype=F64)
     columns = algorithm.from_normals(dB.expand(extra, m), H, terms, torch.cat([series, unit], 1))
     covariance = torch.einsum("nkl,nij->klij", columns, columns)
-    share = float(polygamma(1, terms + 1)) / (math.pi**2 / 6)
+    share = trigamma(terms + 1) / (math.pi**2 / 6)
     truth = conditional_area_covariance(dB[None], H)[0]
     if name == "milstein":
         truth = truth - conditional_area_covariance(torch.zeros(1, m, dtype=F64), H)[0]
@@ -318,8 +322,8 @@ def test_error_of_the_cut_off_series(algorithm: LevyAlgorithm):
     for terms in sizes:
         if algorithm.extra_normals(m):
             # The exactly known sum Σ_{r>n} X_r/r, in the algorithm's units.
-            rest = x[:, terms:].sum(1) + math.sqrt(polygamma(1, many + 1)) * extra
-            extra_here = rest / math.sqrt(polygamma(1, terms + 1))
+            rest = x[:, terms:].sum(1) + math.sqrt(trigamma(many + 1)) * extra
+            extra_here = rest / math.sqrt(trigamma(terms + 1))
         else:
             extra_here = extra
         coarse = algorithm.from_normals(dB, H, terms, torch.cat([series[:, : 2 * m * terms], extra_here], 1))
@@ -358,8 +362,8 @@ def error_by_simulation(algorithm: LevyAlgorithm, m: int, terms: int, paths: int
     last = terms + 60
     r = torch.arange(terms + 1, last + 1, dtype=F64)[:, None]
     z = (torch.randn(paths, last - terms, m, generator=generator, dtype=F64) + shift[:, None]) / r
-    S = z.mT @ z + polygamma(1, last + 1) * mean
-    difference = root(operator(S)) - root(operator(polygamma(1, terms + 1) * mean))
+    S = z.mT @ z + trigamma(last + 1) * mean
+    difference = root(operator(S)) - root(operator(trigamma(terms + 1) * mean))
     return (difference**2).sum((1, 2)) / difference.shape[-1] / (4 * math.pi**2)
 
 
@@ -426,17 +430,26 @@ def test_normals_per_step(name, column, m):
 def test_the_cheapest_is_chosen():
     for m, h in itertools.product((2, 8, 32), (1 / 20, 1 / 200, 1 / 2000)):
         algorithm, terms = cheapest(m, h)
-        costs = {n: a.normals(m, a.terms_for(m, h, h**1.5)) for n, a in ALGORITHMS.items()}
+        costs = {n: a.normals(m, a.terms_for(m, h, default_tolerance(h))) for n, a in ALGORITHMS.items()}
         assert algorithm.normals(m, terms) == min(costs.values())
         plan = plan_areas(m, h)
         assert plan.normals == min(costs.values())
         assert plan.groups[0].algorithm == algorithm
 
 
+def test_the_default_tolerance_never_takes_zero_for_an_area():
+    """h^{3/2} would, where h > ¼ in the unit of time."""
+    for h in (1e-3, 0.3, 40.0):
+        plan = plan_areas(2, h)
+        missing = plan.groups[0].algorithm.mean_square_error(2, h, plan.groups[0].terms)
+        assert missing <= area_variance(h) / 25
+        assert plan.normals > 0
+
+
 def test_cost_against_channels_and_step():
     """The tail-corrected algorithms need O(m^{3/2} h^{−1/2} + m²) normals, the cut-off ones O(m/h)."""
     normals = {m: cheapest(m, 1 / 2000)[0].normals(m, cheapest(m, 1 / 2000)[1]) for m in (2, 8, 32)}
-    assert normals == {2: 15, 8: 132, 32: 1232}
+    assert normals == {2: 15, 8: 132, 32: 1296}
     for name, growth in (("fourier", 16.0), ("milstein", 16.0), ("wiktorsson", 4.0), ("mrongowius-roessler", 4.0)):
         algorithm = ALGORITHMS[name]
         terms = [algorithm.terms_for(8, h, h**1.5) for h in (1e-4, 1e-4 / 16)]

@@ -199,7 +199,7 @@ def _large_sample(system: System, settings: Settings) -> Sample:
             values |= {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
         return values
 
-    drawn = QuasiMonteCarlo(settings.paths(system.paths), settings.seed, widen=system.widen)
+    drawn = QuasiMonteCarlo(settings.paths(system.paths), settings.seed, widen=system.widen, block=system.block)
     return sample(evaluate, drawn, _channels(system), system.grid, system.x0)
 
 

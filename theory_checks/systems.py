@@ -37,6 +37,7 @@ class System:
     paths: int
     paired_paths: int
     taylor_paths: int = 2**9
+    block: int = 2**13
     widen: float = 1.0
     method: Method = "euler"
     continuous: bool = True
@@ -131,6 +132,7 @@ def _trained(error: ErrorKind) -> System:
         paths=2**11,
         paired_paths=2**7,
         taylor_paths=2**8,
+        block=2**11,
     )
 
 
@@ -159,7 +161,7 @@ SYSTEMS: dict[str, Callable[[], System]] = {
     "ou": partial(_closed_form, "ou", 2**16, 2**12, 1.4),
     "linear": partial(_closed_form, "linear", 2**17, 2**13, 1.15),
     "circle": partial(_closed_form, "circle", 2**18, 2**13, 1.3),
-    "latent-linear": partial(_closed_form, "latent-linear", 2**18, 2**12, 1.15),
+    "latent-linear": partial(_closed_form, "latent-linear", 2**19, 2**12, 1.15),
     "latent": _latent,
     "trained": partial(_trained, "state"),
     "trained-constant": partial(_trained, "constant"),
