@@ -143,7 +143,9 @@ def _deviation(v: Verdict | None) -> str:
     if v is None:
         return ""
     text = f"{v.statistic - v.expected:+.2e} ± {v.stderr:.0e}"
-    return text + (f" ({v.standard_errors:.0f} se)" if v.status == "refuted" else "")
+    if v.status != "refuted":
+        return text
+    return f"{text} ({v.standard_errors:.0f} se)" if v.standard_errors < 1e4 else f"{text} ({v.standard_errors:.0e} se)"
 
 
 def _explanation(verdicts: Sequence[Verdict]) -> str:

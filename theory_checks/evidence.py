@@ -30,15 +30,12 @@ STENCIL = (-3, -2, -1, 1, 2, 3)
 class Settings:
     """What a run asks for: the relative ``precision`` of a coefficient, and the seed.
 
-    The formulas with Φ and Φ⁻¹ cost n³ for each path and step, and are held to ten times that precision.
+    A coefficient that is known exactly is held to this part of itself, one that is measured to this part of its
+    root mean square over paths, since its mean may vanish.
     """
 
     precision: float = 1e-3
     seed: int = 0
-
-    @property
-    def formula_precision(self) -> float:
-        return 10 * self.precision
 
     def paths(self, at_default: int) -> int:
         """Sample sizes follow the precision: quasi-Monte Carlo errors fall about like 1/paths."""
@@ -73,6 +70,10 @@ class Evidence:
     taylor: dict[tuple[str, str, str], TaylorTest]
     seconds: dict[str, float]
     config: dict[str, object]
+
+    def size(self, loss: str, case: str, order: int) -> float:
+        """Root mean square over paths of the loss's coefficient of that order."""
+        return float(self.taylor[loss, case, "corrected"].sample[f"loss scale/{order}"].mean()) ** 0.5
 
     @property
     def terms(self) -> list[dict[str, object]]:
@@ -231,8 +232,9 @@ def _small_sample(system: System, settings: Settings, h: float) -> Sample:
                             values[f"{loss}|{case}|{k}/{level}"] = v
         return values
 
-    # Paired differences vary little, so that a small sample shows them; its size does not follow the precision.
-    drawn = QuasiMonteCarlo(system.paired_paths, settings.seed + 1, widen=system.widen)
+    # Paired differences vary little, so that a small sample shows them even where the precision asks for less.
+    paths = max(system.paired_paths, settings.paths(system.paired_paths))
+    drawn = QuasiMonteCarlo(paths, settings.seed + 1, widen=system.widen)
     return sample(evaluate, drawn, _channels(system), system.grid, system.x0)
 
 

@@ -51,7 +51,7 @@ def third_order_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Com
     """Weak remainder over ε³ against the predicted third-order coefficient."""
     for loss in evidence.system.losses:
         test = evidence.taylor[loss, case, "corrected"]
-        scale = max(abs(test.third["predicted"].mean), abs(float(test.sample["coefficient/0"].mean())))
+        scale = evidence.size(loss, case, 3)
         yield _comparison(
             claim, evidence, loss, "remainder/ε³ − predicted third coefficient", "corrected", "",
             test.third["difference"], expected=0.0, numerical=test.third_numerical,
@@ -85,7 +85,7 @@ def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Compa
             control = _pick(evidence.paired[loss]["jets"], case)[pick] - known
             for route in (VARIATION, *_printed(evidence)):
                 value = _pick(evidence.paired[loss][route], case)[pick]
-                margin = evidence.settings.formula_precision * abs(truth)
+                margin = evidence.settings.precision * system.formula_factor * abs(truth)
                 yield _comparison(
                     claim, evidence, loss, POWERS[order], _form(route), route,
                     evidence.small.estimate(value - control - truth), 0.0,
@@ -94,22 +94,21 @@ def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Compa
 
 
 def _against_measured(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
+    settings, system = evidence.settings, evidence.system
     for order in ORDERS:
         pick = ORDERS.index(order)
         for loss, routes in evidence.paired.items():
             measured = _pick(routes["measured"], case)[pick]
-            loss0 = abs(float(evidence.small[f"{loss}|jets|loss0/0"].mean()))
-            scale = max(loss0, abs(float(measured.mean())))
+            size = evidence.size(loss, case, pick + 1)
             difference = evidence.numerical[loss, "measured"].get(f"{case} {order} difference", 0.0)
-            for route in ("jets", *([VARIATION, *_printed(evidence)] if evidence.system.continuous else [])):
+            for route in ("jets", *([VARIATION, *_printed(evidence)] if system.continuous else [])):
                 value = _pick(routes[route], case)[pick]
-                settings = evidence.settings
-                margin = scale * (settings.precision if route == "jets" else settings.formula_precision)
+                precision = settings.precision * (1 if route == "jets" else system.formula_factor)
                 # Jets and differences in ε share the grid, and its bias with it; the formulas do not.
                 left = 0.0 if route == "jets" else _left(evidence, loss, route, case, order)
                 yield _comparison(
                     claim, evidence, loss, POWERS[order], _form(route), route,
-                    evidence.small.estimate(value - measured), 0.0, difference + left, margin,
+                    evidence.small.estimate(value - measured), 0.0, difference + left, precision * size,
                     float(measured.mean()), part="small",
                 )  # fmt: skip
 

@@ -63,8 +63,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="one seed determines the run (0)")
     parser.add_argument(
         "--precision", type=float, metavar="X",
-        help="a coefficient counts as verified within this relative error (1e-3, or 1e-2 with --quick); "
-        "sample sizes follow",
+        help="a coefficient counts as verified within this part of itself, or of its root mean square over paths "
+        "where it is not known exactly (1e-3, or 1e-2 with --quick); sample sizes follow",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help=f"precision 1e-2, on {', '.join(QUICK_SYSTEMS)} only")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all verdicts to PATH")
