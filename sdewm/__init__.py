@@ -1,5 +1,8 @@
 """Numerical SDE simulation and verification toolkit for the theory of world models under representation errors."""
 
+from sdewm.brownian import BrownianPath
+from sdewm.calculus import to_ito, to_stratonovich
+from sdewm.convergence import Convergence, convergence
 from sdewm.expansion import Expansion, expand
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.losses import SummedLoss
@@ -15,6 +18,8 @@ __version__ = "0.1.0"
 __all__ = [
     "SDE",
     "BlockSizes",
+    "BrownianPath",
+    "Convergence",
     "Estimate",
     "Expansion",
     "FunctionSDE",
@@ -28,8 +33,11 @@ __all__ = [
     "SummedLoss",
     "TaylorTest",
     "TimeGrid",
+    "convergence",
     "expand",
     "fundamental_matrix",
     "solve",
     "taylor_test",
+    "to_ito",
+    "to_stratonovich",
 ]

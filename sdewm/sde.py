@@ -5,7 +5,7 @@ An SDE is any object that meets torchsde's protocol::
     sde.f(t, x)  -> drift,      (paths, n)
     sde.g(t, x)  -> diffusion,  (paths, n, m); for ``noise_type = "diagonal"`` (paths, n)
     sde.noise_type in {"diagonal", "additive", "scalar", "general"}
-    sde.sde_type  == "ito"
+    sde.sde_type in {"ito", "stratonovich"}
 
 ``t`` is a 0-dimensional tensor. Functions are batched over paths. Optional methods save work and change nothing:
 ``g_prod(t, x, dB)`` is the diffusion applied to increments ``(paths, m)``, and ``noise_channels(t, x)`` is m.
@@ -21,6 +21,8 @@ from torch import Tensor
 
 from sdewm.jets import Parameter
 
+SdeType = Literal["ito", "stratonovich"]
+SDE_TYPES: tuple[str, ...] = ("ito", "stratonovich")
 NoiseType = Literal["diagonal", "additive", "scalar", "general"]
 NOISE_TYPES: tuple[str, ...] = ("diagonal", "additive", "scalar", "general")
 Coefficient = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +31,7 @@ Magnitude = float | Tensor | Parameter
 
 @runtime_checkable
 class SDE(Protocol):
-    """torchsde's protocol for an Itô SDE; see the module's text."""
+    """torchsde's protocol for an SDE; see the module's text."""
 
     noise_type: str
     sde_type: str
@@ -46,18 +48,24 @@ class FunctionSDE:
     ----------
     f, g : ``(t, x) -> Tensor``; ``None`` stands for zero. ``g`` has the shape that ``noise_type`` asks for.
     noise_type : "diagonal" (default), "additive", "scalar" or "general".
+    sde_type : "ito" (default) or "stratonovich": how the integral of ``g`` is meant.
 
     >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.3 * x)
     """
 
-    sde_type = "ito"
-
     def __init__(
-        self, f: Coefficient | None = None, g: Coefficient | None = None, noise_type: NoiseType = "diagonal"
+        self,
+        f: Coefficient | None = None,
+        g: Coefficient | None = None,
+        noise_type: NoiseType = "diagonal",
+        sde_type: SdeType = "ito",
     ) -> None:
         if noise_type not in NOISE_TYPES:
             raise ValueError(f"noise_type: expected one of {NOISE_TYPES}, got {noise_type!r}")
+        if sde_type not in SDE_TYPES:
+            raise ValueError(f"sde_type: expected one of {SDE_TYPES}, got {sde_type!r}")
         self.noise_type: str = noise_type
+        self.sde_type: str = sde_type
         self._f, self._g = f, g
 
     def f(self, t: Tensor, x: Tensor) -> Tensor:
@@ -78,12 +86,17 @@ def diffusion_matrix(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
 
 def diffusion_product(sde: SDE, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
     """Σ_k g_k(t, x) dB^k, ``(paths, n)``, for increments ``(paths, m)``."""
+    return diffusion_at(sde, t, x)(dB)
+
+
+def diffusion_at(sde: SDE, t: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """:func:`diffusion_product` at one point, for several increments: the diffusion is evaluated once if it can be."""
     if hasattr(sde, "g_prod"):
-        return sde.g_prod(t, x, dB)
+        return lambda dB: sde.g_prod(t, x, dB)
     g = sde.g(t, x)
     if sde.noise_type == "diagonal":
-        return g * dB
-    return (g * dB.unsqueeze(-2)).sum(-1)
+        return lambda dB: g * dB
+    return lambda dB: (g * dB.unsqueeze(-2)).sum(-1)
 
 
 def noise_channels(sde: SDE, t: Tensor, x: Tensor) -> int:
@@ -198,5 +211,5 @@ def _check_protocol(name: str, sde: object) -> None:
     if sde.sde_type != "ito":  # type: ignore[attr-defined]
         raise ValueError(
             f"{name}.sde_type: expected 'ito', got {sde.sde_type!r}; the paper's (5)-(8) are Itô equations. "  # type: ignore[attr-defined]
-            "Add ½ Σ_k ∂g_k g_k to a Stratonovich drift to convert it."
+            "Add ½ Σ_k ∂g_k g_k to a Stratonovich drift to convert it, as sdewm.calculus.to_ito does."
         )

@@ -5,27 +5,56 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from sdewm.heun import Heun
 from sdewm.jets import Jet
+from sdewm.milstein import Milstein
 from sdewm.noise import Increments, StoredIncrements, TimeGrid
 from sdewm.sde import SDE, diffusion_product, noise_channels
+from sdewm.srk import PlatenWeak2, RoesslerSRI2
 
-Method = Literal["euler", "euler-sequential"]
+Method = Literal["euler", "euler-sequential", "heun", "milstein", "platen-weak", "sri2"]
 
 
 class Stepper(Protocol):
-    """One step of a method, with the orders it declares."""
+    """One step of a method, with the orders it declares and what it needs.
 
-    strong_order: float
-    weak_order: float
+    ``strong_order`` and ``weak_order`` hold for every noise of an SDE whose ``sde_type`` is in ``sde_types``.
+    ``prepare`` is called once at the start of a solve and returns the stepper that makes the steps; where that one's
+    ``needs_areas`` is true, its ``step`` gets the Lévy areas ``(paths, m, m)`` as one more argument.
+    """
+
+    @property
+    def strong_order(self) -> float: ...
+
+    @property
+    def weak_order(self) -> float: ...
+
+    @property
+    def sde_types(self) -> tuple[str, ...]: ...
+
+    @property
+    def needs_areas(self) -> bool: ...
 
     def check(self, sde: SDE) -> None: ...
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor) -> Tensor: ...
+    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Stepper: ...
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class IncrementsWithAreas(Protocol):
+    """Increments that come with Lévy areas, such as ``BrownianPath(...).at(level, finest=level)``.
+
+    ``areas`` yields increments ``(paths, m)`` and areas ``(paths, m, m)``, step by step.
+    """
+
+    def areas(self) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 class EulerMaruyama:
@@ -33,11 +62,16 @@ class EulerMaruyama:
 
     strong_order = 0.5
     weak_order = 1.0
+    sde_types: tuple[str, ...] = ("ito",)
+    needs_areas = False
 
     def check(self, sde: SDE) -> None:
         """Any Itô SDE will do."""
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor) -> Tensor:
+    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> EulerMaruyama:
+        return self
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         return x + sde.f(t, x) * dt + diffusion_product(sde, t, x, dB)
 
 
@@ -50,6 +84,8 @@ class SequentialEuler:
 
     strong_order = 0.5
     weak_order = 1.0
+    sde_types: tuple[str, ...] = ("ito",)
+    needs_areas = False
 
     def check(self, sde: SDE) -> None:
         if not hasattr(sde, "stages"):
@@ -58,7 +94,10 @@ class SequentialEuler:
                 'has none. Use method="euler".'
             )
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor) -> Tensor:
+    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> SequentialEuler:
+        return self
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         for i, stage in enumerate(sde.stages):  # type: ignore[attr-defined]
             at = t if stage.time == "start" else t + dt
             drift = sde.f_stage(i, at, x)  # type: ignore[attr-defined]
@@ -68,7 +107,14 @@ class SequentialEuler:
         return x
 
 
-METHODS: dict[str, Stepper] = {"euler": EulerMaruyama(), "euler-sequential": SequentialEuler()}
+METHODS: dict[str, Stepper] = {
+    "euler": EulerMaruyama(),
+    "euler-sequential": SequentialEuler(),
+    "heun": Heun(),
+    "milstein": Milstein(),
+    "platen-weak": PlatenWeak2(),
+    "sri2": RoesslerSRI2(),
+}
 
 
 @dataclass(eq=False)
@@ -87,32 +133,43 @@ class NonFiniteState(ArithmeticError):
         )
 
 
-def stepper(method: str, sde: SDE) -> Stepper:
-    """The stepper of that name, having checked that it can take the SDE."""
-    if method not in METHODS:
-        raise ValueError(f"method: expected one of {sorted(METHODS)}, got {method!r}")
-    chosen = METHODS[method]
+def stepper(method: str | Stepper, sde: SDE) -> Stepper:
+    """The stepper of that name, or the one given, having checked that it can take the SDE."""
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ValueError(f"method: expected one of {sorted(METHODS)}, got {method!r}")
+        chosen = METHODS[method]
+    else:
+        chosen = method
+    if sde.sde_type not in chosen.sde_types:
+        others = sorted(name for name, other in METHODS.items() if sde.sde_type in other.sde_types)
+        convert = "to_ito" if sde.sde_type == "stratonovich" else "to_stratonovich"
+        raise ValueError(
+            f"method: {method!r} is for {' and '.join(chosen.sde_types)} SDEs, got one of sde_type {sde.sde_type!r}. "
+            f"Use one of {others}, or sdewm.calculus.{convert}."
+        )
     chosen.check(sde)
     return chosen
 
 
 def trajectory(
-    sde: SDE, x0: Tensor, grid: TimeGrid, method: str, noise: Increments
+    sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper, noise: Increments
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield (i, t_i, x_i) for i = 0..steps, holding one state at a time. ``x0`` is ``(n,)`` or ``(paths, n)``.
 
-    Raises :class:`NonFiniteState` at the end of the grid if a state is not finite there.
+    Raises :class:`NonFiniteState` at the end of the grid if a state is not finite there, and ``ValueError`` if the
+    method needs Lévy areas and the noise has none.
     """
-    chosen = stepper(method, sde)
+    chosen = stepper(method, sde).prepare(sde, x0, grid)
     x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape)
     t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
     yield 0, t, x
-    for i, dB in enumerate(noise):
-        x = chosen.step(sde, t, grid.dt, x, dB)
+    for i, increment in enumerate(_increments(chosen, noise, method)):
+        x = chosen.step(sde, t, grid.dt, x, *increment)
         t = torch.as_tensor(grid.time(i + 1), dtype=x0.dtype, device=x0.device)
         if i + 1 == grid.steps and not _finite(x):
             # What is not finite stays so; only then is it worth walking again to see where it began.
-            _locate(sde, start, grid, chosen, noise)
+            _locate(sde, start, grid, chosen, _increments(chosen, noise, method))
         yield i + 1, t, x
 
 
@@ -121,25 +178,30 @@ def solve(
     x0: Tensor,
     grid: TimeGrid,
     *,
-    method: Method = "euler",
+    method: Method | Stepper = "euler",
     noise: Increments | Tensor,
     save: Literal["final", "path"] | Callable[[Tensor, Tensor], Tensor] = "final",
 ) -> Tensor:
-    """Integrate an Itô SDE.
+    """Integrate an SDE.
 
     Parameters
     ----------
     sde : see :mod:`sdewm.sde`; ``PerturbedSDE.at(eps)`` is one.
     x0 : one state ``(n,)``, or one for each path ``(paths, n)``; a tensor or a jet.
     grid : the time grid.
-    method : "euler" or "euler-sequential".
-    noise : Brownian increments, ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`.
+    method : a key of :data:`METHODS`, or a :class:`Stepper`. Itô: "euler" (strong order ½), "milstein" and "sri2"
+        (strong order 1), "platen-weak" (weak order 2, strong order 1), and "euler-sequential" for an
+        SDE with stages. Stratonovich: "heun" and "milstein".
+    noise : Brownian increments, ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`. "milstein", "sri2" and
+        "platen-weak" need Lévy areas where the diffusion vectors do not commute, which
+        ``BrownianPath(seed, paths, m, t0, t1).at(level, finest=level)`` has.
     save : "final" gives ``(paths, n)``; "path" ``(steps + 1, paths, n)``; a function of (t, x) is called at every
         time and its results stacked.
 
     Raises
     ------
-    ValueError : names the argument whose shape or value is wrong, before any step is made.
+    ValueError : names the argument whose shape or value is wrong, before any step is made; the method, if it is not
+        meant for the SDE's calculus; the noise, if it lacks the areas that the method needs.
     NonFiniteState : names the time and the component.
 
     >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.3 * x)
@@ -158,7 +220,8 @@ def solve(
         raise ValueError(f"x0: expected {increments.paths} states, as the noise has paths, got {len(x0)}")
     steps = trajectory(sde, x0, grid, method, increments)
     # Compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
-    with torch.compiler.set_stance("force_eager" if _carries_jets(sde, x0, grid) else "default"):
+    differentiates = not isinstance(stepper(method, sde), EulerMaruyama | SequentialEuler | Heun)
+    with torch.compiler.set_stance("force_eager" if differentiates or _carries_jets(sde, x0, grid) else "default"):
         if save == "final":
             [(_, _, final)] = deque(steps, maxlen=1)
             return final
@@ -167,7 +230,7 @@ def solve(
         return torch.stack([save(t, x) for _, t, x in steps])
 
 
-def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str) -> int:
+def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper) -> int:
     """Hold an SDE against x0 at the initial time: shapes, finite values. Returns the number of noise channels."""
     if x0.ndim not in (1, 2):
         raise ValueError(f"x0: expected shape (n,) or (paths, n), got {tuple(x0.shape)}")
@@ -221,10 +284,23 @@ def _finite(x: Tensor) -> bool:
     return bool(torch.isfinite(x.coefficients if isinstance(x, Jet) else x).all())
 
 
-def _locate(sde: SDE, x: Tensor, grid: TimeGrid, chosen: Stepper, noise: Increments) -> None:
-    for i, dB in enumerate(noise):
+def _increments(chosen: Stepper, noise: Increments, method: str | Stepper) -> Iterator[tuple[Tensor, ...]]:
+    """What a step takes of the noise: the increments, and the areas where it needs them."""
+    if not chosen.needs_areas:
+        return ((dB,) for dB in noise)
+    if not isinstance(noise, IncrementsWithAreas):
+        raise ValueError(
+            f"noise: {method!r} needs Lévy areas, as the diffusion vectors do not commute, and {type(noise).__name__} "
+            "has none. Use sdewm.brownian.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level), with 2^level "
+            'steps, or a method without areas, such as "euler".'
+        )
+    return cast(Iterator[tuple[Tensor, ...]], noise.areas())
+
+
+def _locate(sde: SDE, x: Tensor, grid: TimeGrid, chosen: Stepper, increments: Iterator[tuple[Tensor, ...]]) -> None:
+    for i, increment in enumerate(increments):
         t = torch.as_tensor(grid.time(i), dtype=x.dtype, device=x.device)
-        x = chosen.step(sde, t, grid.dt, x, dB)
+        x = chosen.step(sde, t, grid.dt, x, *increment)
         values = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)
         bad = ~torch.isfinite(values).all(0)
         if bool(bad.any()):

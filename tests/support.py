@@ -14,6 +14,7 @@ from sdewm.noise import TimeGrid
 from sdewm.problems import Problem
 
 F64 = torch.float64
+EULER_METHODS = ("euler", "euler-sequential")
 # Chance that a correct library fails one statistical test, at a seed drawn afresh; intervals for several
 # quantities share it (Bonferroni). Student-t intervals over replicates take their means to be normal.
 FALSE_FAILURE = 1e-3

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from support import F64, normal_increments, refuses
+from support import EULER_METHODS, F64, normal_increments, refuses
 from torch import Tensor
 
 from sdewm import reference
@@ -22,7 +22,7 @@ from sdewm.sde import (
     stage_diffusion,
     stage_drift,
 )
-from sdewm.solvers import METHODS, solve
+from sdewm.solvers import solve
 
 torch.set_num_threads(1)
 SIZES = BlockSizes(z=2, h=3, z_tilde=2, s_tilde=1)
@@ -179,7 +179,7 @@ def test_no_diffusion_at_all():
     x = states(model)
     assert model.noise_channels(T, x) == 0 and model.g(T, x).shape == (5, 8, 0)
     grid = TimeGrid(0.0, 1.0, 4)
-    for method in METHODS:
+    for method in EULER_METHODS:
         found = solve(model, x, grid, method=method, noise=torch.zeros(4, 5, 0, dtype=F64))
         assert bool(torch.isfinite(found).all())
 
@@ -191,7 +191,7 @@ def test_a_missing_diffusion_is_a_zero_one():
     grid = TimeGrid(0.0, 1.0, 8)
     x0 = states(zero)[0]
     noise = normal_increments(grid, 5, 5)
-    for method in METHODS:
+    for method in EULER_METHODS:
         expected = solve(zero, x0, grid, method=method, noise=noise)
         found = solve(without, x0, grid, method=method, noise=noise[..., [0, 1, 4]])
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
@@ -225,7 +225,7 @@ def test_constant_coefficients_broadcast():
 @pytest.mark.parametrize("leak", [0.0, 1.0])
 def test_coefficients_of_the_wrong_shape_are_named(changes, fragments, leak):
     grid = TimeGrid(0.0, 1.0, 2)
-    for method in METHODS:
+    for method in EULER_METHODS:
         with refuses(ValueError, *fragments):
             model = LatentSDE(**coefficients(leak=leak, **changes))
             solve(model, torch.ones(8, dtype=F64), grid, method=method, noise=normal_increments(grid, 3, 5))
@@ -298,7 +298,7 @@ def test_no_error_is_zero(model):
     sde = PerturbedSDE(model, none).at(1.0)
     grid = TimeGrid(0.0, 1.0, 4)
     noise = normal_increments(grid, 5, model.noise_channels(T, x))
-    for method in METHODS:
+    for method in EULER_METHODS:
         found, expected = (solve(s, x, grid, method=method, noise=noise) for s in (sde, model))
         assert torch.equal(found, expected)
 
@@ -332,7 +332,7 @@ def test_errors_of_the_wrong_shape_are_named(model, arguments, fragments):
     x = states(latent)
     grid = TimeGrid(0.0, 1.0, 2)
     noise = normal_increments(grid, 5, latent.noise_channels(T, x))
-    for method in METHODS:
+    for method in EULER_METHODS:
         with refuses(ValueError, *fragments):
             sde = PerturbedSDE(MODELS[model](), latent.encoder_error(**arguments)).at(0.1)
             solve(sde, x, grid, method=method, noise=noise)
@@ -394,7 +394,7 @@ def test_a_recorded_observation_drives_the_model_as_the_function_does():
         LatentSDE(**coefficients(**change)) for change in ({}, {"observation": RecordedObservation(times, values)})
     )
     x0 = states(given)[0]
-    for method in METHODS:
+    for method in EULER_METHODS:
         found, expected = (solve(m, x0, grid, method=method, noise=noise) for m in (recorded, given))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
 
@@ -411,7 +411,7 @@ def test_a_simulated_observation_is_its_own_sde():
     x0 = model.state(*states(MODELS["diagonal"]())[0].split(list(SIZES)))
     alone = solve(OBSERVER, model.observation0, grid, noise=noise[..., 5:], save="path")
     family = PerturbedSDE(model, error_of(model))
-    for method in METHODS:
+    for method in EULER_METHODS:
         paths = {eps: solve(family.at(eps), x0, grid, method=method, noise=noise, save="path") for eps in (0.0, 0.5)}
         for path in paths.values():
             torch.testing.assert_close(path[..., 8:], alone, rtol=0, atol=1e-14)

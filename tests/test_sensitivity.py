@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from support import F64, FALSE_FAILURE, normal_increments, refuses
+from support import EULER_METHODS, F64, FALSE_FAILURE, normal_increments, refuses
 from torch import Tensor
 
 from sdewm import reference
@@ -17,7 +17,7 @@ from sdewm.noise import StoredIncrements, TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.sde import PerturbedSDE, diffusion_matrix, diffusion_product, noise_channels
 from sdewm.sensitivity import along, first_derivatives, fundamental_matrix, step_jacobians
-from sdewm.solvers import METHODS, solve, trajectory
+from sdewm.solvers import solve, trajectory
 
 torch.set_num_threads(1)
 CASES: dict[str, tuple[PerturbedSDE, Tensor]] = {
@@ -77,7 +77,7 @@ def left_end_form(family: PerturbedSDE, x0: Tensor, grid: TimeGrid, noise: Tenso
 # -- Φ
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EULER_METHODS)
 def test_against_finite_differences_in_the_initial_value(method):
     """Central differences of fourth order in each coordinate of x0, to 1e-7."""
     family, x0 = CASES["reference"]

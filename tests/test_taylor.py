@@ -238,7 +238,7 @@ def test_bad_ladders_are_refused(eps, fragments):
         ({"order": 3}, ValueError, ("order", "0, 1 or 2", "3")),
         ({"form": "literal"}, ValueError, ("form", "'corrected' or 'printed'", "'literal'")),
         ({"sampler": "sobol"}, ValueError, ("sampler", "'rqmc', 'mc'", "'sobol'")),
-        ({"method": "heun"}, ValueError, ("method", "euler", "'heun'")),
+        ({"method": "magic"}, ValueError, ("method", "euler", "'magic'")),
         ({"family": CIRCLE.family.base}, TypeError, ("family", "PerturbedSDE", "FunctionSDE")),
         ({"loss": lambda x: x.sum()}, ValueError, ("loss", "one number per path", "()")),
         ({"x0": torch.zeros(2, 1)}, ValueError, ("x0", "(n,)", "(2, 1)")),

@@ -1,0 +1,324 @@
+"""Milstein's scheme, its relatives, and the structure of the noise that they measure."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support import F64, refuses
+from torch import Tensor
+
+from sdewm import reference
+from sdewm.brownian import BrownianPath
+from sdewm.calculus import to_ito, to_stratonovich
+from sdewm.jets import JetSpace
+from sdewm.levy import iterated_integrals, stratonovich_integrals
+from sdewm.milstein import Milstein
+from sdewm.noise import TimeGrid
+from sdewm.problems import PROBLEMS
+from sdewm.sde import FunctionSDE, PerturbedSDE, diffusion_matrix, noise_channels
+from sdewm.sensitivity import fundamental_matrix
+from sdewm.solvers import METHODS, solve
+from sdewm.structure import directional, noise_structure
+
+torch.set_num_threads(1)
+LEVEL = 3
+GRID = TimeGrid(0.0, 1.0, 2**LEVEL)
+ROTATION = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=F64)
+COMMUTING = torch.tensor([[0.5, 0.3], [-0.4, 0.6]], dtype=F64)
+
+
+def drift(t: Tensor, x: Tensor) -> Tensor:
+    return torch.sin(x.flip(-1)) - t * x
+
+
+def matrices(*columns: Tensor):
+    """The diffusion g_k(x) = B_k x."""
+    return lambda t, x: torch.stack([x @ B.T for B in columns], -1)
+
+
+SYSTEMS = {
+    "additive": FunctionSDE(drift, lambda t, x: ((1 + t) * COMMUTING).expand(len(x), -1, -1), "additive"),
+    "scalar": FunctionSDE(drift, lambda t, x: (0.4 * torch.cos(t + x.flip(-1))).unsqueeze(-1), "scalar"),
+    "diagonal": FunctionSDE(drift, lambda t, x: 0.3 + 0.2 * torch.cos(x + t)),
+    "commutative": FunctionSDE(drift, matrices(COMMUTING, COMMUTING @ COMMUTING), "general"),
+    "general": FunctionSDE(drift, lambda t, x: torch.cos(x.flip(-1)).unsqueeze(-1) * COMMUTING, "general"),
+    "declared diagonal": FunctionSDE(None, lambda t, x: 0.8 * torch.sqrt(1 + x.flip(-1) ** 2)),
+    "rotation": FunctionSDE(None, matrices(ROTATION), "scalar"),
+    "latent": reference.latent_model(sequence_noise=True),
+    "linear": PROBLEMS["linear"]().family.base,
+}
+STARTS = {"latent": reference.initial_state(), "linear": torch.tensor([1.0, -0.5, 0.8], dtype=F64)}
+KINDS = {"declared diagonal": "general", "rotation": "scalar", "latent": "general", "linear": "general"}
+
+
+def start(name: str) -> Tensor:
+    return STARTS.get(name, torch.tensor([0.5, -1.0], dtype=F64))
+
+
+def brownian(sde, x0: Tensor, paths: int = 5, level: int = LEVEL):
+    channels = noise_channels(sde, torch.tensor(0.0, dtype=F64), x0[None])
+    return BrownianPath(3, paths, channels).at(level, finest=level)
+
+
+def derivatives(sde, t: Tensor, x: Tensor) -> Tensor:
+    """∂g_l[g_k], ``(paths, n, k, l)``, by autograd."""
+    one = torch.func.vmap(torch.func.jacrev(lambda y: diffusion_matrix(sde, t, y[None])[0]))
+    return torch.einsum("pilj,pjk->pikl", one(x), diffusion_matrix(sde, t, x))
+
+
+# -- structure
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_structure_is_measured(name):
+    """Kinds as built; the table of who acts on whom, and the commutators, against autograd."""
+    sde, x0 = SYSTEMS[name], start(name)
+    found = noise_structure(sde, x0, GRID)
+    assert found.kind == KINDS.get(name, name)
+    assert found.needs_areas == (found.kind == "general")
+    x = x0 + torch.randn(20, len(x0), generator=torch.Generator().manual_seed(1), dtype=F64)
+    table = derivatives(sde, torch.tensor(0.4, dtype=F64), x)
+    assert torch.equal(found.acts, (table.abs() > 1e-13).any(0).any(0))
+    crossing = (table - table.mT).abs().amax((0, 1))
+    assert torch.equal(found.pairs, crossing > 1e-13)
+    assert (found.commutator > 1e-3) == found.needs_areas
+
+
+def test_the_problems_said_not_to_commute_do_not():
+    for name in ("general", "declared diagonal", "latent", "linear"):
+        assert noise_structure(SYSTEMS[name], start(name), GRID).commutator > 1e-3
+    assert noise_structure(SYSTEMS["commutative"], start("commutative"), GRID).commutator == 0
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_directions_cover_each_derivative_once(name):
+    structure = noise_structure(SYSTEMS[name], start(name), GRID)
+    covered = torch.zeros_like(structure.acts, dtype=torch.int64)
+    for direction in structure.directions(torch.zeros((), dtype=F64)):
+        for column in direction.acts.nonzero()[:, 0].tolist():
+            covered[int(direction.source[column]), column] += 1
+        # No other member acts on a column that has its source.
+        assert bool(((direction.members @ structure.acts.to(F64)) <= 1).all())
+    assert torch.equal(covered, structure.acts.to(torch.int64))
+    expected = {"additive": 0, "scalar": 1, "diagonal": 1, "rotation": 1, "declared diagonal": 1}
+    assert len(structure.directions(torch.zeros(()))) == expected.get(name, len(structure.directions(torch.zeros(()))))
+
+
+def test_structure_leaves_random_numbers_and_bad_states_alone():
+    before = torch.get_rng_state()
+    root = FunctionSDE(None, lambda t, x: torch.sqrt(x))
+    assert noise_structure(root, torch.full((2,), 0.1, dtype=F64), GRID).kind == "diagonal"
+    assert torch.equal(torch.get_rng_state(), before)
+    with refuses(ValueError, "g: expected finite derivatives near the initial value, found none at t ="):
+        noise_structure(FunctionSDE(None, lambda t, x: torch.sqrt(x - 1e9)), torch.ones(2, dtype=F64), GRID)
+
+
+def test_structure_in_single_precision():
+    for name in ("additive", "scalar", "diagonal", "general", "declared diagonal"):
+        sde = SYSTEMS[name]
+        if name in ("additive", "general"):
+            sde = FunctionSDE(sde.f, lambda t, x, g=sde.g: g(t, x.double()).float(), "general")
+        assert noise_structure(sde, start(name).float(), GRID).kind == KINDS.get(name, name)
+
+
+def test_a_perturbation_can_break_the_structure():
+    """The base is diagonal and its error is not: at ε = 0 nothing is needed, its sensitivities need areas."""
+    family = PerturbedSDE(SYSTEMS["diagonal"], SYSTEMS["declared diagonal"])
+    assert noise_structure(family.at(0.0), start("diagonal"), GRID).kind == "diagonal"
+    assert noise_structure(family.at(JetSpace(1, 1).parameter(0)), start("diagonal"), GRID).kind == "general"
+
+
+@pytest.mark.parametrize("name", ["general", "latent"])
+def test_directional_derivatives(name):
+    """Of tensors against autograd; of a jet, the jet of the derivative, against a difference in its parameter."""
+    sde, x0 = SYSTEMS[name], start(name)
+    t = torch.tensor(0.3, dtype=F64)
+    x, v, y, w = 0.3 * torch.randn(4, 6, len(x0), generator=torch.Generator().manual_seed(2), dtype=F64)
+    expected = torch.func.jvp(lambda u: sde.f(t, u), (x,), (v,))[1]
+    torch.testing.assert_close(directional(lambda u: sde.f(t, u), x, v), expected)
+    p = JetSpace(1, 2).parameter(0)
+    jet = directional(lambda u: sde.f(t, u), x + p * y, v + p * w)
+
+    def at(e: float) -> Tensor:
+        return directional(lambda u: sde.f(t, u), x + e * y, v + e * w)
+
+    h = 1e-3
+    torch.testing.assert_close(jet.coefficients[0], expected)
+    torch.testing.assert_close(jet.coefficients[1], (at(h) - at(-h)) / (2 * h), rtol=0, atol=1e-6)
+    torch.testing.assert_close(jet.coefficients[2], (at(h) + at(-h) - 2 * at(0)) / (2 * h * h), rtol=0, atol=1e-6)
+
+
+# -- one step
+
+
+@pytest.mark.parametrize("sde_type", ["ito", "stratonovich"])
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_step_is_the_formula(name, sde_type):
+    sde, x0 = SYSTEMS[name], start(name)
+    noise = brownian(sde, x0)
+    dB, area = next(noise.areas())
+    t, h = torch.tensor(0.2, dtype=F64), GRID.dt
+    x = x0 + 0.1 * torch.randn(5, len(x0), generator=torch.Generator().manual_seed(0), dtype=F64)
+    integrals = iterated_integrals(dB, h, area) if sde_type == "ito" else stratonovich_integrals(dB, area)
+    expected = x + sde.f(t, x) * h + torch.einsum("pik,pk->pi", diffusion_matrix(sde, t, x), dB)
+    expected = expected + torch.einsum("pikl,pkl->pi", derivatives(sde, t, x), integrals)
+    meant = sde if sde_type == "ito" else FunctionSDE(sde.f, sde.g, sde.noise_type, "stratonovich")
+    found = Milstein().step(meant, t, h, x, dB, area)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_sri2_is_milstein_to_the_next_order(name):
+    """On one step with everything scaled by Brownian scaling the difference falls like h^{3/2} at least."""
+    sde, x0 = SYSTEMS[name], start(name)
+    dB, area = next(brownian(sde, x0, paths=50).areas())
+    t, x = torch.tensor(0.2, dtype=F64), x0.expand(50, -1)
+    sizes = []
+    for scale in (2.0**-8, 2.0**-10):
+        arguments = (sde, t, scale, x, dB * scale**0.5, area * scale)
+        difference = METHODS["sri2"].step(*arguments) - METHODS["milstein"].step(*arguments)
+        sizes.append(float(difference.abs().max()))
+    assert sizes[1] < 1e-13 or sizes[0] / sizes[1] > 4**1.4
+
+
+def moments(A: Tensor, B: list[Tensor], x0: Tensor, h: float) -> Tensor:
+    """E x xᵀ after a time h for dx = A x dt + Σ B_k x dB^k."""
+    eye = torch.eye(len(A), dtype=F64)
+    generator = torch.kron(A, eye) + torch.kron(eye, A) + sum(torch.kron(b, b) for b in B)
+    return (torch.linalg.matrix_exp(h * generator) @ torch.outer(x0, x0).flatten()).view(len(A), -1)
+
+
+@pytest.mark.parametrize("commuting", [True, False])
+@pytest.mark.parametrize("method", ["euler", "milstein", "sri2", "platen-weak"])
+def test_local_weak_order(method, commuting):
+    """E x xᵀ of one step, integrated exactly over increments and two-point areas, is off by O(h^{order + 1})."""
+    A = torch.tensor([[-0.3, 0.8], [0.5, 0.2]], dtype=F64)
+    B = [COMMUTING, COMMUTING @ COMMUTING + (0 if commuting else 1) * ROTATION @ torch.diag(COMMUTING[0])]
+    sde = FunctionSDE(lambda t, x: x @ A.T, matrices(*B), "general")
+    assert noise_structure(sde, torch.ones(2, dtype=F64), GRID).needs_areas is not commuting
+    nodes, weights = (torch.tensor([-(3**0.5), 0.0, 3**0.5], dtype=F64), torch.tensor([1 / 6, 2 / 3, 1 / 6], dtype=F64))
+    x0, t = torch.tensor([1.0, -0.5], dtype=F64), torch.tensor(0.0, dtype=F64)
+    dB = torch.cartesian_prod(nodes, nodes).repeat(2, 1)
+    weight = torch.outer(weights, weights).flatten().repeat(2) / 2
+    sign = torch.tensor([1.0, -1.0], dtype=F64).repeat_interleave(9)
+    area = 0.5 * sign[:, None, None] * ROTATION
+    errors = []
+    for h in (2.0**-6, 2.0**-7):
+        x = METHODS[method].step(sde, t, h, x0.expand(18, -1), dB * h**0.5, area * h)
+        errors.append(float((torch.einsum("p,pi,pj->ij", weight, x, x) - moments(A, B, x0, h)).norm()))
+    rate = torch.log2(torch.tensor(errors[0] / errors[1]))
+    assert abs(float(rate) - (METHODS[method].weak_order + 1)) < 0.2
+
+
+# -- jets
+
+FAMILIES = {
+    "latent": PerturbedSDE(
+        SYSTEMS["latent"],
+        SYSTEMS["latent"].encoder_error(lambda h, s: torch.cos(h[:, :2]), lambda h, s: 0.5 + h[:, 1:] ** 2),
+    ),
+    "crossed": PerturbedSDE(SYSTEMS["declared diagonal"], SYSTEMS["general"]),
+    "broken": PerturbedSDE(SYSTEMS["diagonal"], SYSTEMS["declared diagonal"]),
+}
+
+
+@pytest.mark.parametrize(
+    "name, method",
+    [
+        ("latent", "milstein"),
+        ("latent", "sri2"),
+        *((name, method) for name in ("crossed", "broken") for method in ("milstein", "sri2", "platen-weak")),
+    ],
+)
+def test_sensitivities_are_finite_differences_on_the_same_noise(name, method):
+    """First and second derivatives in both magnitudes, to 1e-6, by differences of fourth order."""
+    family, x0 = FAMILIES[name], start(name)
+    grid, space = TimeGrid(0.0, 1.0, 4), JetSpace(2, 2)
+    noise = brownian(family.base, x0, level=2)
+    jet = solve(family.at(space.parameter(0), space.parameter(1)), x0, grid, method=method, noise=noise)
+    h = 2e-3
+
+    # The structure at ε = 0 may be smaller than nearby; a symmetric difference never sees it there but in its middle.
+    def final(a: float, b: float) -> Tensor:
+        return solve(family.at(a * h, b * h), x0, grid, method=method, noise=noise)
+
+    middle = jet.value
+    for i, (a, b) in enumerate([(1, 0), (0, 1)]):
+        near = final(a, b), final(-a, -b)
+        far = final(2 * a, 2 * b), final(-2 * a, -2 * b)
+        first = (8 * (near[0] - near[1]) - (far[0] - far[1])) / (12 * h)
+        second = (16 * (near[0] + near[1]) - (far[0] + far[1]) - 30 * middle) / (12 * h * h)
+        alpha = (1 - i, i)
+        torch.testing.assert_close(jet.derivative(alpha), first, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(jet.derivative((2 - 2 * i, 2 * i)), second, rtol=1e-6, atol=1e-6)
+    mixed = (final(1, 1) + final(-1, -1) - final(1, -1) - final(-1, 1)) / (4 * h * h)
+    torch.testing.assert_close(jet.derivative((1, 1)), mixed, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["latent", "declared diagonal"])
+def test_the_fundamental_matrix(name):
+    sde, x0 = SYSTEMS[name], start(name)
+    noise = brownian(sde, x0)
+    found = fundamental_matrix(sde, x0, GRID, method="milstein", noise=noise)
+    h = 1e-3
+    for j, e in list(enumerate(torch.eye(len(x0), dtype=F64)))[::4]:
+        up, down = (solve(sde, x0 + s * h * e, GRID, method="milstein", noise=noise) for s in (1, -1))
+        torch.testing.assert_close(found[..., j], (up - down) / (2 * h), rtol=0, atol=1e-5)
+
+
+# -- Itô and Stratonovich
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_milstein_takes_the_same_step_in_either_calculus(name):
+    sde, x0 = SYSTEMS[name], start(name)
+    noise = brownian(sde, x0)
+    expected = solve(sde, x0, GRID, method="milstein", noise=noise)
+    other = to_stratonovich(sde)
+    assert other.sde_type == "stratonovich" and to_ito(other) is sde
+    torch.testing.assert_close(solve(other, x0, GRID, method="milstein", noise=noise), expected, rtol=0, atol=1e-12)
+
+
+def test_conversion_of_a_known_system():
+    """dx = σ x ∘ dB is dx = ½σ² x dt + σ x dB."""
+    sde = FunctionSDE(None, lambda t, x: 0.6 * x, sde_type="stratonovich")
+    x, t = torch.linspace(-1, 1, 6, dtype=F64).view(3, 2), torch.tensor(0.0, dtype=F64)
+    torch.testing.assert_close(to_ito(sde).f(t, x), 0.18 * x)
+    assert torch.equal(to_ito(sde).g(t, x), sde.g(t, x))
+
+
+# -- errors
+
+
+def test_errors():
+    general, x0 = SYSTEMS["general"], start("general")
+    plain = BrownianPath(3, 5, 2).at(LEVEL)
+    for method in ("milstein", "sri2", "platen-weak"):
+        with refuses(ValueError, f"noise: {method!r} needs Lévy areas", "StoredIncrements", "BrownianPath(seed,"):
+            solve(general, x0, GRID, method=method, noise=torch.zeros(8, 5, 2, dtype=F64))
+        with refuses(ValueError, "finest: expected a level of at least 3 to draw areas at, got None"):
+            solve(general, x0, GRID, method=method, noise=plain)
+        with refuses(ValueError, "area: expected (paths, m, m), as the diffusion vectors do not commute, got None"):
+            METHODS[method].step(general, torch.tensor(0.0), 0.1, x0[None], torch.zeros(1, 2, dtype=F64))
+        for name in ("additive", "scalar", "diagonal", "commutative"):
+            noise = brownian(SYSTEMS[name], x0)
+            increments = torch.stack(list(noise))
+            found = solve(SYSTEMS[name], x0, GRID, method=method, noise=increments)
+            assert torch.equal(found, solve(SYSTEMS[name], x0, GRID, method=method, noise=noise))
+
+
+def test_the_calculus_is_checked():
+    ito, x0 = SYSTEMS["diagonal"], start("diagonal")
+    noise = torch.zeros(8, 5, 2, dtype=F64)
+    with refuses(ValueError, "method: 'heun' is for stratonovich SDEs, got one of sde_type 'ito'", "to_stratonovich"):
+        solve(ito, x0, GRID, method="heun", noise=noise)
+    other = to_stratonovich(ito)
+    for method in ("euler", "euler-sequential", "sri2", "platen-weak"):
+        with refuses(
+            ValueError, "is for ito SDEs, got one of sde_type 'stratonovich'", "['heun', 'milstein']", "to_ito"
+        ):
+            solve(other, x0, GRID, method=method, noise=noise)
+    with refuses(ValueError, "sde.sde_type: expected 'stratonovich', got 'ito'"):
+        to_ito(ito)
+    with refuses(ValueError, "sde_type: expected one of ('ito', 'stratonovich'), got 'backward'"):
+        FunctionSDE(sde_type="backward")
