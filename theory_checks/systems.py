@@ -74,7 +74,7 @@ def _latent() -> System:
         x0=reference.initial_state(),
         grid=TimeGrid(0.0, reference.HORIZON, reference.STEPS),
         grids=3,
-        paths=2**14,
+        paths=2**15,
         paired_paths=2**8,
     )
 
