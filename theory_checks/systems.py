@@ -162,7 +162,7 @@ OPTIONAL = ("trained-constant",)
 SYSTEMS: dict[str, Callable[[], System]] = {
     "gbm": partial(_closed_form, "gbm", 2**18, 2**14, 1.4),
     "ou": partial(_closed_form, "ou", 2**16, 2**12, 1.4),
-    "linear": partial(_closed_form, "linear", 2**17, 2**13, 1.15),
+    "linear": partial(_closed_form, "linear", 2**18, 2**13, 1.15),
     "circle": partial(_closed_form, "circle", 2**18, 2**13, 1.3),
     "latent-linear": partial(_closed_form, "latent-linear", 2**19, 2**12, 1.15),
     "latent": _latent,
