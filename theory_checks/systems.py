@@ -75,7 +75,7 @@ def _latent() -> System:
         grid=TimeGrid(0.0, reference.HORIZON, reference.STEPS),
         grids=3,
         paths=2**15,
-        paired_paths=2**8,
+        paired_paths=2**11,
     )
 
 
