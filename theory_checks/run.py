@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sdewm.report import overall, print_table, print_terms, write_json
+from sdewm.report import grouped, overall, print_table, print_terms, write_json
 from sdewm.verdicts import Comparison, Verdict, judge_all
 from theory_checks.evidence import Settings, gather
 from theory_checks.systems import OPTIONAL, SYSTEMS
@@ -169,9 +169,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _refuted(verdicts: list[Verdict]) -> str:
-    groups: dict[tuple[str, str, str], list[Verdict]] = {}
-    for v in verdicts:
-        if v.form == "printed":
-            groups.setdefault((v.claim, v.system, v.quantity), []).append(v)
+    groups = grouped([v for v in verdicts if v.form == "printed"])
     refuted = sum(overall(g, "printed") == "refuted" for g in groups.values())
     return f"{refuted} of {len(groups)} printed ones refuted in every reading"
