@@ -1,6 +1,6 @@
 """Numerical SDE simulation and verification toolkit for the theory of world models under representation errors."""
 
-from sdewm.brownian import BrownianPath
+from sdewm.brownian import BrownianPath, BrownianSampler
 from sdewm.calculus import to_ito, to_stratonovich
 from sdewm.convergence import Convergence, convergence
 from sdewm.expansion import Expansion, expand
@@ -19,6 +19,7 @@ __all__ = [
     "SDE",
     "BlockSizes",
     "BrownianPath",
+    "BrownianSampler",
     "Convergence",
     "Estimate",
     "Expansion",
