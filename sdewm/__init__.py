@@ -2,7 +2,7 @@
 
 from sdewm.brownian import BrownianPath, BrownianSampler
 from sdewm.calculus import to_ito, to_stratonovich
-from sdewm.convergence import Convergence, convergence
+from sdewm.convergence import Convergence, convergence, convergences
 from sdewm.expansion import Expansion, expand
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.losses import SummedLoss
@@ -35,6 +35,7 @@ __all__ = [
     "TaylorTest",
     "TimeGrid",
     "convergence",
+    "convergences",
     "expand",
     "fundamental_matrix",
     "solve",
