@@ -1,4 +1,4 @@
-"""torchsde's and diffrax's schemes as steppers: one step each, on increments that we give them.
+"""torchsde's and diffrax's schemes, on increments that we give them: as steppers, and for a whole grid at once.
 
 So they run on our paths, and their orders are measured as ours are. A scheme that refuses a system says why in
 :func:`refusal`. Neither package has a scheme that takes Lévy areas.
@@ -25,15 +25,16 @@ JaxCoefficient = Callable[[Any, Any], Any]
 
 
 class GivenBrownian:
-    """What torchsde asks of a Brownian motion, answered with one step's increments ``(paths, m)``."""
+    """What torchsde asks of a Brownian motion, answered from increments ``(steps, paths, m)`` on a grid."""
 
     levy_area_approximation = "none"
 
-    def __init__(self, dB: Tensor) -> None:
-        self.dB, self.shape, self.dtype, self.device = dB, dB.shape, dB.dtype, dB.device
+    def __init__(self, grid: TimeGrid, increments: Tensor) -> None:
+        self.grid, self.increments, self.shape = grid, increments, increments.shape[1:]
+        self.dtype, self.device = increments.dtype, increments.device
 
     def __call__(self, ta: Tensor, tb: Tensor) -> Tensor:
-        return self.dB
+        return self.increments[self.grid.index(float(ta)) : self.grid.index(float(tb))].sum(0)
 
 
 class Torchsde:
@@ -52,10 +53,15 @@ class Torchsde:
         return self
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+        return self.solve(sde, x, TimeGrid(float(t), float(t) + dt, 1), dB[None])
+
+    def solve(self, sde: SDE, x: Tensor, grid: TimeGrid, increments: Tensor) -> Tensor:
+        """The state ``(paths, n)`` at the end of the grid, from increments ``(steps, paths, m)``."""
         import torchsde
 
-        times = torch.stack([t, t + dt])
-        return torchsde.sdeint(sde, x, times, bm=GivenBrownian(dB), dt=dt, method=self.method)[-1].detach()
+        times = torch.tensor([grid.t0, grid.t1], dtype=x.dtype)
+        given = GivenBrownian(grid, increments)
+        return torchsde.sdeint(sde, x, times, bm=given, dt=grid.dt, method=self.method)[-1].detach()
 
 
 class Diffrax:
@@ -93,7 +99,16 @@ class Diffrax:
             state = chosen.init(terms, t0, t1, y, None)
             return chosen.step(terms, t0, t1, y, None, state, made_jump=False)[0]
 
-        self._step = jax.jit(jax.vmap(step, in_axes=(None, None, 0, 0)))
+        one = jax.vmap(step, in_axes=(None, None, 0, 0))
+
+        def walk(t0: Any, dt: Any, y: Any, increments: Any) -> Any:
+            def move(carried: Any, dB: Any) -> Any:
+                i, x = carried
+                return (i + 1, one(t0 + i * dt, t0 + (i + 1) * dt, x, dB)), None
+
+            return jax.lax.scan(move, (0, y), increments)[0][1]
+
+        self._walk = jax.jit(walk)
 
     def check(self, sde: SDE) -> None:
         """diffrax checks nothing."""
@@ -102,8 +117,11 @@ class Diffrax:
         return self
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
-        out = self._step(float(t), float(t) + dt, x.numpy(), dB.numpy())
-        return torch.from_numpy(np.array(out))
+        return self.solve(sde, x, TimeGrid(float(t), float(t) + dt, 1), dB[None])
+
+    def solve(self, sde: SDE, x: Tensor, grid: TimeGrid, increments: Tensor) -> Tensor:
+        """The state ``(paths, n)`` at the end of the grid, from increments ``(steps, paths, m)``."""
+        return torch.from_numpy(np.array(self._walk(grid.t0, grid.dt, x.numpy(), increments.numpy())))
 
 
 def refusal(method: Stepper, sde: SDE, x0: Tensor, grid: TimeGrid) -> str | None:
