@@ -1,7 +1,7 @@
 """Strong orders, measured: every stepper and, on the same paths, those of torchsde and diffrax.
 
-``python -m benchmarks.strong_order`` prints a table (about ten minutes on one core); ``--json PATH`` records it after
-each system, ``--systems NAME …`` takes a few. Each error is the root of E|X − X_ref|² at the final time, where X_ref is
+``python -m benchmarks.strong_order`` prints a table (about ten minutes on one core); ``--json PATH`` records it system
+by system, ``--systems NAME …`` takes a few. Each error is the root of E|X − X_ref|² at the final time, where X_ref is
 Milstein's scheme with four times as many steps, on the same Brownian paths and Lévy areas. A slope is one towards that
 limit; «own» is the slope of the distances between successive steps, towards whatever limit a scheme has. Euler has no
 correction term in common with Milstein's scheme, so that its slope of ½ also says that the reference's limit is right.
@@ -51,7 +51,8 @@ Vector = Callable[[types.ModuleType, Any], Any]  # (torch or jax.numpy, x) -> on
 class System:
     """An SDE to measure orders on.
 
-    ``levels``: 2^level steps. ``jax``: its drift and its diffusion matrix for one state, where there are such.
+    ``levels``: 2^level steps. ``paths``: ``None`` for as many as the precision takes. ``jax``: its drift and its
+    diffusion matrix for one state, where there are such. ``sequential``: it has stages.
     ``skipped``: methods that have nothing to say here, and why.
     """
 
@@ -59,6 +60,7 @@ class System:
     x0: Tensor
     span: tuple[float, float] = (0.0, 1.0)
     levels: tuple[int, ...] = (4, 5, 6, 7, 8)
+    paths: int | None = None
     jax: tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]] | None = None
     sequential: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
@@ -104,7 +106,7 @@ def nothing(xp: types.ModuleType, x: Any) -> Any:
     return 0 * x
 
 
-def system(drift: Vector, columns: list[Vector], noise_type: str) -> System:
+def system(drift: Vector, columns: list[Vector], noise_type: str, levels: tuple[int, ...] = (4, 5, 6, 7, 8)) -> System:
     """Two dimensions, from functions that torch and JAX share; a declared diagonal is given as its diagonal."""
 
     def g(t: Tensor, x: Tensor) -> Tensor:
@@ -124,7 +126,7 @@ def system(drift: Vector, columns: list[Vector], noise_type: str) -> System:
         return drift(jnp, x)
 
     sde = FunctionSDE(lambda t, x: drift(torch, x), g, noise_type)  # type: ignore[arg-type]
-    return System(sde, torch.tensor([0.3, -0.2], dtype=torch.float64), jax=(jax_f, jax_g))
+    return System(sde, torch.tensor([0.3, -0.2], dtype=torch.float64), levels=levels, jax=(jax_f, jax_g))
 
 
 def pair(first: Vector, second: Vector) -> Vector:
@@ -141,10 +143,11 @@ def scaled_noise(sde: SDE, factor: float, drift: bool = True) -> SDE:
 
 
 def latent(noise: float = 1.0, drift: bool = True, levels: tuple[int, ...] = (4, 5, 6, 7)) -> System:
+    """The reference model with a sequence noise; its nine noises make it the most expensive."""
     model = reference.latent_model(sequence_noise=True)
     untouched = noise == 1.0 and drift
     sde = model if untouched else scaled_noise(model, noise, drift)
-    return System(sde, reference.initial_state(), levels=levels, sequential=untouched)
+    return System(sde, reference.initial_state(), levels=levels, paths=256, sequential=untouched)
 
 
 def trained() -> System:
@@ -154,7 +157,8 @@ def trained() -> System:
         worldmodel.as_sde(model, episodes[0]),
         worldmodel.initial_state(model, episodes[0], 10),
         span=(10.0, 12.0),
-        levels=(4, 5, 6, 7),
+        levels=(3, 4, 5, 6),
+        paths=256,
         sequential=True,
         skipped={"heun": same, "milstein (Stratonovich)": same},
     )
@@ -166,19 +170,24 @@ SYSTEMS: dict[str, Callable[[], System]] = {
         [lambda xp, x: 0 * x + 0.7, pair(lambda xp, x: 0 * x[..., 0] - 0.4, lambda xp, x: 0 * x[..., 0] + 0.6)],
         "additive",
     ),
-    "scalar": lambda: system(pull, [lambda xp, x: 0.7 + 0.5 * xp.sin(xp.flip(x, (-1,)))], "scalar"),
+    "scalar": lambda: system(
+        pull, [lambda xp, x: 0.7 + 0.5 * xp.sin(xp.flip(x, (-1,)))], "scalar", levels=(6, 7, 8, 9)
+    ),
     "diagonal": lambda: system(pull, [lambda xp, x: 0.8 * xp.sqrt(1 + x**2)], "diagonal"),
     # Each coordinate has one function of itself in all of its row: the noises commute, and none is diagonal.
     "commuting": lambda: system(
         pull, [pair(wave(0.6, 0.4, 0), wave(0.3, 0.2, 1)), pair(wave(0.3, 0.2, 0), wave(-0.6, -0.4, 1))], "general"
     ),
     "non-commuting": lambda: system(
-        pull, [pair(wave(0.6, 0.5, 1), wave(0.3, 0.0, 0)), pair(wave(-0.2, 0.0, 0), wave(0.6, 0.5, 0))], "general"
+        pull,
+        [pair(wave(0.6, 0.5, 1), wave(0.3, 0.0, 0)), pair(wave(-0.2, 0.0, 0), wave(0.6, 0.5, 0))],
+        "general",
+        levels=(6, 7, 8, 9),
     ),
     "declared diagonal": lambda: system(nothing, [lambda xp, x: 0.8 * xp.sqrt(1 + xp.flip(x, (-1,)) ** 2)], "diagonal"),
     "latent": latent,
     "latent, noise × 3": lambda: latent(noise=3.0),
-    "latent, noise alone": lambda: latent(drift=False),
+    "latent, noise alone": lambda: latent(drift=False, levels=(3, 4, 5, 6)),
     "trained": trained,
 }
 
@@ -246,8 +255,9 @@ def measure(name: str) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         measured = convergences(
-            of.sde, of.x0, of.span, methods=found, levels=of.levels, level=LEVEL, precision=HALF_WIDTH, seed=SEED
-        )
+            of.sde, of.x0, of.span,
+            methods=found, levels=of.levels, paths=of.paths, level=LEVEL, precision=HALF_WIDTH, seed=SEED,
+        )  # fmt: skip
     rows = [row(method, result, structure) for method, result in measured.items()]
     rows += [{"method": method, "refused": why} for method, why in missing.items()]
     return {
@@ -329,9 +339,21 @@ def versions() -> dict[str, Any]:
     return environment() | found
 
 
+def record(path: Path, found: dict[str, Any]) -> None:
+    """Put one system's rows in place of what the file has of it."""
+    kept = json.loads(path.read_text("utf-8"))["systems"] if path.exists() else []
+    systems = {x["system"]: x for x in [*kept, found]}
+    ordered = [systems[name] for name in SYSTEMS if name in systems]
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(
+        json.dumps({"environment": versions(), "systems": ordered}, indent=1, ensure_ascii=False), "utf-8"
+    )
+    os.replace(partial, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Strong orders, measured.")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="record everything there, after each system")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="record there, system by system")
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS), metavar="NAME")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -344,11 +366,7 @@ def main() -> None:
         results.append(measure(name))
         print_system(results[-1], console)
         if args.json:
-            partial = args.json.with_name(args.json.name + ".partial")
-            partial.write_text(
-                json.dumps({"environment": versions(), "systems": results}, indent=1, ensure_ascii=False), "utf-8"
-            )
-            os.replace(partial, args.json)
+            record(args.json, results[-1])
     assert all(math.isfinite(r["slope"]) for found in results for r in found["rows"] if "slope" in r)
 
 
