@@ -3,7 +3,9 @@
 As :mod:`theory_checks.theorem_3_7`, with both the drift and the diffusion error.
 """
 
+from sdewm.report import Curve
 from sdewm.verdicts import Claimed
+from theory_checks.curves import loss_curves, term_curves
 from theory_checks.evidence import gather
 from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
 from theory_checks.settings import Settings
@@ -21,6 +23,11 @@ def check(system: str, settings: Settings) -> list[Claimed]:
         *rate_rows(CLAIM, evidence, "full", "weak", "corrected"),
         *third_order_rows(CLAIM, evidence, "full"),
     ]
+
+
+def curves(system: str, settings: Settings) -> list[Curve]:
+    evidence = gather(system, settings)
+    return [*term_curves(CLAIM, evidence), *loss_curves(CLAIM, evidence)]
 
 
 if __name__ == "__main__":

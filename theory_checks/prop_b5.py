@@ -4,7 +4,9 @@ As printed the second-order term is ε²(∇f·∂²x + ½ ∂xᵀ∇²f ∂x); 
 mean square over paths falls like ε³ if the term is right, like ε² if it is wrong.
 """
 
+from sdewm.report import Curve
 from sdewm.verdicts import Claimed
+from theory_checks.curves import remainder_curves
 from theory_checks.evidence import gather
 from theory_checks.rows import rate_rows
 from theory_checks.settings import Settings
@@ -20,6 +22,10 @@ def check(system: str, settings: Settings) -> list[Claimed]:
         *rate_rows(CLAIM, evidence, "full", "loss", "printed"),
         *rate_rows(CLAIM, evidence, "full", "loss", "corrected"),
     ]
+
+
+def curves(system: str, settings: Settings) -> list[Curve]:
+    return list(remainder_curves(CLAIM, gather(system, settings), "loss"))
 
 
 if __name__ == "__main__":
