@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from sdewm.montecarlo import Estimate, Values, richardson, sample
+from sdewm.expansion import corrected_terms
+from sdewm.montecarlo import Estimate, Sample, Values, richardson, sample
 from sdewm.noise import Increments, QuasiMonteCarlo
-from sdewm.paper.formulas import READINGS, TERMS
+from sdewm.paper.formulas import READINGS, TERMS, formula_terms
 from sdewm.report import Curve
 from theory_checks.evidence import VARIANTS, Evidence, channels, from_terms, losses_at, summed
 
 # An expansion to second order is called valid while its third-order term is at most this part of the others.
 SHARE = 0.1
-MAGNITUDES = np.linspace(-1.75, 1.75, 15)
+CHARITABLE = "drift in Φ, sums from k = 0, Φξ in H"
+MAGNITUDES = np.linspace(-1.25, 1.25, 11)
 
 
 def remainder_curves(claim: str, evidence: Evidence, kind: str) -> Iterator[Curve]:
@@ -44,55 +47,60 @@ def term_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
                 levels = [evidence.small[f"{loss}|{route}|{term}/{i}"] for i in range(evidence.system.grids)]
                 share = 0.5 if term == "S" or (term == "Q" and corrected) else 1.0
                 estimates.append(evidence.small.estimate(share * richardson(levels)[0]))
-            config: dict[str, object] = {"terms": list(TERMS), "paths": evidence.small.paths}
+            config = {"terms": list(TERMS), "paths": evidence.small.paths}
             name = f"{evidence.system.name} {loss}".strip()
             yield _curve(claim, name, route, np.arange(len(TERMS), dtype=float), estimates, config)
 
 
 def loss_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
-    """E L(x^ε) simulated on both sides of ε = 0, and predicted to second order, all on the system's own grid.
+    """E L(x^ε) − E L(x⁰) simulated on both sides of ε = 0, predicted to second order, and what the prediction leaves.
 
-    The range follows from the coefficients: up to ``valid`` the third-order term is at most a tenth of the first and
-    second ones together. Of the printed formula's readings the most charitable one is taken.
+    All on the system's own grid and on common noise. The range follows from the coefficients: up to ``valid`` the
+    third-order term is at most a tenth of the first and second ones together. Of the printed formula's readings the
+    most charitable one is taken.
     """
-    system, grid = evidence.system, evidence.system.grid
-    losses = summed(system)
-    for loss in system.losses:
-        name = f"{system.name} {loss}".strip()
+    for loss in evidence.system.losses:
+        name = f"{evidence.system.name} {loss}".strip()
         test = evidence.taylor[loss, "full", "corrected"]
+        first, second = (float(c.mean()) for c in evidence.corrected_on_grid[loss].full)
         third = test.third["predicted"].mean
-        samples = {"corrected": (evidence.large, "jets")}
-        if system.continuous:
-            samples["printed"] = (evidence.small, list(READINGS)[-1])
-        coefficients = {
-            form: (s, s[f"{loss}|{route}|loss0/0"], *from_terms(s.values, f"{loss}|{route}", 0, form).full)
-            for form, (s, route) in samples.items()
-        }
-        first, second = (float(c.mean()) for c in coefficients["corrected"][2:])
         valid = _valid(first, second, third, largest=10 * test.eps[0])
         eps = valid * MAGNITUDES
-
-        def evaluate(noise: Increments, loss: str = loss, eps: Values = eps) -> dict[str, Tensor]:
-            return {
-                str(j): losses_at(system, {loss: losses[loss]}, (e, e), grid, noise)[loss] for j, e in enumerate(eps)
-            }
-
-        paths = evidence.settings.paths(system.paired_paths)
-        found = sample(
-            evaluate, QuasiMonteCarlo(paths, evidence.settings.seed + 2, widen=system.widen), channels(system), grid,
-            system.x0,
-        )  # fmt: skip
-        config: dict[str, object] = {"valid": valid, "share": SHARE, "third": third, "steps": grid.steps}
-        simulated = [found.estimate(str(j)) for j in range(len(eps))]
-        yield _curve(claim, name, "simulated", eps, simulated, config | {"paths": found.paths})
-        for form, (s, loss0, a, b) in coefficients.items():
-            predicted = [s.estimate(loss0 + e * a + e**2 * b) for e in eps]
-            yield _curve(claim, name, form, eps, predicted, config | {"paths": s.paths})
+        found = _losses_and_terms(evidence, loss, eps)
+        config = {
+            "valid": valid, "share": SHARE, "third": third, "steps": evidence.system.grid.steps, "paths": found.paths
+        }  # fmt: skip
+        effects = [found[str(j)] - found[f"{loss}|jets|loss0/0"] for j in range(len(eps))]
+        yield _curve(claim, name, "simulated", eps, [found.estimate(v) for v in effects], config)
+        forms = {"corrected": "jets"} | ({"printed": CHARITABLE} if evidence.system.continuous else {})
+        for form, route in forms.items():
+            a, b = from_terms(found.values, f"{loss}|{route}", 0, form).full
+            predicted = [e * a + e**2 * b for e in eps]
+            left = [effect - p for effect, p in zip(effects, predicted, strict=True)]
+            yield _curve(claim, name, form, eps, [found.estimate(v) for v in predicted], config)
+            yield _curve(claim, name, f"left by the {form}", eps, [found.estimate(v) for v in left], config)
 
 
-def _curve(
-    claim: str, system: str, label: str, x: Values, estimates: list[Estimate], config: dict[str, object]
-) -> Curve:
+def _losses_and_terms(evidence: Evidence, loss: str, eps: Values) -> Sample:
+    system, grid = evidence.system, evidence.system.grid
+    losses = {loss: summed(system)[loss]}
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        values = {str(j): losses_at(system, losses, (e, e), grid, noise)[loss] for j, e in enumerate(eps)}
+        terms = corrected_terms(system.family, losses, system.x0, grid, noise, system.method)
+        values |= {f"{loss}|jets|{term}/0": v for (_, term), v in terms.items()}
+        if system.continuous:
+            reading = {CHARITABLE: READINGS[CHARITABLE]}
+            printed = formula_terms(system.family, losses, system.x0, grid, noise, reading)
+            values |= {f"{loss}|{route}|{term}/0": v for (_, route, term), v in printed.items()}
+        return values
+
+    paths = evidence.settings.paths(system.paired_paths)
+    drawn = QuasiMonteCarlo(paths, evidence.settings.seed + 2, widen=system.widen)
+    return sample(evaluate, drawn, channels(system), grid, system.x0)
+
+
+def _curve(claim: str, system: str, label: str, x: Values, estimates: list[Estimate], config: dict[str, Any]) -> Curve:
     return Curve(claim, system, label, x.tolist(), [e.mean for e in estimates], [e.stderr for e in estimates], config)
 
 
