@@ -1,8 +1,8 @@
 """Numerical SDE simulation and verification toolkit for the theory of world models under representation errors."""
 
-from sdewm.brownian import BrownianPath
+from sdewm.brownian import BrownianPath, BrownianSampler
 from sdewm.calculus import to_ito, to_stratonovich
-from sdewm.convergence import Convergence, convergence
+from sdewm.convergence import Convergence, convergence, convergences
 from sdewm.expansion import Expansion, expand
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.losses import SummedLoss
@@ -19,6 +19,7 @@ __all__ = [
     "SDE",
     "BlockSizes",
     "BrownianPath",
+    "BrownianSampler",
     "Convergence",
     "Estimate",
     "Expansion",
@@ -34,6 +35,7 @@ __all__ = [
     "TaylorTest",
     "TimeGrid",
     "convergence",
+    "convergences",
     "expand",
     "fundamental_matrix",
     "solve",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -173,6 +173,64 @@ class DyadicIncrements:
 
     def _convert(self, values: Tensor) -> Tensor:
         return values if self.like is None else values.to(self.like)
+
+
+@dataclass(frozen=True, eq=False)
+class BrownianSampler:
+    """Monte Carlo with Lévy areas: what an estimate by "milstein", "sri2" or "platen-weak" takes as its ``sampler``.
+
+    Replicates are consecutive paths of one :class:`BrownianPath`, so that path p is the same whatever their number, and
+    the same as that of ``BrownianPath(seed, …, first=p)``. Areas are drawn on the grid that is asked for and combined
+    by Chen's relation on coarser ones. The grid must have a power of two of steps.
+
+    There is no quasi-Monte Carlo with areas. A path of n steps with m noises has n m good dimensions; its areas take
+    n normals(m, terms) more, which with a tolerance of h^{3/2} is more than that (for m = 8, h = 1/64: 52 normals per
+    step for the areas, 8 for the increments), are all of the same small weight, and have no order to put them in.
+
+    Parameters
+    ----------
+    paths : at least 16. Rounded up to whole replicates of at most 256 paths each, at least eight of them.
+    seed : one integer determines every path and every area.
+    pairs, algorithm, tolerance : which areas are drawn and how, see :func:`sdewm.levy.plan_areas`. By default all
+        pairs are; ``noise_structure(sde, x0, grid).pairs`` tells which are needed.
+    block : paths that are walked together; a matter of speed and memory only.
+
+    >>> expand(family, loss, x0, TimeGrid(0.0, 1.0, 64), method="milstein", sampler=BrownianSampler(2**14, seed=0))
+    """
+
+    paths: int
+    seed: int
+    pairs: Tensor | None = field(default=None, kw_only=True)
+    algorithm: str | LevyAlgorithm = field(default="auto", kw_only=True)
+    tolerance: float | None = field(default=None, kw_only=True)
+    block: int = field(default=2048, kw_only=True)
+    replicates: int = field(init=False)
+    per_replicate: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.paths, int) or self.paths < 16:
+            raise ValueError(f"paths: expected an integer of at least 16, got {self.paths!r}")
+        replicates = max(8, math.ceil(self.paths / BLOCK))
+        per_replicate = math.ceil(self.paths / replicates)
+        for name, value in (
+            ("replicates", replicates), ("per_replicate", per_replicate), ("paths", replicates * per_replicate)
+        ):  # fmt: skip
+            object.__setattr__(self, name, value)
+
+    def draw(
+        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor
+    ) -> Iterator[DyadicIncrements]:
+        """One block: all paths of consecutive ``replicates``."""
+        if list(replicates) != list(range(replicates[0], replicates[0] + len(replicates))):
+            raise ValueError(f"replicates: expected consecutive numbers, got {list(replicates)}")
+        level = grid.steps.bit_length() - 1
+        if grid.steps != 2**level:
+            raise ValueError(f"grid: expected a power of two of steps, to draw areas on, got {grid.steps}")
+        first, paths = replicates[0] * self.per_replicate, len(replicates) * self.per_replicate
+        path = BrownianPath(self.seed, paths, channels, grid.t0, grid.t1, first=first)
+        yield path.at(
+            level, finest=level, algorithm=self.algorithm, tolerance=self.tolerance, pairs=self.pairs, like=like
+        )
 
 
 def _check_level(name: str, level: int, least: int) -> None:

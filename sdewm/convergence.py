@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,6 +84,8 @@ class Convergence:
         E|X − X_ref|² at the final time (strong), or |E φ(X) − E φ(X_ref)| (weak).
     stderrs : the errors' standard errors.
     slope : the least-squares slope, its jackknife standard error, and the number of paths.
+    own_slope : that of the distances between each step length and the next one: the order of convergence to whatever
+        the method converges to. A scheme with a wrong limit has an order there, and none in ``slope``.
     declared : the order that the method declares.
     """
 
@@ -93,6 +95,7 @@ class Convergence:
     errors: Values
     stderrs: Values
     slope: Estimate
+    own_slope: Estimate
     declared: float
 
     @property
@@ -160,6 +163,36 @@ def convergence(
     >>> found.contains(1.0), found.contains(0.5)
     (True, False)
     """
+    name = method if isinstance(method, str) else type(method).__name__
+    found = convergences(
+        sde, x0, span,
+        methods={name: method}, levels=levels, reference=reference, refine=refine, kind=kind, functional=functional,
+        paths=paths, precision=precision, level=level, max_paths=max_paths, seed=seed,
+    )  # fmt: skip
+    return found[name]
+
+
+def convergences(
+    sde: SDE,
+    x0: Tensor,
+    span: TimeGrid | tuple[float, float],
+    *,
+    methods: Mapping[str, str | Stepper],
+    levels: Sequence[int] = (3, 4, 5, 6, 7),
+    reference: str | Stepper | Exact = "milstein",
+    refine: int = 2,
+    kind: Kind = "strong",
+    functional: Callable[[Tensor], Tensor] | None = None,
+    paths: int | None = None,
+    precision: float = 0.05,
+    level: float = 0.99,
+    max_paths: int = 2**17,
+    seed: int = 0,
+) -> dict[str, Convergence]:
+    """:func:`convergence` for several methods by name, on the same paths and against the same reference solutions.
+
+    Where ``paths`` is ``None`` there are enough for the least precise of the slopes.
+    """
     t0, t1 = (span.t0, span.t1) if isinstance(span, TimeGrid) else span
     levels = tuple(levels)
     if len(levels) < 3 or any(b <= a for a, b in itertools.pairwise(levels)) or levels[0] < 0:
@@ -178,12 +211,15 @@ def convergence(
     finest = levels[-1] + (refine if by_method else 0)
     if paths is not None and paths < 8 * GROUP:
         raise ValueError(f"paths: expected at least {8 * GROUP}, got {paths}")
+    if not methods:
+        raise ValueError("methods: expected at least one, got none")
     grid = TimeGrid(t0, t1, 2**finest)
-    check_system(sde, x0, grid, method)
-    errors = _Errors(sde, x0, grid, method, levels, reference, refine, kind, functional, seed)
+    for method in methods.values():
+        check_system(sde, x0, grid, method)
+    errors = _Errors(sde, x0, grid, methods, levels, reference, refine, kind, functional, seed)
     if paths is None:
         table = errors(0, PILOT)
-        half_width = _slope(table, errors, seed).half_width(level)
+        half_width = max(errors.slope(of_method).half_width(level) for of_method in table[:, : len(levels)])
         # A tenth more, as the pilot's own estimate of the spread is uncertain.
         paths = max(PILOT, math.ceil(1.1 * PILOT * (half_width / precision) ** 2))
         if not paths <= max_paths:
@@ -193,16 +229,21 @@ def convergence(
             )
     else:
         table = errors(0, min(paths, BLOCK))
-    while table.shape[1] * GROUP < paths:
-        done = table.shape[1] * GROUP
-        table = np.concatenate([table, errors(done, min(BLOCK, paths - done))], 1)
-    name, chosen = (method if isinstance(method, str) else type(method).__name__), stepper(method, sde)
-    means = table.mean(1)
-    spread = table.std(1, ddof=1) / math.sqrt(table.shape[1])
-    size = np.sqrt(means) if kind == "strong" else np.abs(means)
-    stderrs = spread / (2 * size) if kind == "strong" else spread
-    declared = chosen.strong_order if kind == "strong" else chosen.weak_order
-    return Convergence(name, kind, errors.dt, size, stderrs, _slope(table, errors, seed), declared)
+    while table.shape[-1] * GROUP < paths:
+        done = table.shape[-1] * GROUP
+        table = np.concatenate([table, errors(done, min(BLOCK, paths - done))], -1)
+    found = {}
+    for (name, method), both in zip(methods.items(), table, strict=True):
+        from_reference, from_next = both[: len(levels)], both[len(levels) :]
+        means = from_reference.mean(1)
+        spread = from_reference.std(1, ddof=1) / math.sqrt(table.shape[-1])
+        size = np.sqrt(means) if kind == "strong" else np.abs(means)
+        stderrs = spread / (2 * size) if kind == "strong" else spread
+        chosen = stepper(method, sde)
+        declared = chosen.strong_order if kind == "strong" else chosen.weak_order
+        slopes = errors.slope(from_reference), errors.slope(from_next)
+        found[name] = Convergence(name, kind, errors.dt, size, stderrs, *slopes, declared)
+    return found
 
 
 class _Errors:
@@ -213,7 +254,7 @@ class _Errors:
         sde: SDE,
         x0: Tensor,
         grid: TimeGrid,
-        method: str | Stepper,
+        methods: Mapping[str, str | Stepper],
         levels: tuple[int, ...],
         reference: str | Stepper | Exact,
         refine: int,
@@ -225,36 +266,53 @@ class _Errors:
         self.refine = refine
         self.dt = np.array([(grid.t1 - grid.t0) / 2**level for level in levels])
         self.functional = (lambda x: (x * x).sum(-1)) if functional is None else functional
-        self.method = stepper(method, sde).prepare(sde, x0, grid)
+        self.methods = [stepper(method, sde).prepare(sde, x0, grid) for method in methods.values()]
         self.exact = self.reference = None
         if isinstance(reference, str) or not callable(reference):
             self.reference = stepper(reference, sde).prepare(sde, x0, grid)
         else:
             self.exact = reference
         self.pairs = None
-        if self.method.needs_areas or (self.reference is not None and self.reference.needs_areas):
+        if any(used.needs_areas for used in (*self.methods, self.reference) if used is not None):
             self.pairs = noise_structure(sde, x0, grid).pairs
         self.channels = noise_channels(sde, torch.as_tensor(grid.t0, dtype=x0.dtype), x0[None])
 
     def __call__(self, first: int, paths: int) -> Values:
-        """Groups of paths ``first`` to ``first + paths``, rounded up to whole groups: ``(levels, groups)``."""
+        """Groups of paths ``first`` to ``first + paths``, rounded up to whole groups, ``(methods, rows, groups)``.
+
+        First a row for each level, against the reference, then one for each but the last, against the next level.
+        """
         paths = GROUP * math.ceil(paths / GROUP)
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             finest = self._noise(first, paths)
-            rows = []
-            for level in self.levels:
-                x = self._final(self.method, finest, level)
-                if self.reference is None:
-                    assert self.exact is not None
-                    true = self.exact(finest.values.sum(0))
-                else:
-                    true = self._final(self.reference, finest, level + self.refine)
-                if self.kind == "strong":
-                    value = ((x - true) ** 2).sum(-1)
-                else:
-                    value = self.functional(x) - self.functional(true)
-                rows.append(value.view(-1, GROUP).mean(1).cpu().numpy())
-        return np.stack(rows)
+            true = [self._true(finest, level) for level in self.levels]
+            table = []
+            for method in self.methods:
+                found = [self._final(method, finest, level) for level in self.levels]
+                table.append(
+                    [self._groups(x, y) for x, y in [*zip(found, true, strict=True), *itertools.pairwise(found)]]
+                )
+        return np.array(table)
+
+    def slope(self, table: Values) -> Estimate:
+        """The least-squares slope of log error in log Δt, and its delete-one-group jackknife standard error."""
+        log_dt = np.log(self.dt[: len(table)])
+        weights = (log_dt - log_dt.mean()) / ((log_dt - log_dt.mean()) ** 2).sum()
+        power = 0.5 if self.kind == "strong" else 1.0
+
+        def slope(means: Values) -> Values:
+            return power * (weights @ np.log(np.abs(means)))
+
+        groups = table.shape[1]
+        if not (np.abs(table.mean(1)) > 0).all():
+            raise ValueError("levels: expected a positive error at each level, got one of exactly zero")
+        left_out = slope((table.sum(1, keepdims=True) - table) / (groups - 1))
+        stderr = math.sqrt((groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum()))
+        return Estimate(float(slope(table.mean(1))), stderr, groups * GROUP, groups - 1, self.seed)
+
+    def _groups(self, x: Tensor, y: Tensor) -> Values:
+        value = ((x - y) ** 2).sum(-1) if self.kind == "strong" else self.functional(x) - self.functional(y)
+        return value.view(-1, GROUP).mean(1).cpu().numpy()
 
     def _noise(self, first: int, paths: int) -> StoredAreas:
         path = BrownianPath(self.seed, paths, self.channels, self.grid.t0, self.grid.t1, first=first)
@@ -267,25 +325,14 @@ class _Errors:
         steps = list(path.at(level, finest=level, pairs=self.pairs, like=self.x0).areas())
         return StoredAreas(torch.stack([dB for dB, _ in steps]), torch.stack([area for _, area in steps]))
 
+    def _true(self, finest: StoredAreas, level: int) -> Tensor:
+        if self.reference is not None:
+            return self._final(self.reference, finest, level + self.refine)
+        assert self.exact is not None
+        return self.exact(finest.values.sum(0))
+
     def _final(self, method: Stepper, finest: StoredAreas, level: int) -> Tensor:
         noise = finest.coarsen(finest.steps // 2**level)
         grid = TimeGrid(self.grid.t0, self.grid.t1, 2**level)
         [(_, _, final)] = deque(trajectory(self.sde, self.x0, grid, method, noise), maxlen=1)
         return final
-
-
-def _slope(table: Values, errors: _Errors, seed: int) -> Estimate:
-    """The least-squares slope of log error in log Δt, and its delete-one-group jackknife standard error."""
-    log_dt = np.log(errors.dt)
-    weights = (log_dt - log_dt.mean()) / ((log_dt - log_dt.mean()) ** 2).sum()
-    power = 0.5 if errors.kind == "strong" else 1.0
-
-    def slope(means: Values) -> Values:
-        return power * (weights @ np.log(np.abs(means)))
-
-    groups = table.shape[1]
-    if not (np.abs(table.mean(1)) > 0).all():
-        raise ValueError("levels: expected a positive error at each level, got one of exactly zero")
-    left_out = slope((table.sum(1, keepdims=True) - table) / (groups - 1))
-    stderr = math.sqrt((groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum()))
-    return Estimate(float(slope(table.mean(1))), stderr, groups * GROUP, groups - 1, seed)

@@ -81,6 +81,8 @@ def expand(
     loss : ``(paths, n) -> (paths,)`` of the final state, or a :class:`~sdewm.SummedLoss`.
     x0 : the initial state ``(n,)``.
     grid : the time grid, the finest one where several are used.
+    method : as for :func:`sdewm.solve`. "milstein", "sri2" and "platen-weak" need a :class:`~sdewm.BrownianSampler`
+        where the diffusion vectors do not commute.
     paths, seed, sampler : "rqmc", "mc", or a sampler object, which then has its own paths and seed.
     form : "corrected" differentiates the solver's own steps, which is exact on the grid. "printed" evaluates the
         paper's (11)–(13) and (15)–(17) with its own Φ, ξ, ξ̃ and H.

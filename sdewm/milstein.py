@@ -85,7 +85,7 @@ def double_integrals(direction: Direction, dt: float, dB: Tensor, area: Tensor |
     column = torch.arange(dB.shape[-1], device=dB.device)
     integrals = 0.5 * dB[:, source] * dB
     if sde_type == "ito":
-        integrals = integrals - 0.5 * dt * (source == column)
+        integrals = integrals - 0.5 * dt * (source == column).to(dB)
     if area is not None:
         integrals = integrals + area[:, source, column].to(dB)
     return integrals * direction.acts

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +28,10 @@ from sdewm.referees import (
     Coefficients,
     LinearSDE,
     QuadraticLoss,
+    TorusSDE,
     gbm_coefficients,
     kolmogorov_circle,
+    kolmogorov_torus,
     moments,
     ou_coefficients,
 )
@@ -61,7 +64,7 @@ class Problem:
     steps: int
     truth: Coefficients
     euler_truth: Callable[[int], Coefficients | None]
-    model: tuple[LinearSDE, LinearSDE] | tuple[CircleSDE, CircleSDE]
+    model: tuple[LinearSDE, LinearSDE] | tuple[CircleSDE, CircleSDE] | tuple[TorusSDE, TorusSDE]
 
 
 def geometric_brownian_motion() -> Problem:
@@ -196,6 +199,62 @@ def circle() -> Problem:
     )
 
 
+def torus() -> Problem:
+    """Two dimensions, nonlinear, two noises that do not commute, state-dependent errors: backward Kolmogorov.
+
+    The coefficients below are for (x, y) as numpy arrays or as tensors, their columns for B¹ and B².
+    """
+
+    def base_drift(x: Any, y: Any, sin: Any, cos: Any) -> list[Any]:
+        return [0.4 * sin(y) + 0.3, 0.3 * cos(x)]
+
+    def base_noise(x: Any, y: Any, sin: Any, cos: Any) -> list[Any]:
+        return [0.6 + 0.15 * cos(y), 0 * x, 0.2 * sin(x), 0.6 + 0.1 * cos(x)]
+
+    def error_drift(x: Any, y: Any, sin: Any, cos: Any) -> list[Any]:
+        return [0.4 * cos(x) + 0.3, 0.4 * sin(y) - 0.2]
+
+    def error_noise(x: Any, y: Any, sin: Any, cos: Any) -> list[Any]:
+        return [0.2 * sin(y) - 0.4, 0 * x + 0.15, 0.2 * cos(x), 0.1 * cos(y) - 0.3]
+
+    def loss(x: Any, y: Any, sin: Any, cos: Any) -> Any:
+        return cos(x) + 0.5 * sin(y) + 0.3 * cos(x + y)
+
+    def in_numpy(drift: Callable[..., list[Any]], noise: Callable[..., list[Any]]) -> TorusSDE:
+        return TorusSDE(
+            lambda x: np.stack(drift(x[:, 0], x[:, 1], np.sin, np.cos), -1),
+            lambda x: np.stack(noise(x[:, 0], x[:, 1], np.sin, np.cos), -1).reshape(-1, 2, 2),
+        )
+
+    def in_torch(drift: Callable[..., list[Any]], noise: Callable[..., list[Any]]) -> FunctionSDE:
+        return FunctionSDE(
+            lambda t, x: torch.stack(drift(x[:, 0], x[:, 1], torch.sin, torch.cos), -1),
+            lambda t, x: torch.stack(noise(x[:, 0], x[:, 1], torch.sin, torch.cos), -1).unflatten(-1, (2, 2)),
+            "general",
+        )
+
+    base, error = in_numpy(base_drift, base_noise), in_numpy(error_drift, error_noise)
+    x0, horizon = np.array([-0.4, 0.7]), 1.0
+
+    def truth(steps: int | None = None) -> Coefficients:
+        return kolmogorov_torus(
+            base, error, lambda x: loss(x[:, 0], x[:, 1], np.sin, np.cos), x0, horizon, steps=steps
+        ).coefficients
+
+    return Problem(
+        name="torus",
+        description="nonlinear equations on the torus, two non-commuting noises, state-dependent errors",
+        family=PerturbedSDE(in_torch(base_drift, base_noise), in_torch(error_drift, error_noise)),
+        loss=lambda x: loss(x[:, 0], x[:, 1], torch.sin, torch.cos),
+        x0=_tensor(x0),
+        horizon=horizon,
+        steps=64,
+        truth=truth(),
+        euler_truth=truth,
+        model=(base, error),
+    )
+
+
 def latent_linear() -> Problem:
     """A latent dynamics model (5)–(8) with affine coefficients: x = (z, h, z̃, s̃) of sizes 2, 2, 1, 1.
 
@@ -288,6 +347,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "ou": ornstein_uhlenbeck,
     "linear": linear_system,
     "circle": circle,
+    "torus": torus,
     "latent-linear": latent_linear,
 }
 

@@ -211,6 +211,12 @@ def solve(
     increments: Increments = StoredIncrements(noise) if isinstance(noise, Tensor) else noise
     if increments.steps != grid.steps:
         raise ValueError(f"noise: expected {grid.steps} steps, as the grid has, got {increments.steps}")
+    own = getattr(increments, "grid", grid)  # a tensor of increments has no times of its own
+    if (own.t0, own.t1) != (grid.t0, grid.t1):
+        raise ValueError(
+            f"noise: expected a path from {grid.t0:g} to {grid.t1:g}, as the grid has, got one from {own.t0:g} to "
+            f"{own.t1:g}"
+        )
     if save not in ("final", "path") and not callable(save):
         raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
     channels = check_system(sde, x0, grid, method)
@@ -291,8 +297,9 @@ def _increments(chosen: Stepper, noise: Increments, method: str | Stepper) -> It
     if not isinstance(noise, IncrementsWithAreas):
         raise ValueError(
             f"noise: {method!r} needs Lévy areas, as the diffusion vectors do not commute, and {type(noise).__name__} "
-            "has none. Use sdewm.brownian.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level), with 2^level "
-            'steps, or a method without areas, such as "euler".'
+            "has none. Use sdewm.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level), with 2^level steps; for "
+            'an estimate, sampler=sdewm.BrownianSampler(paths, seed); or a method without areas, such as "euler" for '
+            'Itô and "heun" for Stratonovich SDEs.'
         )
     return cast(Iterator[tuple[Tensor, ...]], noise.areas())
 

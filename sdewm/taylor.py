@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from sdewm.brownian import BrownianSampler
 from sdewm.expansion import Form, check_problem
 from sdewm.jets import Jet, JetSpace
 from sdewm.losses import Loss, SummedLoss, as_summed
@@ -172,7 +173,7 @@ def taylor_tests(
     drawn = make_sampler(sampler, paths, seed)
     if eps is None:
         # Sizes alone are asked of the pilot, and those of few paths will do.
-        few = MonteCarlo(64, seed)
+        few = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else MonteCarlo(64, seed)
         pilot = sample(_Paths(family, summed, x0, grid, method, (), order), few, channels, grid, x0)
         top = _largest_eps(pilot, ["|corrected|state scale", *(f"{name}|corrected|loss scale" for name in summed)])
         ladder = tuple(top / 2**j for j in range(RUNGS))

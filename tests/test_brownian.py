@@ -17,9 +17,10 @@ from support import F64, FALSE_FAILURE, refuses
 from test_levy import sech_law, z_value
 from torch import Tensor
 
-from sdewm.brownian import BLOCK, BrownianPath
+from sdewm.brownian import BLOCK, BrownianPath, BrownianSampler
 from sdewm.levy import chen, iterated_integrals
-from sdewm.noise import Increments
+from sdewm.montecarlo import sample
+from sdewm.noise import Increments, TimeGrid
 from sdewm.sde import FunctionSDE
 from sdewm.solvers import trajectory
 
@@ -261,7 +262,43 @@ def test_pairs():
             assert dB.shape == (300, 3)
 
 
+# --- a sampler --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sampler_draws_the_seeds_own_paths():
+    """Replicate by replicate the paths and areas of one BrownianPath, whatever their number, and coarsened by Chen."""
+    sampler, grid, like = BrownianSampler(2100, seed=5), TimeGrid(1.0, 3.0, 4), torch.zeros(3, dtype=torch.float32)
+    assert (sampler.replicates, sampler.per_replicate, sampler.paths) == (9, 234, 2106)
+    (noise,) = sampler.draw([2, 3], 3, grid, like)
+    path = BrownianPath(5, 468, 3, 1.0, 3.0, first=468)
+    for factor in (1, 2):
+        pairs = zip(noise.coarsen(factor).areas(), path.at(2, finest=2).coarsen(factor).areas(), strict=True)
+        for (dB, area), (dB2, area2) in pairs:
+            assert dB.dtype == area.dtype == torch.float32
+            assert torch.equal(dB, dB2.float()) and torch.equal(area, area2.float())
+    pairs_wanted = torch.zeros(3, 3, dtype=torch.bool)
+    pairs_wanted[0, 2] = True
+    (some,) = BrownianSampler(16, 5, pairs=pairs_wanted).draw(range(8), 3, grid, like)
+    for _, area in some.areas():
+        assert (area[:, 0, 1] == 0).all() and (area[:, 0, 2] != 0).all()
+
+
+def test_blocks_of_a_sampler_do_not_matter():
+    def moments(noise: Increments) -> dict[str, Tensor]:
+        return {"area": sum(area[:, 0, 1] * dB[:, 0] ** 2 for dB, area in noise.areas())}  # type: ignore
+
+    one, other = (
+        sample(moments, BrownianSampler(600, 1, block=block), 2, TimeGrid(0.0, 1.0, 8), torch.zeros(2, dtype=F64))
+        for block in (10, 10_000)
+    )
+    assert abs(one["area"] - other["area"]).max() < 1e-15 and one["area"].shape == (8,)
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def drawn(replicates, grid: TimeGrid):
+    return next(BrownianSampler(64, 0).draw(replicates, 2, grid, torch.zeros(2)))
 
 
 @pytest.mark.parametrize(
@@ -276,6 +313,9 @@ def test_pairs():
         (lambda: PATH.at(3, finest=2), ["finest: expected an integer from 3 to 50, got 2"]),
         (lambda: next(PATH.at(3).areas()), ["finest: expected a level of at least 3", "got None"]),
         (lambda: PATH.at(3).coarsen(3), ["factor: expected a divisor of 8 steps, got 3"]),
+        (lambda: BrownianSampler(8, 0), ["paths: expected an integer of at least 16, got 8"]),
+        (lambda: drawn(range(8), TimeGrid(0.0, 1.0, 6)), ["grid: expected a power of two of steps", "got 6"]),
+        (lambda: drawn([0, 2], TimeGrid(0.0, 1.0, 8)), ["replicates: expected consecutive numbers, got [0, 2]"]),
     ],
 )
 def test_errors(call, fragments):

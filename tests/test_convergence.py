@@ -5,6 +5,8 @@ Intervals are at 99 % for the seeds at hand, and hold or fail with them.
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from support import F64, refuses
@@ -13,12 +15,12 @@ from torch import Tensor
 from sdewm import reference
 from sdewm.brownian import BrownianPath
 from sdewm.calculus import to_stratonovich
-from sdewm.convergence import Convergence, StoredAreas, convergence
+from sdewm.convergence import Convergence, StoredAreas, convergence, convergences
 from sdewm.milstein import Milstein, PreparedMilstein
 from sdewm.noise import TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.sde import FunctionSDE
-from sdewm.solvers import solve
+from sdewm.solvers import METHODS, solve
 from sdewm.structure import noise_structure
 
 torch.set_num_threads(1)
@@ -139,20 +141,20 @@ def test_heun_on_noise_that_does_not_commute():
 # -- mistakes that must be seen
 
 
-class Mutant(Milstein):
-    """Milstein's scheme with its areas tampered with."""
+def mutant(method: str, tamper):
+    """A scheme with its areas tampered with."""
 
-    def __init__(self, tamper) -> None:
-        self.tamper = tamper
+    class Mutant(type(METHODS[method])):  # type: ignore[misc]
+        def prepare(self, sde, x0, grid):
+            prepared = super().prepare(sde, x0, grid)
 
-    def prepare(self, sde, x0, grid):
-        prepared, tamper = super().prepare(sde, x0, grid), self.tamper
+            class Tampered(type(prepared)):  # type: ignore[misc]
+                def step(self, sde, t, dt, x, dB, area=None):
+                    return super().step(sde, t, dt, x, dB, tamper(dB, dt, area))
 
-        class Tampered(PreparedMilstein):
-            def step(self, sde, t, dt, x, dB, area=None):
-                return super().step(sde, t, dt, x, dB, tamper(dB, dt, area))
+            return Tampered(**{f.name: getattr(prepared, f.name) for f in dataclasses.fields(prepared)})
 
-        return Tampered(prepared.structure, prepared.directions)
+    return Mutant()
 
 
 def fresh(dB: Tensor, dt: float, area: Tensor) -> Tensor:
@@ -166,9 +168,11 @@ MUTANTS = {
 }
 
 
+@pytest.mark.parametrize("method", ["milstein", "sri2", "platen-weak"])
 @pytest.mark.parametrize("name", MUTANTS)
-def test_mutants_are_caught(name):
-    found = measured("crossed", Mutant(MUTANTS[name]))
+def test_mutants_are_caught(name, method):
+    """Areas of the wrong variance have a test of their own, ``test_levy.test_wrong_variances_are_seen``."""
+    found = measured("crossed", mutant(method, MUTANTS[name]), levels=(3, 4, 5))
     assert not found.contains(1.0) and found.contains(0.5), str(found)
 
 
@@ -187,9 +191,86 @@ def test_a_wrong_limit_is_caught():
 
     found = measured("diagonal", Wrong())
     assert found.interval()[1] < 0.3, str(found)
+    # Towards its own limit it has Milstein's order: the two are told apart.
+    low, high = found.own_slope.interval(0.99)
+    assert low < 1.0 < high and low > 0.6
+
+
+# -- coefficients that depend on time
+
+
+class Frozen:
+    """The same coefficients, at the initial time for ever."""
+
+    def __init__(self, sde) -> None:
+        self.sde, self.noise_type, self.sde_type = sde, sde.noise_type, sde.sde_type
+
+    def f(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.sde.f(0 * t, x)
+
+    def g(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.sde.g(0 * t, x)
+
+
+TIMED = FunctionSDE(
+    lambda t, x: 2 * torch.cos(4 * t) - t * x,
+    lambda t, x: (0.8 + 0.5 * torch.sin(3 * t)) * torch.sqrt(1 + x.flip(-1) ** 2),
+)
+
+
+class Late:
+    """A scheme that looks at the initial time alone."""
+
+    def __init__(self, scheme) -> None:
+        self.scheme = scheme
+
+    def __getattr__(self, name: str):
+        return getattr(self.scheme, name)
+
+    def prepare(self, sde, x0, grid):
+        return Late(self.scheme.prepare(sde, x0, grid))
+
+    def step(self, sde, *rest):
+        return self.scheme.step(Frozen(sde), *rest)
+
+
+@pytest.mark.parametrize(
+    "method, form",
+    [
+        *((method, "ito") for method in ("euler", "milstein", "sri2", "platen-weak")),
+        *((method, "stratonovich") for method in ("heun", "milstein")),
+    ],
+)
+def test_orders_with_time_in_the_coefficients(method, form):
+    """Noise that does not commute; and a scheme that forgets the time does not converge."""
+    sde = TIMED if form == "ito" else to_stratonovich(TIMED)
+    found = convergence(sde, PAIR, SPAN, method=method, levels=(4, 5, 6), paths=1024)
+    assert found.contains(found.declared) and not found.contains(1.5 - found.declared), str(found)
+    late = convergence(sde, PAIR, SPAN, method=Late(METHODS[method]), levels=(3, 4, 5), refine=1, paths=256)
+    assert late.interval()[1] < 0.3, str(late)
+
+
+def test_sequential_steps_with_time_in_the_observation():
+    found = convergence(
+        LATENT, reference.initial_state(), SPAN, method="euler-sequential", levels=(2, 3, 4), refine=1, paths=256
+    )
+    # The drift's error, of order 1, is still larger than the noise's on these steps: between the two orders.
+    assert 0.4 < found.interval()[0] and found.interval()[1] < 1.1, str(found)
 
 
 # -- the measurement itself
+
+
+def test_several_methods_see_the_same_paths():
+    methods = {"one": "euler", "other": "milstein", "own": Milstein()}
+    together = convergences(SYSTEMS["diagonal"], PAIR, SPAN, methods=methods, levels=LEVELS, paths=256)
+    assert list(together) == list(methods) and together["one"].declared == 0.5
+    for name, method in methods.items():
+        alone = measured("diagonal", method, paths=256)
+        assert (together[name].errors == alone.errors).all() and together[name].slope == alone.slope
+        assert together[name].own_slope == alone.own_slope
+    with refuses(ValueError, "methods: expected at least one, got none"):
+        convergences(SYSTEMS["diagonal"], PAIR, SPAN, methods={})
 
 
 def test_weak_orders():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import doctest
+import importlib
 import math
 
 import numpy as np
@@ -9,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdewm import referees
 from sdewm.referees import (
     CircleSDE,
     LinearSDE,
     QuadraticLoss,
+    TorusSDE,
+    algebra,
     gbm_coefficients,
     kolmogorov_circle,
+    kolmogorov_torus,
     moments,
     multi_indices,
     ou_coefficients,
@@ -80,7 +83,8 @@ def differ(actual: dict, expected: dict) -> set:
 
 
 def test_docstring_examples():
-    assert doctest.testmod(referees).failed == 0
+    found = doctest.testmod(importlib.import_module("sdewm.referees.linear"))
+    assert found.attempted > 0 and found.failed == 0
 
 
 def test_indices():
@@ -89,7 +93,7 @@ def test_indices():
 
 
 def test_multiplication_matrices_commute_and_are_nilpotent():
-    n_a, n_b = referees._multiplication_matrices(3)
+    n_a, n_b = algebra.multiplication_matrices(3)
     assert np.array_equal(n_a @ n_b, n_b @ n_a)
     for a, b in multi_indices(4):
         power = np.linalg.matrix_power(n_a, a) @ np.linalg.matrix_power(n_b, b)
@@ -99,9 +103,9 @@ def test_multiplication_matrices_commute_and_are_nilpotent():
 def test_matrices_and_polynomials_are_the_same_algebra():
     rng = np.random.default_rng(0)
     p, q = ({alpha: rng.standard_normal((2, 2)) for alpha in multi_indices(3)} for _ in range(2))
-    product = referees._product(p, q, 3, np.matmul)
-    lifted = referees._lift(p, 3) @ referees._lift(q, 3)
-    np.testing.assert_allclose(lifted.toarray(), referees._lift(product, 3).toarray(), atol=1e-14)
+    product = algebra.product(p, q, 3, np.matmul)
+    lifted = algebra.lift(p, 3) @ algebra.lift(q, 3)
+    np.testing.assert_allclose(lifted.toarray(), algebra.lift(product, 3).toarray(), atol=1e-14)
 
 
 # -- closed forms and moment equations -----------------------------------------------------------------------
@@ -324,17 +328,130 @@ def test_circle_refuses_too_coarse_a_grid():
         kolmogorov_circle(WAVY, WAVY_ERROR, np.cos, 0.4, 0.7, points=9)
 
 
+# -- the torus -----------------------------------------------------------------------------------------------
+
+MILD = CircleSDE(lambda x: 0.3 * np.sin(x) + 0.2, lambda x: np.stack([0.5 + 0.1 * np.cos(x), 0.2 * np.cos(x)]))
+MILD_ERROR = CircleSDE(lambda x: 0.4 * np.cos(x) + 0.1, lambda x: np.stack([0.2 + 0.1 * np.sin(x), 0.1 + 0 * x]))
+
+
+def side_by_side(x: CircleSDE, y: CircleSDE) -> TorusSDE:
+    """Two equations on circles, each with noises of its own."""
+
+    def diffusion(point: np.ndarray) -> np.ndarray:
+        first, second = x.diffusion(point[:, 0]), y.diffusion(point[:, 1])
+        rows = [np.concatenate([first, 0 * second]), np.concatenate([0 * first, second])]
+        return np.stack([row.T for row in rows], 1)
+
+    return TorusSDE(lambda point: np.stack([x.drift(point[:, 0]), y.drift(point[:, 1])], -1), diffusion)
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+def test_torus_of_two_circles(steps):
+    """Coordinates that know nothing of each other: the circle's answers, and for a product loss their product."""
+    other_error = CircleSDE(np.cos, lambda x: 0.3 + 0 * WAVY.diffusion(x))
+    base, error = side_by_side(MILD, WAVY), side_by_side(MILD_ERROR, other_error)
+
+    def circle(base: CircleSDE, error: CircleSDE, loss, x0: float) -> dict:
+        return kolmogorov_circle(base, error, loss, x0, 0.4, steps=steps, points=23, tolerance=1.0).coefficients
+
+    first = circle(MILD, MILD_ERROR, np.cos, 0.4)
+    second = circle(WAVY, other_error, np.sin, -0.3)
+    for loss, expected in (
+        (lambda x: np.cos(x[:, 0]), first),
+        (lambda x: np.cos(x[:, 0]) * np.sin(x[:, 1]), algebra.floats(algebra.product(first, second, 3), 3)),
+    ):
+        found = kolmogorov_torus(base, error, loss, np.array([0.4, -0.3]), 0.4, steps=steps, points=23, tolerance=1.0)
+        assert_same(found.coefficients, expected, 1e-9)
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_torus_across_a_correlated_noise(steps):
+    """Constant coefficients: κ·x is an equation on the circle. Sees the mixed derivative, and every sign of it."""
+    vectors = {"f": (0.7, -0.4), "η": (0.5, 0.3), "g": ((0.4, 0.1), (-0.3, 0.5)), "ηk": ((0.6, -0.2), (0.1, 0.4))}
+
+    def constant(drift, noise) -> TorusSDE:
+        return TorusSDE(lambda x: 0 * x + np.array(drift), lambda x: 0 * x[..., None] + np.array(noise))
+
+    def along(wave: np.ndarray, drift, noise) -> CircleSDE:
+        rows = wave @ np.array(noise)
+        return CircleSDE(lambda x: 0 * x + wave @ np.array(drift), lambda x: 0 * x[None] + rows[:, None])
+
+    x0 = np.array([0.3, -0.5])
+    for wave in (np.array([1, 2]), np.array([2, -1])):
+        found = kolmogorov_torus(
+            constant(vectors["f"], vectors["g"]), constant(vectors["η"], vectors["ηk"]),
+            lambda x, k=wave: np.cos(x @ k), x0, 1.2, steps=steps, points=7,
+        ).coefficients  # fmt: skip
+        expected = kolmogorov_circle(
+            along(wave, vectors["f"], vectors["g"]), along(wave, vectors["η"], vectors["ηk"]),
+            np.cos, float(wave @ x0), 1.2, steps=steps, points=7,
+        ).coefficients  # fmt: skip
+        assert_same(found, expected, 1e-10)
+
+
+def mixed(a: float = 0.0, b: float = 0.0) -> TorusSDE:
+    """A torus whose coordinates and noises are all mixed up, with errors (a, b) built in."""
+    return TorusSDE(
+        lambda x: np.stack([0.4 * np.sin(x[:, 1]) + 0.3 + b * np.cos(x[:, 0]), 0.3 * np.cos(x[:, 0])], -1),
+        lambda x: np.stack(
+            [0.6 + 0.15 * np.cos(x[:, 1]), a * np.sin(x[:, 1]), 0.2 * np.sin(x[:, 0]) + a, 0.6 + 0 * x[:, 0]], -1
+        ).reshape(-1, 2, 2),
+    )
+
+
+MIXED_ERROR = TorusSDE(
+    lambda x: mixed(0, 1).drift(x) - mixed().drift(x), lambda x: mixed(1).diffusion(x) - mixed().diffusion(x)
+)
+
+
+def on_the_torus(base: TorusSDE = mixed(), **options):  # noqa: B008
+    options = {"points": 13, "tolerance": 1.0} | options
+    return kolmogorov_torus(
+        base, MIXED_ERROR, lambda x: np.cos(x[:, 0] - x[:, 1]), np.array([0.4, -0.2]), 0.5, **options
+    )
+
+
+@pytest.mark.parametrize("steps", [None, 4])
+def test_torus_without_the_algebra(steps):
+    def value(a: float, b: float) -> float:
+        return on_the_torus(mixed(a, b), steps=steps, degree=0).coefficients[0, 0]
+
+    expected = taylor_by_interpolation(value, radius=0.2, nodes=7)
+    assert_same(on_the_torus(steps=steps).coefficients, expected, 1e-5)
+
+
+def test_torus_converges_spectrally_and_reports_its_error():
+    exact = on_the_torus(points=25).coefficients
+    previous = 1.0
+    for points in (7, 11, 15):
+        answer = on_the_torus(points=points)
+        error = max(abs(answer.coefficients[alpha] - exact[alpha]) for alpha in exact)
+        assert error < previous / 10
+        assert error / 2 < answer.error < 2 * error
+        previous = error
+    with pytest.raises(ArithmeticError, match="7 collocation points leave an error"):
+        on_the_torus(points=7, tolerance=1e-8)
+
+
+def test_the_block_by_block_product_is_the_lifted_matrix():
+    rng = np.random.default_rng(0)
+    terms = {alpha: rng.standard_normal((4, 4)) for alpha in ((0, 0), (1, 0), (0, 1), (2, 0), (1, 2), (4, 0))}
+    u = rng.standard_normal((10, 4))
+    np.testing.assert_allclose(algebra.act(terms, u, 3).ravel(), algebra.lift(terms, 3) @ u.ravel(), atol=1e-13)
+
+
 # -- what the comparisons would catch ------------------------------------------------------------------------
 
 
 def drop(monkeypatch, term: tuple[int, int]) -> None:
     """Let the referees that use the algebra forget a term of their generator."""
-    lift = referees._lift
+    lift = algebra.lift
 
     def forgetful(terms, degree):
         return lift({alpha: matrix for alpha, matrix in terms.items() if alpha != term}, degree)
 
-    monkeypatch.setattr(referees, "_lift", forgetful)
+    for module in ("linear", "kolmogorov"):
+        monkeypatch.setattr(f"sdewm.referees.{module}.lift", forgetful)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +505,10 @@ def test_wrong_shapes_are_named():
         (lambda: ou_coefficients(loss="sin x", **OU), "loss"),
         (lambda: kolmogorov_circle(WAVY, WAVY_ERROR, np.cos, 0.0, 1.0, points=32), "points"),
         (lambda: kolmogorov_circle(WAVY, WAVY_ERROR, lambda x: x, 0.0, 1.0), "loss: expected a 2π-periodic"),
+        (lambda: on_the_torus(points=12), "points: expected an odd number"),
+        (lambda: on_the_torus(steps=0), "steps"),
+        (lambda: on_the_torus(TorusSDE(lambda x: x, mixed().diffusion)), "base.drift: expected a 2π-periodic"),
+        (lambda: on_the_torus(TorusSDE(mixed().drift, mixed().drift)), r"base.diffusion\(x\): expected shape"),
         (lambda: moments(*random_linear(6), 1.0, steps=10, intervals=3), "intervals"),
     ],
 )

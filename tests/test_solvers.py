@@ -14,6 +14,7 @@ from support import EULER_METHODS, F64, normal_increments, refuses
 from torch import Tensor
 
 from sdewm import reference
+from sdewm.brownian import BrownianPath
 from sdewm.jets import JetSpace
 from sdewm.latent import BlockSizes, LatentSDE
 from sdewm.noise import MonteCarlo, StoredIncrements, TimeGrid
@@ -334,6 +335,20 @@ def test_streams_with_too_many_channels_are_refused():
     (noise,) = MonteCarlo(64, 0).draw(range(8), 3, GRID, X0)
     with refuses(ValueError, "noise", "2 channels", "3"):
         solve(DIAGONAL, X0, GRID, noise=noise)
+
+
+@pytest.mark.parametrize(
+    ("noise", "fragments"),
+    [
+        (BrownianPath(0, 6, 2, 0.5, 1.5).at(2), ("noise", "8 steps", "got 4")),
+        (BrownianPath(0, 6, 2, 0.5, 1.5).at(3).coarsen(4), ("noise", "8 steps", "got 2")),
+        (BrownianPath(0, 6, 2, 0.0, 2.0).at(3), ("noise", "from 0.5 to 1.5", "got one from 0 to 2")),
+        (BrownianPath(0, 6, 3, 0.5, 1.5).at(3, finest=4), ("noise", "2 channels", "got 3")),
+    ],
+)
+def test_paths_of_other_grids_are_refused(noise, fragments):
+    with refuses(ValueError, *fragments):
+        solve(DIAGONAL, X0, TimeGrid(0.5, 1.5, 8), noise=noise)
 
 
 def test_sequential_steps_need_stages():

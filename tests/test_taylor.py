@@ -9,6 +9,7 @@ import torch
 from support import F64, FALSE_FAILURE, grid_of, refuses
 
 from sdewm import reference
+from sdewm.brownian import BrownianSampler
 from sdewm.noise import MonteCarlo, TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.sde import FunctionSDE, PerturbedSDE
@@ -86,6 +87,15 @@ def test_lower_orders_alone(order):
 def test_sequential_steps():
     family, x0 = reference.latent_family(), reference.initial_state()
     assert taylor_test(family, reference.loss, x0, GRID, paths=256, method="euler-sequential", level=LEVEL).passed
+
+
+def test_areas():
+    """Milstein's scheme for noise that does not commute, the ladder found by a pilot with areas of its own."""
+    problem = PROBLEMS["linear"]()
+    result = taylor_test(
+        problem.family, problem.loss, problem.x0, GRID, method="milstein", sampler=BrownianSampler(256, 0), level=LEVEL
+    )
+    assert [result.rates[key].outcome for key in ORDERS] == ["as expected"] * 9, str(result)
 
 
 def test_linear_response_is_exact():

@@ -1,0 +1,137 @@
+"""torchsde's and diffrax's schemes, on increments that we give them: as steppers, and for a whole grid at once.
+
+So they run on our paths, and their orders are measured as ours are. A scheme that refuses a system says why in
+:func:`refusal`. Neither package has a scheme that takes Lévy areas.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdewm.noise import TimeGrid
+from sdewm.sde import SDE, noise_channels
+from sdewm.solvers import Stepper
+
+WITH_TORCHSDE = importlib.util.find_spec("torchsde") is not None
+WITH_DIFFRAX = importlib.util.find_spec("diffrax") is not None
+JaxCoefficient = Callable[[Any, Any], Any]
+
+
+class GivenBrownian:
+    """What torchsde asks of a Brownian motion, answered from increments ``(steps, paths, m)`` on a grid."""
+
+    levy_area_approximation = "none"
+
+    def __init__(self, grid: TimeGrid, increments: Tensor) -> None:
+        self.grid, self.increments, self.shape = grid, increments, increments.shape[1:]
+        self.dtype, self.device = increments.dtype, increments.device
+
+    def __call__(self, ta: Tensor, tb: Tensor) -> Tensor:
+        return self.increments[self.grid.index(float(ta)) : self.grid.index(float(tb))].sum(0)
+
+
+class Torchsde:
+    """A torchsde method, by its name, for SDEs of one calculus; ``declared`` is its own claim."""
+
+    needs_areas = False
+
+    def __init__(self, method: str, sde_type: str, declared: float) -> None:
+        self.method, self.sde_types = method, (sde_type,)
+        self.strong_order, self.weak_order = declared, 1.0
+
+    def check(self, sde: SDE) -> None:
+        """torchsde checks for itself."""
+
+    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Torchsde:
+        return self
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+        return self.solve(sde, x, TimeGrid(float(t), float(t) + dt, 1), dB[None])
+
+    def solve(self, sde: SDE, x: Tensor, grid: TimeGrid, increments: Tensor) -> Tensor:
+        """The state ``(paths, n)`` at the end of the grid, from increments ``(steps, paths, m)``."""
+        import torchsde
+
+        times = torch.tensor([grid.t0, grid.t1], dtype=x.dtype)
+        given = GivenBrownian(grid, increments)
+        return torchsde.sdeint(sde, x, times, bm=given, dt=grid.dt, method=self.method)[-1].detach()
+
+
+class Diffrax:
+    """A diffrax solver, by its name, on an SDE whose coefficients are given as functions of (t, x) in JAX.
+
+    ``drift`` maps ``(n,)`` to ``(n,)``, ``diffusion`` to ``(n, m)``; diffrax takes an SDE for what its solver is for.
+    """
+
+    needs_areas = False
+    sde_types: tuple[str, ...] = ("ito", "stratonovich")
+
+    def __init__(self, solver: str, drift: JaxCoefficient, diffusion: JaxCoefficient, declared: float) -> None:
+        import diffrax
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        self.strong_order, self.weak_order = declared, 1.0
+        chosen = getattr(diffrax, solver)()
+
+        class Given(diffrax.AbstractPath):  # type: ignore[misc, name-defined]
+            """The increment of one step, whatever its ends."""
+
+            dB: jax.Array
+            t0: float = 0.0
+            t1: float = 1.0
+
+            def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Any:
+                return self.dB
+
+        def step(t0: Any, t1: Any, y: Any, dB: Any) -> Any:
+            terms = diffrax.MultiTerm(
+                diffrax.ODETerm(lambda t, y, args: drift(t, y)),
+                diffrax.ControlTerm(lambda t, y, args: diffusion(t, y), Given(dB)),
+            )
+            state = chosen.init(terms, t0, t1, y, None)
+            return chosen.step(terms, t0, t1, y, None, state, made_jump=False)[0]
+
+        one = jax.vmap(step, in_axes=(None, None, 0, 0))
+
+        def walk(t0: Any, dt: Any, y: Any, increments: Any) -> Any:
+            def move(carried: Any, dB: Any) -> Any:
+                i, x = carried
+                return (i + 1, one(t0 + i * dt, t0 + (i + 1) * dt, x, dB)), None
+
+            return jax.lax.scan(move, (0, y), increments)[0][1]
+
+        self._walk = jax.jit(walk)
+
+    def check(self, sde: SDE) -> None:
+        """diffrax checks nothing."""
+
+    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Diffrax:
+        return self
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+        return self.solve(sde, x, TimeGrid(float(t), float(t) + dt, 1), dB[None])
+
+    def solve(self, sde: SDE, x: Tensor, grid: TimeGrid, increments: Tensor) -> Tensor:
+        """The state ``(paths, n)`` at the end of the grid, from increments ``(steps, paths, m)``."""
+        return torch.from_numpy(np.array(self._walk(grid.t0, grid.dt, x.numpy(), increments.numpy())))
+
+
+def refusal(method: Stepper, sde: SDE, x0: Tensor, grid: TimeGrid) -> str | None:
+    """The error with which a method refuses one step of an SDE; ``None`` where it makes it."""
+    t = torch.as_tensor(grid.t0, dtype=x0.dtype)
+    dB = torch.full((2, noise_channels(sde, t, x0[None])), 0.1, dtype=x0.dtype)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            x = method.prepare(sde, x0, grid).step(sde, t, grid.dt, x0.expand(2, -1).clone(), dB)
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return None if bool(torch.isfinite(x).all()) else "not finite after one step"

@@ -1,0 +1,70 @@
+"""The peers' schemes on our increments agree with ours, to rounding, wherever they mean the same formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support import F64, normal_increments
+
+from benchmarks.peers import WITH_DIFFRAX, Diffrax, Torchsde, refusal
+from sdewm.calculus import to_stratonovich
+from sdewm.convergence import StoredAreas
+from sdewm.noise import TimeGrid
+from sdewm.sde import FunctionSDE
+from sdewm.solvers import solve
+
+torch.set_num_threads(1)
+GRID = TimeGrid(0.2, 1.2, 12)
+NOISE = normal_increments(GRID, 5, 2)
+X0 = torch.tensor([0.5, -1.0], dtype=F64)
+DIAGONAL = FunctionSDE(lambda t, x: torch.cos(t) - x.flip(-1), lambda t, x: 0.6 + 0.3 * torch.cos(x + t))
+CROSSED = FunctionSDE(DIAGONAL.f, lambda t, x: torch.diag_embed(0.6 + 0.3 * torch.cos(x.flip(-1) + t)), "general")
+needs_diffrax = pytest.mark.skipif(not WITH_DIFFRAX, reason="diffrax is not installed (pip install 'sdewm[bench]')")
+
+
+def same(found, expected) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def in_jax(solver: str, crossed: bool) -> Diffrax:
+    import jax.numpy as jnp
+
+    def diffusion(t, x):
+        return jnp.diag(0.6 + 0.3 * jnp.cos((x[::-1] if crossed else x) + t))
+
+    return Diffrax(solver, lambda t, x: jnp.cos(t) - x[::-1], diffusion, 1.0)
+
+
+@pytest.mark.parametrize("method, sde", [("euler", DIAGONAL), ("euler", CROSSED), ("milstein", DIAGONAL)])
+def test_torchsde(method, sde):
+    """Milstein's scheme where the noise is diagonal; elsewhere torchsde's is another one."""
+    found = Torchsde(method, "ito", 1.0).solve(sde, X0.expand(5, -1), GRID, NOISE)
+    same(found, solve(sde, X0, GRID, method=method, noise=NOISE))
+
+
+def test_torchsde_in_stratonovich_form():
+    sde = to_stratonovich(DIAGONAL)
+    found = Torchsde("milstein", "stratonovich", 1.0).solve(sde, X0.expand(5, -1), GRID, NOISE)
+    same(found, solve(sde, X0, GRID, method="milstein", noise=NOISE))
+
+
+def test_torchsde_refuses_general_noise():
+    text = refusal(Torchsde("milstein", "ito", 1.0), CROSSED, X0, GRID)
+    assert text is not None and "ValueError: SDE has noise type general" in text
+    assert refusal(Torchsde("milstein", "ito", 1.0), DIAGONAL, X0, GRID) is None
+
+
+@needs_diffrax
+@pytest.mark.parametrize("crossed", [False, True])
+def test_diffrax_euler(crossed):
+    found = in_jax("Euler", crossed).solve(DIAGONAL, X0.expand(5, -1), GRID, NOISE)
+    same(found, solve(CROSSED if crossed else DIAGONAL, X0, GRID, noise=NOISE))
+
+
+@needs_diffrax
+@pytest.mark.parametrize("crossed", [False, True])
+def test_diffrax_milstein(crossed):
+    """Ours where the noise commutes, and where it does not, ours with the areas left out."""
+    found = in_jax("ItoMilstein", crossed).solve(DIAGONAL, X0.expand(5, -1), GRID, NOISE)
+    no_areas = StoredAreas(NOISE, torch.zeros(*NOISE.shape, 2, dtype=F64))
+    same(found, solve(CROSSED if crossed else DIAGONAL, X0, GRID, method="milstein", noise=no_areas))
