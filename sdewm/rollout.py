@@ -1,17 +1,12 @@
-"""Predictive rollouts (19): the sequence model and the transition predictor by themselves, with no encoder to correct them."""
+"""Predictive rollouts (19): the sequence model and the predictor by themselves, with no encoder to correct them."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sdewm.latent import LatentSDE, apply_block
-from sdewm.noise import Increments, StoredIncrements, TimeGrid
-from sdewm.sde import SDE, Stage
-from sdewm.solvers import Method, Stepper, trajectory
+from sdewm.sde import Stage
 
 
 class LatentRollout:
@@ -85,66 +80,6 @@ class LatentRollout:
 
     def _bar(self, x: Tensor) -> Tensor | None:
         return None if self.model.p_bar is None else self.model.p_bar(x[..., self.h])
-
-
-@dataclass(frozen=True)
-class RepeatedIncrements:
-    """The same increments for ``times`` groups of paths, one group after the other."""
-
-    base: Increments
-    times: int
-    weights: None = None
-
-    @property
-    def steps(self) -> int:
-        return self.base.steps
-
-    @property
-    def paths(self) -> int:
-        return self.times * self.base.paths
-
-    @property
-    def channels(self) -> int:
-        return self.base.channels
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (dB.repeat(self.times, 1) for dB in self.base)
-
-    def coarsen(self, factor: int) -> RepeatedIncrements:
-        return RepeatedIncrements(self.base.coarsen(factor), self.times)
-
-
-def divergence(
-    sde: SDE,
-    x0: Tensor,
-    perturbations: Tensor,
-    grid: TimeGrid,
-    *,
-    method: Method | Stepper = "euler",
-    noise: Increments | Tensor,
-) -> Tensor:
-    """sup_{s ≤ t} ‖x^ε_s − x⁰_s‖² at every time of the grid, ``(perturbations, steps + 1, paths)``.
-
-    Parameters
-    ----------
-    x0 : unperturbed initial state ``(n,)``.
-    perturbations : ε ``(perturbations, n)``, each added to x0; all copies see the same noise.
-
-    Memory is for the running suprema of one block of paths. Errors are those of :func:`sdewm.solve`.
-    """
-    if perturbations.ndim != 2 or perturbations.shape[-1] != x0.shape[-1]:
-        raise ValueError(
-            f"perturbations: expected shape (perturbations, {x0.shape[-1]}), got {tuple(perturbations.shape)}"
-        )
-    increments: Increments = StoredIncrements(noise) if isinstance(noise, Tensor) else noise
-    copies = 1 + len(perturbations)
-    starts = torch.cat([x0.expand(1, -1), x0 + perturbations]).repeat_interleave(increments.paths, 0)
-    suprema: list[Tensor] = []
-    for _, _, x in trajectory(sde, starts, grid, method, RepeatedIncrements(increments, copies)):
-        together = x.unflatten(0, (copies, -1))
-        squared = (together[1:] - together[:1]).square().sum(-1)
-        suprema.append(torch.maximum(suprema[-1], squared) if suprema else squared)
-    return torch.stack(suprema, 1)
 
 
 def _zeros(like: Tensor, *shape: int) -> Tensor:
