@@ -100,6 +100,19 @@ def sensitivity_suprema(
     return torch.stack(first), torch.stack(second)
 
 
+def jacobian_suprema(
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method | Stepper = "euler", noise: Increments | Tensor
+) -> tuple[Tensor, Tensor]:
+    """sup over the grid's times of ‖∂g_0/∂x‖_F² and of Σ_{k≥1} ‖∂g_k/∂x‖_F² along unperturbed paths, ``(paths,)``."""
+    drift = diffusion = torch.zeros((), dtype=x0.dtype, device=x0.device)
+    identity = torch.eye(x0.shape[-1], dtype=x0.dtype, device=x0.device)
+    for _, t, x in trajectory(sde, x0, grid, method, _as_increments(noise)):
+        jet = along(x, [e.expand_as(x) for e in identity], 1)
+        drift = torch.maximum(drift, _first_squared(sde.f(t, jet)))
+        diffusion = torch.maximum(diffusion, _first_squared(sde.g(t, jet)))
+    return drift, diffusion
+
+
 def fundamental_supremum(
     sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method | Stepper = "euler", noise: Increments | Tensor
 ) -> Tensor:
@@ -121,6 +134,12 @@ def _jets(
     for _, _, x in trajectory(sde, jet, grid, method, increments):
         assert isinstance(x, Jet)
         yield x
+
+
+def _first_squared(value: Tensor) -> Tensor:
+    if not isinstance(value, Jet):
+        return value.new_zeros(len(value))
+    return value.coefficients[1:].square().transpose(0, 1).flatten(1).sum(-1)
 
 
 def _as_increments(noise: Increments | Tensor) -> Increments:

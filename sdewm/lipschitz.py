@@ -131,7 +131,7 @@ class SlopeNetwork:
                 raise TypeError(f"modules: expected one of {known}, got {type(module).__name__}")
         return form
 
-    def lipschitz(self, out: Tensor, wrt: slice = slice(None), search: int = 150) -> float:
+    def lipschitz(self, out: Tensor, wrt: slice = slice(None), search: int = 100) -> float:
         """A certified Lipschitz constant, in the Euclidean norm, of ``out`` in the inputs ``wrt``, the others fixed."""
         out, system = self._restrict(out, wrt)
 
@@ -151,7 +151,7 @@ class SlopeNetwork:
 
     def mean_square_rate(
         self, drift: Tensor, diffusion: Tensor | None = None, wrt: slice = slice(None), *, dt: float = 0.0,
-        metric: Tensor | None = None, search: int = 300,
+        metric: Tensor | None = None, search: int = 150,
     ) -> float:  # fmt: skip
         """A certified ν with 2⟨x, Δf⟩ + ‖Δg‖_F² + Δt|Δf|² ≤ 2ν|x|² in the norm |x|² = Σ m_i x_i².
 
