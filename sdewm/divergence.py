@@ -42,6 +42,38 @@ class RepeatedIncrements:
         return RepeatedIncrements(self.base.coarsen(factor), self.times)
 
 
+def distances(
+    sde: SDE,
+    x0: Tensor,
+    perturbations: Tensor,
+    grid: TimeGrid,
+    *,
+    method: Method | Stepper = "euler",
+    noise: Increments | Tensor,
+) -> Tensor:
+    """‖x^ε_t − x⁰_t‖² at every time of the grid, ``(perturbations, steps + 1, paths)``.
+
+    Parameters
+    ----------
+    x0 : unperturbed initial state ``(n,)``.
+    perturbations : ε ``(perturbations, n)``, each added to x0; all copies see the same noise.
+
+    Errors are those of :func:`sdewm.solve`, and ``ValueError`` for perturbations of another shape.
+    """
+    if perturbations.ndim != 2 or perturbations.shape[-1] != x0.shape[-1]:
+        raise ValueError(
+            f"perturbations: expected shape (perturbations, {x0.shape[-1]}), got {tuple(perturbations.shape)}"
+        )
+    increments = _as_increments(noise)
+    copies = 1 + len(perturbations)
+    starts = torch.cat([x0.expand(1, -1), x0 + perturbations]).repeat_interleave(increments.paths, 0)
+    squared: list[Tensor] = []
+    for _, _, x in trajectory(sde, starts, grid, method, RepeatedIncrements(increments, copies)):
+        together = x.unflatten(0, (copies, -1))
+        squared.append((together[1:] - together[:1]).square().sum(-1))
+    return torch.stack(squared, 1)
+
+
 def divergence(
     sde: SDE,
     x0: Tensor,
@@ -51,28 +83,8 @@ def divergence(
     method: Method | Stepper = "euler",
     noise: Increments | Tensor,
 ) -> Tensor:
-    """sup_{s ≤ t} ‖x^ε_s − x⁰_s‖² at every time of the grid, ``(perturbations, steps + 1, paths)``.
-
-    Parameters
-    ----------
-    x0 : unperturbed initial state ``(n,)``.
-    perturbations : ε ``(perturbations, n)``, each added to x0; all copies see the same noise.
-
-    Memory is for the running suprema of one block of paths. Errors are those of :func:`sdewm.solve`.
-    """
-    if perturbations.ndim != 2 or perturbations.shape[-1] != x0.shape[-1]:
-        raise ValueError(
-            f"perturbations: expected shape (perturbations, {x0.shape[-1]}), got {tuple(perturbations.shape)}"
-        )
-    increments = _as_increments(noise)
-    copies = 1 + len(perturbations)
-    starts = torch.cat([x0.expand(1, -1), x0 + perturbations]).repeat_interleave(increments.paths, 0)
-    suprema: list[Tensor] = []
-    for _, _, x in trajectory(sde, starts, grid, method, RepeatedIncrements(increments, copies)):
-        together = x.unflatten(0, (copies, -1))
-        squared = (together[1:] - together[:1]).square().sum(-1)
-        suprema.append(torch.maximum(suprema[-1], squared) if suprema else squared)
-    return torch.stack(suprema, 1)
+    """sup_{s ≤ t} ‖x^ε_s − x⁰_s‖², what d_ε is the mean of; arguments and shape as in :func:`distances`."""
+    return distances(sde, x0, perturbations, grid, method=method, noise=noise).cummax(1).values
 
 
 def sensitivity_suprema(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sdewm import reference
 from sdewm.bounds import StepConstants, block_supremum, mean_square, saturation
-from sdewm.divergence import divergence, fundamental_supremum, sensitivity_suprema
+from sdewm.divergence import distances, fundamental_supremum, sensitivity_suprema
 from sdewm.latent import LatentSDE
 from sdewm.lipschitz import SlopeNetwork, curvature, gru_lipschitz, interval, spectral_product
 from sdewm.montecarlo import Estimate, Sample, Values, sample
@@ -132,6 +132,10 @@ class Measured:
         """E sup ‖x^ε − x⁰‖² over ‖ε‖², up to the step ``time``."""
         return self.sample[f"d|{delta}|{time}"] / delta**2
 
+    def at_time(self, time: int) -> Values:
+        """E ‖x^ε − x⁰‖² over ‖ε‖² at the step ``time``, for the smallest ‖ε‖."""
+        return self.sample[f"at|{time}"] / LADDER[-1] ** 2
+
     def estimate(self, values: Values) -> Estimate:
         return self.sample.estimate(values)
 
@@ -156,9 +160,11 @@ def measure(name: str, settings: Settings, scale: float = 1.0) -> Measured:
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         perturbations = torch.cat([c * both for c in LADDER])
-        found = divergence(rollout, system.x0, perturbations, system.grid, method=system.method, noise=noise)
-        by_size = found.unflatten(0, (len(LADDER), -1)).mean(1)
-        values = {f"d|{c}|{i}": by_size[k, i] for k, c in enumerate(LADDER) for i in system.times}
+        squared = distances(rollout, system.x0, perturbations, system.grid, method=system.method, noise=noise)
+        by_size = squared.cummax(1).values.unflatten(0, (len(LADDER), -1)).mean(1)
+        at_time = squared[-len(both) :].mean(0)
+        values = {f"at|{i}": at_time[i] for i in system.times}
+        values |= {f"d|{c}|{i}": by_size[k, i] for k, c in enumerate(LADDER) for i in system.times}
         short = _Shortened(noise, system.horizon)
         return values | suprema(
             lambda x: jacobian_terms(rollout, x), rollout, system.x0, system.until_horizon,
@@ -249,9 +255,9 @@ def _of_latent(scale: float) -> Constants:
     nh, nz = model.sizes.h, model.sizes.z_tilde
     net = SlopeNetwork(nh + nz)
     x, h = net.inputs, net.inputs[:nh]
-    f = _hidden(net, model.f_seq, net.stack(x, _hidden(net, model.policy, x)))
-    p = _hidden(net, model.p, h)
-    p_bar = 0.5 * net.layer(_hidden(net, model.p_bar, h), "sigmoid")
+    f = through_hidden(net, model.f_seq, net.stack(x, through_hidden(net, model.policy, x)))
+    p = through_hidden(net, model.p, h)
+    p_bar = 0.5 * net.layer(through_hidden(net, model.p_bar, h), "sigmoid")
     f, p, p_bar = (net.pad(form) for form in (f, p, p_bar))
     drift, diffusion = net.stack(f, p), net.stack(0 * net.pad(h), p_bar)
     wrt_h, wrt_z = slice(0, nh), slice(nh, nh + nz)
@@ -290,7 +296,8 @@ def _of_latent(scale: float) -> Constants:
     )
 
 
-def _hidden(net: SlopeNetwork, network: object, form: Tensor) -> Tensor:
+def through_hidden(net: SlopeNetwork, network: object, form: Tensor) -> Tensor:
+    """The form of one of the reference model's networks, without its last sigmoid."""
     return net.sequential([network.first, nn.Tanh(), network.last], form)  # type: ignore[attr-defined]
 
 
