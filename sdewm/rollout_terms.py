@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from sdewm.derivatives import derivatives
 from sdewm.jets import Jet
 from sdewm.latent import LatentSDE
 from sdewm.noise import Increments, TimeGrid
@@ -19,21 +20,6 @@ JACOBIANS = ("F_h", "F_z", "P_h", "P̄_h")
 COMPOSED = ("F_hh", "F_hz", "F_zh", "F_zz")
 HESSIANS = (*COMPOSED, "P_hh", "P̄_hh")
 Terms = Mapping[str, float]
-
-
-def derivatives(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Jacobian ``(paths, *out, n)`` and Hessian ``(paths, *out, n, n)`` of a batched function at ``x`` ``(paths, n)``."""
-    n = x.shape[-1]
-    jet = along(x, [e.expand(x.shape) for e in torch.eye(n, dtype=x.dtype, device=x.device)], order=2)
-    value = function(jet)
-    if not isinstance(value, Jet):
-        shape = (*value.shape, n)
-        return value.new_zeros(shape), value.new_zeros(*shape, n)
-    space, c = value.space, value.coefficients
-    rows = [[space.position(_index(n, i, j)) for j in range(n)] for i in range(n)]
-    factor = 1 + torch.eye(n, dtype=x.dtype, device=x.device)
-    hessian = c[torch.tensor(rows)].movedim((0, 1), (-2, -1)) * factor
-    return c[1 : 1 + n].movedim(0, -1), hessian
 
 
 def jacobian_terms(rollout: LatentRollout, x: Tensor) -> dict[str, Tensor]:
@@ -162,10 +148,6 @@ def _states(
     for i, _, x in trajectory(rollout, x0, grid, method, noise):
         if i % every == 0 or i == grid.steps:
             yield x
-
-
-def _index(n: int, i: int, j: int) -> tuple[int, ...]:
-    return tuple((k == i) + (k == j) for k in range(n))
 
 
 def _first(value: Tensor, x: Tensor) -> Tensor:
