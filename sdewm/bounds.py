@@ -62,7 +62,8 @@ def pathwise(rate: float, dt: float, steps: int) -> float:
 class StepConstants:
     """Certified constants of one step of (19), in which h and z̃ are kept apart.
 
-    u and v being the differences in h and z̃, with h' = h + Δt F(h, z̃) and z̃' = (1 − leak Δt) z̃ + Δt p(h) + p̄(h) ΔB:
+    u and v being the differences in h and z̃, with h' = h + Δt F(h, z̃) and z̃' = (1 − leak Δt) z̃ + Δt p(h) + p̄(h)
+    ΔB:
 
     - ``state``: Lipschitz constant of h ↦ h + Δt F(h, z̃); ``from_latent``: of z̃ ↦ Δt F(h, z̃);
     - ``predict``: of Δt p; ``noise``: of √Δt p̄ in the Frobenius norm; ``keep``: |1 − leak Δt|, at most 1;
@@ -110,8 +111,8 @@ def block_supremum(
 
     Proof. Write v_n = r_n + N_n, with N_n = Σ_{k<n} keep^{n−1−k} Δp̄_k ΔB_k and r the rest. keep^n = ⟨e, Uⁿ e⟩ for
     a unitary U and a unit vector e (Sz.-Nagy's dilation), so |N_n| ≤ |Σ_{k<n} U^{−k} e ⊗ Δp̄_k ΔB_k|, a martingale in a
-    Hilbert space, and Doob gives E sup |N|² ≤ 4 noise² Σ_{k<n} ‖u_k‖²; the sum over n of E|N_n|² gives 1/(1 − keep²) for
-    4 where that is less. With N* = sup |N|, the inequalities |r'| ≤ keep |r| + predict |u| and |u'| ≤ state |u| +
+    Hilbert space, and Doob gives E sup |N|² ≤ 4 noise² Σ_{k<n} ‖u_k‖²; the sum over n of E|N_n|² gives 1/(1 − keep²)
+    for 4 where that is less. With N* = sup |N|, the inequalities |r'| ≤ keep |r| + predict |u| and |u'| ≤ state |u| +
     from_latent (|r| + N*) hold on every path and are linear, so (|u|, |v|) ≤ (û, v̂) + (ũ, 1 + ṽ) N*, the numbers with
     a hat starting as (u, v) do and those with a tilde at 0. Minkowski's inequality in L²:
     ‖sup |(u, v)|‖ ≤ sup |(û, v̂)| + sup |(ũ, 1 + ṽ)| ‖N*‖. Where it is less, the sum of ‖u_k‖² + ‖v_k‖² will do. ∎

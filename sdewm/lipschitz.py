@@ -1,8 +1,8 @@
 """Certified Lipschitz constants of networks: proven upper bounds, not maxima over samples.
 
 A network is given as a directed graph of neurons (:class:`SlopeNetwork`), so that composed maps such as
-f(h, z̃, π(h, z̃)) are certified as one function; a gated recurrent cell, whose products of gates are no such graph, has a
-bound of its own (:func:`gru_lipschitz`). Everything is computed in float64, whose rounding (about 1e-12) is the only
+f(h, z̃, π(h, z̃)) are certified as one function; a gated recurrent cell, whose products of gates are no such graph, has
+a bound of its own (:func:`gru_lipschitz`). Everything is computed in float64, whose rounding (about 1e-12) is the only
 thing not accounted for.
 """
 
@@ -79,8 +79,8 @@ class SlopeNetwork:
       2 x·Cξ + |Dξ|² + Δt |Cξ|² ≤ 2ν|x|²; the least ν for given λ is an eigenvalue of a Schur complement.
 
     The multipliers λ are started layer by layer from the closed form of ECLipsE-Fast (Xu & Sivaranjani 2024,
-    extended here to slopes that may be negative) and improved by gradient steps: for every λ the bound holds, so the search
-    decides how sharp it is and nothing else. The best λ gives the bound of LipSDP-Neuron (Fazlyab et al. 2019).
+    extended here to slopes that may be negative) and improved by gradient steps: for every λ the bound holds, so the
+    search decides how sharp it is and nothing else. The best λ gives the bound of LipSDP-Neuron (Fazlyab et al. 2019).
     """
 
     def __init__(self, inputs: int) -> None:

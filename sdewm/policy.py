@@ -25,14 +25,15 @@ class LocalMaximizer:
     ----------
     q : ``(h, z, a) -> (paths,)``, twice continuously differentiable, made of operations that jets know.
     start : where every search begins, ``(actions,)``.
-    low, high : bounds of a box of actions, numbers or ``(actions,)``. A coordinate that ends on its bound with a gradient
+    low, high : bounds of a box of actions, numbers or ``(actions,)``. A coordinate that ends on its bound with a
+    gradient
         that points outwards stays there, and does not change with h and z̃.
     tolerance : largest gradient, in units of the curvature, and largest last step.
     iterations : of Newton's method.
 
     Calling it with tensors ``(paths, ·)`` returns ``(paths, actions)``. With jets it returns the jet of π, whatever its
-    order, so that it serves as the ``policy`` of a :class:`~sdewm.latent.LatentSDE`: steps a ← a − Q_aa⁻¹ ∂_a Q with the
-    Hessian of the value gain one order each, which is the implicit function theorem's recursion.
+    order, so that it serves as the ``policy`` of a :class:`~sdewm.latent.LatentSDE`: steps a ← a − Q_aa⁻¹ ∂_a Q with
+    the Hessian of the value gain one order each, which is the implicit function theorem's recursion.
 
     Raises
     ------
@@ -54,7 +55,9 @@ class LocalMaximizer:
         tolerance: float = 1e-10, iterations: int = 100,
     ) -> None:  # fmt: skip
         if start.ndim != 1 or not start.is_floating_point():
-            raise ValueError(f"start: expected floating-point actions (actions,), got {start.dtype} {tuple(start.shape)}")
+            raise ValueError(
+                f"start: expected floating-point actions (actions,), got {start.dtype} {tuple(start.shape)}"
+            )
         self.q, self.start, self.tolerance, self.iterations = q, start, tolerance, iterations
         infinity = torch.full_like(start, torch.inf)
         self.low = -infinity if low is None else torch.as_tensor(low).to(start).expand_as(start)
@@ -75,7 +78,7 @@ class LocalMaximizer:
         return action
 
     def derivatives(self, h: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """∂π ``(paths, actions, n)`` and ∂²π ``(paths, actions, n, n)`` in x = (h, z̃), by the implicit function theorem.
+        """∂π ``(paths, actions, n)`` and ∂²π ``(paths, actions, n, n)`` in x = (h, z̃), by the implicit function.
 
         With F = ∂_a Q: ∂π = −Q_aa⁻¹ Q_ax, and ∂²π[u, v] = −Q_aa⁻¹ (Q_aaa[∂π u, ∂π v] + Q_aax[∂π u, v] + Q_aax[∂π v, u]
         + Q_axx[u, v]). Calling with jets gives the same, and shares no formula with this.
@@ -145,7 +148,7 @@ class LocalMaximizer:
         return moved
 
     def _judge(self, h: Tensor, z: Tensor, a: Tensor, largest: Tensor, ended: Tensor) -> None:
-        gradient, hessian = derivatives(lambda b: self.q(h, z, b), a)
+        [gradient] = derivatives(lambda b: self.q(h, z, b), a, 1)
         _, reduced, free = self._local(h, z, a)
         values = torch.linalg.eigvalsh(reduced)
         closest = values.gather(-1, values.abs().argmin(-1, keepdim=True)).squeeze(-1)

@@ -48,9 +48,11 @@ def check(system: str, settings: Settings) -> list[Claimed]:
         statistic = measured.log_estimate(values[i], math.exp(bounds[i]))
         ratios = {str(k): -v / math.log(10) for k, v in logs.items()}
         rows.append(Inequality(
-            claim=CLAIM, system=system, quantity=quantity, form="corrected", reading=name, statistic=statistic, bound=0.0,
+            claim=CLAIM, system=system, quantity=quantity, form="corrected", reading=name, statistic=statistic,
+            bound=0.0,
             numerical=0.0, scale=bounds[i],
-            config={**measured.config, "‖ε‖": delta, "tightest after steps": i, "log10 bound/measured by steps": ratios},
+            config={**measured.config, "‖ε‖": delta, "tightest after steps": i,
+            "log10 bound/measured by steps": ratios},
         ))  # fmt: skip
 
     for name, (bounds, delta) in _bounds(system).items():
@@ -157,8 +159,9 @@ def _pathwise(settings: Settings) -> list[Claimed]:
     squares = mean_square(rate, of.grid.dt, of.grid.steps)
     logs = {i: math.log(v) - 0.5 * math.log(squares[i]) for i, v in largest.items() if i > 0}
     worst = max(logs, key=lambda k: logs[k])
-    config = {"ν": rate, "leak": LEAK, "paths": of.paths, "after steps": worst, "sup over time": pathwise(
-        rate, of.grid.dt, of.grid.steps), "log bound/largest by steps": {str(k): -v for k, v in logs.items()}}  # fmt: skip
+    config = {"ν": rate, "leak": LEAK, "paths": of.paths, "after steps": worst,
+              "sup over time": pathwise(rate, of.grid.dt, of.grid.steps),
+              "log bound/largest by steps": {str(k): -v for k, v in logs.items()}}  # fmt: skip
     return [
         Inequality(
             claim=CLAIM, system=ADDITIVE, quantity="log of ‖x^ε − x⁰‖ over its bound, largest of all paths",
@@ -167,7 +170,8 @@ def _pathwise(settings: Settings) -> list[Claimed]:
         ),
         Inequality(
             claim=CLAIM, system=ADDITIVE, quantity="certified rate of growth, negative where errors die out",
-            form="corrected", reading="", statistic=Estimate(rate, 0.0, of.paths), bound=0.0, numerical=1e-9, scale=LEAK,
+            form="corrected", reading="", statistic=Estimate(rate, 0.0, of.paths), bound=0.0, numerical=1e-9,
+            scale=LEAK,
             config=config,
         ),
     ]  # fmt: skip

@@ -1,9 +1,10 @@
 """(18): E sup_t ‖Φ_t‖_F² ≤ Σ_k C exp(C E sup_t ‖∂g_k/∂x‖_F²).
 
-Gronwall's lemma gives E exp(…), or exp(C ess sup …); with the expectation inside the exponential the bound fails for a C
-that depends on T alone. Frozen random slopes show it: dx = a x dt, da = 0, x(0) = 0, a = M with probability M⁻² and 0
+Gronwall's lemma gives E exp(…), or exp(C ess sup …); with the expectation inside the exponential the bound fails for a
+C that depends on T alone. Frozen random slopes show it: dx = a x dt, da = 0, x(0) = 0, a = M with probability M⁻² and 0
 otherwise. Then ∂g_0 = diag(a, 0), E sup ‖∂g_0‖² = 1 whatever M is, and E sup ‖Φ‖_F² ≥ M⁻² exp(2MT). On one model any
-such bound holds with some C. With the essential supremum, or a Lipschitz constant, it holds with constants that are known.
+such bound holds with some C. With the essential supremum, or a Lipschitz constant, it holds with constants that are
+known.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdewm import reference
 from sdewm.bounds import log_gronwall, mean_square, supremum_from_mean_square
@@ -54,7 +55,8 @@ def curves(system: str, settings: Settings) -> list[Curve]:
     fitted = _smallest_constant(estimates[-1].mean, *_jacobians(found))
     printed = [_printed(fitted, *_jacobians(found)) for _ in x]
     return [
-        Curve(CLAIM, system, "E sup ‖Φ‖² over T, measured", x, [e.mean for e in estimates], [e.stderr for e in estimates]),
+        Curve(CLAIM, system, "E sup ‖Φ‖² over T, measured", x, [e.mean for e in estimates],
+        [e.stderr for e in estimates]),
         Curve(CLAIM, system, "E sup ‖Φ‖² over T, (18) with the smallest C for all T", x, printed),
         *(Curve(CLAIM, system, f"log10 E sup ‖Φ‖² over T, {name}", x, [b[i] / math.log(10) for i in TIMES[system]])
           for name, b in bounds.items()),
@@ -110,7 +112,8 @@ def _frozen() -> list[Claimed]:
     # Were there a C, the logarithm would be bounded; between the last two M it rises by this much for each unit.
     rate = math.log(quotients[-1] / quotients[-2]) / (SLOPES[-1] - SLOPES[-2])
     rows: list[Claimed] = [Inequality(
-        claim=CLAIM, system=FROZEN, quantity="growth of log E sup ‖Φ‖² in M, E sup ‖∂g‖² = 1", form="printed", reading="",
+        claim=CLAIM, system=FROZEN, quantity="growth of log E sup ‖Φ‖² in M, E sup ‖∂g‖² = 1", form="printed",
+        reading="",
         statistic=Estimate(rate, 0.0, len(SLOPES)), bound=0.0, numerical=0.0, scale=2.0, config=config,
     )]  # fmt: skip
     for m, value in zip(SLOPES, quotients, strict=True):
@@ -148,8 +151,8 @@ def _problem(system: str) -> tuple[SDE, Tensor, TimeGrid, Method]:
 
 @cache
 def _bounds(system: str) -> dict[str, list[float]]:
-    """Logarithms of certified bounds on E sup_{k ≤ n} ‖Φ_k‖_F², n = 0..steps: a column of Φ is a difference quotient."""
-    _, x0, grid, _ = _problem(system)
+    """Logarithms of certified bounds on E sup_{k ≤ n} ‖Φ_k‖_F², n = 0..steps: a column of Φ is a difference
+    quotient.""" _, x0, grid, _ = _problem(system)
     if system == "trained-step":
         of, model = constants(system), rollout_system(system)
         columns = [(model.rollout.model.sizes.h, (1.0, 0.0)), (model.rollout.model.sizes.z_tilde, (0.0, 1.0))]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm.bounds import log_gronwall
 from sdewm.divergence import divergence
 from sdewm.montecarlo import Estimate, Sample, Values, sample
 from sdewm.noise import Increments, QuasiMonteCarlo
@@ -34,18 +35,22 @@ from theory_checks.rollouts import (
 from theory_checks.settings import Settings
 
 CLAIM = "theorem_4_1"
-HEAVY = "heavy tails"
-SYSTEMS = ("latent", "trained-step", HEAVY)
-QUICK = ("latent", HEAVY)
+HEAVY, LINEAR = "heavy tails", "linear growth"
+SYSTEMS = ("latent", "trained-step", HEAVY, LINEAR)
+QUICK = ("latent", HEAVY, LINEAR)
 DELTA = 0.05
 # ε = M e with probability M⁻³, else 0: δ = M⁻² and E‖ε‖² = M⁻¹, both exact.
 MAGNITUDES = (2.0, 4.0, 8.0, 16.0, 32.0)
+# dx = M x dt: ∂g = M, ∂²g = 0 and d_ε = exp(2MT) E‖ε‖², exactly.
+SLOPES = (8.0, 16.0, 32.0)
 ORDER_MARGIN = 0.1
 
 
 def check(system: str, settings: Settings) -> list[Claimed]:
     if system == HEAVY:
         return _heavy_tails(settings)
+    if system == LINEAR:
+        return _linear_growth()
     measured = measure(system, settings)
     return [_order(system, measured), *_constants(system, settings), *_certified(system, measured),
             *_chain_rule(system, settings)]  # fmt: skip
@@ -54,6 +59,8 @@ def check(system: str, settings: Settings) -> list[Claimed]:
 def curves(system: str, settings: Settings) -> list[Curve]:
     if system == HEAVY:
         return _heavy_curves(settings)
+    if system == LINEAR:
+        return []
     measured = measure(system, settings)
     rollout, grid = measured.system, measured.system.grid
     bound = constants(system).supremum(rollout)
@@ -96,7 +103,8 @@ def _order(system: str, measured: Measured) -> Claimed:
     # d/δ² has corrections of order δ: halving δ halves them, and what the last halving changed is left.
     left = abs(slopes[0].mean - slopes[1].mean)
     return Comparison(
-        claim=CLAIM, system=system, quantity="order of d_ε in δ, ε = cζ", form="corrected", reading="", statistic=slopes[0],
+        claim=CLAIM, system=system, quantity="order of d_ε in δ, ε = cζ", form="corrected", reading="",
+        statistic=slopes[0],
         expected=2.0, numerical=left, margin=ORDER_MARGIN, scale=2.0, config=measured.config,
     )  # fmt: skip
 
@@ -110,8 +118,8 @@ def _slope(measured: Measured, c: float, smaller: float, time: int) -> Estimate:
 
 
 def _constants(system: str, settings: Settings) -> list[Claimed]:
-    """The smallest C that will do, with weights scaled where the model allows it: a C of T alone would be one number."""
-    rows: list[Claimed] = []
+    """The smallest C that will do, with weights scaled where the model allows it: a C of T alone would be one
+    number.""" rows: list[Claimed] = []
     for scale in SCALES if system == "latent" else (1.0,):
         measured = measure(system, settings, scale)
         terms = terms_at_horizon(system, settings, scale)
@@ -136,7 +144,8 @@ def _certified(system: str, measured: Measured) -> list[Claimed]:
         statistic = measured.log_estimate(measured.divergence(c, horizon), bound)
         rows.append(Inequality(
             claim=CLAIM, system=system, quantity="log of d_ε over K E‖ε‖²", form="corrected", reading=f"‖ε‖ = {c:g}",
-            statistic=statistic, bound=0.0, numerical=0.0, scale=math.log(bound), config={**measured.config, "K": bound},
+            statistic=statistic, bound=0.0, numerical=0.0, scale=math.log(bound), config={**measured.config,
+            "K": bound},
         ))  # fmt: skip
     return rows
 
@@ -149,7 +158,8 @@ def _chain_rule(system: str, settings: Settings) -> list[Claimed]:
         size = float(measured.sample[name].mean())
         for form, key in (("printed", f"{name} missing"), ("corrected", f"{name} corrected missing")):
             rows.append(Comparison(
-                claim=CLAIM, system=system, quantity=f"{name}: squared error of the second derivative", form=form,  # type: ignore[arg-type]
+                claim=CLAIM, system=system, quantity=f"{name}: squared error of the second derivative", form=form,
+                 # type: ignore[arg-type]
                 reading="", statistic=measured.estimate(measured.sample[key] / size), expected=0.0, numerical=1e-12,
                 margin=settings.precision, scale=1.0, config=measured.config,
             ))  # fmt: skip
@@ -207,6 +217,28 @@ def _heavy_curves(settings: Settings) -> list[Curve]:
         Curve(CLAIM, HEAVY, "E‖ε‖²/E‖ε‖ over M", x, x),
         Curve(CLAIM, HEAVY, "certified K E‖ε‖²/E‖ε‖ over M", x, [bound * m for m in x]),
     ]
+
+
+def _linear_growth() -> list[Claimed]:
+    """(49) has no exponential: C² M² + 2C against exp(2MT), with E‖ε‖² for δ, and T = 1.
+
+    For any C, log(C² M² + 2C) grows by no more than 2 log(M'/M) from M to M'.
+    """
+    smaller, larger = SLOPES[-2:]
+    rate = 2.0 - 2 * math.log(larger / smaller) / (larger - smaller)
+    rows: list[Claimed] = [Inequality(
+        claim=CLAIM, system=LINEAR, quantity="growth of log d_ε in M less that of (49)", form="printed",
+        reading="any C",
+        statistic=Estimate(rate, 0.0, len(SLOPES)), bound=0.0, numerical=1e-12, scale=2.0, config={"M": SLOPES},
+    )]  # fmt: skip
+    for m in SLOPES:
+        bound = log_gronwall(1.0, m, 0.0)
+        rows.append(Inequality(
+            claim=CLAIM, system=LINEAR, quantity="log of d_ε over 3 exp(3 T² M²) E‖ε‖²", form="corrected",
+            reading=f"M = {m:g}", statistic=Estimate(2 * m - bound, 0.0, len(SLOPES)), bound=0.0, numerical=1e-12,
+            scale=bound, config={"M": SLOPES},
+        ))  # fmt: skip
+    return rows
 
 
 def _jacobian(terms: dict[str, float]) -> float:
