@@ -26,8 +26,7 @@ class LocalMaximizer:
     q : ``(h, z, a) -> (paths,)``, twice continuously differentiable, made of operations that jets know.
     start : where every search begins, ``(actions,)``.
     low, high : bounds of a box of actions, numbers or ``(actions,)``. A coordinate that ends on its bound with a
-    gradient
-        that points outwards stays there, and does not change with h and z̃.
+        gradient that points outwards stays there, and does not change with h and z̃.
     tolerance : largest gradient, in units of the curvature, and largest last step.
     iterations : of Newton's method.
 

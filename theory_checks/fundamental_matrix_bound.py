@@ -151,8 +151,8 @@ def _problem(system: str) -> tuple[SDE, Tensor, TimeGrid, Method]:
 
 @cache
 def _bounds(system: str) -> dict[str, list[float]]:
-    """Logarithms of certified bounds on E sup_{k ≤ n} ‖Φ_k‖_F², n = 0..steps: a column of Φ is a difference
-    quotient.""" _, x0, grid, _ = _problem(system)
+    """Logarithms of certified bounds on E sup_{k ≤ n} ‖Φ_k‖_F²: a column of Φ is a limit of difference quotients."""
+    _, x0, grid, _ = _problem(system)
     if system == "trained-step":
         of, model = constants(system), rollout_system(system)
         columns = [(model.rollout.model.sizes.h, (1.0, 0.0)), (model.rollout.model.sizes.z_tilde, (0.0, 1.0))]

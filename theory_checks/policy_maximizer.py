@@ -7,6 +7,7 @@ is singular there need be no differentiable policy. Q = −a⁴/4 + a h has the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -16,7 +17,7 @@ from sdewm.derivatives import derivatives
 from sdewm.montecarlo import Estimate
 from sdewm.policy import LocalMaximizer
 from sdewm.report import Curve
-from sdewm.verdicts import Claimed, Comparison, Inequality
+from sdewm.verdicts import Claimed, Comparison, Form, Inequality
 from theory_checks.settings import Settings
 
 CLAIM = "policy_maximizer"
@@ -61,8 +62,8 @@ def value_function(seed: int) -> LocalMaximizer:
 
 @cache
 def _errors(seed: int) -> dict[str, tuple[float, float]]:
-    """Largest relative error of each route over states, and the numerical error of the differences it is held
-    against.""" policy = value_function(seed)
+    """Largest relative error of each route over states, and the numerical error of the differences."""
+    policy = value_function(seed)
     g = torch.Generator().manual_seed(seed + 1)
     x = torch.randn(PATHS, HIDDEN + LATENT, generator=g, dtype=torch.float64)
 
@@ -85,16 +86,16 @@ def _errors(seed: int) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _difference(function: object, x: Tensor, step: float) -> Tensor:
+def _difference(function: Callable[[Tensor], Tensor], x: Tensor, step: float) -> Tensor:
     columns = []
     for e in torch.eye(x.shape[-1], dtype=x.dtype):
-        terms = [w * (function(x + k * step * e) - function(x - k * step * e)) for k, w in FIRST.items()]  # type:
-        ignore[operator] columns.append(sum(terms) / step)
-    return torch.stack(columns, -1)  # type: ignore[arg-type]
+        terms = [w * (function(x + k * step * e) - function(x - k * step * e)) for k, w in FIRST.items()]
+        columns.append(sum(terms) / step)
+    return torch.stack(columns, -1)
 
 
 def _network(settings: Settings) -> list[Claimed]:
-    routes = [
+    routes: list[tuple[str, Form, str, str]] = [
         ("∂ρ", "printed", "−Q_aa⁻¹ Q_ax", "∂ρ formula"),
         ("∂ρ", "corrected", "jets", "∂ρ jets"),
         ("∂²ρ", "corrected", "formula", "∂²ρ formula"),
@@ -106,7 +107,7 @@ def _network(settings: Settings) -> list[Claimed]:
         rows.append(Comparison(
             claim=CLAIM, system=NETWORK, quantity=f"{quantity}: largest relative error against differences",
             form=form, reading=reading, statistic=Estimate(error, 0.0, PATHS, seed=settings.seed), expected=0.0,
-             # type: ignore[arg-type]
+           
             numerical=left, margin=1e-6, scale=1.0, config={"states": PATHS, "step": STEP},
         ))  # fmt: skip
     return rows

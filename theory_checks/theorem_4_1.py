@@ -21,7 +21,7 @@ from sdewm.montecarlo import Estimate, Sample, Values, sample
 from sdewm.noise import Increments, QuasiMonteCarlo
 from sdewm.report import Curve
 from sdewm.rollout_terms import COMPOSED, log_printed_bound, smallest_constant
-from sdewm.verdicts import Claimed, Comparison, Inequality
+from sdewm.verdicts import Claimed, Comparison, Form, Inequality
 from theory_checks.rollouts import (
     LADDER,
     SCALES,
@@ -118,8 +118,8 @@ def _slope(measured: Measured, c: float, smaller: float, time: int) -> Estimate:
 
 
 def _constants(system: str, settings: Settings) -> list[Claimed]:
-    """The smallest C that will do, with weights scaled where the model allows it: a C of T alone would be one
-    number.""" rows: list[Claimed] = []
+    """The smallest C that will do, with the weights scaled: a C of T alone would be one number."""
+    rows: list[Claimed] = []
     for scale in SCALES if system == "latent" else (1.0,):
         measured = measure(system, settings, scale)
         terms = terms_at_horizon(system, settings, scale)
@@ -156,10 +156,11 @@ def _chain_rule(system: str, settings: Settings) -> list[Claimed]:
     rows: list[Claimed] = []
     for name in COMPOSED:
         size = float(measured.sample[name].mean())
-        for form, key in (("printed", f"{name} missing"), ("corrected", f"{name} corrected missing")):
+        routes: list[tuple[Form, str]] = [("printed", f"{name} missing"), ("corrected", f"{name} corrected missing")]
+        for form, key in routes:
             rows.append(Comparison(
                 claim=CLAIM, system=system, quantity=f"{name}: squared error of the second derivative", form=form,
-                 # type: ignore[arg-type]
+               
                 reading="", statistic=measured.estimate(measured.sample[key] / size), expected=0.0, numerical=1e-12,
                 margin=settings.precision, scale=1.0, config=measured.config,
             ))  # fmt: skip
