@@ -5,9 +5,12 @@ from sdewm.calculus import to_ito, to_stratonovich
 from sdewm.convergence import Convergence, convergence, convergences
 from sdewm.expansion import Expansion, expand
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.lipschitz import SlopeNetwork
 from sdewm.losses import SummedLoss
 from sdewm.montecarlo import Estimate
 from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
+from sdewm.policy import LocalMaximizer
+from sdewm.rollout import LatentRollout
 from sdewm.sde import SDE, FunctionSDE, PerturbedSDE
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers import NonFiniteState, solve
@@ -24,13 +27,16 @@ __all__ = [
     "Estimate",
     "Expansion",
     "FunctionSDE",
+    "LatentRollout",
     "LatentSDE",
+    "LocalMaximizer",
     "MonteCarlo",
     "NonFiniteState",
     "PerturbedSDE",
     "QuasiMonteCarlo",
     "Rate",
     "RecordedObservation",
+    "SlopeNetwork",
     "SummedLoss",
     "TaylorTest",
     "TimeGrid",
