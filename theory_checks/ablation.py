@@ -62,7 +62,7 @@ def check(system: str, settings: Settings) -> list[Claimed]:
     for reading in READ:
         # Only ξ, the diffusion error's response, is in (16) as printed: it is the same whatever the drift error.
         value, left = richardson([drawn[f"{reading}|Q~/{level}"] for level in range(GRIDS)])
-        margin = FORMULA_FACTOR * settings.precision * scale
+        margin = ABSOLUTE_MARGIN
         rows.append(
             _row(drawn, system, "Q̃ of (16) at zero drift error", "printed", reading, value, left, margin, scale)
         )
