@@ -281,7 +281,7 @@ ERRATA: tuple[Erratum, ...] = (
         "E23", "Corollary 3.8 against Theorem 3.7",
         "R̃ is the additional effect of the drift error",
         "R̃ has to vanish with σ; Q̃ of (16) does not",
-        "H⁰ in (16) is built from ξ, the response to the diffusion error: at σ = 0 the corollary contradicts the theorem.",
+        "H⁰ in (16) is built from ξ, the diffusion error's response: at σ = 0 the corollary contradicts the theorem.",
         "wrong",
         "The circle and the latent model, σ = 0.",
         Evidence("ablation", "circle", "Q̃ of (16) at zero drift error"),
@@ -438,7 +438,7 @@ ERRATA: tuple[Erratum, ...] = (
         "With (53) corrected the Hessian is the inhomogeneous term: it enters as a factor, and the Jacobian as the "
         "exponent. (57), which has no ∂g, is false for a C that depends on T alone.",
         "wrong",
-        "dx = (ax + Kx²/2) dt, x₀ = 0, K = aW e^{−2aT}: as a → ∞ the left side of (57) tends to W², the right one to C.",
+        "dx = (ax + Kx²/2) dt, x₀ = 0, K = aW e^{−2aT}: as a → ∞ the sides of (57) tend to W² and to C.",
     ),
     Erratum(
         "E42", "Proofs of Propositions C.2 and B.5: misprints",
