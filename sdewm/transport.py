@@ -11,6 +11,7 @@ KL(Q‖P) is in nats; the second argument is the reference.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,23 +79,15 @@ def w1_samples(x: ArrayLike, y: ArrayLike) -> float:
     return float(cost[linear_sum_assignment(cost)].mean())
 
 
-def pushforward_density_on_circle(density: Array, sheets: int, average: bool = False) -> Array:
-    """The density that θ ↦ sheets·θ pushes a measure of the circle to.
+def pushforward_density_on_circle(density: Callable[[Array], Array], sheets: int, at: Array) -> Array:
+    """The density, at angles ``at``, of what θ ↦ sheets·θ pushes a measure of the circle to.
 
-    ``density`` is ``(n,)`` at θ_i = 2πi/n with n a multiple of ``sheets``, and so is what is returned. Each point has
-    as many preimages as there are sheets, and each of them contributes density/sheets; with ``average`` the sum is
-    divided by the number of sheets once more, as equation (22) of the paper does.
+    Each angle has as many preimages as there are sheets, and each contributes density/sheets.
     """
-    n = len(density)
-    if sheets < 1 or n % sheets:
-        raise ValueError(f"sheets: expected a divisor of the {n} points, got {sheets}")
-    stretched = np.linspace(0, n / sheets, n, endpoint=False)
-    periodic = np.append(density, density[0])
-    total = np.zeros(n)
-    for sheet in range(sheets):
-        at = stretched + sheet * n / sheets
-        total += np.interp(at % n, np.arange(n + 1), periodic)
-    return total / sheets / (sheets if average else 1)
+    if sheets < 1:
+        raise ValueError(f"sheets: expected a positive number, got {sheets}")
+    preimages = [(at + 2 * math.pi * sheet) / sheets for sheet in range(sheets)]
+    return sum((density(theta) / sheets for theta in preimages), np.zeros_like(at))
 
 
 def _check_weights(name: str, weights: Array, n: int) -> None:
