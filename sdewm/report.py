@@ -179,6 +179,8 @@ def _worst(verdicts: list[Verdict]) -> Verdict | None:
 def _deviation(v: Verdict | None) -> str:
     if v is None:
         return ""
+    if v.stderr == 0:
+        return f"{v.statistic - v.expected:+.2e}"
     text = f"{v.statistic - v.expected:+.2e} ± {v.stderr:.0e}"
     if v.status != "refuted":
         return text

@@ -18,22 +18,31 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sdewm.paper.records import load
 from sdewm.report import Curve, grouped, overall, print_table, print_terms, write_json
 from sdewm.verdicts import Claimed, Verdict, judge_all
 from theory_checks.evidence import gather
+from theory_checks.listings import print_errata, print_statements
 from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS
 
 # In the order of the paper. Those of the expansion share what is sampled on a system.
 EXPANSION = ("prop_b5", "lemma_b7", "theorem_3_7", "corollary_3_8")
 CLAIMS = (
+    "assumptions",
+    "w1_kl",
+    "covering_map",
     *EXPANSION,
+    "lemma_b7_steps",
+    "smoothness",
+    "convex_loss",
+    "ablation",
     "fundamental_matrix_bound",
     "theorem_4_1",
     "certified_bounds",
     "corollary_4_2",
     "policy_maximizer",
-    "convex_loss",
+    "tables",
 )
 # The longest first, so that no worker is left with a long one at the end.
 BY_COST = ("latent", "latent-linear", "trained", "trained-constant", "linear", "circle")
@@ -53,6 +62,8 @@ examples:
   python -m theory_checks theorem_3_7 --system gbm      one claim on one system
   python -m theory_checks --json report.json            also write every reading's record
   python -m theory_checks.theorem_3_7                   one claim's file, alone
+  python -m theory_checks --errata --report report.json what does not hold as printed, with a run's numbers
+  python -m theory_checks --statements                  every numbered statement and the check that covers it
 
 exit status: 0 every corrected statement is verified, 1 one is refuted or inconclusive, 2 bad arguments
 """
@@ -79,6 +90,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="precision 1e-2, on a part of the systems")
     parser.add_argument("--full", action="store_true", help="precision 3e-4, on every system; takes up to an hour")
+    parser.add_argument("--statements", action="store_true", help="list the paper's statements and what covers them")
+    parser.add_argument("--errata", action="store_true", help="list what does not hold as printed, and how it is known")
+    parser.add_argument(
+        "--report", type=Path, metavar="PATH", help="with --statements or --errata: a report that --json wrote"
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all verdicts to PATH")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1,
@@ -102,6 +118,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --seed: expected a number of at least 0, got {args.seed}")
     if args.json is not None and not args.json.resolve().parent.is_dir():
         parser.error(f"argument --json: no folder {args.json.resolve().parent}")
+    if args.report is not None and not (args.statements or args.errata):
+        parser.error("argument --report: expected with --statements or --errata")
+    try:
+        args.records = load(args.report) if args.report is not None else []
+    except ValueError as error:
+        parser.error(f"argument --report: {error}")
     return args
 
 
@@ -165,6 +187,13 @@ def work(unit: Unit, settings: Settings) -> Finished:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if args.statements:
+        print_statements(args.records, console, CLAIMS)
+    if args.errata:
+        print_errata(args.records, console)
+    if args.statements or args.errata:
+        return 0
     torch.set_num_threads(1)  # one thread for each worker, and the report says so
     claims = [c for c in CLAIMS if not args.claims or c in args.claims]
     to_do = units(claims, args.system, args.quick)
@@ -172,7 +201,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"no claim among {', '.join(claims)} is checked on {', '.join(args.system)}", file=sys.stderr)
         return 2
     settings = Settings(args.precision, args.seed)
-    console = Console(width=None if sys.stdout.isatty() else 200)
     started = time.perf_counter()
 
     def report(done: dict[Unit, Finished]) -> list[Verdict]:
