@@ -60,6 +60,31 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         help="torch threads; runs repeat bitwise for one thread (default %(default)s)",
     )
+    train.add_argument(
+        "--jacobian-weight",
+        type=float,
+        default=0.0,
+        metavar="λ",
+        help="of the Jacobian penalty (20) (default %(default)s)",
+    )
+    train.add_argument(
+        "--jacobian-form",
+        choices=("norm", "square"),
+        default="norm",
+        help="‖J‖_F as in (20), or ½‖J‖_F² as in Hoffman et al. (default %(default)s)",
+    )
+    train.add_argument(
+        "--jacobian-target",
+        choices=("map", "drift"),
+        default="map",
+        help="the recurrent cell, or the cell less h (default %(default)s)",
+    )
+    train.add_argument(
+        "--jacobian-wrt",
+        choices=("h", "z", "hz"),
+        default="hz",
+        help="what the Jacobian is with respect to (default %(default)s)",
+    )
     train.set_defaults(run_command=_train)
 
     release = commands.add_parser(
@@ -95,7 +120,14 @@ def _train(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(arguments.threads)
     episodes, heldout, environment = split_recordings(arguments.data, arguments.heldout)
-    config = TrainConfig(updates=arguments.updates, seed=arguments.seed)
+    config = TrainConfig(
+        updates=arguments.updates,
+        seed=arguments.seed,
+        jacobian_weight=arguments.jacobian_weight,
+        jacobian_form=arguments.jacobian_form,
+        jacobian_target=arguments.jacobian_target,
+        jacobian_wrt=arguments.jacobian_wrt,
+    )
     train(arguments.run, episodes, heldout, config, environment=environment, report=_print_json)
 
 
