@@ -1,4 +1,4 @@
-"""The command line: ``sdewm record``, ``sdewm train`` and ``sdewm release``."""
+"""The command line: ``sdewm record``, ``sdewm train``, ``sdewm release`` and ``sdewm ladder``."""
 
 from __future__ import annotations
 
@@ -97,6 +97,20 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument("--heldout", type=int, default=4, help="as in training (default %(default)s)")
     release.add_argument("--name", default="walker_walk", help="what the files' names begin with (default %(default)s)")
     release.set_defaults(run_command=_release)
+
+    ladder = commands.add_parser(
+        "ladder", help="train models that differ in the Jacobian penalty alone, and measure them",
+        description="Train a model for each λ and seed, one after another, on the same batches and noise; runs in the "
+        "folder are resumed or kept. Then measure every run of the folder and write the record, one line each.",
+    )  # fmt: skip
+    ladder.add_argument("--data", type=Path, required=True, help="folder of recordings")
+    ladder.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    ladder.add_argument("--record", type=Path, required=True, help="file to write the record to, JSON lines")
+    ladder.add_argument("--weights", type=float, nargs="+", required=True, metavar="λ", help="0 among them")
+    ladder.add_argument("--seeds", type=int, nargs="+", required=True, metavar="SEED", help="of the training runs")
+    ladder.add_argument("--updates", type=int, default=400, help="of each run (default %(default)s)")
+    ladder.add_argument("--heldout", type=int, default=4, help="as in training (default %(default)s)")
+    ladder.set_defaults(run_command=_ladder)
     return parser
 
 
@@ -138,6 +152,23 @@ def _release(arguments: argparse.Namespace) -> None:
     _, heldout, environment = split_recordings(arguments.data, arguments.heldout)
     for path in release(arguments.run, heldout, environment, arguments.out, arguments.name):
         print(path)
+
+
+def _ladder(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from sdewm.worldmodel import TrainConfig, load_trained
+    from sdewm.worldmodel.ladder import record_ladder, train_ladder
+    from sdewm.worldmodel.train import split_recordings
+
+    torch.set_num_threads(1)
+    episodes, heldout, environment = split_recordings(arguments.data, arguments.heldout)
+    config = TrainConfig(updates=arguments.updates, evaluate_every=200)
+    train_ladder(
+        arguments.runs, episodes, heldout, arguments.weights, arguments.seeds, config,
+        environment=environment, report=_print_json,
+    )  # fmt: skip
+    record_ladder(arguments.runs, load_trained()[1], arguments.record, report=_print_json)
 
 
 def _print_json(line: dict[str, Any]) -> None:
