@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sdewm.montecarlo import Estimate
 from sdewm.worldmodel.checkpoint import load_checkpoint, load_model, save_model
+from sdewm.worldmodel.model import ModelConfig
 from sdewm.worldmodel.record import Episode
 from sdewm.worldmodel.robustness import measure
 from sdewm.worldmodel.train import TrainConfig, train
@@ -53,6 +54,7 @@ def train_ladder(
     weights: Iterable[float],
     seeds: Iterable[int],
     config: TrainConfig,
+    model_config: ModelConfig | None = None,
     *,
     environment: dict[str, Any] | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
@@ -65,7 +67,8 @@ def train_ladder(
     for seed in seeds:
         for weight in weights:
             own = TrainConfig(**(vars(config) | {"seed": seed, "jacobian_weight": weight}))
-            train(Path(runs) / model_name(weight, seed), episodes, heldout, own, environment=environment, report=report)
+            folder = Path(runs) / model_name(weight, seed)
+            train(folder, episodes, heldout, own, model_config, environment=environment, report=report)
 
 
 def record_ladder(
