@@ -101,11 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     ladder = commands.add_parser(
         "ladder", help="train models that differ in the Jacobian penalty alone, and measure them",
         description="Train a model for each λ and seed, one after another, on the same batches and noise; runs in the "
-        "folder are resumed or kept. Then measure every run of the folder and write the record, one line each.",
+        "folder are resumed or kept. Then measure every run of the folder, and write the record, the training metrics "
+        "and the models that ship.",
     )  # fmt: skip
     ladder.add_argument("--data", type=Path, required=True, help="folder of recordings")
     ladder.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    ladder.add_argument("--record", type=Path, required=True, help="file to write the record to, JSON lines")
+    ladder.add_argument("--out", type=Path, required=True, help="folder to write record, metrics and models to")
     ladder.add_argument("--weights", type=float, nargs="+", required=True, metavar="λ", help="0 among them")
     ladder.add_argument("--seeds", type=int, nargs="+", required=True, metavar="SEED", help="of the training runs")
     ladder.add_argument("--updates", type=int, default=400, help="of each run (default %(default)s)")
@@ -158,7 +159,7 @@ def _ladder(arguments: argparse.Namespace) -> None:
     import torch
 
     from sdewm.worldmodel import TrainConfig, load_trained
-    from sdewm.worldmodel.ladder import record_ladder, train_ladder
+    from sdewm.worldmodel.ladder import release_ladder, train_ladder
     from sdewm.worldmodel.train import split_recordings
 
     torch.set_num_threads(1)
@@ -168,7 +169,8 @@ def _ladder(arguments: argparse.Namespace) -> None:
         arguments.runs, episodes, heldout, arguments.weights, arguments.seeds, config,
         environment=environment, report=_print_json,
     )  # fmt: skip
-    record_ladder(arguments.runs, load_trained()[1], arguments.record, report=_print_json)
+    for path in release_ladder(arguments.runs, load_trained()[1], arguments.out, report=_print_json):
+        print(path)
 
 
 def _print_json(line: dict[str, Any]) -> None:

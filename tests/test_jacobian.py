@@ -20,6 +20,7 @@ from sdewm.worldmodel import (
     WorldModel,
     exact_norms,
     jacobian_penalty,
+    load_model,
     logarithmic_norm,
     robustness,
     train,
@@ -32,7 +33,8 @@ from sdewm.worldmodel.ladder import (
     over_seeds,
     paired,
     read_record,
-    record_ladder,
+    release_ladder,
+    run_name,
     slopes,
     train_ladder,
 )
@@ -376,14 +378,22 @@ def test_pairs_and_slopes_are_within_seeds():
     assert (estimate.mean, estimate.stderr, estimate.n, estimate.dof) == (2.0, pytest.approx(3**-0.5), 3, 2)
 
 
-def test_ladder_trains_records_and_reads_back(tmp_path, early_starts):
+def test_ladder_trains_records_and_reads_back(tmp_path, early_starts, monkeypatch):
     episodes, heldout = [tiny_episode(1), tiny_episode(2)], [tiny_episode(3)]
     train_ladder(tmp_path, episodes, heldout, [0.5, 0.0], [0], TINY_TRAIN, TINY)
-    written = record_ladder(tmp_path, heldout, tmp_path / "record.jsonl")
-    assert [(r.weight, r.seed) for r in written] == [(0.0, 0), (0.5, 0)]
-    assert str(read_record(tmp_path / "record.jsonl")) == str(written)
-    first = [lines(tmp_path / model_name(w, 0))[0]["reconstruction"] for w in (0.0, 0.5)]
+    written = release_ladder(tmp_path, heldout, tmp_path / "out")
+    record = read_record(written[0])
+    assert [(r.weight, r.seed) for r in record] == [(0.0, 0), (0.5, 0)]
+    assert [path.name for path in written[2:]] == [f"{model_name(0.0, 0)}.safetensors"]
+    first = [lines(tmp_path / run_name(w, 0))[0]["reconstruction"] for w in (0.0, 0.5)]
     assert first[0] == first[1]
+    # What ships is what was measured, and what was measured is not measured again.
+    model, metadata = load_model(written[2])
+    assert metadata["heldout"] == "walker_walk"
+    again = robustness.measure(model.double().requires_grad_(False), heldout)
+    assert str(again) == str(record[0].measured)
+    monkeypatch.setattr("sdewm.worldmodel.ladder.measure", None)
+    release_ladder(tmp_path, heldout, tmp_path / "out")
 
 
 def test_command_line_names_a_bad_weight(tmp_path, capsys):

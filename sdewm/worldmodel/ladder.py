@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdewm.montecarlo import Estimate
-from sdewm.worldmodel.checkpoint import load_checkpoint, load_model, save_model
+from sdewm.worldmodel.checkpoint import load_model, save_model
 from sdewm.worldmodel.model import ModelConfig
 from sdewm.worldmodel.record import Episode
 from sdewm.worldmodel.robustness import measure
 from sdewm.worldmodel.train import TrainConfig, train
 
-RECORD = "jacobian_ladder.jsonl"
+RECORD, TRAINING = "jacobian_ladder.jsonl", "jacobian_ladder_training.jsonl"
 HELDOUT = "walker_walk"  # whose held-out windows belong to the ladder's models
 SHIPPED_WEIGHTS, SHIPPED_SEEDS = (0.0, 10.0), range(5)
 
@@ -42,8 +43,13 @@ class Rung:
     measured: dict[str, float]
 
 
+def run_name(weight: float, seed: int) -> str:
+    """The name of a run's folder."""
+    return f"weight_{weight:g}_seed_{seed}"
+
+
 def model_name(weight: float, seed: int) -> str:
-    """The name of a run, and of its model for :func:`sdewm.worldmodel.load_trained`."""
+    """The name of a shipped run's model, for :func:`sdewm.worldmodel.load_trained`."""
     return f"{HELDOUT}_jacobian_{weight:g}_seed_{seed}"
 
 
@@ -67,37 +73,62 @@ def train_ladder(
     for seed in seeds:
         for weight in weights:
             own = TrainConfig(**(vars(config) | {"seed": seed, "jacobian_weight": weight}))
-            folder = Path(runs) / model_name(weight, seed)
+            folder = Path(runs) / run_name(weight, seed)
             train(folder, episodes, heldout, own, model_config, environment=environment, report=report)
 
 
-def record_ladder(
+def measure_run(folder: Path | str, episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Write a run's model in float16 beside its checkpoint, measure that, and keep what was found in measured.json.
+
+    Returns {"weight", "seed", "updates", "measured"}; a run that was measured at this update is not measured again.
+    """
+    folder = Path(folder)
+    model, metadata = load_model(folder / "checkpoint.safetensors")
+    kept = folder / "measured.json"
+    if kept.exists() and (line := json.loads(kept.read_text()))["updates"] == metadata["update"]:
+        return line
+    released = folder / "model.safetensors"
+    provenance = {name: metadata[name] for name in ("train", "update", "environment")}
+    save_model(released, model.half(), provenance | {"heldout": HELDOUT})
+    rounded, _ = load_model(released)
+    line = {
+        "weight": metadata["train"]["jacobian_weight"],
+        "seed": metadata["train"]["seed"],
+        "updates": metadata["update"],
+        "measured": measure(rounded.double().requires_grad_(False), episodes),
+    }
+    _write(kept, json.dumps(line))
+    return line
+
+
+def release_ladder(
     runs: Path | str, episodes: Sequence[Episode], out: Path | str,
     report: Callable[[dict[str, Any]], None] | None = None,
-) -> list[Rung]:  # fmt: skip
-    """Write every run of the folder as a float16 model beside its checkpoint, measure that, and write the record.
+) -> list[Path]:  # fmt: skip
+    """Measure every finished run of the folder, and write what ships; returns the files.
 
-    The record, ``out``, has a line {"weight", "seed", "updates", "measured"} for each run, by weight, then by seed.
+    ``out``/jacobian_ladder.jsonl has a line of :func:`measure_run` for each run, by weight, then by seed;
+    ``out``/jacobian_ladder_training.jsonl all their metrics; and the models of :data:`SHIPPED_WEIGHTS` and
+    :data:`SHIPPED_SEEDS` are written beside them in float16.
     """
-    lines = []
-    for checkpoint in Path(runs).glob(f"{HELDOUT}_jacobian_*/checkpoint.safetensors"):
-        _, metadata = load_checkpoint(checkpoint)
-        model, _ = load_model(checkpoint)
-        released = checkpoint.with_name("model.safetensors")
-        kept = {name: metadata[name] for name in ("train", "update", "environment")}
-        save_model(released, model.half(), kept | {"heldout": HELDOUT})
-        rounded, _ = load_model(released)
-        measured = measure(rounded.double().requires_grad_(False), episodes)
-        weight, seed = metadata["train"]["jacobian_weight"], metadata["train"]["seed"]
-        lines.append({"weight": weight, "seed": seed, "updates": metadata["update"], "measured": measured})
+    out, lines = Path(out), []
+    out.mkdir(parents=True, exist_ok=True)
+    for checkpoint in Path(runs).glob("weight_*/checkpoint.safetensors"):
+        lines.append(measure_run(checkpoint.parent, episodes))
         if report:
             report(lines[-1])
     lines.sort(key=lambda line: (line["weight"], line["seed"]))
-    out = Path(out)
-    aside = out.with_suffix(".partial")
-    aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    os.replace(aside, out)
-    return [Rung(line["weight"], line["seed"], line["measured"]) for line in lines]
+    training, paths = [], [out / RECORD, out / TRAINING]
+    for line in lines:
+        folder = Path(runs) / run_name(line["weight"], line["seed"])
+        which = {"weight": line["weight"], "seed": line["seed"]}
+        training += [which | json.loads(metrics) for metrics in (folder / "metrics.jsonl").read_text().splitlines()]
+        if line["weight"] in SHIPPED_WEIGHTS and line["seed"] in SHIPPED_SEEDS:
+            paths.append(out / f"{model_name(line['weight'], line['seed'])}.safetensors")
+            shutil.copyfile(folder / "model.safetensors", paths[-1])
+    _write(paths[0], "".join(json.dumps(line) + "\n" for line in lines))
+    _write(paths[1], "".join(json.dumps(line) + "\n" for line in training))
+    return paths
 
 
 def read_record(path: Path | str | None = None) -> list[Rung]:
@@ -129,6 +160,12 @@ def over_seeds(values: Values) -> Estimate:
     return Estimate(
         float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))), len(values), len(values) - 1
     )
+
+
+def _write(path: Path, text: str) -> None:
+    aside = path.with_suffix(".partial")
+    aside.write_text(text)
+    os.replace(aside, path)
 
 
 def _by_seed(record: Sequence[Rung], quantity: str, weight: float) -> dict[int, float]:

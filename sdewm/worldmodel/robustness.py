@@ -36,7 +36,7 @@ PATHS = 32  # noises for each start
 JACOBIAN_PATHS = 8  # of those, how many the Jacobians are taken along
 FLOW_PATHS, SUBSTEPS = 2, 4  # the same for the flow, and its steps for each of the model's
 ERROR = 0.5  # size of an error, in the latent's own spread
-LOSS_PATHS = 2**7  # noises for an expected loss
+LOSS_PATHS = 2**6  # noises for an expected loss
 
 
 class Latent(NamedTuple):
@@ -125,7 +125,8 @@ def divergence(model: WorldModel, start: Latent, spread: Tensor, generator: torc
 def jacobian_terms(model: WorldModel, start: Latent, spread: Tensor, generator: torch.Generator) -> dict[str, float]:
     """Jacobians along rollouts, and the fundamental matrix Φ that they make.
 
-    - ``map_h``, ``drift_h``, ``map_z``: mean Frobenius norms of ∂_h f, ∂_h f − I and ∂_z f; ``sup_…``: E sup_t of
+    - ``map_h``, ``drift_h``, ``map_z``: mean Frobenius norms of ∂_h f, ∂_h f − I and ∂_z f, the action being π(h, z̃);
+      ``penalized``: that of (∂_h f, ∂_z f) at a given action, which the penalty of (20) is on; ``sup_…``: E sup_t of
       them, Theorem 4.1's 𝓕_h (as a map and as a drift) and 𝓕_z; ``sup_p``, ``sup_p_bar``: 𝓟_h and 𝓟̄_h; ``log_j0``,
       ``log_j0_map``: 𝓕_h + 𝓕_z + 𝓟_h with either 𝓕_h.
     - ``map_z_spread``: mean norm of ∂_z f D, D the latent's spread: the response to an error in the latent's units.
@@ -144,12 +145,14 @@ def jacobian_terms(model: WorldModel, start: Latent, spread: Tensor, generator: 
     steps, paths, deter = HORIZON, len(start.h), start.h.shape[-1]
     h, z, later = path.h[:-1].flatten(0, 1), path.z[:-1].flatten(0, 1), path.h[1:].flatten(0, 1)
     step = jacobian(lambda h, z: closed_loop(model, h, z), (h, z), (0, 1))
+    at_given_action = jacobian(model.sequence, (h, z, model.policy(h, z)), (0, 1))
     p = jacobian(lambda h: model.prior(h).mean, (later,), (0,))
     p_bar = jacobian(lambda h: model.prior(h).std, (later,), (0,))
     in_h, in_z = step[..., :deter], step[..., deter:]
     identity = torch.eye(deter, dtype=h.dtype)
     frobenius = {
         "map_h": in_h, "drift_h": in_h - identity, "map_z": in_z, "p": p, "p_bar": p_bar, "map_z_spread": in_z * spread,
+        "penalized": at_given_action,
     }  # fmt: skip
     norms = {name: torch.linalg.matrix_norm(m).view(steps, paths) for name, m in frobenius.items()}
     sup = {name: float(norm.amax(0).mean()) for name, norm in norms.items()}
@@ -169,7 +172,7 @@ def jacobian_terms(model: WorldModel, start: Latent, spread: Tensor, generator: 
     used = (grown - log_rho.sum(0)).exp().view(-1, JACOBIAN_PATHS).mean(1)
     map_growth = torch.linalg.matrix_norm(psi, 2).log()
     return {
-        **{name: float(norms[name].mean()) for name in ("map_h", "drift_h", "map_z", "map_z_spread")},
+        **{name: float(norms[name].mean()) for name in ("map_h", "drift_h", "map_z", "map_z_spread", "penalized")},
         **{f"sup_{name}": sup[name] for name in ("map_h", "drift_h", "map_z", "p", "p_bar")},
         "log_j0": sup["drift_h"] + sup["map_z"] + sup["p"],
         "log_j0_map": sup["map_h"] + sup["map_z"] + sup["p"],
@@ -226,23 +229,23 @@ def flow_contraction(model: WorldModel, start: Latent, generator: torch.Generato
 def drift_error_bias(model: WorldModel, episodes: Sequence[Episode], spread: Tensor, seed: int) -> dict[str, float]:
     """R̃ of Corollary 3.8 under a drift error alone, and the increase of the expected loss as measured.
 
-    From frame :data:`STARTS` [0] of each episode, over :data:`HORIZON` steps of filtering under an encoder error
+    From the frames :data:`STARTS` of each episode, over :data:`HORIZON` steps of filtering under an encoder error
     ε σ(h), σ = spread · ½(1 + tanh(W h)), W random and fixed, ε = 2 · :data:`ERROR`. The loss is J_O, in the mean over
     the steps. ``bias`` is |ε P̃ + ε² (Q̃ + S̃)|, ``bias_first`` |ε P̃|, ``increase`` |E L(x^ε) − E L(x⁰)| on common
-    noise, and ``loss0`` E L(x⁰); each in the mean over episodes. ``increase_signed`` is the mean with its sign.
+    noise, and ``loss0`` E L(x⁰); each in the mean over starts. ``increase_signed`` is the mean with its sign.
     """
     eps = 2 * ERROR
     weights = _normal(torch.Generator().manual_seed(1), model.config.deter, model.config.stoch, like=spread)
     weights = weights / model.config.deter**0.5
-    grid = TimeGrid(float(STARTS[0]), float(STARTS[0] + HORIZON), HORIZON)
-    times = [grid.time(i) for i in range(1, HORIZON + 1)]
     found: list[dict[str, float]] = []
     for episode in episodes:
         sde = as_sde(model, episode)
         family = PerturbedSDE(sde, sde.encoder_error(lambda h, s: spread * (0.5 + 0.5 * torch.tanh(h @ weights))))
-        loss = SummedLoss(reconstruction_loss(model, episode), times, [1 / HORIZON] * HORIZON)
-        x0 = initial_state(model, episode, STARTS[0])
-        found.append(_bias_and_increase(family, loss, x0, grid, eps, seed))
+        for start in STARTS:
+            grid = TimeGrid(float(start), float(start + HORIZON), HORIZON)
+            times = [grid.time(i) for i in range(1, HORIZON + 1)]
+            loss = SummedLoss(reconstruction_loss(model, episode), times, [1 / HORIZON] * HORIZON)
+            found.append(_bias_and_increase(family, loss, initial_state(model, episode, start), grid, eps, seed))
     mean = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
     sizes = {name: sum(abs(f[name]) for f in found) / len(found) for name in ("bias", "bias_first", "increase")}
     return {"loss0": mean["loss0"], **sizes, "increase_signed": mean["increase"]}
