@@ -7,7 +7,6 @@ import json
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -370,11 +369,11 @@ def rung(weight: float, seed: int, **measured: float) -> Rung:
 def test_pairs_and_slopes_are_within_seeds():
     record = [rung(w, s, x=(1 + s) * math.exp(w), y=s + 3 * w) for w in (0.0, 1.0, 2.0) for s in (0, 1)]
     record += [rung(0.0, 7, x=1.0, y=0.0), rung(2.0, 7, x=math.exp(5.0), y=0.0)]
-    np.testing.assert_allclose(paired(record, "x", 2.0), [2, 2, 5])
-    np.testing.assert_allclose(paired(record, "x", 1.0), [1, 1])
-    complete = slopes(record, lambda r: math.log(r.measured["x"]), lambda r: r.measured["y"])
-    np.testing.assert_allclose(complete, [3, 3])
-    estimate = over_seeds(np.array([1.0, 2.0, 3.0]))
+    assert paired(record, "x", 2.0) == {0: pytest.approx(2), 1: pytest.approx(2), 7: pytest.approx(5)}
+    assert paired(record, "y", 1.0, float) == {0: 3.0, 1: 3.0}
+    found = slopes([r for r in record if r.seed < 7], "y", "x", math.log)
+    assert found == {0: pytest.approx(1 / 3), 1: pytest.approx(1 / 3)}
+    estimate = over_seeds([1.0, 2.0, 3.0])
     assert (estimate.mean, estimate.stderr, estimate.n, estimate.dof) == (2.0, pytest.approx(3**-0.5), 3, 2)
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sdewm.montecarlo import Estimate
 from sdewm.worldmodel.checkpoint import load_model, save_model
@@ -30,8 +29,6 @@ from sdewm.worldmodel.train import TrainConfig, train
 RECORD, TRAINING = "jacobian_ladder.jsonl", "jacobian_ladder_training.jsonl"
 HELDOUT = "walker_walk"  # whose held-out windows belong to the ladder's models
 SHIPPED_WEIGHTS, SHIPPED_SEEDS = (0.0, 10.0), range(5)
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -138,28 +135,30 @@ def read_record(path: Path | str | None = None) -> list[Rung]:
     return [Rung(line["weight"], line["seed"], line["measured"]) for line in lines]
 
 
-def paired(record: Sequence[Rung], quantity: str, weight: float) -> Values:
-    """log(X_λ / X_0) of a quantity for each seed that has both λ = ``weight`` and λ = 0, in the order of seeds."""
+def paired(
+    record: Sequence[Rung], quantity: str, weight: float, of: Callable[[float], float] = math.log
+) -> dict[int, float]:
+    """{seed: of(X_λ) − of(X_0)} of a quantity, for every seed that has λ = ``weight`` and λ = 0."""
     regularized, plain = _by_seed(record, quantity, weight), _by_seed(record, quantity, 0.0)
-    seeds = sorted(regularized.keys() & plain.keys())
-    return np.array([math.log(regularized[s] / plain[s]) for s in seeds])
+    return {s: of(regularized[s]) - of(plain[s]) for s in sorted(regularized.keys() & plain.keys())}
 
 
-def slopes(record: Sequence[Rung], x: Callable[[Rung], float], y: Callable[[Rung], float]) -> Values:
-    """Least-squares slope of y on x over the weights, for each seed that was trained at all of them."""
-    weights = {r.weight for r in record}
+def slopes(record: Sequence[Rung], x: str, y: str, of: Callable[[float], float] = float) -> dict[int, float]:
+    """{seed: least-squares slope of of(y) on x over the weights that it was trained at}, at least two."""
     by_seed: dict[int, list[Rung]] = {}
     for r in record:
         by_seed.setdefault(r.seed, []).append(r)
-    complete = [by_seed[s] for s in sorted(by_seed) if {r.weight for r in by_seed[s]} == weights]
-    return np.array([np.polyfit([x(r) for r in rungs], [y(r) for r in rungs], 1)[0] for rungs in complete])
+    return {
+        s: float(np.polyfit([r.measured[x] for r in by_seed[s]], [of(r.measured[y]) for r in by_seed[s]], 1)[0])
+        for s in sorted(by_seed)
+        if len(by_seed[s]) > 1
+    }
 
 
-def over_seeds(values: Values) -> Estimate:
+def over_seeds(values: Iterable[float]) -> Estimate:
     """The mean over seeds, with the standard error and degrees of freedom of their number."""
-    return Estimate(
-        float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))), len(values), len(values) - 1
-    )
+    v = np.array(list(values))
+    return Estimate(float(v.mean()), float(v.std(ddof=1) / math.sqrt(len(v))), len(v), len(v) - 1)
 
 
 def _write(path: Path, text: str) -> None:
