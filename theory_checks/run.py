@@ -42,6 +42,8 @@ CLAIMS = (
     "certified_bounds",
     "corollary_4_2",
     "policy_maximizer",
+    "jacobian_regularization",
+    "leak",
     "tables",
 )
 # The longest first, so that no worker is left with a long one at the end.
