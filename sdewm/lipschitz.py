@@ -363,7 +363,14 @@ def _gates(cells: int, largest: Tensor, box: float) -> list[Tensor]:
 
 
 def _row_weighted(matrices: list[Tensor], coefficients: Callable[[int], list[Tensor]], search: int) -> float:
-    rows = len(matrices[0])
+    present = [i for i, matrix in enumerate(matrices) if bool(matrix.any())]
+    if not present:
+        return 0.0
+    kept = [matrices[i] for i in present]
+
+    def largest(cells: int) -> list[Tensor]:
+        of = coefficients(cells)
+        return [of[i] for i in present]
 
     def bound(d: list[Tensor]) -> Callable[[list[Tensor]], Tensor]:
         squared = torch.stack([part**2 for part in d])
@@ -371,19 +378,14 @@ def _row_weighted(matrices: list[Tensor], coefficients: Callable[[int], list[Ten
         def of(weights: list[Tensor]) -> Tensor:
             w = torch.stack(weights)
             m = (squared / w[:, None]).sum(0).amax(0)
-            gram = sum((part.mT @ ((weight * m)[:, None] * part)) for part, weight in zip(matrices, w, strict=True))
-            return torch.linalg.eigvalsh(gram)[-1]  # type: ignore[arg-type]
+            gram = torch.stack([part.mT @ ((weight * m)[:, None] * part) for part, weight in zip(kept, w, strict=True)])
+            return torch.linalg.eigvalsh(gram.sum(0))[-1]
 
         return of
 
-    coarse, fine = bound(coefficients(8)), bound(coefficients(32))
-    start = [
-        part.amax(0).clamp_min(1e-9) / spectral_norm(matrix)
-        for part, matrix in zip(coefficients(8), matrices, strict=True)
-    ]
-    found = _argmin(coarse, start, search)
-    assert len(found[0]) == rows
-    return math.sqrt(min(float(fine(found)), float(fine(start))))
+    coarse, fine = bound(largest(8)), bound(largest(32))
+    start = [part.amax(0).clamp_min(1e-9) / spectral_norm(matrix) for part, matrix in zip(largest(8), kept, strict=True)]
+    return math.sqrt(min(float(fine(_argmin(coarse, start, search))), float(fine(start))))
 
 
 def _argmin(bound: Callable[[list[Tensor]], Tensor], start: list[Tensor], steps: int) -> list[Tensor]:

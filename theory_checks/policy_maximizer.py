@@ -90,7 +90,7 @@ def _difference(function: Callable[[Tensor], Tensor], x: Tensor, step: float) ->
     columns = []
     for e in torch.eye(x.shape[-1], dtype=x.dtype):
         terms = [w * (function(x + k * step * e) - function(x - k * step * e)) for k, w in FIRST.items()]
-        columns.append(sum(terms) / step)
+        columns.append(torch.stack(terms).sum(0) / step)
     return torch.stack(columns, -1)
 
 
