@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sdewm.montecarlo import Estimate
-from sdewm.worldmodel.checkpoint import load_model, save_model
+from sdewm.worldmodel.checkpoint import load_checkpoint, load_model, save_model
 from sdewm.worldmodel.model import ModelConfig
 from sdewm.worldmodel.record import Episode
 from sdewm.worldmodel.robustness import measure
@@ -111,6 +111,9 @@ def release_ladder(
     out, lines = Path(out), []
     out.mkdir(parents=True, exist_ok=True)
     for checkpoint in Path(runs).glob("weight_*/checkpoint.safetensors"):
+        _, metadata = load_checkpoint(checkpoint)
+        if metadata["update"] < metadata["train"]["updates"]:
+            continue
         lines.append(measure_run(checkpoint.parent, episodes))
         if report:
             report(lines[-1])
