@@ -9,7 +9,12 @@ from sdewm.losses import SummedLoss
 from sdewm.montecarlo import Estimate
 from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.sde import SDE, FunctionSDE, PerturbedSDE
-from sdewm.sensitivity import fundamental_matrix
+from sdewm.sensitivity import (
+    FundamentalMatrixSDE,
+    SensitivitySDE,
+    fundamental_matrix,
+    initial_value_derivatives,
+)
 from sdewm.solvers import NonFiniteState, solve
 from sdewm.taylor import Rate, TaylorTest, taylor_test
 
@@ -23,6 +28,7 @@ __all__ = [
     "Estimate",
     "Expansion",
     "FunctionSDE",
+    "FundamentalMatrixSDE",
     "LatentSDE",
     "MonteCarlo",
     "NonFiniteState",
@@ -30,12 +36,14 @@ __all__ = [
     "QuasiMonteCarlo",
     "Rate",
     "RecordedObservation",
+    "SensitivitySDE",
     "SummedLoss",
     "TaylorTest",
     "TimeGrid",
     "convergence",
     "expand",
     "fundamental_matrix",
+    "initial_value_derivatives",
     "solve",
     "taylor_test",
     "to_ito",
