@@ -26,7 +26,7 @@ from theory_checks.systems import SYSTEMS
 
 # In the order of the paper. Those of the expansion share what is sampled on a system.
 EXPANSION = ("prop_b5", "lemma_b7", "theorem_3_7", "corollary_3_8")
-CLAIMS = (*EXPANSION,)
+CLAIMS = ("proposition_b1", "sensitivity_sdes", *EXPANSION, "fundamental_matrix", "initial_value")
 # The longest first, so that no worker is left with a long one at the end.
 BY_COST = ("latent", "latent-linear", "trained", "trained-constant", "linear", "circle")
 

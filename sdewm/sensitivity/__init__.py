@@ -9,7 +9,7 @@ from sdewm.sensitivity.commuting import (
     commuting_flow,
     flow_exponent,
     jacobians_along,
-    leading_gap,
+    commutator_term,
 )
 from sdewm.sensitivity.initial_value import (
     InitialValueDerivatives,
@@ -46,7 +46,7 @@ __all__ = [
     "initial_value_derivatives",
     "jacobian",
     "jacobians_along",
-    "leading_gap",
+    "commutator_term",
     "second_derivative",
     "step_jacobians",
 ]

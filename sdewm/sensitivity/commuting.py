@@ -11,7 +11,7 @@ from sdewm.jets import Jet
 from sdewm.noise import Increments, TimeGrid
 from sdewm.sde import SDE, diffusion_matrix
 from sdewm.sensitivity.steps import jacobian
-from sdewm.solvers import Method, trajectory
+from sdewm.solvers import IncrementsWithAreas, Method, trajectory
 
 TIMES = 6
 PATHS = 16
@@ -92,16 +92,22 @@ def commutators(
     return float(sizes.max()), float(relative.max())
 
 
-def leading_gap(slopes: Tensor, dt: float) -> Tensor:
-    """√E‖exp(…) − Φ‖² to leading order in the size of the Jacobians, a number: how far (45) is off.
+def commutator_term(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, method: Method = "euler") -> Tensor:
+    """½ Σ_kl ∫∫_{s<t} [∂g_k(t), ∂g_l(s)] dB^l_s dB^k_t, k, l from 0 to m, ``(paths, n, n)``.
 
-    ``slopes`` ``(steps, m, n, n)``: ∂g_k on the grid, k ≥ 1, of a linear system without drift. The exponent of Φ itself
-    has the further term ½ Σ_kl ∫∫_{s<t} [A_k(t), A_l(s)] dB^l_s dB^k_t (Magnus), whose mean square norm is
-    ¼ Σ_kl ∫∫_{s<t} ‖[A_k(t), A_l(s)]‖² ds dt, here with each step's own Lévy area. Frobenius norms.
+    What log Φ has beyond (45)'s exponent, to second order in the size of the Jacobians (Magnus 1954): zero where they
+    commute, and else the leading part of the gap. Within a step it takes the noise's Lévy area, where that has one.
     """
-    steps, channels = slopes.shape[:2]
-    flat = slopes.flatten(0, 1)
-    left, right = flat.unsqueeze(1), flat.unsqueeze(0)
-    squares = ((left @ right - right @ left) ** 2).sum((-1, -2)).view(steps, channels, steps, channels)
-    pairs = squares.sum((1, 3))
-    return (0.25 * dt**2 * (pairs.tril(-1).sum() + 0.5 * pairs.diagonal().sum())).sqrt()
+    areas = noise.areas() if isinstance(noise, IncrementsWithAreas) else None
+    before: Tensor | float = 0.0
+    total: Tensor | float = 0.0
+    for dB, slopes in jacobians_along(sde, x0, grid, noise, method):
+        now = torch.einsum("pk,pkij->pij", dB, slopes)
+        total = total + 0.5 * (now @ before - before @ now) if isinstance(before, Tensor) else total
+        if areas is not None:
+            # Σ_kl [A_k, A_l] a_lk = −2 Σ_kl a_kl A_k A_l, a being antisymmetric.
+            noisy = slopes[:, 1:]
+            weighted = torch.einsum("pkl,plij->pkij", next(areas)[1].to(noisy), noisy)
+            total = total - (noisy @ weighted).sum(1)
+        before = before + now
+    return total  # type: ignore[return-value]
