@@ -12,7 +12,12 @@ from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.policy import LocalMaximizer
 from sdewm.rollout import LatentRollout
 from sdewm.sde import SDE, FunctionSDE, PerturbedSDE
-from sdewm.sensitivity import fundamental_matrix
+from sdewm.sensitivity import (
+    FundamentalMatrixSDE,
+    SensitivitySDE,
+    fundamental_matrix,
+    initial_value_derivatives,
+)
 from sdewm.solvers import NonFiniteState, solve
 from sdewm.taylor import Rate, TaylorTest, taylor_test
 
@@ -27,6 +32,7 @@ __all__ = [
     "Estimate",
     "Expansion",
     "FunctionSDE",
+    "FundamentalMatrixSDE",
     "LatentRollout",
     "LatentSDE",
     "LocalMaximizer",
@@ -36,6 +42,7 @@ __all__ = [
     "QuasiMonteCarlo",
     "Rate",
     "RecordedObservation",
+    "SensitivitySDE",
     "SlopeNetwork",
     "SummedLoss",
     "TaylorTest",
@@ -44,6 +51,7 @@ __all__ = [
     "convergences",
     "expand",
     "fundamental_matrix",
+    "initial_value_derivatives",
     "solve",
     "taylor_test",
     "to_ito",
