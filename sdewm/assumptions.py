@@ -223,7 +223,7 @@ def _jumps(function: Function, x0: Tensor, directions: Tensor, blocks: Columns) 
     final = _steps(at(left, v), sought, blocks)[..., 0]
     # A value of rounding's size has no jumps; one that is not finite is a jump.
     size = torch.stack(sizes)
-    part = torch.where(size > 1e-12, final / size.clamp_min(1e-300), 0.0).nan_to_num(math.inf, math.inf)
+    part = torch.where(size <= 1e-12, 0.0, final / size).nan_to_num(math.inf, math.inf)
     found: dict[str, list[float]] = {name: [] for name in blocks}
     for (name, _), jump in zip(sought, part.amax(1).tolist(), strict=True):
         found[name].append(jump)

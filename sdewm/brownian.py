@@ -149,6 +149,11 @@ class DyadicIncrements:
     def grid(self) -> TimeGrid:
         return TimeGrid(self.path.t0, self.path.t1, self.steps)
 
+    @property
+    def pairs(self) -> Tensor | None:
+        """The pairs whose areas are drawn, a symmetric mask ``(channels, channels)``; ``None`` for all."""
+        return None if self.plan is None else self.plan.mask
+
     def __iter__(self) -> Iterator[Tensor]:
         for _, dB in self.path._nodes(self.level):
             yield self._convert(dB)

@@ -301,6 +301,10 @@ def _increments(chosen: Stepper, noise: Increments, method: str | Stepper) -> It
             'an estimate, sampler=sdewm.BrownianSampler(paths, seed); or a method without areas, such as "euler" for '
             'Itô and "heun" for Stratonovich SDEs.'
         )
+    structure, drawn = getattr(chosen, "structure", None), getattr(noise, "pairs", None)
+    if structure is not None and drawn is not None and bool((structure.pairs & ~drawn.cpu()).any()):
+        needed, there = (torch.triu(mask).nonzero().tolist() for mask in (structure.pairs, drawn))
+        raise ValueError(f"pairs: expected areas of the pairs that do not commute, {needed}, got those of {there}")
     return cast(Iterator[tuple[Tensor, ...]], noise.areas())
 
 

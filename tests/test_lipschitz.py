@@ -22,7 +22,12 @@ from sdewm.lipschitz import (
 )
 from tests.support import F64, refuses
 
-FUNCTIONS = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "silu": nn.functional.silu, "softplus": nn.functional.softplus}
+FUNCTIONS = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "silu": nn.functional.silu,
+    "softplus": nn.functional.softplus,
+}
 MODULES = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU, "softplus": nn.Softplus}
 
 

@@ -307,6 +307,20 @@ def test_errors():
             assert torch.equal(found, solve(SYSTEMS[name], x0, GRID, method=method, noise=noise))
 
 
+def test_areas_of_too_few_pairs_are_refused():
+    """Those that are missing would be zero, and the order ½."""
+    sde, x0 = SYSTEMS["latent"], start("latent")
+    pairs = noise_structure(sde, x0, GRID).pairs
+    path = BrownianPath(3, 5, len(pairs))
+    enough, few = (path.at(LEVEL, finest=LEVEL, pairs=mask) for mask in (pairs, torch.zeros_like(pairs)))
+    assert torch.equal(
+        solve(sde, x0, GRID, method="milstein", noise=enough), solve(sde, x0, GRID, method="milstein", noise=enough)
+    )
+    for method in ("milstein", "sri2", "platen-weak"):
+        with refuses(ValueError, "pairs: expected areas of the pairs that do not commute, [[0, 2]", "got those of []"):
+            solve(sde, x0, GRID, method=method, noise=few)
+
+
 def test_the_calculus_is_checked():
     ito, x0 = SYSTEMS["diagonal"], start("diagonal")
     noise = torch.zeros(8, 5, 2, dtype=F64)

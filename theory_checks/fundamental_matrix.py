@@ -23,9 +23,9 @@ from sdewm.sde import SDE
 from sdewm.sensitivity import (
     FundamentalMatrixSDE,
     InverseMatrixSDE,
+    commutator_term,
     flow_exponent,
     fundamental_matrix,
-    commutator_term,
     step_jacobians,
 )
 from sdewm.solvers import solve, trajectory
@@ -207,7 +207,9 @@ def _exponent_rows(system: str, settings: Settings) -> Iterator[Claimed]:
 
 
 def _readings(table: Sample) -> list[str]:
-    return [name.split("/")[0] for name in table.values if name.endswith(f"/{LEVELS[0]}") and not name.startswith("size")]
+    return [
+        name.split("/")[0] for name in table.values if name.endswith(f"/{LEVELS[0]}") and not name.startswith("size")
+    ]
 
 
 @cache

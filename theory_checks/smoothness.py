@@ -25,7 +25,7 @@ from sdewm.verdicts import Claimed, Comparison, Inequality
 from theory_checks.settings import Settings
 
 CLAIM = "smoothness"
-POWERS = {"power 5/2": 2.5, "power 3": 3.0, "power 7/2": 3.5}
+POWERS = {"power-2.5": 2.5, "power-3": 3.0, "power-3.5": 3.5}
 SYSTEMS = QUICK = (*POWERS, "growth")
 LADDER = tuple(2.0**-k for k in range(4, 11))
 PATHS = 2**12

@@ -265,7 +265,7 @@ ERRATA: tuple[Erratum, ...] = (
         "Taylor's theorem to second order leaves ε² times the modulus of continuity of ∇²L.",
         "wrong",
         "L = |x − x⁰_T|^{5/2} where the unperturbed system is deterministic: the remainder is of order ε^{5/2}.",
-        Evidence("smoothness", "power 5/2"),
+        Evidence("smoothness", "power-2.5"),
     ),
     Erratum(
         "E22", "Theorem 3.7 and Corollary 3.8: no growth condition on L",
