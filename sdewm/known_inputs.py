@@ -1,4 +1,4 @@
-"""The encoder's equation with its inputs known, Proposition B.1: the Gaussian law of z, and what conditioning does to it."""
+"""The encoder's equation with its inputs known, Proposition B.1: the law of z, and what conditioning does to it."""
 
 from __future__ import annotations
 

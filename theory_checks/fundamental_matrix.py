@@ -96,19 +96,21 @@ def _route_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
 
     differences, error = _differences(flow, grid, noise)
     rounding = 1e-13
-    for form, reading, other, numerical in (
+    routes: tuple[tuple[Form, str, Tensor | None, float], ...] = (
         ("printed", "(43)-(44) as a system, against differences in x0", None, error / size),
         ("corrected", "jets through the steps", phi, rounding),
         ("corrected", "product of step Jacobians", _product(flow.base, flow.x0, grid, noise), rounding),
         ("corrected", "differences in x0", differences, error / size),
-    ):
+    )
+    for form, reading, other, numerical in routes:
         if other is None or reading.startswith("jets"):
             found = _as_system(flow.base, flow.x0, grid, noise)
             statistic = float((found - differences).square().mean().sqrt()) / size if other is None else gap(found)
         else:
             statistic = gap(other)
         yield row(
-            CLAIM, system, "Φ of (43), on the grid", form, reading, exact(statistic, paths, settings.seed), 0.0, numerical,
+            CLAIM, system, "Φ of (43), on the grid", form, reading, exact(statistic, paths, settings.seed), 0.0,
+            numerical,
             1e-9 if numerical == rounding else 1e-6, size, started, {"steps": grid.steps, "paths": paths},
         )  # fmt: skip
 
@@ -161,7 +163,8 @@ def _order_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
         table = _inverse_sample(system, method, settings)
         rate, moved = slope([table[f"{level}"] for level in LEVELS], table.paths, settings.seed)
         yield row(
-            CLAIM, system, f"order of ΦΦ⁻¹ − I, {method}", "corrected", "equation of the inverse", rate, order, moved, 0.25,
+            CLAIM, system, f"order of ΦΦ⁻¹ − I, {method}", "corrected", "equation of the inverse", rate, order, moved,
+            0.25,
             order, started, {"levels": list(LEVELS)},
         )  # fmt: skip
 
@@ -201,7 +204,8 @@ def _exponent_rows(system: str, settings: Settings) -> Iterator[Claimed]:
         relative = [np.sqrt(table[f"{reading}/{level}"] / table[f"size/{level}"]) for level in LEVELS[:3]]
         limit, change = richardson(relative)
         yield row(
-            CLAIM, system, "(45) less Φ, Δt → 0", form, reading, table.estimate(limit), 0.0, change + 1e-13, MARGIN, 1.0,
+            CLAIM, system, "(45) less Φ, Δt → 0", form, reading, table.estimate(limit), 0.0, change + 1e-13, MARGIN,
+            1.0,
             started, {"steps": [2**level for level in LEVELS[:3]]},
         )  # fmt: skip
 
@@ -254,7 +258,8 @@ def _gap_rows(system: str, settings: Settings) -> Iterator[Claimed]:
     limit, change = richardson(list(unexplained[::-1]))
     statistic = Sample({"limit": limit}, replicates * per, settings.seed).estimate("limit")
     yield row(
-        CLAIM, system, "part of ‖Φ − (45)‖² beyond the commutators, Jacobians → 0", "corrected", "(∂g)²", statistic, 0.0,
+        CLAIM, system, "part of ‖Φ − (45)‖² beyond the commutators, Jacobians → 0", "corrected", "(∂g)²", statistic,
+        0.0,
         change, 3 * MARGIN, 1.0, started, {"steps": grid.steps, "sizes": sizes},
     )  # fmt: skip
 

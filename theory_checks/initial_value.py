@@ -57,8 +57,10 @@ def curves(system: str, settings: Settings) -> list[Curve]:
 
 
 def _systems(flow: Flow) -> dict[str, SecondVariationSDE | PrintedSecondVariationSDE]:
-    printed = {reading: PrintedSecondVariationSDE(flow.base, reading) for reading in SECOND_READINGS}
-    return {**printed, "(53) corrected": SecondVariationSDE(flow.base)}
+    systems: dict[str, SecondVariationSDE | PrintedSecondVariationSDE] = {
+        reading: PrintedSecondVariationSDE(flow.base, reading) for reading in SECOND_READINGS
+    }
+    return systems | {"(53) corrected": SecondVariationSDE(flow.base)}
 
 
 def _form(label: str) -> Form:

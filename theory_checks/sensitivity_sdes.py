@@ -63,7 +63,8 @@ def _agreement_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Cla
                 yield row(
                     CLAIM, system, f"{part}, {method}", form, reading,
                     exact(_relative(value, truth), paths, settings.seed), 0.0, numerical,
-                    1e-9 if numerical == ROUNDING else MARGIN, float(truth.square().mean().sqrt()), started, {"steps": 2**LEVEL, "paths": paths},
+                    1e-9 if numerical == ROUNDING else MARGIN, float(truth.square().mean().sqrt()), started,
+                    {"steps": 2**LEVEL, "paths": paths},
                 )  # fmt: skip
     started = time.perf_counter()
     solved = _as_system(flow, EPS, "euler", noise)

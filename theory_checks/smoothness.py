@@ -84,7 +84,7 @@ def _remainders(settings: Settings) -> Sample:
     end = solve(perturbed.at(0.0), x0, GRID, noise=none)
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
-        values = {}
+        values: dict[str, Tensor] = {}
         for i, eps in enumerate(LADDER):
             distance = (solve(perturbed.at(eps), x0, GRID, noise=noise) - end).abs().squeeze(-1)
             values |= {f"{power:g}/{i}": distance**power for power in POWERS.values()}
