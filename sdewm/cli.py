@@ -1,4 +1,4 @@
-"""The command line: ``sdewm record``, ``sdewm train`` and ``sdewm release``."""
+"""The command line: ``sdewm record``, ``train`` and ``release`` of the small model, ``sdewm agent`` of the full one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from sdewm.worldmodel.dreamer.command_line import add_agent_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sdewm", description="World models as SDEs: record, train, release.")
+    parser = argparse.ArgumentParser(prog="sdewm", description="World models as SDEs: record, train, release; agent.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     record = commands.add_parser(
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument("--heldout", type=int, default=4, help="as in training (default %(default)s)")
     release.add_argument("--name", default="walker_walk", help="what the files' names begin with (default %(default)s)")
     release.set_defaults(run_command=_release)
+
+    add_agent_parser(commands)
     return parser
 
 
@@ -114,5 +118,6 @@ def _print_json(line: dict[str, Any]) -> None:
 
 def _user_errors() -> tuple[type[Exception], ...]:
     from sdewm.worldmodel import CheckpointError
+    from sdewm.worldmodel.dreamer import EnvironmentFailure
 
-    return (CheckpointError, FileNotFoundError, ImportError, ValueError)
+    return (CheckpointError, EnvironmentFailure, FloatingPointError, OSError, ImportError, ValueError)

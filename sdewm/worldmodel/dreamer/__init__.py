@@ -1,4 +1,4 @@
-"""The full world model and its agent: DreamerV2 with Gaussian latents, from pixels or states, for continuous actions."""
+"""The full world model and its agent: DreamerV2 with Gaussian latents, of pixels or states, for continuous actions."""
 
 from sdewm.worldmodel.dreamer.agent import Agent, Learner, Regularizer
 from sdewm.worldmodel.dreamer.behaviour import Actor, Critic, action_value, imagine, lambda_returns, truncated_normal
@@ -14,6 +14,7 @@ from sdewm.worldmodel.dreamer.environments import (
 from sdewm.worldmodel.dreamer.episodes import Evaluation, evaluate, play, random_policy
 from sdewm.worldmodel.dreamer.errors import EncoderError
 from sdewm.worldmodel.dreamer.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation, seen_through
+from sdewm.worldmodel.dreamer.prediction import open_loop, open_loop_error, prediction_video, write_gif
 from sdewm.worldmodel.dreamer.replay import Replay, Sequences, to_sequences
 from sdewm.worldmodel.dreamer.train import load_agent, train
 from sdewm.worldmodel.dreamer.world_model import WorldModel
@@ -46,11 +47,15 @@ __all__ = [
     "lambda_returns",
     "load_agent",
     "make_environment",
+    "open_loop",
+    "open_loop_error",
     "play",
+    "prediction_video",
     "preset",
     "random_policy",
     "seen_through",
     "to_sequences",
     "train",
     "truncated_normal",
+    "write_gif",
 ]

@@ -125,16 +125,15 @@ class Learner:
         self.updates += 1
         if self.updates % self.config.slow_every == 0:
             with torch.no_grad():
-                for slow, fast in zip(
-                    self.agent.slow_critic.parameters(), self.agent.critic.parameters(), strict=True
-                ):
+                for slow, fast in zip(self.agent.slow_critic.parameters(), self.agent.critic.parameters(), strict=True):
                     slow.lerp_(fast, self.config.slow_fraction)
         return metrics
 
     def _update_model(self, batch: Sequences) -> tuple[Rollout, dict[str, Tensor]]:
         config, model = self.config, self.agent.world_model
-        noise = torch.randn(*batch.rewards.shape, config.stoch, generator=self.generator)
-        error = self.error.draw(*batch.rewards.shape, model.latent_spread, self.generator)
+        sequences, steps = batch.rewards.shape
+        noise = torch.randn(sequences, steps, config.stoch, generator=self.generator)
+        error = self.error.draw(sequences, steps, model.latent_spread, self.generator)
         rollout = model.observe(batch.observations, batch.actions, batch.first, noise, error)
         loss, parts = model.loss(batch, rollout)
         metrics = {name: part.detach().mean() for name, part in parts._asdict().items()}

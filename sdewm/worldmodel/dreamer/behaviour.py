@@ -1,4 +1,4 @@
-"""Actor and critic, learned in imagination: DreamerV2's, for continuous actions and with gradients through the dynamics.
+"""Actor and critic, learned in imagination: DreamerV2's, for continuous actions, by gradients through the dynamics.
 
 Indices of an imagined trajectory of H steps (columns are times; a_i acts between i and i + 1):
 
@@ -30,7 +30,7 @@ SQRT_2, SQRT_2_PI = math.sqrt(2), math.sqrt(2 * math.pi)
 
 
 class Imagined(NamedTuple):
-    """A trajectory of H imagined steps: h (H + 1, B, deter), z (H + 1, B, stoch), entropy of π at 0, …, H − 1 (H, B)."""
+    """H imagined steps: h (H + 1, B, deter), z (H + 1, B, stoch), entropy of π at 0, …, H − 1 (H, B)."""
 
     h: Tensor
     z: Tensor
@@ -107,7 +107,7 @@ def imagine(model: WorldModel, actor: Actor, h: Tensor, z: Tensor, uniform: Tens
 def lambda_returns(rewards: Tensor, discounts: Tensor, values: Tensor, trace: float) -> Tensor:
     """G_0, …, G_{H−1}, time first: (H + 1, ...) each to (H, ...). The rewards and discounts at time 0 are not used.
 
-        G_i = r_{i+1} + d_{i+1} ((1 − λ) v_{i+1} + λ G_{i+1}),    G_H = v_H
+    G_i = r_{i+1} + d_{i+1} ((1 − λ) v_{i+1} + λ G_{i+1}),    G_H = v_H
     """
     following = values[-1]
     returns = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -43,6 +43,13 @@ class Environment(Protocol):
     def reset(self, seed: int) -> Step: ...
 
     def step(self, action: np.ndarray) -> Step: ...
+
+
+@runtime_checkable
+class Renderable(Protocol):
+    """An environment that can show itself: an image (size, size, 3) uint8."""
+
+    def render(self, size: int) -> np.ndarray: ...
 
 
 MakeEnvironment = Callable[[], Environment]
@@ -137,7 +144,8 @@ class DeepMindControl:
             raise ValueError(f"task: expected bounded continuous actions, got {actions}")
         entries = self._environment.observation_spec().values()
         states = sum(int(np.prod(entry.shape)) for entry in entries)
-        self.observation_shape = (self._channels, self._size, self._size) if self._pixels else (states,)
+        image = (self._channels, self._size, self._size)
+        self.observation_shape: tuple[int, ...] = image if self._pixels else (states,)
 
     def reset(self, seed: int) -> Step:
         self._environment.task.random.seed(seed % 2**32)

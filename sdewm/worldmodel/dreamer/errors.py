@@ -1,4 +1,4 @@
-"""Exogenous errors of the encoder: what is added to z, in training and in evaluation (the paper's Section 5 and D.5)."""
+"""Errors of the encoder: what is added to z, in training and in evaluation (the paper's Section 5 and D.5)."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from typing import Any
 class Log:
     """``run``/metrics.jsonl, a JSON object a line, and the same numbers in ``run``/tensorboard.
 
-    ``taken_up`` is the size in bytes that the file had at the checkpoint from which the run goes on, and the update: what
-    came later is written again.
+    ``taken_up`` is the size in bytes that the file had at the checkpoint from which the run goes on, ``update`` the
+    checkpoint's update: what came later is written again.
     """
 
     def __init__(self, run: Path, report: Callable[[dict[str, Any]], None] | None = None, *, taken_up: int = 0,

@@ -150,7 +150,7 @@ def train(
 
 
 def load_agent(path: Path | str) -> Agent:
-    """The agent of a run's folder, or of a checkpoint file in it, frozen; :class:`CheckpointError` for anything else."""
+    """The agent of a run's folder, or of its checkpoint file, frozen; :class:`CheckpointError` for anything else."""
     path = Path(path)
     path = path / "checkpoint.safetensors" if path.is_dir() else path
     tensors, metadata = load_checkpoint(path)
@@ -160,6 +160,12 @@ def load_agent(path: Path | str) -> Agent:
     except RuntimeError as error:
         raise CheckpointError(f"{path}: does not hold the agent that it describes ({error})") from error
     return agent.requires_grad_(False)
+
+
+def configuration(path: Path | str) -> Config:
+    """The configuration that a checkpoint's run was trained with."""
+    config, _, _ = _description(Path(path), load_checkpoint(path)[1])
+    return config
 
 
 class _Clock:
@@ -211,7 +217,7 @@ def _save(path: Path, learner: Learner, replay: Replay, progress: Progress, cloc
         save_checkpoint(path, learner.tensors(), metadata)
     except OSError as error:
         raise CheckpointError(
-            f"{path}: cannot be written ({error}); the checkpoint before it is intact, and the run can be taken up there"
+            f"{path}: cannot be written ({error}); the checkpoint before it is intact: the run can be taken up there"
         ) from error
     replay.tidy()
 
