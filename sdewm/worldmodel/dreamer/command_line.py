@@ -80,7 +80,8 @@ def add_agent_parser(commands: Any) -> None:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     hints = get_type_hints(Config)
     for setting in fields(Config):
-        kind, options = hints[setting.name], {}
+        kind = hints[setting.name]
+        options: dict[str, Any]
         if get_origin(kind) is Literal:
             values = get_args(kind)
             options = {"choices": values, "type": type(values[0])}
@@ -186,9 +187,11 @@ def _presets(arguments: argparse.Namespace) -> None:
 def _perturbation(arguments: argparse.Namespace) -> Perturbation | None:
     mode = arguments.mode
     if arguments.noise:
-        return GaussianNoise(*arguments.noise, mode=mode or "add")
+        mean, variance = arguments.noise
+        return GaussianNoise(mean, variance, mode=mode or "add")
     if arguments.mask:
-        return MaskedNoise(*arguments.mask, mode=mode or "replace")
+        percent, mean, variance = arguments.mask
+        return MaskedNoise(percent, mean, variance, mode=mode or "replace")
     if mode:
         raise ValueError("--mode: expected with --noise or --mask, got neither")
     return Rotation(arguments.rotation) if arguments.rotation is not None else None
