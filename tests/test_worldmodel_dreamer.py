@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support import FALSE_FAILURE, refuses
+from support import FALSE_FAILURE, agrees, convicts, refuses
 
-from sdewm import PerturbedSDE, TimeGrid, expand
+from sdewm import Estimate, PerturbedSDE, TimeGrid, expand
 from sdewm.jets import JetSpace
 from sdewm.solvers import SequentialEuler
 from sdewm.worldmodel import kl_divergence
-from sdewm.worldmodel.dreamer import PRESETS, Agent, Config, Sequences, WorldModel, preset
+from sdewm.worldmodel.dreamer import PRESETS, Agent, Config, Learner, Sequences, WorldModel, preset
 from sdewm.worldmodel.dreamer.networks import ImageDecoder, ImageEncoder, LayerNormGRU
+from sdewm.worldmodel.jacobian import INPUTS, as_drift, exact_norms
 from sdewm.worldmodel.model import Gaussian
 
 F64 = torch.float64
@@ -370,3 +371,43 @@ def test_a_model_expands_in_its_encoders_error():
         method="euler-sequential", paths=64, seed=0,
     )  # fmt: skip
     assert abs(expansion.first.mean) > expansion.first.half_width(1 - FALSE_FAILURE)
+
+
+# The Jacobian penalty.
+
+
+@pytest.mark.parametrize("target", ["map", "drift"])
+@pytest.mark.parametrize("wrt", ["h", "z", "hz"])
+def test_the_jacobian_penalty_is_the_cells_own_norm_at_the_rollouts_steps(target, wrt):
+    """Its mean over projections is the exact mean of ½‖J‖_F² over the steps within an episode."""
+    config = replace(STATE, jacobian_form="square", jacobian_target=target, jacobian_wrt=wrt)
+    model, batch = tiny_agent(config).world_model, random_batch()
+    batch.first[0, 4] = True
+    rollout = observe(model, batch)
+    function = as_drift(model.sequence) if target == "drift" else model.sequence
+    inside = [(b, t) for b in range(2) for t in range(8) if not batch.first[b, t + 1]]
+    assert len(inside) == 15
+    rows = (torch.stack([x[b, t] for b, t in inside]) for x in (rollout.h, rollout.z, batch.actions))
+    exact = 0.5 * exact_norms(function, tuple(rows), INPUTS[wrt]).frobenius.square().mean()
+    generator, n = torch.Generator().manual_seed(0), 400
+    estimates = torch.stack([model.jacobian_penalty(batch, rollout, generator).detach() for _ in range(n)])
+    estimate = Estimate(float(estimates.mean()), float(estimates.std() / n**0.5), n, n - 1)
+    assert agrees(estimate, float(exact), comparisons=6)
+    later = tuple(x[:, 1:].flatten(0, 1) for x in (rollout.h, rollout.z, batch.actions))
+    one_step_later = 0.5 * exact_norms(function, later, INPUTS[wrt]).frobenius.square().mean()
+    assert convicts(estimate, float(one_step_later))
+
+
+def test_the_jacobian_penalty_is_trained_down():
+    batch = random_batch()
+    norms = []
+    for weight in (0.0, 1.0):
+        learner = Learner(preset("debug", jacobian_weight=weight, model_rate=1e-2), (3,), ACTIONS)
+        batch = Sequences(*(part.float() if part.is_floating_point() else part for part in batch))
+        metrics = [learner.update(batch) for _ in range(20)]
+        model = learner.agent.world_model
+        noise = torch.zeros(*batch.rewards.shape, model.config.stoch)
+        rollout = model.observe(batch.observations, batch.actions, batch.first, noise)
+        norms.append(float(model.jacobian_penalty(batch, rollout, torch.Generator().manual_seed(0)).detach()))
+    assert norms[1] < 0.8 * norms[0]
+    assert "jacobian" in metrics[0]

@@ -3,14 +3,17 @@
 As :mod:`theory_checks.theorem_3_7`, with both the drift and the diffusion error.
 """
 
-from sdewm.verdicts import Comparison
-from theory_checks.evidence import Settings, gather
+from sdewm.verdicts import Claimed
+from theory_checks.evidence import gather
 from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
+from theory_checks.settings import Settings
+from theory_checks.systems import BY_DEFAULT, WHEN_QUICK
 
 CLAIM = "corollary_3_8"
+SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Comparison]:
+def check(system: str, settings: Settings) -> list[Claimed]:
     evidence = gather(system, settings)
     return [
         *coefficient_rows(CLAIM, evidence, "full"),

@@ -18,28 +18,13 @@ from sdewm.paper.formulas import CORRECTED, READINGS, TERMS, formula_terms
 from sdewm.sde import SDE, Magnitude, PerturbedSDE
 from sdewm.solvers import trajectory
 from sdewm.taylor import TaylorTest, taylor_tests
+from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS, System
 
 VARIATION = "variation of constants"
 VARIANTS = {**READINGS, VARIATION: CORRECTED}
 # Central differences over seven points: exact for polynomials of degree six.
 STENCIL = (-3, -2, -1, 1, 2, 3)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run asks for: the relative ``precision`` of a coefficient, and the seed.
-
-    A coefficient that is known exactly is held to this part of itself, one that is measured to this part of its
-    root mean square over paths, since its mean may vanish.
-    """
-
-    precision: float = 1e-3
-    seed: int = 0
-
-    def paths(self, at_default: int) -> int:
-        """Sample sizes follow the precision: quasi-Monte Carlo errors fall about like 1/paths."""
-        return max(2**8, int(at_default * 1e-3 / self.precision))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The full world model and its agent: DreamerV2 with Gaussian latents, of pixels or states, for continuous actions."""
 
-from sdewm.worldmodel.dreamer.agent import Agent, Learner, Regularizer
+from sdewm.worldmodel.dreamer.agent import Agent, Learner
 from sdewm.worldmodel.dreamer.behaviour import Actor, Critic, action_value, imagine, lambda_returns, truncated_normal
 from sdewm.worldmodel.dreamer.config import PRESETS, Config, preset
 from sdewm.worldmodel.dreamer.environments import (
@@ -35,7 +35,6 @@ __all__ = [
     "MaskedNoise",
     "Perturbation",
     "PointMass",
-    "Regularizer",
     "Replay",
     "Rotation",
     "Sequences",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,6 @@ from sdewm.worldmodel.dreamer.errors import EncoderError
 from sdewm.worldmodel.dreamer.replay import Sequences
 from sdewm.worldmodel.dreamer.world_model import WorldModel
 from sdewm.worldmodel.model import Rollout
-
-# What is added to the world model's objective, with the weight ``jacobian_weight``: of the model, its rollout over a
-# batch and the batch's actions.
-Regularizer = Callable[[WorldModel, Rollout, Tensor, torch.Generator], Tensor]
 
 
 class Agent(nn.Module):
@@ -101,11 +96,8 @@ class Learner:
     ``tensors``, so that a run taken up from there goes on bitwise as if it had not stopped.
     """
 
-    def __init__(self, config: Config, observation_shape: tuple[int, ...], action_size: int,
-                 regularizer: Regularizer | None = None) -> None:  # fmt: skip
-        if config.jacobian_weight and regularizer is None:
-            raise ValueError(f"jacobian_weight: expected a regularizer with it, got {config.jacobian_weight} alone")
-        self.config, self.regularizer = config, regularizer
+    def __init__(self, config: Config, observation_shape: tuple[int, ...], action_size: int) -> None:
+        self.config = config
         self.error = EncoderError.of(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -137,8 +129,8 @@ class Learner:
         rollout = model.observe(batch.observations, batch.actions, batch.first, noise, error)
         loss, parts = model.loss(batch, rollout)
         metrics = {name: part.detach().mean() for name, part in parts._asdict().items()}
-        if self.regularizer is not None and config.jacobian_weight:
-            penalty = self.regularizer(model, rollout, batch.actions, self.generator)
+        if config.jacobian_weight:
+            penalty = model.jacobian_penalty(batch, rollout, self.generator)
             loss = loss + config.jacobian_weight * penalty
             metrics["jacobian"] = penalty.detach()
         metrics["model_gradient"] = self._step("model", model, loss)

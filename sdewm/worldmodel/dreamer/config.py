@@ -58,7 +58,12 @@ class Config:
     reward_scale: float = _setting(0.125, "rewards are multiplied by this")
     reward_clip: Literal["identity", "tanh"] = _setting("identity", "then go through this function")
     model_rate: float = _setting(6e-4, "learning rate of the world model")
-    jacobian_weight: float = _setting(0.0, "λ of the Jacobian regularizer; 0 leaves it out")
+    jacobian_weight: float = _setting(0.0, "λ of the Jacobian penalty (20), mean over batch and time; 0: left out")
+    jacobian_form: Literal["norm", "square"] = _setting(
+        "norm", "norm: ‖J‖_F as in (20); square: ½‖J‖_F² as in Hoffman et al."
+    )
+    jacobian_target: Literal["map", "drift"] = _setting("map", "the recurrent cell, or drift: the cell less h")
+    jacobian_wrt: Literal["h", "z", "hz"] = _setting("hz", "what the Jacobian is with respect to")
 
     # Behaviour, learned in imagination.
     horizon: int = _setting(15, "imagined steps")
@@ -169,6 +174,7 @@ _LEAN_PIXELS = replace(_LEAN_PROPRIO, observation="pixels", model_rate=1e-3, uni
 #   activation silu       C^∞; DreamerV2's elu is only C¹;
 #   float32               the paper trains with 16 bits;
 #   whole episodes        an episode is collected, then its updates are done; DreamerV2 interleaves them;
+#   jacobian_weight 0     the baseline; the paper's regularized runs have 0.01 (0.05 and 0.1 at length 100);
 #   pretrain 100          as the defaults of DreamerV2; its dm_control preset has 1;
 #   prefill 2             episodes, which are 1000 steps at dm_control's length and action repeat 2;
 #   evaluate_every 2000   updates, which are 1e4 steps.

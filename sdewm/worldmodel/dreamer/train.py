@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from sdewm.worldmodel.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, with_prefix
-from sdewm.worldmodel.dreamer.agent import Agent, Learner, Regularizer
+from sdewm.worldmodel.dreamer.agent import Agent, Learner
 from sdewm.worldmodel.dreamer.config import Config
 from sdewm.worldmodel.dreamer.environments import (
     EnvironmentFailure,
@@ -63,13 +63,12 @@ def train(
     config: Config,
     make: MakeEnvironment | None = None,
     *,
-    regularizer: Regularizer | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Agent:
     """Train to ``config.frames`` frames in the folder ``run``; a run found there is taken up from its checkpoint.
 
-    ``make`` makes the environment, the one that the configuration names by default. ``regularizer`` is added to the
-    world model's objective with the weight ``config.jacobian_weight``. ``report`` is given every line of metrics.
+    ``make`` makes the environment, the one that the configuration names by default. ``report`` is given
+    every line of metrics.
 
     Raises
     ------
@@ -83,7 +82,7 @@ def train(
     make = make or (lambda: make_environment(config))
     environment = make()
     check_spaces(environment, config)
-    learner = Learner(config, environment.observation_shape, environment.action_size, regularizer)
+    learner = Learner(config, environment.observation_shape, environment.action_size)
     agent, error = learner.agent, EncoderError.of(config)
     replay, progress = Replay(run / "replay", config.capacity), Progress()
     checkpoint = run / "checkpoint.safetensors"

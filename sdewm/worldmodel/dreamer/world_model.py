@@ -34,6 +34,7 @@ from sdewm.worldmodel.dreamer.networks import (
     mlp,
 )
 from sdewm.worldmodel.dreamer.replay import Sequences
+from sdewm.worldmodel.jacobian import INPUTS, as_drift, jacobian_penalty
 from sdewm.worldmodel.model import Gaussian, Rollout, kl_divergence
 
 SPREAD_MOMENTUM = 0.99  # of the running spread of z, per update
@@ -233,6 +234,16 @@ class WorldModel(nn.Module):
         kl = config.kl_balance * to_prior + (1 - config.kl_balance) * to_posterior
         errors = parts.reconstruction + config.reward_weight * parts.reward + config.discount_weight * parts.discount
         return errors.mean() + config.kl_scale * kl, parts
+
+    def jacobian_penalty(self, batch: Sequences, rollout: Rollout, generator: torch.Generator) -> Tensor:
+        """The penalty of (20), as configured, of the recurrent cell at the steps of a rollout, all in one batch.
+
+        Steps over the end of an episode are left out: there the cell's value is not used.
+        """
+        config, goes_on = self.config, ~batch.first[:, 1:]
+        inputs = tuple(x[:, :-1][goes_on] for x in (rollout.h, rollout.z, batch.actions))
+        function = as_drift(self.sequence) if config.jacobian_target == "drift" else self.sequence
+        return jacobian_penalty(function, inputs, INPUTS[config.jacobian_wrt], generator, config.jacobian_form)
 
     @torch.no_grad()
     def update_spread(self, rollout: Rollout) -> None:
