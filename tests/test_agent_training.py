@@ -506,3 +506,36 @@ def test_action_repeat_sums_rewards_and_stops_at_the_end():
     np.testing.assert_allclose(episodes[1]["observation"], episodes[0]["observation"][::8])
     np.testing.assert_allclose(episodes[1]["reward"][1:], episodes[0]["reward"][1:].reshape(-1, 8).sum(1), rtol=1e-5)
     assert not episodes[1]["terminal"].any()
+
+
+@pytest.mark.parametrize("rendering", ["fast", "default"])
+def test_dm_control_through_its_camera(rendering):
+    pytest.importorskip("dm_control")
+    from sdewm.worldmodel.dreamer import DeepMindControl
+
+    config = preset("lean-pixels", task="walker-walk", action_repeat=2, rendering=rendering)
+    try:
+        grey, colour = DeepMindControl(config), DeepMindControl(replace(config, channels=3))
+        frames = [environment.reset(3).observation for environment in (grey, colour)]
+    except ImportError as error:
+        pytest.skip(str(error))
+    assert frames[0].shape == (1, 32, 32) and frames[0].dtype == np.uint8 and frames[0].std() > 5
+    assert frames[1].shape == (3, 32, 32) and frames[1].flags.c_contiguous
+    luma = np.tensordot([0.299, 0.587, 0.114], frames[1].astype(float), 1)
+    assert np.abs(luma - frames[0][0]).max() <= 0.5 + 1e-9
+    np.testing.assert_array_equal(grey.reset(3).observation, frames[0])
+    assert not np.array_equal(grey.step(np.ones(6)).observation, frames[0])
+
+
+def test_tensorboard_gets_the_numbers_of_the_metrics(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(tmp_path, replace(DEBUG, frames=120))
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    expected = [(line["update"], line["kl"]) for line in lines if line["kind"] == "train"]
+    assert expected
+    seen = [(event.step, event.value) for event in board.Scalars("train/kl")]
+    np.testing.assert_allclose(seen, expected, rtol=1e-5)

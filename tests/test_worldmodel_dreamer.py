@@ -342,6 +342,20 @@ def test_one_sequential_euler_step_is_the_models_own_step(config):
     torch.testing.assert_close(step, own, rtol=1e-12, atol=1e-12)
 
 
+def test_an_initial_state_is_the_filters():
+    agent, batch = tiny_agent(), random_batch(batch=1)
+    model, rollout = agent.world_model, observe(agent.world_model, batch)
+    z, h, z_tilde, s_tilde = agent.as_sde(batch.observations[0]).blocks(
+        model.initial_state(batch.observations[0], batch.actions[0], t=5)
+    )
+    torch.testing.assert_close(h, rollout.h[0, 5])
+    torch.testing.assert_close(z, rollout.posterior.mean[0, 5])
+    torch.testing.assert_close(z_tilde, model.prior(h).mean)
+    torch.testing.assert_close(s_tilde, model.decode(h, z_tilde))
+    with refuses(ValueError, "t: expected a time of the episode, 0 to 8, got 9"):
+        model.initial_state(batch.observations[0], batch.actions[0], t=9)
+
+
 def test_coefficients_and_action_value_take_jets():
     agent, batch = tiny_agent(PIXELS), random_batch(PIXELS, batch=1)
     sde, space, t = agent.as_sde(batch.observations[0]), JetSpace(1, 2), torch.tensor(3.5, dtype=F64)

@@ -71,6 +71,9 @@ def add_agent_parser(commands: Any) -> None:
     _add_run_and_episodes(record)
     record.add_argument("--out", type=Path, required=True, help="folder to write to")
     record.add_argument("--prediction", type=int, metavar="CONTEXT", help="predict after so many images seen")
+    record.add_argument(
+        "--video", action=argparse.BooleanOptionalAction, default=True, help="also as GIF (needs a renderer)"
+    )
     record.set_defaults(run_command=_record)
 
     presets = commands.add_parser("presets", help="print the presets", description="Print every preset's settings.")
@@ -157,16 +160,17 @@ def _record(arguments: argparse.Namespace) -> None:
         pictures: list[np.ndarray] = []
 
         def watch(step: Step, pictures: list[np.ndarray] = pictures) -> None:
-            if images:
+            if images and arguments.video:
                 pictures.append(picture(step.observation))
-            elif isinstance(environment, Renderable):
+            elif isinstance(environment, Renderable) and arguments.video:
                 pictures.append(environment.render(ENLARGED))
 
         policy = agent.policy(explore=False, error=EncoderError.of(agent.config), seed=seed)
         episode = play(environment, policy, seed, watch=watch)
         name = f"{number:04d}"
         np.save(arguments.out / f"episode_{name}.npy", episode, allow_pickle=False)
-        write_gif(arguments.out / f"episode_{name}.gif", pictures)
+        if arguments.video:
+            write_gif(arguments.out / f"episode_{name}.gif", pictures)
         if arguments.prediction is not None:
             shown = prediction_video(agent.world_model, episode, arguments.prediction)
             write_gif(arguments.out / f"prediction_{name}.gif", shown)

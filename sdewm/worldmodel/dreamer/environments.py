@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -105,16 +106,19 @@ class DeepMindControl:
 
     ``rendering="fast"`` leaves out shadows, reflections and multisampling: several times faster, other pixels. It is
     part of the configuration, which travels with every checkpoint. Needs the extra ``sdewm[worldmodel]``; for pixels a
-    renderer too (MUJOCO_GL=egl is chosen where it is not set).
+    renderer too (EGL is chosen where MUJOCO_GL is not set and EGL is installed).
 
     Raises
     ------
-    ImportError : without dm_control.
+    ImportError : without dm_control, or for pixels without a renderer.
     ValueError : for a task that the suite does not have.
     """
 
     def __init__(self, config: Config) -> None:
-        os.environ.setdefault("MUJOCO_GL", "egl" if config.observation == "pixels" else "disabled")
+        # Once dm_control is imported, its renderer stays: state-only environments choose it too.
+        os.environ.setdefault("MUJOCO_GL", "egl" if ctypes.util.find_library("EGL") else "disabled")
+        if config.observation == "pixels":
+            _require_renderer()
         try:
             from dm_control import suite
         except ImportError as error:
@@ -162,7 +166,8 @@ class DeepMindControl:
         return self._observe(step, reward)
 
     def render(self, size: int) -> np.ndarray:
-        """An image (size, size, 3) uint8 of the scene as it is."""
+        """An image (size, size, 3) uint8 of the scene as it is; ``ImportError`` without a renderer."""
+        _require_renderer()
         flags = {"shadow": False, "reflection": False} if self._fast else {}
         return self._environment.physics.render(size, size, camera_id=self._camera, render_flag_overrides=flags)
 
@@ -175,6 +180,11 @@ class DeepMindControl:
             observation = np.concatenate([np.ravel(entry) for entry in step.observation.values()]).astype(np.float32)
         # dm_control ends an episode at its time limit with discount 1, at a terminal state with discount 0.
         return Step(observation, reward, bool(step.last() and step.discount == 0), bool(step.last()))
+
+
+def _require_renderer() -> None:
+    if os.environ["MUJOCO_GL"] == "disabled":
+        raise ImportError("images need a renderer, such as libegl1 with MUJOCO_GL=egl or libosmesa6 with osmesa")
 
 
 class PointMass:

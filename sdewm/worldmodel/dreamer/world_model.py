@@ -287,6 +287,22 @@ class WorldModel(nn.Module):
             leak=1.0,
         )
 
+    @torch.no_grad()
+    def initial_state(self, observations: Tensor, actions: Tensor, t: int = 10) -> Tensor:
+        """A typical state x = (z, h, z̃, s̃) of the SDE at an episode's time t, (n,).
+
+        The episode, observations (T, ...) and actions (T, action_size), is filtered from h = 0 at its first time to t
+        with z at the posterior's mean; then z̃ is the prior's mean and s̃ its decoding. ``ValueError`` for a t outside.
+        """
+        if not 0 <= t < len(observations):
+            raise ValueError(f"t: expected a time of the episode, 0 to {len(observations) - 1}, got {t}")
+        first = torch.zeros(1, t + 1, dtype=torch.bool)
+        noise = actions.new_zeros(1, t + 1, self.config.stoch)
+        rollout = self.observe(observations[None, : t + 1], actions[None, : t + 1], first, noise)
+        h, z = rollout.h[0, -1], rollout.z[0, -1]
+        z_tilde = self.prior(h).mean
+        return torch.cat([z, h, z_tilde, self.decode(h, z_tilde).flatten()])
+
     @property
     def block_sizes(self) -> BlockSizes:
         """Dimensions of z, h, z̃, s̃."""
