@@ -1,4 +1,4 @@
-"""The command line: ``sdewm record``, ``sdewm train``, ``sdewm release`` and ``sdewm ladder``."""
+"""The command line: ``record``, ``train``, ``release``, ``ladder`` of the small model, ``agent`` of the full one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from sdewm.worldmodel.dreamer.command_line import add_agent_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sdewm", description="World models as SDEs: record, train, release.")
+    parser = argparse.ArgumentParser(prog="sdewm", description="World models as SDEs: record, train, release; agent.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     record = commands.add_parser(
@@ -112,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     ladder.add_argument("--updates", type=int, default=400, help="of each run (default %(default)s)")
     ladder.add_argument("--heldout", type=int, default=4, help="as in training (default %(default)s)")
     ladder.set_defaults(run_command=_ladder)
+
+    add_agent_parser(commands)
     return parser
 
 
@@ -179,5 +183,6 @@ def _print_json(line: dict[str, Any]) -> None:
 
 def _user_errors() -> tuple[type[Exception], ...]:
     from sdewm.worldmodel import CheckpointError
+    from sdewm.worldmodel.dreamer import EnvironmentFailure
 
-    return (CheckpointError, FileNotFoundError, ImportError, ValueError)
+    return (CheckpointError, EnvironmentFailure, FloatingPointError, OSError, ImportError, ValueError)
