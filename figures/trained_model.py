@@ -8,10 +8,10 @@ from pathlib import Path
 
 import matplotlib
 import torch
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+from figures.style import save, styled
 from sdewm.worldmodel import Batch, Episode, WorldModel, load_trained, open_loop, to_batch
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#555555"  # told apart without colour by line style as well
@@ -21,26 +21,18 @@ START = 50  # first step of the window shown
 SHOWN = (0, 2, 4, 5, 6, 7, 9, 11, 14, 19)  # its columns
 
 
-def draw(out_dir: Path | str) -> list[Path]:
-    """Write trained_model.png, .pdf and .svg into ``out_dir``; return the files."""
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
+def draw(results: Path, out: Path) -> list[Path]:
+    """Drawn from the package's own data; ``results`` is not looked at."""
     model, episodes = load_trained()
     curve = training_curve()
 
-    with plt.rc_context({"svg.hashsalt": "sdewm", "font.size": 8, "axes.titlesize": 9, "pdf.fonttype": 42}):
-        figure = plt.figure(figsize=(7.2, 5.4), layout="constrained")
+    with styled(7.2, 5.4) as figure:
         top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))  # type: ignore[misc]
         left, right = top.subplots(1, 2)
         _draw_bound(left, curve)
         _draw_explained(right, curve)
         _draw_frames(bottom, model, episodes[1])
-        paths = [out_dir / f"trained_model.{kind}" for kind in ("png", "pdf", "svg")]
-        for path in paths:
-            undated = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-            figure.savefig(path, dpi=200, metadata=undated[path.suffix[1:]])
-        plt.close(figure)
-    return paths
+        return save(figure, out, "trained_model")
 
 
 def training_curve() -> list[dict]:
@@ -130,8 +122,3 @@ def _draw_frames(figure: matplotlib.figure.SubFigure, model: WorldModel, episode
         f"Held-out frames; +n: n steps of {STEP_SECONDS:g} s after the last frame seen by the open loop",
         fontsize=9,
     )
-
-
-if __name__ == "__main__":
-    for written in draw(Path(__file__).parent / "output"):
-        print(written)

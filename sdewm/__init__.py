@@ -5,11 +5,19 @@ from sdewm.calculus import to_ito, to_stratonovich
 from sdewm.convergence import Convergence, convergence, convergences
 from sdewm.expansion import Expansion, expand
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.lipschitz import SlopeNetwork
 from sdewm.losses import SummedLoss
 from sdewm.montecarlo import Estimate
 from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
+from sdewm.policy import LocalMaximizer
+from sdewm.rollout import LatentRollout
 from sdewm.sde import SDE, FunctionSDE, PerturbedSDE
-from sdewm.sensitivity import fundamental_matrix
+from sdewm.sensitivity import (
+    FundamentalMatrixSDE,
+    SensitivitySDE,
+    fundamental_matrix,
+    initial_value_derivatives,
+)
 from sdewm.solvers import NonFiniteState, solve
 from sdewm.taylor import Rate, TaylorTest, taylor_test
 
@@ -24,13 +32,18 @@ __all__ = [
     "Estimate",
     "Expansion",
     "FunctionSDE",
+    "FundamentalMatrixSDE",
+    "LatentRollout",
     "LatentSDE",
+    "LocalMaximizer",
     "MonteCarlo",
     "NonFiniteState",
     "PerturbedSDE",
     "QuasiMonteCarlo",
     "Rate",
     "RecordedObservation",
+    "SensitivitySDE",
+    "SlopeNetwork",
     "SummedLoss",
     "TaylorTest",
     "TimeGrid",
@@ -38,6 +51,7 @@ __all__ = [
     "convergences",
     "expand",
     "fundamental_matrix",
+    "initial_value_derivatives",
     "solve",
     "taylor_test",
     "to_ito",

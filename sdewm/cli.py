@@ -1,4 +1,4 @@
-"""The command line: ``sdewm record``, ``sdewm train`` and ``sdewm release``."""
+"""The command line: ``record``, ``train``, ``release``, ``ladder`` of the small model, ``agent`` of the full one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from sdewm.worldmodel.dreamer.command_line import add_agent_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sdewm", description="World models as SDEs: record, train, release.")
+    parser = argparse.ArgumentParser(prog="sdewm", description="World models as SDEs: record, train, release; agent.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     record = commands.add_parser(
@@ -60,6 +62,31 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         help="torch threads; runs repeat bitwise for one thread (default %(default)s)",
     )
+    train.add_argument(
+        "--jacobian-weight",
+        type=float,
+        default=0.0,
+        metavar="λ",
+        help="of the Jacobian penalty (20) (default %(default)s)",
+    )
+    train.add_argument(
+        "--jacobian-form",
+        choices=("norm", "square"),
+        default="norm",
+        help="‖J‖_F as in (20), or ½‖J‖_F² as in Hoffman et al. (default %(default)s)",
+    )
+    train.add_argument(
+        "--jacobian-target",
+        choices=("map", "drift"),
+        default="map",
+        help="the recurrent cell, or the cell less h (default %(default)s)",
+    )
+    train.add_argument(
+        "--jacobian-wrt",
+        choices=("h", "z", "hz"),
+        default="hz",
+        help="what the Jacobian is with respect to (default %(default)s)",
+    )
     train.set_defaults(run_command=_train)
 
     release = commands.add_parser(
@@ -72,6 +99,23 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument("--heldout", type=int, default=4, help="as in training (default %(default)s)")
     release.add_argument("--name", default="walker_walk", help="what the files' names begin with (default %(default)s)")
     release.set_defaults(run_command=_release)
+
+    ladder = commands.add_parser(
+        "ladder", help="train models that differ in the Jacobian penalty alone, and measure them",
+        description="Train a model for each λ and seed, one after another, on the same batches and noise; runs in the "
+        "folder are resumed or kept. Then measure every run of the folder, and write the record, the training metrics "
+        "and the models that ship.",
+    )  # fmt: skip
+    ladder.add_argument("--data", type=Path, required=True, help="folder of recordings")
+    ladder.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    ladder.add_argument("--out", type=Path, required=True, help="folder to write record, metrics and models to")
+    ladder.add_argument("--weights", type=float, nargs="+", required=True, metavar="λ", help="0 among them")
+    ladder.add_argument("--seeds", type=int, nargs="+", required=True, metavar="SEED", help="of the training runs")
+    ladder.add_argument("--updates", type=int, default=400, help="of each run (default %(default)s)")
+    ladder.add_argument("--heldout", type=int, default=4, help="as in training (default %(default)s)")
+    ladder.set_defaults(run_command=_ladder)
+
+    add_agent_parser(commands)
     return parser
 
 
@@ -95,7 +139,14 @@ def _train(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(arguments.threads)
     episodes, heldout, environment = split_recordings(arguments.data, arguments.heldout)
-    config = TrainConfig(updates=arguments.updates, seed=arguments.seed)
+    config = TrainConfig(
+        updates=arguments.updates,
+        seed=arguments.seed,
+        jacobian_weight=arguments.jacobian_weight,
+        jacobian_form=arguments.jacobian_form,
+        jacobian_target=arguments.jacobian_target,
+        jacobian_wrt=arguments.jacobian_wrt,
+    )
     train(arguments.run, episodes, heldout, config, environment=environment, report=_print_json)
 
 
@@ -108,11 +159,30 @@ def _release(arguments: argparse.Namespace) -> None:
         print(path)
 
 
+def _ladder(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from sdewm.worldmodel import TrainConfig, load_trained
+    from sdewm.worldmodel.ladder import release_ladder, train_ladder
+    from sdewm.worldmodel.train import split_recordings
+
+    torch.set_num_threads(1)
+    episodes, heldout, environment = split_recordings(arguments.data, arguments.heldout)
+    config = TrainConfig(updates=arguments.updates, evaluate_every=200)
+    train_ladder(
+        arguments.runs, episodes, heldout, arguments.weights, arguments.seeds, config,
+        environment=environment, report=_print_json,
+    )  # fmt: skip
+    for path in release_ladder(arguments.runs, load_trained()[1], arguments.out, report=_print_json):
+        print(path)
+
+
 def _print_json(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
     from sdewm.worldmodel import CheckpointError
+    from sdewm.worldmodel.dreamer import EnvironmentFailure
 
-    return (CheckpointError, FileNotFoundError, ImportError, ValueError)
+    return (CheckpointError, EnvironmentFailure, FloatingPointError, OSError, ImportError, ValueError)

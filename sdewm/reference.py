@@ -67,9 +67,12 @@ def latent_model(sequence_noise: bool = False) -> LatentSDE:
     )
 
 
-def latent_family(drift_error: bool = True) -> PerturbedSDE:
-    """The reference model under a representation error that depends on h and s; σ = 0 without ``drift_error``."""
-    model = latent_model()
+def latent_family(drift_error: bool = True, sequence_noise: bool = False) -> PerturbedSDE:
+    """The reference model under a representation error that depends on h and s; σ = 0 without ``drift_error``.
+
+    ``sequence_noise`` gives (6) a diffusion f̄.
+    """
+    model = latent_model(sequence_noise)
     g = torch.Generator().manual_seed(WEIGHTS_SEED + 1)
     inputs = SIZES.h + 2
     sigma, sigma_bar = _Map(inputs, SIZES.z, g), _Map(inputs, SIZES.z, g)

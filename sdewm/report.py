@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,22 @@ MARKS = {"verified": "✓ verified", "refuted": "✗ refuted", "vacuous": "○ v
 STYLES = {"verified": "green", "refuted": "bold red", "vacuous": "yellow", "inconclusive": "yellow"}
 
 
+@dataclass(frozen=True)
+class Curve:
+    """What a figure draws: ``y`` against ``x``, one standard error each where there is one.
+
+    ``claim`` and ``system`` as in a verdict; ``label`` says which of their curves it is.
+    """
+
+    claim: str
+    system: str
+    label: str
+    x: list[float]
+    y: list[float]
+    stderr: list[float] | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+
 def environment() -> dict[str, Any]:
     """What a run's numbers depend on besides its seed."""
     return {
@@ -36,12 +53,25 @@ def environment() -> dict[str, Any]:
 
 
 def write_json(
-    path: Path, verdicts: Sequence[Verdict], terms: Sequence[Mapping[str, Any]], run: Mapping[str, Any]
+    path: Path,
+    verdicts: Sequence[Verdict],
+    terms: Sequence[Mapping[str, Any]],
+    curves: Sequence[Curve],
+    run: Mapping[str, Any],
 ) -> None:
-    """Write ``{"run", "environment", "records": [one per verdict], "terms"}``, replacing the file in one step."""
+    """Write ``{"run", "environment", "records", "terms", "curves"}``, replacing the file in one step.
+
+    There is one record for each verdict.
+    """
     records = [v.as_dict() for v in verdicts]
     text = json.dumps(
-        {"run": run, "environment": environment(), "records": records, "terms": list(terms)},
+        {
+            "run": run,
+            "environment": environment(),
+            "records": records,
+            "terms": list(terms),
+            "curves": [asdict(c) for c in curves],
+        },
         indent=1,
         ensure_ascii=False,
         default=str,
@@ -113,6 +143,8 @@ def overall(verdicts: Sequence[Verdict], form: str) -> str | None:
     if not statuses:
         return None
     good, bad = ("verified", "refuted")
+    if set(statuses) == {"vacuous"}:
+        return "vacuous"
     if form == "printed":
         return good if good in statuses else bad if set(statuses) == {bad} else "inconclusive"
     return bad if bad in statuses else good if set(statuses) == {good} else "inconclusive"
@@ -132,16 +164,23 @@ def _status(verdicts: list[Verdict]) -> str:
 
 def _least_refuted(verdicts: list[Verdict]) -> Verdict | None:
     """The reading that comes closest to the truth: the one a refutation has to beat."""
-    return min(verdicts, key=lambda v: abs(v.statistic - v.expected), default=None)
+    return min(verdicts, key=_excess, default=None)
+
+
+def _excess(v: Verdict) -> float:
+    deviation = v.statistic - v.expected
+    return abs(deviation) if v.relation == "=" else deviation
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict | None:
-    return max(verdicts, key=lambda v: v.standard_errors, default=None)
+    return max(verdicts, key=lambda v: (v.standard_errors, _excess(v)), default=None)
 
 
 def _deviation(v: Verdict | None) -> str:
     if v is None:
         return ""
+    if v.stderr == 0:
+        return f"{v.statistic - v.expected:+.2e}"
     text = f"{v.statistic - v.expected:+.2e} ± {v.stderr:.0e}"
     if v.status != "refuted":
         return text
@@ -150,9 +189,11 @@ def _deviation(v: Verdict | None) -> str:
 
 def _explanation(verdicts: Sequence[Verdict]) -> str:
     lines = [
-        "A deviation is the claimed value less the true one (for a rate, less the expected one), with its standard",
-        "error; of the readings of a printed formula the one closest to the truth is shown, and a claim counts as",
-        "refuted only where every reading is. «seen from»: the smallest deviation that the run would have seen with",
-        f"probability 0.95. Each comparison has a false-failure rate of {verdicts[0].level:.1e}, all together 1e-3.",
+        "A deviation is the claimed value less the true one (for a rate, less the expected one; for a bound, what is",
+        "bounded less the bound, so that it should be negative), with its standard error. Of the readings of a printed",
+        "formula the one closest to the truth is shown, and a claim counts as refuted only where every reading is.",
+        "Vacuous: a constant is free, and the number is the smallest that will do. «seen from»: the smallest deviation",
+        "that the run would have seen with probability 0.95.",
+        f"Each judgement has a false-failure rate of {verdicts[0].level:.1e}, all together 1e-3.",
     ]
     return "\n".join(lines)

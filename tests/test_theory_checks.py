@@ -16,10 +16,11 @@ from sdewm.noise import TimeGrid
 from sdewm.paper.formulas import CORRECTED
 from sdewm.report import overall
 from sdewm.sde import FunctionSDE, PerturbedSDE
-from sdewm.verdicts import Comparison, judge_all
+from sdewm.verdicts import Comparison, Inequality, judge_all
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
-from theory_checks.evidence import VARIATION, Settings, gather
+from theory_checks.evidence import VARIATION, gather
 from theory_checks.run import main, parse
+from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS
 
 QUICK = Settings(precision=1e-2)
@@ -158,6 +159,27 @@ def comparison(mean: float, stderr: float, margin: float = 1.0, numerical: float
 )
 def test_judge(mean, stderr, numerical, status):
     assert comparison(mean, stderr, numerical=numerical).judge(1e-3).status == status
+
+
+@pytest.mark.parametrize(
+    ("mean", "stderr", "numerical", "vacuous", "status"),
+    [
+        (-0.5, 0.05, 0.0, False, "verified"),
+        (0.5, 0.05, 0.0, False, "refuted"),
+        (0.5, 0.05, 0.45, False, "inconclusive"),
+        (-0.1, 0.5, 0.0, False, "inconclusive"),
+        (float("inf"), 0.1, 0.0, False, "inconclusive"),
+        (0.5, 0.05, 0.0, True, "vacuous"),
+    ],
+)
+def test_judge_a_bound(mean, stderr, numerical, vacuous, status):
+    from sdewm import Estimate
+
+    bound = Inequality(
+        claim="c", system="s", quantity="q", form="printed", reading="", statistic=Estimate(mean, stderr, 1600, 15),
+        bound=0.0, numerical=numerical, scale=1.0, vacuous=vacuous,
+    )  # fmt: skip
+    assert bound.judge(1e-3).status == status
 
 
 def test_level_is_shared_among_the_comparisons():

@@ -3,14 +3,19 @@
 As :mod:`theory_checks.theorem_3_7`, with both the drift and the diffusion error.
 """
 
-from sdewm.verdicts import Comparison
-from theory_checks.evidence import Settings, gather
+from sdewm.report import Curve
+from sdewm.verdicts import Claimed
+from theory_checks.curves import loss_curves, term_curves
+from theory_checks.evidence import gather
 from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
+from theory_checks.settings import Settings
+from theory_checks.systems import BY_DEFAULT, WHEN_QUICK
 
 CLAIM = "corollary_3_8"
+SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Comparison]:
+def check(system: str, settings: Settings) -> list[Claimed]:
     evidence = gather(system, settings)
     return [
         *coefficient_rows(CLAIM, evidence, "full"),
@@ -18,6 +23,11 @@ def check(system: str, settings: Settings) -> list[Comparison]:
         *rate_rows(CLAIM, evidence, "full", "weak", "corrected"),
         *third_order_rows(CLAIM, evidence, "full"),
     ]
+
+
+def curves(system: str, settings: Settings) -> list[Curve]:
+    evidence = gather(system, settings)
+    return [*term_curves(CLAIM, evidence), *loss_curves(CLAIM, evidence)]
 
 
 if __name__ == "__main__":

@@ -18,28 +18,13 @@ from sdewm.paper.formulas import CORRECTED, READINGS, TERMS, formula_terms
 from sdewm.sde import SDE, Magnitude, PerturbedSDE
 from sdewm.solvers import trajectory
 from sdewm.taylor import TaylorTest, taylor_tests
+from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS, System
 
 VARIATION = "variation of constants"
 VARIANTS = {**READINGS, VARIATION: CORRECTED}
 # Central differences over seven points: exact for polynomials of degree six.
 STENCIL = (-3, -2, -1, 1, 2, 3)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run asks for: the relative ``precision`` of a coefficient, and the seed.
-
-    A coefficient that is known exactly is held to this part of itself, one that is measured to this part of its
-    root mean square over paths, since its mean may vanish.
-    """
-
-    precision: float = 1e-3
-    seed: int = 0
-
-    def paths(self, at_default: int) -> int:
-        """Sample sizes follow the precision: quasi-Monte Carlo errors fall about like 1/paths."""
-        return max(2**8, int(at_default * 1e-3 / self.precision))
 
 
 @dataclass(frozen=True)
@@ -111,13 +96,13 @@ def gather(name: str, settings: Settings) -> Evidence:
     on_grid: dict[str, Coefficients] = {}
     paired: dict[str, dict[str, Coefficients]] = {}
     for loss in system.losses:
-        levels = [_from_terms(large.values, f"{loss}|jets", i, "corrected") for i in _large_levels(system)]
+        levels = [from_terms(large.values, f"{loss}|jets", i, "corrected") for i in _large_levels(system)]
         on_grid[loss] = levels[0]
         corrected[loss] = _extrapolate(levels, numerical.setdefault((loss, "large"), {}))
         paired[loss] = {}
         for route in _routes(system):
             form = "corrected" if route in ("jets", VARIATION) else "printed"
-            levels = [_from_terms(small.values, f"{loss}|{route}", i, form) for i in range(system.grids)]
+            levels = [from_terms(small.values, f"{loss}|{route}", i, form) for i in range(system.grids)]
             paired[loss][route] = _extrapolate(levels, numerical.setdefault((loss, route), {}))
         if system.truth is None:
             error = numerical.setdefault((loss, "measured"), {})
@@ -181,16 +166,16 @@ def _large_levels(system: System) -> range:
     return range(system.grids if system.truth is not None else 1)
 
 
-def _summed(system: System) -> dict[str, SummedLoss]:
+def summed(system: System) -> dict[str, SummedLoss]:
     return {name: as_summed(loss, system.grid) for name, loss in system.losses.items()}
 
 
-def _channels(system: System) -> int:
-    return check_problem(system.family, _summed(system), system.x0, system.grid, system.method, system.grids)
+def channels(system: System) -> int:
+    return check_problem(system.family, summed(system), system.x0, system.grid, system.method, system.grids)
 
 
 def _large_sample(system: System, settings: Settings) -> Sample:
-    losses = _summed(system)
+    losses = summed(system)
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
@@ -201,12 +186,12 @@ def _large_sample(system: System, settings: Settings) -> Sample:
         return values
 
     drawn = QuasiMonteCarlo(settings.paths(system.paths), settings.seed, widen=system.widen, block=system.block)
-    return sample(evaluate, drawn, _channels(system), system.grid, system.x0)
+    return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
 def _small_sample(system: System, settings: Settings, h: float) -> Sample:
     """All routes on common noise: jets, the formulas, and losses at several ε where there is no exact truth."""
-    losses = _summed(system)
+    losses = summed(system)
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
@@ -228,17 +213,17 @@ def _small_sample(system: System, settings: Settings, h: float) -> Sample:
                 for case in ("zero drift", "full"):
                     for k in STENCIL:
                         eps = (k * h, 0.0 if case == "zero drift" else k * h)
-                        for loss, v in _losses_at(system, losses, eps, grid, increments).items():
+                        for loss, v in losses_at(system, losses, eps, grid, increments).items():
                             values[f"{loss}|{case}|{k}/{level}"] = v
         return values
 
     # Paired differences vary little, so that a small sample shows them even where the precision asks for less.
     paths = max(system.paired_paths, settings.paths(system.paired_paths))
     drawn = QuasiMonteCarlo(paths, settings.seed + 1, widen=system.widen)
-    return sample(evaluate, drawn, _channels(system), system.grid, system.x0)
+    return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
-def _losses_at(
+def losses_at(
     system: System, losses: Mapping[str, SummedLoss], eps: tuple[float, float], grid: TimeGrid, noise: Increments
 ) -> dict[str, Tensor]:
     weights = {name: loss.on(grid) for name, loss in losses.items()}
@@ -250,7 +235,7 @@ def _losses_at(
     return total
 
 
-def _from_terms(values: Mapping[str, Values], prefix: str, level: int, form: str) -> Coefficients:
+def from_terms(values: Mapping[str, Values], prefix: str, level: int, form: str) -> Coefficients:
     """The paper's sums of its terms: R = εP + ε²(Q + ½S) as printed, ½ε²(Q + S) corrected; and R̃."""
     term = {name: values[f"{prefix}|{name}/{level}"] for name in TERMS}
     second = second_coefficient(term, form)  # type: ignore[arg-type]

@@ -4,19 +4,28 @@ With ½ε²∂²x it is: the root mean square of the supremum falls like ε³. A
 grows like 1/ε, wherever ∂²x is not zero.
 """
 
-from sdewm.verdicts import Comparison
-from theory_checks.evidence import Settings, gather
+from sdewm.report import Curve
+from sdewm.verdicts import Claimed
+from theory_checks.curves import remainder_curves
+from theory_checks.evidence import gather
 from theory_checks.rows import rate_rows
+from theory_checks.settings import Settings
+from theory_checks.systems import BY_DEFAULT, WHEN_QUICK
 
 CLAIM = "lemma_b7"
+SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Comparison]:
+def check(system: str, settings: Settings) -> list[Claimed]:
     evidence = gather(system, settings)
     return [
         *rate_rows(CLAIM, evidence, "full", "strong", "printed"),
         *rate_rows(CLAIM, evidence, "full", "strong", "corrected"),
     ]
+
+
+def curves(system: str, settings: Settings) -> list[Curve]:
+    return list(remainder_curves(CLAIM, gather(system, settings), "strong"))
 
 
 if __name__ == "__main__":

@@ -4,19 +4,28 @@ As printed the second-order term is ε²(∇f·∂²x + ½ ∂xᵀ∇²f ∂x); 
 mean square over paths falls like ε³ if the term is right, like ε² if it is wrong.
 """
 
-from sdewm.verdicts import Comparison
-from theory_checks.evidence import Settings, gather
+from sdewm.report import Curve
+from sdewm.verdicts import Claimed
+from theory_checks.curves import remainder_curves
+from theory_checks.evidence import gather
 from theory_checks.rows import rate_rows
+from theory_checks.settings import Settings
+from theory_checks.systems import BY_DEFAULT, WHEN_QUICK
 
 CLAIM = "prop_b5"
+SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Comparison]:
+def check(system: str, settings: Settings) -> list[Claimed]:
     evidence = gather(system, settings)
     return [
         *rate_rows(CLAIM, evidence, "full", "loss", "printed"),
         *rate_rows(CLAIM, evidence, "full", "loss", "corrected"),
     ]
+
+
+def curves(system: str, settings: Settings) -> list[Curve]:
+    return list(remainder_curves(CLAIM, gather(system, settings), "loss"))
 
 
 if __name__ == "__main__":

@@ -8,22 +8,48 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sdewm.report import grouped, overall, print_table, print_terms, write_json
-from sdewm.verdicts import Comparison, Verdict, judge_all
-from theory_checks.evidence import Settings, gather
-from theory_checks.systems import OPTIONAL, SYSTEMS
+from sdewm.paper.records import load
+from sdewm.report import Curve, grouped, overall, print_table, print_terms, write_json
+from sdewm.verdicts import Claimed, Verdict, judge_all
+from theory_checks.evidence import gather
+from theory_checks.listings import print_errata, print_statements
+from theory_checks.settings import Settings
+from theory_checks.systems import SYSTEMS
 
-CLAIMS = ("prop_b5", "lemma_b7", "theorem_3_7", "corollary_3_8")
-QUICK_SYSTEMS = ("gbm", "ou", "circle", "latent", "trained-step")
+# In the order of the paper. Those of the expansion share what is sampled on a system.
+EXPANSION = ("prop_b5", "lemma_b7", "theorem_3_7", "corollary_3_8")
+CLAIMS = (
+    "assumptions",
+    "w1_kl",
+    "covering_map",
+    "proposition_b1",
+    *EXPANSION,
+    "lemma_b7_steps",
+    "sensitivity_sdes",
+    "fundamental_matrix",
+    "smoothness",
+    "convex_loss",
+    "ablation",
+    "fundamental_matrix_bound",
+    "theorem_4_1",
+    "initial_value",
+    "certified_bounds",
+    "corollary_4_2",
+    "policy_maximizer",
+    "jacobian_regularization",
+    "leak",
+    "tables",
+)
 # The longest first, so that no worker is left with a long one at the end.
 BY_COST = ("latent", "latent-linear", "trained", "trained-constant", "linear", "circle")
 
@@ -37,17 +63,20 @@ walker episodes (trained: refined to continuous time; trained-step: its own disc
 
 EPILOG = """\
 examples:
-  python -m theory_checks                               all claims on all systems, about two minutes
-  python -m theory_checks --quick                       fewer systems, coarser, in about one
+  python -m theory_checks                               all claims on all systems, ten minutes beside other work
+  python -m theory_checks --quick                       fewer systems, coarser
   python -m theory_checks theorem_3_7 --system gbm      one claim on one system
   python -m theory_checks --json report.json            also write every reading's record
   python -m theory_checks.theorem_3_7                   one claim's file, alone
+  python -m theory_checks --errata --report report.json what does not hold as printed, with a run's numbers
+  python -m theory_checks --statements                  every numbered statement and the check that covers it
 
 exit status: 0 every corrected statement is verified, 1 one is refuted or inconclusive, 2 bad arguments
 """
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    known = list(dict.fromkeys(s for claim in CLAIMS for s in known_systems(claim)))
     parser = argparse.ArgumentParser(
         prog="python -m theory_checks",
         description=DESCRIPTION,
@@ -56,9 +85,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("claims", nargs="*", metavar="NAME", help=f"claims to check: {', '.join(CLAIMS)} (all)")
     parser.add_argument(
-        "--system", action="append", choices=list(SYSTEMS), metavar="SYSTEM",
-        help=f"check on this system only; may be repeated: {', '.join(SYSTEMS)} "
-        f"(all but {', '.join(OPTIONAL)})",
+        "--system", action="append", choices=known, metavar="SYSTEM",
+        help=f"check on this system only; may be repeated: {', '.join(known)}",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="one seed determines the run (0)")
     parser.add_argument(
@@ -66,18 +94,28 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="a coefficient counts as verified within this part of itself, or of its root mean square over paths "
         "where it is not known exactly (1e-3, or 1e-2 with --quick); sample sizes follow",
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help=f"precision 1e-2, on {', '.join(QUICK_SYSTEMS)} only")
+    parser.add_argument("--quick", action="store_true", help="precision 1e-2, on a part of the systems")
+    parser.add_argument("--full", action="store_true", help="precision 3e-4, on every system; takes up to an hour")
+    parser.add_argument("--statements", action="store_true", help="list the paper's statements and what covers them")
+    parser.add_argument("--errata", action="store_true", help="list what does not hold as printed, and how it is known")
+    parser.add_argument(
+        "--report", type=Path, metavar="PATH", help="with --statements or --errata: a report that --json wrote"
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all verdicts to PATH")
     parser.add_argument(
-        "--workers", type=int, default=min(len(SYSTEMS), os.cpu_count() or 1),
+        "--workers", type=int, default=os.cpu_count() or 1,
         help="processes side by side; the numbers do not depend on it (%(default)s)",
     )  # fmt: skip
     args = parser.parse_args(argv)
     unknown = [c for c in args.claims if c not in CLAIMS]
     if unknown:
         parser.error(f"argument NAME: unknown claim {unknown[0]!r} (choose from {', '.join(CLAIMS)})")
+    if args.quick and args.full:
+        parser.error("argument --full: expected without --quick")
     if args.precision is None:
-        args.precision = 1e-2 if args.quick else 1e-3
+        args.precision = 1e-2 if args.quick else 3e-4 if args.full else 1e-3
+    if args.full and args.system is None:
+        args.system = known
     if not 1e-5 <= args.precision <= 0.1:
         parser.error(f"argument --precision: expected a number from 1e-5 to 0.1, got {args.precision}")
     if args.workers < 1:
@@ -86,70 +124,129 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --seed: expected a number of at least 0, got {args.seed}")
     if args.json is not None and not args.json.resolve().parent.is_dir():
         parser.error(f"argument --json: no folder {args.json.resolve().parent}")
+    if args.report is not None and not (args.statements or args.errata):
+        parser.error("argument --report: expected with --statements or --errata")
+    try:
+        args.records = load(args.report) if args.report is not None else []
+    except ValueError as error:
+        parser.error(f"argument --report: {error}")
     return args
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What one worker does at a time: claims that share what is sampled, on one system."""
+
+    claims: tuple[str, ...]
+    system: str
+
+    @property
+    def cost(self) -> int:
+        """Its place in the queue."""
+        return BY_COST.index(self.system) if self.system in BY_COST else len(BY_COST)
+
+
+@dataclass(frozen=True)
 class Finished:
-    """What a system contributes to the report."""
+    """What a unit contributes to the report."""
 
-    comparisons: list[Comparison]
+    claimed: list[Claimed]
     terms: list[dict[str, object]]
+    curves: list[Curve]
 
 
-def check_system(system: str, claims: Sequence[str], settings: Settings) -> Finished:
-    """All asked-for claims on one system, which share what is sampled."""
+def module(claim: str) -> ModuleType:
+    """A claim's file: ``CLAIM``, ``SYSTEMS`` and ``QUICK``, ``check``, and ``curves`` where it has any for figures."""
+    return importlib.import_module(f"theory_checks.{claim}")
+
+
+def units(claims: Sequence[str], systems: Sequence[str] | None, quick: bool) -> list[Unit]:
+    """Every claim on every system asked for: those named, or those that its file says."""
+
+    def asked(claim: str) -> Iterator[str]:
+        if systems:
+            yield from (s for s in known_systems(claim) if s in systems)
+        else:
+            yield from module(claim).QUICK if quick else module(claim).SYSTEMS
+
+    shared = tuple(c for c in claims if c in EXPANSION)
+    found = [Unit(shared, system) for system in (asked(shared[0]) if shared else ())]
+    return found + [Unit((c,), system) for c in claims if c not in EXPANSION for system in asked(c)]
+
+
+def known_systems(claim: str) -> tuple[str, ...]:
+    """The systems that a claim can be checked on."""
+    return tuple(SYSTEMS) if claim in EXPANSION else tuple(module(claim).SYSTEMS)
+
+
+def work(unit: Unit, settings: Settings) -> Finished:
     torch.set_num_threads(1)
-    comparisons: list[Comparison] = []
-    for claim in claims:
-        comparisons += importlib.import_module(f"theory_checks.{claim}").check(system, settings)
-    return Finished(comparisons, gather(system, settings).terms)
+    claimed: list[Claimed] = []
+    curves: list[Curve] = []
+    for claim in unit.claims:
+        claimed += module(claim).check(unit.system, settings)
+        if hasattr(module(claim), "curves"):
+            curves += module(claim).curves(unit.system, settings)
+    terms = gather(unit.system, settings).terms if set(unit.claims) & set(EXPANSION) else []
+    return Finished(claimed, terms, curves)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if args.statements:
+        print_statements(args.records, console, CLAIMS)
+    if args.errata:
+        print_errata(args.records, console)
+    if args.statements or args.errata:
+        return 0
     torch.set_num_threads(1)  # one thread for each worker, and the report says so
     claims = [c for c in CLAIMS if not args.claims or c in args.claims]
-    chosen = args.system or (QUICK_SYSTEMS if args.quick else [s for s in SYSTEMS if s not in OPTIONAL])
-    systems = [s for s in SYSTEMS if s in chosen]
+    to_do = units(claims, args.system, args.quick)
+    if not to_do:
+        print(f"no claim among {', '.join(claims)} is checked on {', '.join(args.system)}", file=sys.stderr)
+        return 2
     settings = Settings(args.precision, args.seed)
-    console = Console(width=None if sys.stdout.isatty() else 200)
     started = time.perf_counter()
 
-    def report(done: dict[str, Finished]) -> list[Verdict]:
+    def report(done: dict[Unit, Finished]) -> list[Verdict]:
         # In the order of claims, then of systems, whatever finished first.
-        in_order = [done[s] for s in systems if s in done]
-        verdicts = judge_all([c for claim in claims for f in in_order for c in f.comparisons if c.claim == claim])
+        in_order = [done[u] for u in to_do if u in done]
+        verdicts = judge_all([c for claim in claims for f in in_order for c in f.claimed if c.claim == claim])
         if args.json is not None:
             run = {
-                "claims": claims, "systems": systems, "finished": [s for s in systems if s in done],
+                "claims": claims, "systems": list(dict.fromkeys(u.system for u in to_do)),
+                "finished": [[*u.claims, u.system] for u in to_do if u in done],
                 "seed": args.seed, "precision": args.precision, "workers": args.workers,
                 "seconds": time.perf_counter() - started,
             }  # fmt: skip
-            write_json(args.json, verdicts, [t for f in in_order for t in f.terms], run)
+            terms = [t for f in in_order for t in f.terms]
+            write_json(args.json, verdicts, terms, [c for f in in_order for c in f.curves], run)
         return verdicts
 
-    done: dict[str, Finished] = {}
-    queue = sorted(systems, key=lambda s: BY_COST.index(s) if s in BY_COST else len(BY_COST))
+    done: dict[Unit, Finished] = {}
+    queue = sorted(to_do, key=lambda u: u.cost)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task("checking", total=len(systems))
-        if args.workers == 1 or len(systems) == 1:
-            for system in queue:
-                bar.update(task, description=f"checking {system}")
-                done[system] = check_system(system, claims, settings)
+        task = bar.add_task("checking", total=len(queue))
+        if args.workers == 1 or len(queue) == 1:
+            for unit in queue:
+                bar.update(task, description=f"checking {unit.system}")
+                done[unit] = work(unit, settings)
                 report(done)
                 bar.advance(task)
         else:
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
-                futures = {pool.submit(check_system, s, claims, settings): s for s in queue}
+                futures = {pool.submit(work, u, settings): u for u in queue}
                 for future in as_completed(futures):
                     done[futures[future]] = future.result()
                     report(done)
                     bar.advance(task)
     verdicts = report(done)
-    print_terms([t for s in systems for t in done[s].terms], console)
+    terms = [t for u in to_do for t in done[u].terms]
+    if terms:
+        print_terms(terms, console)
     print_table(verdicts, console)
     corrected = [v for v in verdicts if v.form == "corrected"]
     failed = [v for v in corrected if v.status != "verified"]

@@ -157,8 +157,6 @@ def _trained_step(error: ErrorKind) -> System:
     )
 
 
-# Systems that a run takes when it is not told which.
-OPTIONAL = ("trained-constant",)
 SYSTEMS: dict[str, Callable[[], System]] = {
     "gbm": partial(_closed_form, "gbm", 2**18, 2**14, 1.4),
     "ou": partial(_closed_form, "ou", 2**16, 2**12, 1.4),
@@ -171,3 +169,7 @@ SYSTEMS: dict[str, Callable[[], System]] = {
     "trained-step": partial(_trained_step, "state"),
     "trained-step-constant": partial(_trained_step, "constant"),
 }
+
+# What a run takes when it is not told which.
+BY_DEFAULT = tuple(name for name in SYSTEMS if name != "trained-constant")
+WHEN_QUICK = ("gbm", "ou", "circle", "latent", "trained-step")

@@ -4,14 +4,17 @@ Coefficients of ε and ε² against the truth, in every reading of the printed f
 the rate of the remainder, and its limit against the predicted third-order coefficient.
 """
 
-from sdewm.verdicts import Comparison
-from theory_checks.evidence import Settings, gather
+from sdewm.verdicts import Claimed
+from theory_checks.evidence import gather
 from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
+from theory_checks.settings import Settings
+from theory_checks.systems import BY_DEFAULT, WHEN_QUICK
 
 CLAIM = "theorem_3_7"
+SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Comparison]:
+def check(system: str, settings: Settings) -> list[Claimed]:
     evidence = gather(system, settings)
     return [
         *coefficient_rows(CLAIM, evidence, "zero drift"),

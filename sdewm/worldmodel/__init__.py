@@ -2,6 +2,7 @@
 
 from sdewm.worldmodel.checkpoint import CheckpointError, load_model, save_model
 from sdewm.worldmodel.environment import EnvironmentConfig, TimeStep, WalkerEnvironment
+from sdewm.worldmodel.jacobian import Norms, as_drift, exact_norms, jacobian_penalty, logarithmic_norm
 from sdewm.worldmodel.model import Gaussian, ModelConfig, Rollout, WorldModel, kl_divergence
 from sdewm.worldmodel.record import Episode, ScriptedGait, load_episodes, record, save_episodes
 from sdewm.worldmodel.sde import (
@@ -24,22 +25,27 @@ __all__ = [
     "Episode",
     "Gaussian",
     "ModelConfig",
+    "Norms",
     "Rollout",
     "ScriptedGait",
     "TimeStep",
     "TrainConfig",
     "WalkerEnvironment",
     "WorldModel",
+    "as_drift",
     "as_sde",
     "block_sizes",
     "consistency_loss",
     "evaluate",
+    "exact_norms",
     "initial_state",
+    "jacobian_penalty",
     "kl_divergence",
     "latent_spread",
     "load_episodes",
     "load_model",
     "load_trained",
+    "logarithmic_norm",
     "open_loop",
     "reconstruction_loss",
     "record",

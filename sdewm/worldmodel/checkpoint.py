@@ -23,14 +23,25 @@ class CheckpointError(Exception):
 
 
 def save_checkpoint(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors and JSON-able metadata to ``path``, all or nothing: a temporary file is renamed."""
+    """Write tensors and JSON-able metadata to ``path``, all or nothing: a temporary file is renamed.
+
+    Where the disk is full, what was at ``path`` is still there, and the ``OSError`` is raised.
+    """
     path = Path(path)
     aside = path.with_suffix(".partial")
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(metadata)
     header = {"format": FORMAT, "sha256": _digest(tensors, text), "metadata": text}
-    aside.write_bytes(save(tensors, header))
-    os.replace(aside, path)
+    data = save(tensors, header)
+    try:
+        with open(aside, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

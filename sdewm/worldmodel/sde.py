@@ -18,19 +18,21 @@ Loss = Callable[[Tensor | float, Tensor], Tensor]
 
 
 def load_trained(name: str = "walker_walk") -> tuple[WorldModel, list[Episode]]:
-    """The world model that ships with the package, in float64 and frozen, and episodes it never trained on.
+    """A world model that ships with the package, in float64 and frozen, and episodes it never trained on.
 
-    Needs neither dm_control nor a renderer.
+    Besides "walker_walk" there are the ends of the ladder of Jacobian regularization, such as
+    "walker_walk_jacobian_10_seed_0" with λ = 10; see :mod:`sdewm.worldmodel.ladder`. Needs neither dm_control nor a
+    renderer.
     """
     data = files("sdewm.worldmodel") / "data"
-    checkpoint, heldout = data / f"{name}.safetensors", data / f"{name}_heldout.npz"
+    checkpoint = data / f"{name}.safetensors"
     if not checkpoint.is_file():
         known = sorted(entry.name.removesuffix(".safetensors") for entry in data.iterdir()
                        if entry.name.endswith(".safetensors"))  # fmt: skip
         raise ValueError(f"no trained model named {name!r}; there is: {', '.join(known)}")
     with as_file(checkpoint) as path:
-        model, _ = load_model(path)
-    with as_file(heldout) as path:
+        model, metadata = load_model(path)
+    with as_file(data / f"{metadata.get('heldout', name)}_heldout.npz") as path:
         episodes, _ = load_episodes(path)
     return model.double().requires_grad_(False), episodes
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from sdewm.worldmodel.checkpoint import (
     save_model,
     with_prefix,
 )
+from sdewm.worldmodel.jacobian import INPUTS, Form, Target, Wrt, as_drift, jacobian_penalty
 from sdewm.worldmodel.model import Gaussian, ModelConfig, Rollout, WorldModel, kl_divergence
 from sdewm.worldmodel.record import Episode, load_episodes, save_episodes
 
@@ -52,9 +53,21 @@ class TrainConfig:
     clip: float = 100.0  # gradient norm
     kl_balance: float = 0.8  # share of the KL's gradient that trains the prior
     free_nats: float = 0.1  # KL below this, averaged over the batch, is not pushed down
+    jacobian_weight: float = 0.0  # λ of (20), on the mean over batch and time; 0 leaves the penalty out
+    jacobian_form: Form = "norm"  # of the penalty, see sdewm.worldmodel.jacobian
+    jacobian_target: Target = "map"  # whose Jacobian: the cell's as a map, or its drift's
+    jacobian_wrt: Wrt = "hz"  # with respect to h, z or both
     evaluate_every: int = 250
     log_every: int = 50
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.jacobian_weight < float("inf"):
+            raise ValueError(f"jacobian_weight: expected a finite number of at least 0, got {self.jacobian_weight}")
+        for name, kind in (("jacobian_form", Form), ("jacobian_target", Target), ("jacobian_wrt", Wrt)):
+            if getattr(self, name) not in get_args(kind):
+                choice = ", ".join(map(repr, get_args(kind)))
+                raise ValueError(f"{name}: expected one of {choice}, got {getattr(self, name)!r}")
 
 
 class Batch(NamedTuple):
@@ -123,6 +136,18 @@ def balanced_kl(model: WorldModel, rollout: Rollout, config: TrainConfig) -> Ten
     return config.kl_balance * to_prior + (1 - config.kl_balance) * to_posterior
 
 
+def jacobian_term(model: WorldModel, batch: Batch, rollout: Rollout, config: TrainConfig, update: int) -> Tensor:
+    """The penalty of (20), without its weight, at every step of the rollout that has a next one.
+
+    Its projections depend on (seed, update) alone, so that runs that differ in λ see the same batches and noise.
+    """
+    seed = int(np.random.SeedSequence([config.seed, update]).generate_state(1, np.uint64)[0])
+    steps = tuple(part[:, :-1].flatten(0, 1) for part in (rollout.h, rollout.z, batch.actions))
+    function = as_drift(model.sequence) if config.jacobian_target == "drift" else model.sequence
+    generator = torch.Generator().manual_seed(seed)
+    return jacobian_penalty(function, steps, INPUTS[config.jacobian_wrt], generator, config.jacobian_form)
+
+
 def train(
     out: Path | str,
     episodes: Sequence[Episode],
@@ -173,6 +198,10 @@ def train(
         parts = terms(model, batch, rollout)
         errors = (parts.reconstruction + parts.reward + parts.policy).mean()
         loss = errors + balanced_kl(model, rollout, config)
+        logged = parts._asdict()
+        if config.jacobian_weight > 0:
+            logged["jacobian"] = penalty = jacobian_term(model, batch, rollout, config, update)
+            loss = loss + config.jacobian_weight * penalty
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -180,7 +209,7 @@ def train(
         update += 1
 
         if update % config.log_every == 0:
-            summary = {name: round(float(part.detach().mean()), 5) for name, part in parts._asdict().items()}
+            summary = {name: round(float(part.detach().mean()), 5) for name, part in logged.items()}
             log({"update": update, "split": "train", **summary, "gradient_norm": round(float(norm), 4)})
         if update % config.evaluate_every == 0 or update == config.updates:
             seconds = time.perf_counter() - began
@@ -301,7 +330,7 @@ def _resume(path: Path, model: WorldModel, optimizer: torch.optim.Optimizer, gen
     """Put a checkpoint's state into model, optimizer and generator; return its metadata."""
     tensors, metadata = load_checkpoint(path)
     ours = asdict(config) | {"model": model.config.as_dict()}
-    theirs = metadata["train"] | {"model": metadata["model"]}
+    theirs = asdict(TrainConfig()) | metadata["train"] | {"model": metadata["model"]}
     changed = sorted(name for name in ours if name != "updates" and ours[name] != theirs.get(name))
     if changed:
         raise CheckpointError(f"{path}: was trained with other settings, differing in: {', '.join(changed)}")

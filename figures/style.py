@@ -1,0 +1,80 @@
+"""One style for all figures: told apart by line and marker as well as by colour, the same bytes for the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+KINDS = ("png", "pdf", "svg")
+_UNDATED: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
+    "svg": {"Date": None, "Creator": None},
+}
+_SETTINGS = {
+    "svg.hashsalt": "sdewm",
+    "pdf.fonttype": 42,
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "errorbar.capsize": 2,
+}
+
+
+class Look(NamedTuple):
+    """How one kind of thing is drawn, in every figure the same."""
+
+    color: str
+    linestyle: str
+    marker: str
+
+    def line(self) -> dict[str, Any]:
+        return {"color": self.color, "linestyle": self.linestyle, "marker": self.marker}
+
+
+# Dark, middle and light enough to differ on a grey printer.
+MEASURED = Look("#111111", "-", "o")
+CORRECTED = Look("#1f5fa8", "-", "s")
+PRINTED = Look("#d9730d", "--", "X")
+CERTIFIED = Look("#4f8f6b", "-.", "^")
+OTHER = (Look("#7a3b8f", ":", "v"), Look("#888888", (0, (5, 1, 1, 1)), "D"), Look("#b3a100", "--", "P"))  # type: ignore[arg-type]
+GUIDE: dict[str, Any] = {"color": "#888888", "lw": 0.6, "zorder": 0}
+
+
+@contextmanager
+def styled(width: float, height: float) -> Iterator[Figure]:
+    """A figure of so many inches, closed at the end."""
+    with plt.rc_context(_SETTINGS):  # type: ignore[arg-type]
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+        try:
+            yield figure
+        finally:
+            plt.close(figure)
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write PNG, PDF and SVG without dates; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{kind}" for kind in KINDS]
+    for path in paths:
+        figure.savefig(path, dpi=200, metadata=_UNDATED[path.suffix[1:]])
+    return paths
+
+
+def slope_triangle(axes: Axes, x: float, y: float, slope: int, width: float = 2.0) -> None:
+    """A small triangle that shows what a slope looks like on two logarithmic axes, with its number."""
+    rise = y * width**slope
+    axes.plot([x, x * width, x * width, x], [y, y, rise, y], **GUIDE)
+    axes.annotate(str(slope), (x * width, (y * rise) ** 0.5), (3, 0), textcoords="offset points", va="center",
+                  fontsize=7, color=GUIDE["color"])  # fmt: skip

@@ -1,0 +1,74 @@
+"""The flow of an SDE as printed: (45), Φ as one exponential, and (53), its second derivative in the initial value."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sdewm.noise import Increments, TimeGrid
+from sdewm.sde import SDE
+from sdewm.sensitivity import Coefficient, Prolongation, jacobians_along, second_derivative
+from sdewm.solvers import Method
+from sdewm.structure import directional
+
+EXPONENT_READINGS: dict[str, tuple[bool, bool]] = {
+    "sums from k = 0": (True, True),
+    "½∫ from k = 1": (True, False),
+    "sums from k = 1": (False, False),
+}
+"""Whether the drift's Jacobian is in (45)'s first sum, and in its second. (43) sums from k = 0, which makes the first
+reading the literal one; the Itô correction has no business with k = 0."""
+
+SecondReading = Literal["literal", "from 0", "∂²g[∂_i x, ∂_j x], from 0"]
+SECOND_READINGS: tuple[SecondReading, ...] = ("literal", "from 0", "∂²g[∂_i x, ∂_j x], from 0")
+"""(53) with its initial value e_j; with the derivative's true one; and with its last factor read as ∂_j x."""
+
+
+def printed_flow_exponents(
+    sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, method: Method = "euler"
+) -> dict[str, Tensor]:
+    """∫∂g_k dB^k − ½ ∫Σ_k ∂g_k (∂g_k)ᵀ ds, (45)'s exponent, for each of :data:`EXPONENT_READINGS`, ``(paths, n, n)``.
+
+    Sums over the grid, as in :func:`sdewm.sensitivity.flow_exponent`.
+    """
+    sums: dict[str, Tensor] = {}
+    for dB, slopes in jacobians_along(sde, x0, grid, noise, method):
+        first = dB[..., None, None] * slopes
+        second = -0.5 * grid.dt * (slopes @ slopes.mT)
+        for reading, (in_first, in_second) in EXPONENT_READINGS.items():
+            step = first[:, 0 if in_first else 1 :].sum(1) + second[:, 0 if in_second else 1 :].sum(1)
+            sums[reading] = sums[reading] + step if reading in sums else step
+    return sums
+
+
+class PrintedSecondVariationSDE(Prolongation):
+    """(x, ∂_i x, ∂_j x, ∂²_ij x) with (52), and with (53) as printed; N = 4 n.
+
+    (53) is d∂²_ij x = ∂²g_k[∂_i x, ∂²_ij x] dB^k, from e_j.
+    """
+
+    def __init__(self, sde: SDE, reading: SecondReading = "literal") -> None:
+        if reading not in SECOND_READINGS:
+            raise ValueError(f"reading: expected one of {list(SECOND_READINGS)}, got {reading!r}")
+        super().__init__(sde)
+        self.reading = reading
+
+    def initial(self, x0: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """(x0, u, v, v), or (x0, u, v, 0) in the other readings; ``(..., 4 n)`` from three of ``(..., n)``."""
+        u, v = u.expand(x0.shape), v.expand(x0.shape)
+        return torch.cat([x0, u, v, v if self.reading == "literal" else torch.zeros_like(v)], -1)
+
+    def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x, ∂_i x, ∂_j x and what (53) calls ∂²_ij x, each ``(..., n)``."""
+        return state.tensor_split(4, -1)  # type: ignore[return-value]
+
+    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+        x, u, v, w = self.split(state)
+
+        def g(p: Tensor) -> Tensor:
+            return coefficient(self.sde, p)
+
+        last = v if self.reading == "∂²g[∂_i x, ∂_j x], from 0" else w
+        return [g(x), directional(g, x, u), directional(g, x, v), second_derivative(g, x, u, last)]

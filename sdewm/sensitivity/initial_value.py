@@ -1,0 +1,118 @@
+"""Derivatives of a solution in its initial value, by differentiating the solver's own steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdewm.jets import Jet
+from sdewm.noise import Increments, TimeGrid
+from sdewm.sde import SDE, FunctionSDE, Magnitude, PerturbedSDE, diffusion_product, noise_channels
+from sdewm.sensitivity.steps import along, first_derivatives
+from sdewm.solvers import Method, solve
+
+
+def fundamental_matrix(
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method = "euler", noise: Increments | Tensor
+) -> Tensor:
+    """Φ(t1), ``(paths, n, n)``: column j is the derivative of the solution in the initial value's coordinate j.
+
+    Solves dΦ = ∂g_k Φ dB^k, Φ(0) = I, with the drift as k = 0, equations (43)–(44), by differentiating the solver's
+    steps; on the grid this is exact. Arguments and errors are those of :func:`sdewm.solve`.
+    """
+    return first_derivatives(_solve_along(sde, x0, grid, None, 1, method, noise))
+
+
+@dataclass(frozen=True)
+class InitialValueDerivatives:
+    """x ``(paths, n)``, ∂x[v_i] ``(paths, n, d)`` and ∂²x[v_i, v_j] ``(paths, n, d, d)`` for d directions v_i."""
+
+    x: Tensor
+    first: Tensor
+    second: Tensor
+
+
+def initial_value_derivatives(
+    sde: SDE,
+    x0: Tensor,
+    grid: TimeGrid,
+    *,
+    directions: Tensor | None = None,
+    method: Method = "euler",
+    noise: Increments | Tensor,
+) -> InitialValueDerivatives:
+    """∂_i x and ∂²_ij x of (54) at the final time, exact on the grid.
+
+    Parameters
+    ----------
+    directions : ``(d, n)``; by default the n unit vectors, which gives all derivatives. The work is that of
+        (d+1)(d+2)/2 plain solutions, so one or two directions are for large systems.
+
+    The other arguments and errors are those of :func:`sdewm.solve`.
+
+    >>> found = initial_value_derivatives(sde, x0, grid, directions=torch.stack([u, v]), noise=noise)
+    >>> found.second[:, :, 0, 1]  # ∂²x[u, v]
+    """
+    if directions is not None and (directions.ndim != 2 or directions.shape[-1] != x0.shape[-1]):
+        raise ValueError(f"directions: expected shape (d, {x0.shape[-1]}), got {tuple(directions.shape)}")
+    x = _solve_along(sde, x0, grid, directions, 2, method, noise)
+    d = x.space.parameters
+    unit = torch.eye(d, dtype=torch.int64)
+    second = [[x.derivative(tuple((unit[i] + unit[j]).tolist())) for j in range(d)] for i in range(d)]
+    return InitialValueDerivatives(
+        x.value, first_derivatives(x), torch.stack([torch.stack(row, -1) for row in second], -2)
+    )
+
+
+class ShiftedStart(PerturbedSDE):
+    """An initial value x0 + ε u as a perturbed system with a fixed one: the system of X = x^ε − ε u.
+
+    Beyond the first, the ε-derivatives of X are those of x^ε, so that :func:`sdewm.taylor.taylor_tests` holds (54) to
+    its rate. Both magnitudes are the shift's. ``u`` ``(n,)``.
+    """
+
+    def __init__(self, sde: SDE, u: Tensor) -> None:
+        super().__init__(sde, FunctionSDE())
+        self.u = u
+
+    def at(self, eps: Magnitude, eps_drift: Magnitude | None = None) -> SDE:
+        return _Shifted(self.base, eps * self.u)
+
+
+class _Shifted:
+    """Coefficients at X + shift."""
+
+    def __init__(self, sde: SDE, shift: Tensor) -> None:
+        self.sde, self.shift = sde, shift
+        self.sde_type, self.noise_type = sde.sde_type, sde.noise_type
+
+    def f(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.sde.f(t, x + self.shift)
+
+    def g(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.sde.g(t, x + self.shift)
+
+    def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+        return diffusion_product(self.sde, t, x + self.shift, dB)
+
+    def noise_channels(self, t: Tensor, x: Tensor) -> int:
+        return noise_channels(self.sde, t, x)
+
+
+def _solve_along(
+    sde: SDE,
+    x0: Tensor,
+    grid: TimeGrid,
+    directions: Tensor | None,
+    order: int,
+    method: Method,
+    noise: Increments | Tensor,
+) -> Jet:
+    n = x0.shape[-1]
+    paths = noise.shape[1] if isinstance(noise, Tensor) else noise.paths
+    start = x0.expand(paths, n)
+    vectors = torch.eye(n, dtype=x0.dtype, device=x0.device) if directions is None else directions
+    jet = along(start, [v.expand(paths, n) for v in vectors], order)
+    return solve(sde, jet, grid, method=method, noise=noise)  # type: ignore[return-value]

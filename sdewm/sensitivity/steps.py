@@ -1,0 +1,51 @@
+"""Derivatives of one coefficient, and of one step, in the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sdewm.jets import Jet, JetSpace
+from sdewm.sde import SDE, diffusion_product
+from sdewm.structure import directional
+
+
+def along(x: Tensor, directions: Sequence[Tensor], order: int) -> Jet:
+    """x + Σ_i p_i v_i, a jet in as many parameters as there are directions ``(paths, n)``."""
+    space = JetSpace(len(directions), order)
+    coefficients = x.new_zeros(len(space), *x.shape)
+    coefficients[0] = x
+    for i, direction in enumerate(directions):
+        coefficients[1 + i] = direction
+    return Jet(coefficients, space)
+
+
+def step_jacobians(sde: SDE, t: Tensor, x: Tensor, dB: Tensor) -> tuple[Tensor, Tensor]:
+    """∂f and Σ_k ∂g_k dB^k at states ``(paths, n)``, each ``(paths, n, n)``."""
+    return jacobian(lambda p: sde.f(t, p), x), jacobian(lambda p: diffusion_product(sde, t, p, dB), x)
+
+
+def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """∂function(x), ``(paths, …, n)`` for a function ``(paths, n) -> (paths, …)`` of tensors and of jets."""
+    directions = [e.expand(x.shape) for e in torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)]
+    if isinstance(x, Jet):
+        return torch.stack([directional(function, x, e) for e in directions], -1)
+    value = function(along(x, directions, order=1))
+    if isinstance(value, Jet):
+        return first_derivatives(value)
+    return value.new_zeros(*value.shape, x.shape[-1])
+
+
+def second_derivative(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """∂²function(x)[u, v], of function's shape, for tensors and jets."""
+    return directional(lambda p: directional(function, p, v), x, u)
+
+
+def first_derivatives(value: Tensor, like: Tensor | None = None) -> Tensor:
+    """The first derivatives of a jet ``(paths, n)`` as a matrix ``(paths, n, parameters)``."""
+    if isinstance(value, Jet):
+        return value.coefficients[1 : 1 + value.space.parameters].movedim(0, -1)
+    assert like is not None
+    return value.new_zeros(*like.shape, like.shape[-1])

@@ -1,0 +1,168 @@
+"""Derivatives of a solution as solutions themselves: SDEs for a state and its derivatives, which every stepper takes.
+
+Differentiating a stepper's map gives the same stepper applied to these systems, so that what comes out of them and
+what comes out of jets agrees to rounding on any grid. They are written out as the paper has them, so that one route
+can find a mistake in the other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sdewm.sde import SDE, Magnitude, PerturbedSDE, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.sensitivity.steps import jacobian, second_derivative
+from sdewm.structure import directional
+
+Coefficient = Callable[[SDE, Tensor], Tensor]
+
+
+class Prolongation(ABC):
+    """A state x and derivatives of it, side by side in one vector ``(paths, N)``; driven by the noise of ``sde``.
+
+    ``rows`` gives the coefficient of each part from a coefficient of the SDE: a function of (SDE, states ``(paths,
+    n)``), which is a drift ``(paths, n)``, a diffusion ``(paths, n, m)``, or that applied to increments. Works in the
+    calculus of the SDE: the chain rule's first derivatives are the same in both.
+    """
+
+    def __init__(self, sde: SDE) -> None:
+        self.sde, self.sde_type = sde, sde.sde_type
+        self.noise_type = sde.noise_type if sde.noise_type in ("additive", "scalar") else "general"
+
+    @abstractmethod
+    def split(self, state: Tensor) -> tuple[Tensor, ...]:
+        """The parts of states ``(..., N)``."""
+
+    @abstractmethod
+    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+        """One ``(paths, size, …)`` for each part."""
+
+    def f(self, t: Tensor, x: Tensor) -> Tensor:
+        return torch.cat(self.rows(lambda sde, p: sde.f(t, p), x), 1)
+
+    def g(self, t: Tensor, x: Tensor) -> Tensor:
+        return torch.cat(self.rows(lambda sde, p: diffusion_matrix(sde, t, p), x), 1)
+
+    def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+        return torch.cat(self.rows(lambda sde, p: diffusion_product(sde, t, p, dB), x), 1)
+
+    def noise_channels(self, t: Tensor, x: Tensor) -> int:
+        return noise_channels(self.sde, t, self.split(x)[0])
+
+
+class FundamentalMatrixSDE(Prolongation):
+    """(x, Φ): dΦ = ∂g_k Φ dB^k with the drift as k = 0, equation (43); N = n + n².
+
+    >>> system = FundamentalMatrixSDE(sde)
+    >>> x, phi = system.split(solve(system, system.initial(x0), grid, method="milstein", noise=noise))
+    """
+
+    def initial(self, x0: Tensor) -> Tensor:
+        """(x0, I), equation (44); ``(..., N)`` from ``(..., n)``."""
+        return _with_identity(x0)
+
+    def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """x ``(..., n)`` and Φ ``(..., n, n)``."""
+        return _with_matrix(state)
+
+    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+        x, phi = self.split(state)
+        slope = jacobian(lambda p: coefficient(self.sde, p), x)
+        product = (slope.flatten(1, -2) @ phi).unflatten(1, slope.shape[1:-1])
+        return [coefficient(self.sde, x), product.movedim(-1, 2).flatten(1, 2)]
+
+
+class InverseMatrixSDE(Prolongation):
+    """(x, Φ⁻¹): dΦ⁻¹ = −Φ⁻¹ ∂g_k dB^k + Φ⁻¹ Σ_{k≥1} (∂g_k)² dt; N = n + n². In Stratonovich's calculus no last term."""
+
+    def initial(self, x0: Tensor) -> Tensor:
+        """(x0, I); ``(..., N)`` from ``(..., n)``."""
+        return _with_identity(x0)
+
+    def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """x ``(..., n)`` and Φ⁻¹ ``(..., n, n)``."""
+        return _with_matrix(state)
+
+    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+        x, inverse = self.split(state)
+        slope = jacobian(lambda p: coefficient(self.sde, p), x)
+        product = (inverse @ slope.flatten(2)).unflatten(2, slope.shape[2:])
+        return [coefficient(self.sde, x), -product.movedim(-1, 2).flatten(1, 2)]
+
+    def f(self, t: Tensor, x: Tensor) -> Tensor:
+        drift = super().f(t, x)
+        if self.sde_type == "stratonovich":
+            return drift
+        state, inverse = self.split(x)
+        slopes = jacobian(lambda p: diffusion_matrix(self.sde, t, p), state).movedim(2, 1)
+        return drift + torch.cat([torch.zeros_like(state), (inverse @ (slopes @ slopes).sum(1)).flatten(1)], 1)
+
+
+class SensitivitySDE(Prolongation):
+    """(x, ∂_ε x, ∂²_ε x) of a perturbed system: equations (35)–(37), which are (38)–(40) at ε = 0; N = 3 n."""
+
+    def __init__(self, family: PerturbedSDE, eps: Magnitude = 0.0) -> None:
+        super().__init__(family.at(eps))
+        self.error = family.error
+
+    def initial(self, x0: Tensor) -> Tensor:
+        """(x0, 0, 0); ``(..., 3 n)`` from ``(..., n)``."""
+        return torch.cat([x0, torch.zeros_like(x0), torch.zeros_like(x0)], -1)
+
+    def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x, ∂_ε x and ∂²_ε x, each ``(..., n)``."""
+        return state.tensor_split(3, -1)  # type: ignore[return-value]
+
+    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+        x, y, w = self.split(state)
+
+        def g(p: Tensor) -> Tensor:
+            return coefficient(self.sde, p)
+
+        def eta(p: Tensor) -> Tensor:
+            return coefficient(self.error, p)
+
+        return [
+            g(x),
+            directional(g, x, y) + eta(x),
+            second_derivative(g, x, y, y) + 2 * directional(eta, x, y) + directional(g, x, w),
+        ]
+
+
+class SecondVariationSDE(Prolongation):
+    """(x, ∂x[u], ∂x[v], ∂²x[u, v]): derivatives in the initial value, equation (52) and (53) as it should be; N = 4 n.
+
+    d∂²x[u, v] = (∂g_k ∂²x[u, v] + ∂²g_k[∂x[u], ∂x[v]]) dB^k, from 0.
+    """
+
+    def initial(self, x0: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """(x0, u, v, 0); ``(..., 4 n)`` from three of ``(..., n)``."""
+        u, v = u.expand(x0.shape), v.expand(x0.shape)
+        return torch.cat([x0, u, v, torch.zeros_like(x0)], -1)
+
+    def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x, ∂x[u], ∂x[v] and ∂²x[u, v], each ``(..., n)``."""
+        return state.tensor_split(4, -1)  # type: ignore[return-value]
+
+    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+        x, u, v, w = self.split(state)
+
+        def g(p: Tensor) -> Tensor:
+            return coefficient(self.sde, p)
+
+        return [
+            g(x), directional(g, x, u), directional(g, x, v), directional(g, x, w) + second_derivative(g, x, u, v)
+        ]  # fmt: skip
+
+
+def _with_identity(x0: Tensor) -> Tensor:
+    identity = torch.eye(x0.shape[-1], dtype=x0.dtype, device=x0.device).flatten()
+    return torch.cat([x0, identity.expand(*x0.shape[:-1], -1)], -1)
+
+
+def _with_matrix(state: Tensor) -> tuple[Tensor, Tensor]:
+    n = round((state.shape[-1] + 0.25) ** 0.5 - 0.5)  # N = n + n²
+    return state[..., :n], state[..., n:].unflatten(-1, (n, n))

@@ -1,0 +1,60 @@
+"""The full world model and its agent: DreamerV2 with Gaussian latents, of pixels or states, for continuous actions."""
+
+from sdewm.worldmodel.dreamer.agent import Agent, Learner
+from sdewm.worldmodel.dreamer.behaviour import Actor, Critic, action_value, imagine, lambda_returns, truncated_normal
+from sdewm.worldmodel.dreamer.config import PRESETS, Config, preset
+from sdewm.worldmodel.dreamer.environments import (
+    DeepMindControl,
+    Environment,
+    EnvironmentFailure,
+    PointMass,
+    Step,
+    make_environment,
+)
+from sdewm.worldmodel.dreamer.episodes import Evaluation, evaluate, play, random_policy
+from sdewm.worldmodel.dreamer.errors import EncoderError
+from sdewm.worldmodel.dreamer.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation, seen_through
+from sdewm.worldmodel.dreamer.prediction import open_loop, open_loop_error, prediction_video, write_gif
+from sdewm.worldmodel.dreamer.replay import Replay, Sequences, to_sequences
+from sdewm.worldmodel.dreamer.train import load_agent, train
+from sdewm.worldmodel.dreamer.world_model import WorldModel
+
+__all__ = [
+    "PRESETS",
+    "Actor",
+    "Agent",
+    "Config",
+    "Critic",
+    "DeepMindControl",
+    "EncoderError",
+    "Environment",
+    "EnvironmentFailure",
+    "Evaluation",
+    "GaussianNoise",
+    "Learner",
+    "MaskedNoise",
+    "Perturbation",
+    "PointMass",
+    "Replay",
+    "Rotation",
+    "Sequences",
+    "Step",
+    "WorldModel",
+    "action_value",
+    "evaluate",
+    "imagine",
+    "lambda_returns",
+    "load_agent",
+    "make_environment",
+    "open_loop",
+    "open_loop_error",
+    "play",
+    "prediction_video",
+    "preset",
+    "random_policy",
+    "seen_through",
+    "to_sequences",
+    "train",
+    "truncated_normal",
+    "write_gif",
+]

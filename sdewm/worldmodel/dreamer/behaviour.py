@@ -1,0 +1,133 @@
+"""Actor and critic, learned in imagination: DreamerV2's, for continuous actions, by gradients through the dynamics.
+
+Indices of an imagined trajectory of H steps (columns are times; a_i acts between i and i + 1):
+
+    state      (h_0, z_0) given   (h_1, z_1)          …   (h_H, z_H)         z_i ~ p(z | h_i)
+    action     a_0 ~ π(h_0, z_0)  a_1 ~ π(h_1, z_1)   …
+    reward                        r_1                 …   r_H                collected on the way into i
+    discount   d_0                d_1                 …   d_H                γ · probability of going on from i
+    value      v_0                v_1                 …   v_H                of what is collected after i
+    return     G_0                G_1                 …   (G_H = v_H)        G_i follows a_i, and not r_i
+    weight     w_0                w_0 d_1             …                      w_0 = 0 if the start is terminal, else 1
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sdewm.worldmodel.dreamer.config import Config
+from sdewm.worldmodel.dreamer.networks import mlp
+from sdewm.worldmodel.dreamer.world_model import WorldModel
+from sdewm.worldmodel.model import Gaussian
+
+RETURN_MOMENTUM = 0.99  # of the running spread of returns, per update
+RETURN_QUANTILES = (0.05, 0.95)
+SQRT_2, SQRT_2_PI = math.sqrt(2), math.sqrt(2 * math.pi)
+
+
+class Imagined(NamedTuple):
+    """H imagined steps: h (H + 1, B, deter), z (H + 1, B, stoch), entropy of π at 0, …, H − 1 (H, B)."""
+
+    h: Tensor
+    z: Tensor
+    entropy: Tensor
+
+
+def truncated_normal(gaussian: Gaussian, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """A sample of a normal truncated to [−1, 1], and the entropy, summed over the last dimension.
+
+    ``uniform`` in [0, 1), of the mean's shape, is pushed through the quantile function, so that gradients reach mean
+    and standard deviation.
+    """
+    mean, std = gaussian
+    low, high = (-1 - mean) / std, (1 - mean) / std
+    below, above = torch.special.ndtr(low), torch.special.ndtr(high)
+    mass = above - below
+    limit = 1 - torch.finfo(mean.dtype).eps  # the quantile of 0 and 1 is infinite
+    sample = mean + std * torch.special.ndtri((below + uniform * mass).clamp(1 - limit, limit))
+    density_low, density_high = ((-0.5 * x * x).exp() / SQRT_2_PI for x in (low, high))
+    entropy = (SQRT_2_PI * std * mass).log() + 0.5 + (low * density_low - high * density_high) / (2 * mass)
+    # Rounding may leave the interval; its gradient is kept.
+    return sample + (sample.clamp(-1, 1) - sample).detach(), entropy.sum(-1)
+
+
+class Actor(nn.Module):
+    """π(a | h, z): a normal truncated to [−1, 1] in each coordinate, as DreamerV2's for continuous actions."""
+
+    def __init__(self, config: Config, action_size: int) -> None:
+        super().__init__()
+        widths = [config.units] * config.layers
+        self.network = mlp(config.deter + config.stoch, widths, 2 * action_size, config.activation)
+        self.min_std = config.min_action_std
+
+    def distribution(self, h: Tensor, z: Tensor) -> Gaussian:
+        """Mean, inside (−1, 1), and standard deviation before truncation, both (..., action_size)."""
+        mean, raw = self.network(torch.cat([h, z], -1)).chunk(2, -1)
+        return Gaussian(torch.tanh(mean), 2 * torch.sigmoid(raw / 2) + self.min_std)
+
+    def mode(self, h: Tensor, z: Tensor) -> Tensor:
+        """The most probable action, a C^∞ function where the activation is: (..., action_size)."""
+        return self.distribution(h, z).mean
+
+
+class Critic(nn.Module):
+    """v(h, z): expected discounted rewards after this time, (...)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        widths = [config.units] * config.layers
+        self.network = mlp(config.deter + config.stoch, widths, 1, config.activation, zero=True)
+
+    def forward(self, h: Tensor, z: Tensor) -> Tensor:
+        return self.network(torch.cat([h, z], -1)).squeeze(-1)
+
+
+def imagine(model: WorldModel, actor: Actor, h: Tensor, z: Tensor, uniform: Tensor, noise: Tensor) -> Imagined:
+    """Follow the actor through the model from h (B, deter), z (B, stoch).
+
+    ``uniform`` (H, B, action_size) draws the actions, ``noise`` (H, B, stoch) draws z from the prior.
+    """
+    hs, zs, entropies = [h], [z], []
+    for u, n in zip(uniform.unbind(0), noise.unbind(0), strict=True):
+        # The actor is not told how its actions change the state in which it acts next but through the model.
+        action, entropy = truncated_normal(actor.distribution(h.detach(), z.detach()), u)
+        h = model.sequence(h, z, action)
+        mean, std = model.prior(h)
+        z = torch.addcmul(mean, std, n)
+        hs.append(h)
+        zs.append(z)
+        entropies.append(entropy)
+    return Imagined(torch.stack(hs), torch.stack(zs), torch.stack(entropies))
+
+
+def lambda_returns(rewards: Tensor, discounts: Tensor, values: Tensor, trace: float) -> Tensor:
+    """G_0, …, G_{H−1}, time first: (H + 1, ...) each to (H, ...). The rewards and discounts at time 0 are not used.
+
+    G_i = r_{i+1} + d_{i+1} ((1 − λ) v_{i+1} + λ G_{i+1}),    G_H = v_H
+    """
+    following = values[-1]
+    returns = []
+    for i in reversed(range(len(values) - 1)):
+        ahead = torch.lerp(values[i + 1], following, trace)
+        following = torch.addcmul(rewards[i + 1], discounts[i + 1], ahead)
+        returns.append(following)
+    return torch.stack(returns[::-1])
+
+
+def weights(discounts: Tensor, going_on: Tensor) -> Tensor:
+    """w_i = w_0 d_1 ⋯ d_i for i < H, the discounted chance that time i is reached: (H + 1, ...) to (H, ...).
+
+    ``going_on`` (...): w_0, which is 0 where the start is terminal.
+    """
+    return torch.cat([going_on.unsqueeze(0), discounts[1:-1]]).cumprod(0)
+
+
+def action_value(model: WorldModel, critic: Critic, h: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    """Q(h, z, a) by one step of the model with z̃ at the prior's mean: r + d v at the state that a leads to, (...)."""
+    h = model.sequence(h, z, a)
+    z = model.prior(h).mean
+    return model.reward(h, z) + model.discount(h, z) * critic(h, z)

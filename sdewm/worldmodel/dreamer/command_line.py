@@ -1,0 +1,237 @@
+"""The command line of the agent: ``sdewm agent train``, ``evaluate``, ``record`` and ``presets``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from sdewm.worldmodel.dreamer.config import PRESETS, Config, preset
+from sdewm.worldmodel.dreamer.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation
+
+EXAMPLES = """examples:
+  sdewm agent train runs/debug --preset debug                      a few seconds, to see that everything runs
+  sdewm agent train runs/cartpole --preset lean-proprio            cartpole-swingup from its state, CPU
+  sdewm agent train runs/walker --preset lean-pixels --task walker-walk --action-repeat 2 --reward-scale 0.5
+  sdewm agent train runs/walker --frames 400000                    take the run up again, and go on for longer
+  sdewm agent train runs/errors --preset lean-pixels --error zero-drift --error-variance 5
+  sdewm agent evaluate runs/walker --episodes 5 --mask 50 0.5 0.15
+  sdewm agent record runs/walker --out episodes --prediction 10
+"""
+
+
+def add_agent_parser(commands: Any) -> None:
+    """Add ``agent`` and its commands to a parser's subcommands."""
+    text = "Train, evaluate and record an agent: DreamerV2 with Gaussian latents, continuous actions."
+    shape = argparse.RawDescriptionHelpFormatter
+    agent = commands.add_parser("agent", help="a world model with its agent", description=text, epilog=EXAMPLES,
+                                formatter_class=shape)  # fmt: skip
+    commands = agent.add_subparsers(dest="agent_command", required=True)
+
+    train = commands.add_parser(
+        "train", help="train, or take a run up again", epilog=EXAMPLES, formatter_class=shape,
+        description="Train into the folder RUN. A run found there is taken up from its last checkpoint with its own\n"
+        "settings; of these only the schedule may then be changed. Every setting below has its default from\n"
+        "the preset (shown is lean-proprio's); `sdewm agent presets` lists them all.",
+    )  # fmt: skip
+    train.add_argument("run", type=Path, metavar="RUN", help="folder of checkpoint, replay and metrics")
+    train.add_argument("--preset", choices=list(PRESETS), help="where to start from (default lean-proprio)")
+    train.add_argument("--threads", type=int, default=1, help="torch threads; runs repeat bitwise for one (default 1)")
+    _add_settings(train)
+    train.set_defaults(run_command=_train)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="play episodes, clean or perturbed", epilog=EXAMPLES, formatter_class=shape,
+        description="Play episodes with the actor's mode and report the return and its standard error over episodes.\n"
+        "One --seed gives every agent the same starts and the same noise.",
+    )  # fmt: skip
+    _add_run_and_episodes(evaluate)
+    seen = evaluate.add_mutually_exclusive_group()
+    seen.add_argument("--noise", nargs=2, type=float, metavar=("MEAN", "VARIANCE"), help="noise on the whole image")
+    seen.add_argument("--rotation", type=float, metavar="DEGREES", help="the image rotated")
+    seen.add_argument(
+        "--mask", nargs=3, type=float, metavar=("PERCENT", "MEAN", "VARIANCE"), help="noise on that share of the pixels"
+    )
+    evaluate.add_argument(
+        "--mode", choices=["add", "replace"],
+        help="noise is added to a pixel or takes its place (default: add on the whole image, replace on a mask)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--clean-latent", action="store_true", help="leave out the encoder error that the run is configured with"
+    )
+    evaluate.set_defaults(run_command=_evaluate)
+
+    record = commands.add_parser(
+        "record", help="write episodes and videos", formatter_class=shape,
+        description="Play episodes with the actor's mode and write each as OUT/episode_NNNN.npy (a structured array)\n"
+        "and OUT/episode_NNNN.gif; with --prediction also OUT/prediction_NNNN.gif, truth and open loop side by side.",
+    )  # fmt: skip
+    _add_run_and_episodes(record)
+    record.add_argument("--out", type=Path, required=True, help="folder to write to")
+    record.add_argument("--prediction", type=int, metavar="CONTEXT", help="predict after so many images seen")
+    record.add_argument(
+        "--video", action=argparse.BooleanOptionalAction, default=True, help="also as GIF (needs a renderer)"
+    )
+    record.set_defaults(run_command=_record)
+
+    presets = commands.add_parser("presets", help="print the presets", description="Print every preset's settings.")
+    presets.set_defaults(run_command=_presets)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    hints = get_type_hints(Config)
+    for setting in fields(Config):
+        kind = hints[setting.name]
+        options: dict[str, Any]
+        if get_origin(kind) is Literal:
+            values = get_args(kind)
+            options = {"choices": values, "type": type(values[0])}
+        elif get_origin(kind) is tuple:
+            options = {"type": _whole_numbers, "metavar": "N,N,…"}
+        elif kind is bool:
+            options = {"type": _truth, "metavar": "true|false"}
+        else:
+            options = {"type": kind, "metavar": kind.__name__.upper()}
+        text = f"{setting.metadata['help']} ({setting.default})".replace("%", "%%")
+        parser.add_argument(f"--{setting.name.replace('_', '-')}", help=text, **options)
+
+
+def _add_run_and_episodes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its checkpoint")
+    parser.add_argument("--episodes", type=int, default=5, help="how many (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of starts and noise (default %(default)s)")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from sdewm.worldmodel.dreamer.train import configuration, train
+
+    torch.set_num_threads(arguments.threads)
+    changes = {f.name: v for f in fields(Config) if (v := getattr(arguments, f.name)) is not None}
+    checkpoint = arguments.run / "checkpoint.safetensors"
+    if checkpoint.exists() and arguments.preset is None:
+        config = Config.from_dict(configuration(checkpoint).as_dict() | changes)
+    else:
+        config = preset(arguments.preset or "lean-proprio", **changes)
+    train(arguments.run, config, report=_print_progress)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from sdewm.worldmodel.dreamer.environments import make_environment
+    from sdewm.worldmodel.dreamer.episodes import evaluate
+    from sdewm.worldmodel.dreamer.errors import EncoderError
+    from sdewm.worldmodel.dreamer.train import load_agent
+
+    agent = load_agent(arguments.run)
+    result = evaluate(
+        agent,
+        lambda: make_environment(agent.config),
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        error=EncoderError() if arguments.clean_latent else EncoderError.of(agent.config),
+        perturbation=_perturbation(arguments),
+        report=_print_json,
+    )
+    estimate = result.estimate
+    _print_json({
+        "return": estimate.mean, "standard_error": None if estimate.n < 2 else estimate.stderr, "episodes": estimate.n,
+        "discarded": result.discarded, "seed": result.seed, "perturbation": repr(_perturbation(arguments)),
+    })  # fmt: skip
+
+
+def _record(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from sdewm.worldmodel.dreamer.environments import Renderable, Step, make_environment
+    from sdewm.worldmodel.dreamer.episodes import derived_seed, play
+    from sdewm.worldmodel.dreamer.errors import EncoderError
+    from sdewm.worldmodel.dreamer.prediction import ENLARGED, picture, prediction_video, write_gif
+    from sdewm.worldmodel.dreamer.train import load_agent
+
+    agent = load_agent(arguments.run)
+    environment = make_environment(agent.config)
+    images = agent.world_model.images
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for number in range(arguments.episodes):
+        seed = derived_seed(arguments.seed, "evaluate", number)
+        pictures: list[np.ndarray] = []
+
+        def watch(step: Step, pictures: list[np.ndarray] = pictures) -> None:
+            if images and arguments.video:
+                pictures.append(picture(step.observation))
+            elif isinstance(environment, Renderable) and arguments.video:
+                pictures.append(environment.render(ENLARGED))
+
+        policy = agent.policy(explore=False, error=EncoderError.of(agent.config), seed=seed)
+        episode = play(environment, policy, seed, watch=watch)
+        name = f"{number:04d}"
+        np.save(arguments.out / f"episode_{name}.npy", episode, allow_pickle=False)
+        if arguments.video:
+            write_gif(arguments.out / f"episode_{name}.gif", pictures)
+        if arguments.prediction is not None:
+            shown = prediction_video(agent.world_model, episode, arguments.prediction)
+            write_gif(arguments.out / f"prediction_{name}.gif", shown)
+        _print_json({"episode": number, "return": float(episode["reward"].sum()), "steps": len(episode) - 1})
+
+
+def _presets(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("setting", *PRESETS, "meaning", box=None)
+    for setting in fields(Config):
+        values = [str(getattr(config, setting.name)) for config in PRESETS.values()]
+        table.add_row(setting.name, *values, setting.metadata["help"])
+    Console().print(table)
+
+
+def _perturbation(arguments: argparse.Namespace) -> Perturbation | None:
+    mode = arguments.mode
+    if arguments.noise:
+        mean, variance = arguments.noise
+        return GaussianNoise(mean, variance, mode=mode or "add")
+    if arguments.mask:
+        percent, mean, variance = arguments.mask
+        return MaskedNoise(percent, mean, variance, mode=mode or "replace")
+    if mode:
+        raise ValueError("--mode: expected with --noise or --mask, got neither")
+    return Rotation(arguments.rotation) if arguments.rotation is not None else None
+
+
+def _print_progress(line: dict[str, Any]) -> None:
+    """One line of a run's metrics, for people."""
+    kind, update = line["kind"], line["update"]
+    if kind == "discarded":
+        print(f"update {update:>7}  episode discarded: {line['reason']}", flush=True)
+    elif kind == "evaluation":
+        print(f"update {update:>7}  evaluation: return {line['return']:.1f} at {line['frames']} frames", flush=True)
+    else:
+        rates = f"{line['frames_per_second']:.0f} frames/s, {_duration(line['seconds_left'])} left"
+        if kind == "episode":
+            text = f"episode {line['episodes']}: return {line['return']:.1f}, {line['frames']} frames; {rates}"
+        else:
+            names = ("reconstruction", "reward", "kl", "return", "entropy")
+            text = ", ".join(f"{name} {line[name]:.3g}" for name in names) + f"; {rates}"
+        print(f"update {update:>7}  {text}", flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else f"{seconds:.0f} s"
+
+
+def _print_json(line: dict[str, Any]) -> None:
+    print(json.dumps(line), flush=True)
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return text == "true"
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))

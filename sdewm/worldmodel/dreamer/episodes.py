@@ -1,0 +1,120 @@
+"""Episodes: played, discarded where the environment fails, and evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sdewm.montecarlo import Estimate
+from sdewm.worldmodel.dreamer.agent import Agent
+from sdewm.worldmodel.dreamer.environments import (
+    Environment,
+    EnvironmentFailure,
+    MakeEnvironment,
+    Policy,
+    Step,
+    check_step,
+)
+from sdewm.worldmodel.dreamer.errors import EncoderError
+from sdewm.worldmodel.dreamer.perturbations import Perturbation, seen_through
+from sdewm.worldmodel.dreamer.replay import to_episode
+
+
+def derived_seed(seed: int, purpose: str, number: int) -> int:
+    """A seed of its own for each purpose and number of a run."""
+    words = [seed, *purpose.encode(), 256, number]  # 256 is no byte: purposes of other lengths cannot collide
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+
+def play(environment: Environment, policy: Policy, seed: int, *, watch: Callable[[Step], None] | None = None
+         ) -> np.ndarray:  # fmt: skip
+    """One episode, as the replay's records. ``watch`` is given every step as it comes.
+
+    :class:`EnvironmentFailure` where the environment raises anything, or returns what it may not.
+    """
+    steps, actions = [_guarded(environment, environment.reset, seed)], []
+    while True:
+        if watch is not None:
+            watch(steps[-1])
+        if steps[-1].last:
+            break
+        actions.append(policy(steps[-1].observation))
+        steps.append(_guarded(environment, environment.step, actions[-1]))
+    if not actions:
+        raise EnvironmentFailure("reset: expected an episode of at least one step, got one that is over at once")
+    return to_episode(steps, actions)
+
+
+def random_policy(action_size: int, seed: int) -> Policy:
+    """Actions uniform in [−1, 1], independent."""
+    rng = np.random.default_rng(seed)
+    return lambda observation: rng.uniform(-1, 1, action_size).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The sums of rewards of episodes, one seed each, and how many episodes were discarded."""
+
+    returns: tuple[float, ...]
+    discarded: int
+    seed: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """Mean and standard error over episodes; of one episode the error is not known (nan)."""
+        n = len(self.returns)
+        stderr = float(np.std(self.returns, ddof=1) / n**0.5) if n > 1 else float("nan")
+        return Estimate(float(np.mean(self.returns)), stderr, n, max(n - 1, 1), self.seed)
+
+
+def evaluate(
+    agent: Agent,
+    make: MakeEnvironment,
+    *,
+    episodes: int,
+    seed: int,
+    error: EncoderError | None = None,
+    perturbation: Perturbation | None = None,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> Evaluation:
+    """Play episodes with the actor's mode and z at its posterior's mean.
+
+    Episode n's seed depends on (seed, n) alone, and with it the start, the encoder's ``error`` (given μ, σ²: the noise)
+    and the noise of the ``perturbation``: agents evaluated at one seed meet the same. An episode in which the
+    environment fails is discarded and counted; after as many in a row as the configuration allows,
+    :class:`EnvironmentFailure`.
+    """
+    error = error or EncoderError()
+    environment = make()
+    returns: list[float] = []
+    number = discarded = in_a_row = 0
+    while len(returns) < episodes:
+        episode_seed = derived_seed(seed, "evaluate", number)
+        number += 1
+        policy = agent.policy(explore=False, error=error, seed=episode_seed)
+        if perturbation is not None:
+            policy = seen_through(perturbation, policy, episode_seed)
+        try:
+            episode = play(environment, policy, episode_seed)
+        except EnvironmentFailure as failure:
+            discarded, in_a_row = discarded + 1, in_a_row + 1
+            if in_a_row >= agent.config.max_failures:
+                raise EnvironmentFailure(f"{in_a_row} episodes in a row failed; the last: {failure}") from failure
+            environment = make()
+            continue
+        in_a_row = 0
+        returns.append(float(episode["reward"].sum(dtype=np.float64)))
+        if report is not None:
+            report({"episode": number - 1, "return": returns[-1], "steps": len(episode) - 1})
+    return Evaluation(tuple(returns), discarded, seed)
+
+
+def _guarded(environment: Environment, call: Callable[[Any], Step], argument: Any) -> Step:
+    try:
+        step = call(argument)
+    except Exception as error:
+        raise EnvironmentFailure(f"{type(error).__name__}: {error}") from error
+    return check_step(environment, step)

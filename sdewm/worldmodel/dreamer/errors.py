@@ -1,0 +1,71 @@
+"""Errors of the encoder: what is added to z, in training and in evaluation (the paper's Section 5 and D.5)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sdewm.worldmodel.dreamer.config import Config
+
+
+@dataclass(frozen=True)
+class EncoderError:
+    """An error added to every coordinate of z at every step, e_t ~ N(μ_t, σ_t²), independent given μ and σ².
+
+    - "zero-drift": μ = 0 and σ² = ``variance``.
+    - "non-zero-drift": μ ~ U[0, ``mean``] and σ² ~ U[0, ``variance``], one number each for all coordinates, drawn
+      anew at every step or once for a sequence (``redraw``). The paper says neither; the step is the default.
+    - ``unit="spread"``: in units of each latent coordinate's own standard deviation over the data, since σ² = 5 is more
+      than two of a trained latent's deviations (about 1).
+    """
+
+    kind: Literal["none", "zero-drift", "non-zero-drift"] = "none"
+    variance: float = 0.0
+    mean: float = 0.0
+    redraw: Literal["step", "episode"] = "step"
+    unit: Literal["absolute", "spread"] = "absolute"
+
+    @staticmethod
+    def of(config: Config) -> EncoderError:
+        """The error that a run is configured with."""
+        return EncoderError(
+            config.error, config.error_variance, config.error_mean, config.error_redraw, config.error_unit
+        )
+
+    def draw(self, batch: int, steps: int, spread: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Errors (batch, steps, stoch) of training sequences, one a row, in z's own unit; None for none.
+
+        ``spread`` (stoch,) is that of z.
+        """
+        if self.kind == "none":
+            return None
+        law = self._law(batch, 1 if self.redraw == "episode" else steps, generator, spread.dtype)
+        return self._sample(law, (batch, steps, len(spread)), spread, generator)
+
+    def stream(self, spread: Tensor, generator: torch.Generator) -> Iterator[Tensor | None]:
+        """Errors (1, stoch) of one episode of unknown length, one a step."""
+        if self.kind == "none":
+            yield from itertools.repeat(None)
+        law = self._law(1, 1, generator, spread.dtype)
+        while True:
+            yield self._sample(law, (1, 1, len(spread)), spread, generator)[0]
+            if self.redraw == "step":
+                law = self._law(1, 1, generator, spread.dtype)
+
+    def _law(self, batch: int, steps: int, generator: torch.Generator, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """μ and σ², both (batch, steps, 1)."""
+        if self.kind == "zero-drift":
+            return torch.zeros(batch, steps, 1, dtype=dtype), torch.full((batch, steps, 1), self.variance, dtype=dtype)
+        mean, variance = torch.rand(2, batch, steps, 1, generator=generator, dtype=dtype)
+        return self.mean * mean, self.variance * variance
+
+    def _sample(self, law: tuple[Tensor, Tensor], shape: tuple[int, ...], spread: Tensor,
+                generator: torch.Generator) -> Tensor:  # fmt: skip
+        mean, variance = law
+        error = mean + variance.sqrt() * torch.randn(shape, generator=generator, dtype=spread.dtype)
+        return error * spread if self.unit == "spread" else error

@@ -1,0 +1,91 @@
+"""Open-loop prediction: what the world model foresees from the actions alone, beside what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sdewm.worldmodel.dreamer.replay import Sequences, to_sequences
+from sdewm.worldmodel.dreamer.world_model import WorldModel
+
+ENLARGED = 192  # pixels per side of a picture in a video, at least
+
+
+class OpenLoopError(NamedTuple):
+    """Mean over the batch of ½ the squared standardized error, n = 1, 2, … steps after the last observation seen.
+
+    ``predicted``: of the model; ``held``: of the last observation seen, left where it is. Both (T − context,).
+    """
+
+    predicted: Tensor
+    held: Tensor
+
+
+@torch.no_grad()
+def open_loop(model: WorldModel, batch: Sequences, context: int) -> Tensor:
+    """Standardized observations predicted after ``context`` ones were seen: (B, T − context, *shape).
+
+    z is the posterior's mean while observations are seen, then the prior's. ``ValueError`` unless 1 ≤ context < T.
+    """
+    steps = batch.rewards.shape[1]
+    if not 1 <= context < steps:
+        raise ValueError(f"context: expected 1 to {steps - 1} of the {steps} steps, got {context}")
+    seen = Sequences(*(part[:, :context] for part in batch))
+    noise = batch.actions.new_zeros(*seen.rewards.shape, model.config.stoch)
+    rollout = model.observe(seen.observations, seen.actions, seen.first, noise)
+    h, z = model.predict(rollout.h[:, -1], rollout.z[:, -1], batch.actions[:, context - 1 : -1])
+    return model.decode(h, z)
+
+
+@torch.no_grad()
+def open_loop_error(model: WorldModel, batch: Sequences, context: int) -> OpenLoopError:
+    """How the error grows with the horizon; the sequences should not run over the end of an episode."""
+    truth = model.standardize(batch.observations)
+    predicted, held = open_loop(model, batch, context), truth[:, context - 1 : context]
+    errors = (0.5 * (guess - truth[:, context:]).square().flatten(2).sum(-1).mean(0) for guess in (predicted, held))
+    return OpenLoopError(*errors)
+
+
+def prediction_video(model: WorldModel, episode: np.ndarray, context: int) -> list[np.ndarray]:
+    """Pictures (size, 2 size, 3) of an episode's images: the truth on the left, the model's on the right.
+
+    The model's picture is the reconstruction while it sees, and the prediction, in a white frame, after ``context``
+    images. ``ValueError`` for a model of states.
+    """
+    if not model.images:
+        raise ValueError("prediction_video: expected a model that sees images, got one that sees states")
+    batch = to_sequences(episode[None])
+    with torch.no_grad():
+        noise = torch.zeros(1, len(episode), model.config.stoch)
+        rollout = model.observe(batch.observations, batch.actions, batch.first, noise)
+        reconstructed = model.decode(rollout.h[:, :context], rollout.z[:, :context])
+        shown = model.observations(torch.cat([reconstructed, open_loop(model, batch, context)], 1))[0]
+    predicted = (255 * shown.clamp(0, 1)).round().to(torch.uint8).numpy()
+    pictures = []
+    for t, (truth, guess) in enumerate(zip(episode["observation"], predicted, strict=True)):
+        right = picture(guess)
+        if t >= context:
+            right[[0, -1], :] = right[:, [0, -1]] = 255
+        pictures.append(np.concatenate([picture(truth), right], 1))
+    return pictures
+
+
+def picture(image: np.ndarray) -> np.ndarray:
+    """An observation (1 or 3, size, size) uint8 as (size', size', 3), each pixel enlarged to a square."""
+    colour = np.repeat(image, 3, 0) if len(image) == 1 else image
+    factor = -(-ENLARGED // image.shape[-1])
+    return colour.transpose(1, 2, 0).repeat(factor, 0).repeat(factor, 1)
+
+
+def write_gif(path: Path | str, pictures: Sequence[np.ndarray], frames_per_second: float = 20.0) -> None:
+    """Pictures (height, width, 3) uint8 as an animated GIF that repeats."""
+    if not pictures:
+        raise ValueError("pictures: expected at least one, got none")
+    first, *rest = [Image.fromarray(p) for p in pictures]
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)

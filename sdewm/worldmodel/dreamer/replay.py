@@ -1,0 +1,142 @@
+"""Episodes on disk, one immutable file each, and random sequences of them. Memory holds an index, not the data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdewm.worldmodel.checkpoint import CheckpointError
+from sdewm.worldmodel.dreamer.environments import Step
+
+
+class Sequences(NamedTuple):
+    """A batch of sequences, batch first; what is at one time t belongs together as it does in an episode.
+
+    ``observations`` (B, T, *shape), uint8 of images, float32 of states; ``actions`` (B, T, action_size): chosen at t,
+    leading to t + 1; ``rewards`` (B, T): collected on the way into t; ``terminal`` (B, T) bool; ``first`` (B, T) bool:
+    t begins an episode, so that nothing before it has to do with it.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    rewards: Tensor
+    terminal: Tensor
+    first: Tensor
+
+
+def step_dtype(observation_shape: Sequence[int], action_size: int) -> np.dtype[Any]:
+    """The record of one time in an episode's file."""
+    pixel = np.uint8 if len(observation_shape) == 3 else np.float32
+    return np.dtype([
+        ("observation", pixel, tuple(observation_shape)), ("action", np.float32, (action_size,)),
+        ("reward", np.float32), ("terminal", np.bool_), ("first", np.bool_),
+    ])  # fmt: skip
+
+
+def to_episode(steps: Sequence[Step], actions: Sequence[np.ndarray]) -> np.ndarray:
+    """Steps 0, …, n of an episode and the actions 0, …, n − 1 between them as n + 1 records; the last action is 0."""
+    shape, size = np.shape(steps[0].observation), len(actions[0])
+    episode = np.zeros(len(steps), step_dtype(shape, size))
+    episode["observation"] = [step.observation for step in steps]
+    episode["action"][:-1] = actions
+    episode["reward"] = [step.reward for step in steps]
+    episode["terminal"] = [step.terminal for step in steps]
+    episode["first"][0] = True
+    return episode
+
+
+def to_sequences(records: np.ndarray) -> Sequences:
+    """Records (B, T) as tensors."""
+    fields = ("observation", "action", "reward", "terminal", "first")
+    return Sequences(*(torch.from_numpy(np.ascontiguousarray(records[name])) for name in fields))
+
+
+class Replay:
+    """The episodes of a run, in ``folder``/NNNNNN.npy.
+
+    The oldest are dropped from the index when more than ``capacity`` steps are held, and their files deleted by
+    :meth:`tidy`: not before a checkpoint that no longer needs them has been written, so that a killed run finds every
+    file that its checkpoint names. Files are written aside and renamed.
+    """
+
+    def __init__(self, folder: Path | str, capacity: int) -> None:
+        self.folder, self.capacity = Path(folder), capacity
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.index: list[tuple[int, int]] = []  # number and length of each episode held, in order
+        self.steps = 0
+        self._ends = np.zeros(0, np.int64)
+
+    def add(self, number: int, episode: np.ndarray) -> None:
+        """Write an episode and take it into the index."""
+        file = self._file(number)
+        aside = file.with_suffix(".partial")
+        try:
+            with open(aside, "wb") as stream:
+                np.save(stream, episode, allow_pickle=False)
+            os.replace(aside, file)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+        self._take([*self.index, (number, len(episode))])
+
+    def restore(self, index: Sequence[Sequence[int]]) -> None:
+        """Go back to an earlier ``index``; :class:`CheckpointError` if one of its files is missing or damaged."""
+        self._take([(int(number), int(length)) for number, length in index])
+        for number, length in self.index:
+            if len(self.episode(number)) != length:
+                raise CheckpointError(f"{self._file(number)}: expected {length} steps; it is another run's episode")
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete the files that the index does not hold."""
+        held = {self._file(number) for number, _ in self.index}
+        for file in self.folder.iterdir():
+            if file not in held and file.suffix in (".npy", ".partial"):
+                file.unlink()
+
+    def episode(self, number: int) -> np.ndarray:
+        """The records of one episode, read when they are touched."""
+        file = self._file(number)
+        try:
+            return np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise CheckpointError(f"{file}: missing or damaged ({error})") from error
+
+    def sample(self, batch: int, length: int, generator: torch.Generator) -> Sequences:
+        """Random stretches of the episodes laid end to end, each start equally likely.
+
+        A stretch may run over the end of an episode: ``first`` says where. ``ValueError`` with fewer steps than
+        ``length``.
+        """
+        if self.steps < length:
+            raise ValueError(f"length: expected at most the {self.steps} steps collected, got {length}")
+        starts = torch.randint(self.steps - length + 1, (batch,), generator=generator).tolist()
+        return to_sequences(np.stack([self._stretch(start, length) for start in starts]))
+
+    def _stretch(self, start: int, length: int) -> np.ndarray:
+        parts, missing = [], length
+        entry = int(np.searchsorted(self._ends, start, side="right"))
+        offset = start - (int(self._ends[entry - 1]) if entry else 0)
+        while missing:
+            part = self.episode(self.index[entry][0])[offset : offset + missing]
+            parts.append(part)
+            missing -= len(part)
+            entry, offset = entry + 1, 0
+        return np.concatenate(parts)
+
+    def _take(self, index: list[tuple[int, int]]) -> None:
+        lengths = [length for _, length in index]
+        while sum(lengths) > self.capacity and len(lengths) > 1:
+            lengths.pop(0)
+        self.index = index[len(index) - len(lengths) :]
+        self._ends = np.cumsum(lengths)
+        self.steps = int(sum(lengths))
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npy"

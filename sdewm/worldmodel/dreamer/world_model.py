@@ -1,0 +1,341 @@
+"""The world model: a recurrent state-space model with Gaussian latents, its heads, its objective, and itself as an SDE.
+
+Indices, for the step from t to t + 1 (columns are times; a_t acts between t and t + 1):
+
+    recorded      s_0, r_0, c_0      s_1, r_1, c_1            s_2, r_2, c_2
+                         a_0 ----↘          a_1 ----↘
+    state         h_0 = 0            h_1 = f(h_0, z_0, a_0)   h_2 = f(h_1, z_1, a_1)
+    posterior     z_0 | h_0, s_0     z_1 | h_1, s_1           z_2 | h_2, s_2
+    prior         p(· | h_0)         p(· | h_1)               p(· | h_2)
+    targets       s_0, r_0, c_0      s_1, r_1, c_1            s_2, r_2, c_2
+
+Targets are those of decoder, reward head and discount head, functions of (h_t, z_t): the observation seen at t, the
+reward collected on the way into t, and c_t = 1 unless t is terminal. Where t begins an episode, h_t = 0: neither
+h_{t−1}, z_{t−1} nor a_{t−1} has to do with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.worldmodel.dreamer.config import Config
+from sdewm.worldmodel.dreamer.networks import (
+    ACTIVATIONS,
+    GaussianHead,
+    ImageDecoder,
+    ImageEncoder,
+    LayerNormGRU,
+    mlp,
+)
+from sdewm.worldmodel.dreamer.replay import Sequences
+from sdewm.worldmodel.jacobian import INPUTS, as_drift, jacobian_penalty
+from sdewm.worldmodel.model import Gaussian, Rollout, kl_divergence
+
+SPREAD_MOMENTUM = 0.99  # of the running spread of z, per update
+LEAST_SPREAD = 1e-3  # of an observation's coordinate, so that one that never varies is not blown up
+
+
+class Terms(NamedTuple):
+    """The parts of the objective at each step, all (B, T), in nats and without constants.
+
+    ``reconstruction``, ``reward``: ½ squared errors, in the configuration's units; ``discount``: the cross-entropy of
+    going on; ``kl``: KL(q ‖ p). Their sum is the negative evidence lower bound where all weights are 1.
+    """
+
+    reconstruction: Tensor
+    reward: Tensor
+    discount: Tensor
+    kl: Tensor
+
+
+class WorldModel(nn.Module):
+    """The model of this module's docstring, for observations ``(n,)`` or ``(channels, size, size)``.
+
+    Images are given in uint8, or as floats in [0, 1]; states as they are. Both are standardized inside, and the
+    decoder speaks in standardized observations, in which it is a normal distribution of unit variance:
+    (s − ``observation_mean``) / ``observation_scale``.
+
+    ``latent_spread`` (stoch,): standard deviation of each coordinate of z over the training data, a running mean.
+    """
+
+    observation_mean: Tensor
+    observation_scale: Tensor
+    latent_spread: Tensor
+
+    def __init__(self, config: Config, observation_shape: tuple[int, ...], action_size: int) -> None:
+        super().__init__()
+        self.config, self.observation_shape, self.action_size = config, tuple(observation_shape), action_size
+        deter, stoch, hidden, kind = config.deter, config.stoch, config.hidden, config.activation
+        widths = [config.units] * config.layers
+        self.images = len(self.observation_shape) == 3
+        centre = 0.5 if self.images and not config.standardize else 0.0
+        self.register_buffer("observation_mean", torch.full(self.observation_shape, centre))
+        self.register_buffer("observation_scale", torch.full(self.observation_shape, config.unit))
+        self.register_buffer("latent_spread", torch.ones(stoch))
+        self.encoder: nn.Sequential
+        self.decoder: nn.Sequential
+        if self.images:
+            channels, size, _ = self.observation_shape
+            encoder = ImageEncoder(channels, size, config.depth, config.encoder_kernels, config.padding, kind)
+            self.encoder, embed = encoder, encoder.outputs
+            self.decoder = ImageDecoder(
+                deter + stoch, embed, channels, size, config.depth, config.decoder_kernels, config.padding, kind
+            )
+        else:
+            (n,), embed = self.observation_shape, config.units
+            self.encoder = nn.Sequential(*mlp(n, widths[:-1], embed, kind), ACTIVATIONS[kind]())
+            self.decoder = mlp(deter + stoch, widths, n, kind)
+        self.activation = ACTIVATIONS[kind]()
+        # A linear map of several inputs is kept as one map for each, so that what is known for all times before the
+        # recurrence begins (actions, embeddings) is mapped for all times at once.
+        self.cell_from_z = nn.Linear(stoch, hidden)
+        self.cell_from_a = nn.Linear(action_size, hidden, bias=False)
+        self.cell = LayerNormGRU(hidden, deter)
+        self.posterior_from_h = nn.Linear(deter, hidden)
+        self.posterior_from_s = nn.Linear(embed, hidden, bias=False)
+        self.posterior_head = GaussianHead(hidden, stoch, config.min_std)
+        self.prior_hidden = nn.Linear(deter, hidden)
+        self.prior_head = GaussianHead(hidden, stoch, config.min_std)
+        self.reward_head = mlp(deter + stoch, widths, 1, kind, zero=True)
+        self.discount_head = mlp(deter + stoch, widths, 1, kind, zero=True) if config.discount_weight else None
+
+    # The coefficient functions. h: (..., deter), z: (..., stoch), a: (..., action_size), s: (..., *observation_shape).
+
+    def embed(self, s: Tensor) -> Tensor:
+        """The encoder's embedding of observations, (..., embed)."""
+        leading = s.shape[: s.ndim - len(self.observation_shape)]
+        flat = self.standardize(s).reshape(-1, *self.observation_shape)
+        return self.encoder(flat).unflatten(0, leading) if leading else self.encoder(flat)[0]
+
+    def posterior(self, h: Tensor, embedding: Tensor) -> Gaussian:
+        """q(z | h, s), s through its embedding."""
+        return self._posterior(h, self.posterior_from_s(embedding))
+
+    def prior(self, h: Tensor) -> Gaussian:
+        """p(z̃ | h)."""
+        return self.prior_head(self.activation(self.prior_hidden(h)))
+
+    def sequence(self, h: Tensor, z: Tensor, a: Tensor) -> Tensor:
+        """The next h of a step that starts from h and z and takes action a."""
+        return self._sequence(h, z, self.cell_from_a(a))
+
+    def decode(self, h: Tensor, z: Tensor) -> Tensor:
+        """The mean of the standardized observation, (..., *observation_shape)."""
+        return self._head(self.decoder, h, z).unflatten(-1, self.observation_shape)
+
+    def reward(self, h: Tensor, z: Tensor) -> Tensor:
+        """Expected reward collected on the way here, scaled and clipped as configured, (...)."""
+        return self.reward_head(torch.cat([h, z], -1)).squeeze(-1)
+
+    def discount(self, h: Tensor, z: Tensor) -> Tensor:
+        """γ times the probability that the episode goes on from here, (...)."""
+        if self.discount_head is None:
+            return torch.full_like(h[..., 0], self.config.discount)
+        return self.config.discount * torch.sigmoid(self.discount_head(torch.cat([h, z], -1)).squeeze(-1))
+
+    # Observations and rewards.
+
+    def standardize(self, s: Tensor) -> Tensor:
+        """Observations as the model sees them; uint8 images are brought to [0, 1] first."""
+        if s.dtype == torch.uint8:
+            s = s.to(self.observation_mean.dtype) / 255
+        return (s - self.observation_mean) / self.observation_scale
+
+    def observations(self, standardized: Tensor) -> Tensor:
+        """The inverse: images in [0, 1] but for overshoot, or states."""
+        return standardized * self.observation_scale + self.observation_mean
+
+    def reward_target(self, rewards: Tensor) -> Tensor:
+        """Rewards as the reward head predicts them."""
+        scaled = rewards * self.config.reward_scale
+        return torch.tanh(scaled) if self.config.reward_clip == "tanh" else scaled
+
+    @torch.no_grad()
+    def fit_observations(self, s: Tensor) -> None:
+        """Take the mean, and of a state each coordinate's spread, from observations (N, *observation_shape).
+
+        A configuration that does not ask for it leaves both as they are.
+        """
+        if not self.config.standardize:
+            return
+        s = s.to(self.observation_mean.dtype) / (255 if s.dtype == torch.uint8 else 1)
+        self.observation_mean.copy_(s.mean(0))
+        if not self.images:
+            self.observation_scale.copy_(self.config.unit * s.std(0).clamp(min=LEAST_SPREAD))
+
+    # Sequences, batch first.
+
+    def observe(self, s: Tensor, actions: Tensor, first: Tensor, noise: Tensor, error: Tensor | None = None) -> Rollout:
+        """Filter observations (B, T, ...) under actions (B, T, action_size), from h = 0 at the first time.
+
+        ``first`` (B, T): where h is zero again. ``noise`` (B, T, stoch), standard normal, draws z from the posterior;
+        zeros give its mean. ``error`` (B, T, stoch) is added to z, and goes wherever z goes. The action at t acts
+        between t and t + 1, so the last one is not used.
+        """
+        from_s = self.posterior_from_s(self.embed(s)).unbind(1)
+        from_a = self.cell_from_a(actions).unbind(1)
+        going_on = (~first).to(actions.dtype).unsqueeze(-1).unbind(1)
+        resets = first.any(0).tolist()
+        noises, errors = noise.unbind(1), error.unbind(1) if error is not None else None
+        h = actions.new_zeros(len(actions), self.config.deter)
+        z = actions.new_zeros(len(actions), self.config.stoch)
+        history = []
+        for t in range(actions.shape[1]):
+            if t > 0:
+                h = self._sequence(h, z, from_a[t - 1])
+                if resets[t]:
+                    h = h * going_on[t]
+            mean, std = self._posterior(h, from_s[t])
+            z = torch.addcmul(mean, std, noises[t])
+            if errors is not None:
+                z = z + errors[t]
+            history.append((h, z, mean, std))
+        h, z, mean, std = (torch.stack(parts, 1) for parts in zip(*history, strict=True))
+        return Rollout(h, z, Gaussian(mean, std))
+
+    @torch.no_grad()
+    def predict(self, h: Tensor, z: Tensor, actions: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Open loop from h (B, deter) and z (B, stoch) under actions (B, T, action_size).
+
+        Returns h (B, T, deter) and z̃ (B, T, stoch) after each action, z̃ at the prior's mean or drawn with ``noise``
+        (B, T, stoch).
+        """
+        hs, zs = [], []
+        for t in range(actions.shape[1]):
+            h = self.sequence(h, z, actions[:, t])
+            mean, std = self.prior(h)
+            z = mean if noise is None else mean + std * noise[:, t]
+            hs.append(h)
+            zs.append(z)
+        return torch.stack(hs, 1), torch.stack(zs, 1)
+
+    # The objective.
+
+    def terms(self, batch: Sequences, rollout: Rollout) -> Terms:
+        """The objective's parts along a rollout of :meth:`observe` over the same batch."""
+        return self._terms(batch, rollout, self.prior(rollout.h))
+
+    def loss(self, batch: Sequences, rollout: Rollout) -> tuple[Tensor, Terms]:
+        """The objective, a mean over batch and time, and its parts.
+
+        The KL's gradient is shared between prior and posterior (KL balancing), and each side is not pushed below
+        ``free_nats``, a bound on the *average* over the batch, as in DreamerV2: single steps may lie below.
+        """
+        config, posterior, prior = self.config, rollout.posterior, self.prior(rollout.h)
+        parts = self._terms(batch, rollout, prior)
+        to_prior = kl_divergence(_detached(posterior), prior).mean().clamp(min=config.free_nats)
+        to_posterior = kl_divergence(posterior, _detached(prior)).mean().clamp(min=config.free_nats)
+        kl = config.kl_balance * to_prior + (1 - config.kl_balance) * to_posterior
+        errors = parts.reconstruction + config.reward_weight * parts.reward + config.discount_weight * parts.discount
+        return errors.mean() + config.kl_scale * kl, parts
+
+    def jacobian_penalty(self, batch: Sequences, rollout: Rollout, generator: torch.Generator) -> Tensor:
+        """The penalty of (20), as configured, of the recurrent cell at the steps of a rollout, all in one batch.
+
+        Steps over the end of an episode are left out: there the cell's value is not used.
+        """
+        config, goes_on = self.config, ~batch.first[:, 1:]
+        inputs = tuple(x[:, :-1][goes_on] for x in (rollout.h, rollout.z, batch.actions))
+        function = as_drift(self.sequence) if config.jacobian_target == "drift" else self.sequence
+        return jacobian_penalty(function, inputs, INPUTS[config.jacobian_wrt], generator, config.jacobian_form)
+
+    @torch.no_grad()
+    def update_spread(self, rollout: Rollout) -> None:
+        """Let the running spread of z follow a training batch's."""
+        spread = rollout.posterior.mean.flatten(0, 1).std(0)
+        self.latent_spread.lerp_(spread, 1 - SPREAD_MOMENTUM)
+
+    # The model as the SDE (5)–(8).
+
+    def as_sde(self, observations: Tensor, policy: Callable[[Tensor, Tensor], Tensor]) -> LatentSDE:
+        """The learned coefficients as a :class:`LatentSDE` driven by a recorded episode's observations (T, ...).
+
+        Time is counted in agent steps: observation n is s_t at t = n, interpolated linearly in between. With ``leak``
+        = 1 each learned map is the value its block relaxes to, and the sequential Euler step with Δt = 1 is the model's
+        own step: q_enc and p with their diffusions are means and standard deviations of posterior and prior, f is the
+        recurrent cell under ``policy`` (h, z) -> a, without noise, and q_dec is the decoder in standardized
+        observations, flat. The decoder's own unit variance is left out: additive and independent of everything else, it
+        would add a constant to an expected quadratic loss.
+
+        Use a model in float64. With the default activation every coefficient is C^∞.
+        """
+        s = observations
+        if s.dtype == torch.uint8:
+            s = s.to(self.observation_mean.dtype) / 255
+        s = s.to(self.observation_mean.dtype)
+
+        def encode(h: Tensor, s: Tensor) -> Gaussian:
+            from_s = self.posterior_from_s(self.embed(s.reshape(-1, *self.observation_shape)))
+            return self._posterior(h, from_s.expand(h.shape[0], -1))
+
+        return LatentSDE(
+            q_enc=lambda h, s: encode(h, s).mean,
+            q_enc_bar=lambda h, s: encode(h, s).std,
+            f=self.sequence,
+            p=lambda h: self.prior(h).mean,
+            p_bar=lambda h: self.prior(h).std,
+            q_dec=lambda h, z: self._head(self.decoder, h, z),
+            policy=policy,
+            observation=RecordedObservation(torch.arange(len(s), dtype=s.dtype), s),
+            sizes=self.block_sizes,
+            leak=1.0,
+        )
+
+    @torch.no_grad()
+    def initial_state(self, observations: Tensor, actions: Tensor, t: int = 10) -> Tensor:
+        """A typical state x = (z, h, z̃, s̃) of the SDE at an episode's time t, (n,).
+
+        The episode, observations (T, ...) and actions (T, action_size), is filtered from h = 0 at its first time to t
+        with z at the posterior's mean; then z̃ is the prior's mean and s̃ its decoding. ``ValueError`` for a t outside.
+        """
+        if not 0 <= t < len(observations):
+            raise ValueError(f"t: expected a time of the episode, 0 to {len(observations) - 1}, got {t}")
+        first = torch.zeros(1, t + 1, dtype=torch.bool)
+        noise = actions.new_zeros(1, t + 1, self.config.stoch)
+        rollout = self.observe(observations[None, : t + 1], actions[None, : t + 1], first, noise)
+        h, z = rollout.h[0, -1], rollout.z[0, -1]
+        z_tilde = self.prior(h).mean
+        return torch.cat([z, h, z_tilde, self.decode(h, z_tilde).flatten()])
+
+    @property
+    def block_sizes(self) -> BlockSizes:
+        """Dimensions of z, h, z̃, s̃."""
+        stoch, pixels = self.config.stoch, int(torch.tensor(self.observation_shape).prod())
+        return BlockSizes(z=stoch, h=self.config.deter, z_tilde=stoch, s_tilde=pixels)
+
+    def _posterior(self, h: Tensor, from_s: Tensor) -> Gaussian:
+        return self.posterior_head(self.activation(self.posterior_from_h(h) + from_s))
+
+    def _sequence(self, h: Tensor, z: Tensor, from_a: Tensor) -> Tensor:
+        return self.cell(self.activation(self.cell_from_z(z) + from_a), h)
+
+    def _head(self, head: nn.Sequential, h: Tensor, z: Tensor) -> Tensor:
+        """A head over any leading dimensions, its output flat: (..., n)."""
+        x = torch.cat([h, z], -1)
+        return head(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+    def _terms(self, batch: Sequences, rollout: Rollout, prior: Gaussian) -> Terms:
+        h, z = rollout.h, rollout.z
+        error = self.decode(h, z) - self.standardize(batch.observations)
+        reward_error = self.reward(h, z) - self.reward_target(batch.rewards)
+        discount = torch.zeros_like(reward_error)
+        if self.discount_head is not None:
+            logits = self.discount_head(torch.cat([h, z], -1)).squeeze(-1)
+            goes_on = (~batch.terminal).to(logits.dtype)
+            discount = F.binary_cross_entropy_with_logits(logits, goes_on, reduction="none")
+        return Terms(
+            reconstruction=0.5 * error.square().flatten(2).sum(-1),
+            reward=0.5 * reward_error.square(),
+            discount=discount,
+            kl=kl_divergence(rollout.posterior, prior),
+        )
+
+
+def _detached(gaussian: Gaussian) -> Gaussian:
+    return Gaussian(gaussian.mean.detach(), gaussian.std.detach())

@@ -1,0 +1,114 @@
+"""Jacobian regularization (20), its exact norms, and what of the cell is meant by "the Jacobian".
+
+A recurrent cell is a map h' = f(h, z, a), the "map". Read as an Euler step with Δt = 1 of the sequence model (6), its
+coefficient is the "drift" f(h, z, a) − h, whose Jacobian in h is that of the map less the identity. The two have
+different norms, and what makes one small can make the other large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+Form = Literal["norm", "square"]
+Target = Literal["map", "drift"]
+Wrt = Literal["h", "z", "hz"]
+Function = Callable[..., Tensor]
+
+INPUTS: dict[Wrt, tuple[int, ...]] = {"h": (0,), "z": (1,), "hz": (0, 1)}  # places among the cell's inputs (h, z, a)
+FLOOR = 1e-12  # under the root, so that its gradient is finite where the Jacobian vanishes
+
+
+def jacobian_penalty(
+    function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, ...], generator: torch.Generator,
+    form: Form = "norm",
+) -> Tensor:  # fmt: skip
+    """‖J‖_F or ½‖J‖_F² of ``function`` at ``inputs``, estimated by a single random projection: a scalar to minimize.
+
+    Hoffman, Roberts and Yaida (2019): with v uniform on the unit sphere of the n outputs, n‖vᵀJ‖² has expectation
+    ‖J‖_F². It costs one vector–Jacobian product, whatever n. ``form``:
+
+    - "norm", equation (20): the root of the batch's mean of n‖vᵀJ‖². The root is taken of the mean, not of each
+      sample, whose root would be biased low; what is estimated is the root mean square of ‖J‖_F.
+    - "square", Hoffman's own: ½ of that mean, which is unbiased.
+
+    ``function`` maps inputs (B, …) to (B, n), each row by itself. J is with respect to the inputs at the places
+    ``wrt``, together. The inputs are taken as given numbers: the penalty trains the function, not what led to them.
+    ``generator`` draws v.
+    """
+    if form not in get_args(Form):
+        raise ValueError(f"form: expected 'norm' or 'square', got {form!r}")
+    inputs, outputs = _evaluate(function, inputs, wrt)
+    v = torch.randn(outputs.shape, generator=generator, device=generator.device).to(outputs)
+    v = v / v.norm(dim=-1, keepdim=True)
+    gradients = torch.autograd.grad(outputs, [inputs[i] for i in wrt], v, create_graph=True)
+    square = outputs.shape[-1] * sum(g.square().flatten(1).sum(-1) for g in gradients).mean()  # type: ignore[union-attr]
+    return (square + FLOOR).sqrt() if form == "norm" else 0.5 * square
+
+
+class Norms(NamedTuple):
+    """Norms of Jacobians, (B,) each: Frobenius, largest singular value, and logarithmic norm μ₂."""
+
+    frobenius: Tensor
+    spectral: Tensor
+    logarithmic: Tensor
+
+
+def exact_norms(function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]) -> Norms:
+    """The norms of the :func:`jacobian` itself. μ₂ is not a number where the matrix is not square."""
+    matrix = jacobian(function, inputs, wrt)
+    square = matrix.shape[-1] == matrix.shape[-2]
+    return Norms(
+        frobenius=torch.linalg.matrix_norm(matrix),
+        spectral=torch.linalg.matrix_norm(matrix, 2),
+        logarithmic=logarithmic_norm(matrix) if square else matrix.new_full(matrix.shape[:1], torch.nan),
+    )
+
+
+def jacobian(
+    function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, ...], *, create_graph: bool = False
+) -> Tensor:
+    """J of ``function`` at ``inputs``, (B, n, m), m the size of the inputs ``wrt`` together; n backward passes.
+
+    Arguments as in :func:`jacobian_penalty`. ``create_graph`` keeps what is needed to differentiate J.
+    """
+    inputs, outputs = _evaluate(function, inputs, wrt)
+    rows = []
+    for i in range(outputs.shape[-1]):
+        gradients = torch.autograd.grad(
+            outputs[:, i].sum(), [inputs[j] for j in wrt], retain_graph=True, create_graph=create_graph
+        )
+        rows.append(torch.cat([g.flatten(1) for g in gradients], -1))
+    return torch.stack(rows, 1)
+
+
+def logarithmic_norm(matrix: Tensor) -> Tensor:
+    """μ₂ of square matrices (…, n, n): the largest eigenvalue of the symmetric part ½(A + Aᵀ), (…).
+
+    Solutions of dy = A y dt grow at most like exp(∫μ₂ dt). Unlike a norm it may be negative.
+    """
+    return torch.linalg.eigvalsh(0.5 * (matrix + matrix.mT))[..., -1]
+
+
+def as_drift(cell: Function) -> Function:
+    """The drift h, … ↦ cell(h, …) − h of a recurrent cell."""
+    return lambda h, *rest: cell(h, *rest) - h
+
+
+def _evaluate(
+    function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Inputs as leaves that require gradients at ``wrt``, and the function's value (B, n) there."""
+    if not wrt or not all(0 <= i < len(inputs) for i in wrt):
+        raise ValueError(f"wrt: expected places among {len(inputs)} inputs, got {wrt}")
+    leaves = tuple(x.detach().requires_grad_(i in wrt) for i, x in enumerate(inputs))
+    with torch.enable_grad():
+        outputs = function(*leaves)
+    if outputs.ndim != 2 or len(outputs) != len(inputs[0]):
+        raise ValueError(
+            f"function: expected a value of shape (B, n), B = {len(inputs[0])}, got {tuple(outputs.shape)}"
+        )
+    return leaves, outputs

@@ -1,0 +1,355 @@
+"""What the agent learns from: λ-returns, imagination, the actor's distribution; encoder errors and perturbed images."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from support import FALSE_FAILURE, refuses
+from test_worldmodel_dreamer import ACTIONS, F64, STATE, latents, tiny_agent
+
+from sdewm.worldmodel.dreamer import (
+    EncoderError,
+    GaussianNoise,
+    Learner,
+    MaskedNoise,
+    Rotation,
+    Sequences,
+    action_value,
+    imagine,
+    lambda_returns,
+    preset,
+    seen_through,
+    truncated_normal,
+)
+from sdewm.worldmodel.dreamer.behaviour import weights
+from sdewm.worldmodel.model import Gaussian
+
+
+def random_trajectory(steps: int = 6, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rewards, discounts and values at 0, …, steps."""
+    generator = torch.Generator().manual_seed(0)
+    rewards, discounts, values = torch.rand(3, steps + 1, batch, generator=generator, dtype=F64)
+    return rewards, 0.5 + discounts / 2, values
+
+
+# λ-returns.
+
+
+def mixture_of_n_step_returns(rewards, discounts, values, trace: float) -> torch.Tensor:
+    """(1 − λ) Σ_n λ^{n−1} G^(n) + λ^{N−1} G^(N), G^(n) the return of n rewards and a value: no recursion."""
+    last, returns = len(values) - 1, []
+    for i in range(last):
+        n_step = []
+        for n in range(1, last - i + 1):
+            reached = [torch.prod(discounts[i + 1 : i + k], 0) for k in range(1, n + 2)]
+            total = sum(reached[k - 1] * rewards[i + k] for k in range(1, n + 1))
+            n_step.append(total + reached[n] * values[i + n])
+        shares = [(1 - trace) * trace**n for n in range(len(n_step) - 1)] + [trace ** (len(n_step) - 1)]
+        returns.append(sum(share * part for share, part in zip(shares, n_step, strict=True)))
+    return torch.stack(returns)
+
+
+@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0])
+def test_lambda_returns_are_the_mixture_of_n_step_returns(trace):
+    trajectory = random_trajectory()
+    expected = mixture_of_n_step_returns(*trajectory, trace)
+    torch.testing.assert_close(lambda_returns(*trajectory, trace), expected, rtol=1e-12, atol=0)
+
+
+def test_lambda_returns_of_constants_in_closed_form():
+    steps, r, d, v, trace = 5, 2.0, 0.9, 3.0, 0.6
+    full = torch.ones(steps + 1, 1, dtype=F64)
+    geometric = d * trace
+    for i, value in enumerate(lambda_returns(r * full, d * full, v * full, trace)[:, 0].tolist()):
+        n = steps - i
+        each = r + d * (1 - trace) * v
+        assert value == pytest.approx(each * (1 - geometric**n) / (1 - geometric) + geometric**n * v, rel=1e-12)
+
+
+def off_by_one(rewards, discounts, values, trace, *, reward=1, discount=1, value=1, end=-1):
+    """λ-returns whose indices may be shifted."""
+    following, returns = values[end], []
+    for i in reversed(range(len(values) - 1)):
+        ahead = (1 - trace) * values[i + value] + trace * following
+        following = rewards[i + reward] + discounts[i + discount] * ahead
+        returns.append(following)
+    return torch.stack(returns[::-1])
+
+
+def test_the_checks_of_lambda_returns_see_every_shifted_index():
+    trajectory, trace = random_trajectory(), 0.7
+    expected = mixture_of_n_step_returns(*trajectory, trace)
+    torch.testing.assert_close(off_by_one(*trajectory, trace), expected)
+    for mutation in ({"reward": 0}, {"discount": 0}, {"value": 0}, {"end": -2}):
+        assert (off_by_one(*trajectory, trace, **mutation) - expected).abs().max() > 0.05, mutation
+
+
+def test_returns_use_neither_reward_nor_discount_of_their_own_time():
+    rewards, discounts, values = random_trajectory()
+    rewards.requires_grad_(True), discounts.requires_grad_(True)
+    lambda_returns(rewards, discounts, values, 0.7)[2].sum().backward()
+    assert rewards.grad.abs().amax(1).gt(0).tolist() == [False] * 3 + [True] * 4
+    assert discounts.grad.abs().amax(1).gt(0).tolist() == [False] * 3 + [True] * 4
+
+
+def test_weights_are_the_chance_of_getting_there():
+    _, discounts, _ = random_trajectory(steps=3)
+    going_on = torch.tensor([1.0, 1.0, 0.0, 1.0], dtype=F64)
+    d = discounts
+    expected = torch.stack([going_on, going_on * d[1], going_on * d[1] * d[2]])
+    torch.testing.assert_close(weights(discounts, going_on), expected)
+
+
+# Imagination.
+
+
+def test_imagination_is_the_model_and_the_actor_step_by_step():
+    agent, (h, z) = tiny_agent(), latents(tiny_agent(), 4)
+    generator = torch.Generator().manual_seed(3)
+    uniform = torch.rand(5, 4, ACTIONS, generator=generator, dtype=F64)
+    noise = torch.randn(5, 4, STATE.stoch, generator=generator, dtype=F64)
+    imagined = imagine(agent.world_model, agent.actor, h, z, uniform, noise)
+    assert torch.equal(imagined.h[0], h) and torch.equal(imagined.z[0], z)
+    for i in range(5):
+        action, entropy = truncated_normal(agent.actor.distribution(h, z), uniform[i])
+        h = agent.world_model.sequence(h, z, action)
+        prior = agent.world_model.prior(h)
+        z = prior.mean + prior.std * noise[i]
+        torch.testing.assert_close(imagined.h[i + 1], h)
+        torch.testing.assert_close(imagined.z[i + 1], z)
+        torch.testing.assert_close(imagined.entropy[i], entropy)
+    assert imagined.h.diff(dim=0).abs().amax((1, 2)).min() > 1e-4
+
+
+def test_an_action_is_credited_with_what_follows_it():
+    agent, (h, z) = tiny_agent(), latents(tiny_agent(), 1)
+    uniform = torch.full((4, 1, ACTIONS), 0.3, dtype=F64, requires_grad=True)
+    noise = torch.zeros(4, 1, STATE.stoch, dtype=F64)
+    imagined = imagine(agent.world_model, agent.actor, h, z, uniform, noise)
+    model = agent.world_model
+    rewards, discounts = model.reward(imagined.h, imagined.z), model.discount(imagined.h, imagined.z)
+    returns = lambda_returns(rewards, discounts, agent.critic(imagined.h, imagined.z), 0.9)
+    (last,) = torch.autograd.grad(returns[3].sum(), uniform, retain_graph=True)
+    assert last[3].abs().max() > 1e-6  # the last action is credited: not lost by an index
+    (first,) = torch.autograd.grad(rewards[0].sum(), uniform)
+    assert first.abs().max() == 0  # the reward on the way into the start is no action's
+
+
+def test_action_value_is_one_step_ahead():
+    agent, (h, z) = tiny_agent(), latents(tiny_agent(), 3)
+    a = torch.rand(3, ACTIONS, dtype=F64, generator=torch.Generator().manual_seed(0))
+    model = agent.world_model
+    h1 = model.sequence(h, z, a)
+    z1 = model.prior(h1).mean
+    expected = model.reward(h1, z1) + model.discount(h1, z1) * agent.critic(h1, z1)
+    torch.testing.assert_close(action_value(model, agent.critic, h, z, a), expected)
+    torch.testing.assert_close(agent.action_value(h, z, a), expected)
+
+
+def test_a_truncated_normal_is_scipys():
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.rand(200, 2, generator=generator, dtype=F64) * 2 - 1
+    std = 0.1 + 2 * torch.rand(200, 2, generator=generator, dtype=F64)
+    uniform = torch.rand(200, 2, generator=generator, dtype=F64)
+    sample, entropy = truncated_normal(Gaussian(mean, std), uniform)
+    a, b = ((edge - mean.numpy()) / std.numpy() for edge in (-1, 1))
+    reference = stats.truncnorm(a, b, loc=mean.numpy(), scale=std.numpy())
+    torch.testing.assert_close(sample, torch.from_numpy(reference.ppf(uniform.numpy())), rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(entropy, torch.from_numpy(reference.entropy()).sum(-1), rtol=1e-8, atol=1e-10)
+
+
+def test_a_truncated_normal_stays_inside_and_has_finite_gradients_at_its_edges():
+    mean = torch.tensor([[0.999999, -1.0, 0.0, 0.3]], requires_grad=True)
+    std = torch.tensor([[0.1, 0.1, 2.1, 0.1]], requires_grad=True)
+    for u in (0.0, 1 - 2**-24):
+        sample, entropy = truncated_normal(Gaussian(mean, std), torch.full((1, 4), u))
+        assert sample.abs().max() <= 1
+        gradients = torch.autograd.grad(sample.sum() + entropy.sum(), (mean, std))
+        assert all(bool(torch.isfinite(g).all()) for g in gradients)
+
+
+def test_a_truncated_normals_gradient_is_a_finite_difference():
+    mean = torch.tensor([0.2, -0.9], dtype=F64, requires_grad=True)
+    std = torch.tensor([0.3, 1.1], dtype=F64, requires_grad=True)
+    uniform = torch.tensor([0.4, 0.8], dtype=F64)
+    assert torch.autograd.gradcheck(lambda m, s: truncated_normal(Gaussian(m, s), uniform), (mean, std))
+
+
+def test_behaviour_does_not_train_the_model_nor_the_actor_the_critic():
+    config = preset("debug", discount_weight=0.0)
+    learner = Learner(config, (2,), 1)
+    generator = torch.Generator().manual_seed(0)
+    shape = (config.batch, config.length)
+    batch = Sequences(
+        torch.randn(*shape, 2, generator=generator), torch.rand(*shape, 1, generator=generator),
+        torch.rand(*shape, generator=generator), torch.zeros(shape, dtype=torch.bool),
+        torch.zeros(shape, dtype=torch.bool),
+    )  # fmt: skip
+    for _ in range(3):  # reward head and critic start at zero: only then has the actor a gradient
+        learner.update(batch)
+    rollout, _ = learner._update_model(batch)
+    before = {name: tensor.clone() for name, tensor in learner.agent.state_dict().items()}
+    learner._update_behaviour(batch, rollout)
+    after = learner.agent.state_dict()
+    moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"actor", "critic", "return_spread"}
+    assert all(parameter.requires_grad for parameter in learner.agent.world_model.parameters())
+    slow, fast = learner.agent.slow_critic.parameters, learner.agent.critic.parameters
+    was = [parameter.clone() for parameter in slow()]
+    learner.update(batch)
+    for old, new, target in zip(was, slow(), fast(), strict=True):
+        torch.testing.assert_close(new, old + config.slow_fraction * (target - old))
+
+
+# Encoder errors.
+
+
+def moments(kind: str, **options) -> tuple[torch.Tensor, torch.Tensor]:
+    """Errors and their half width around the mean at the tests' false-failure rate, over 4,000 sequences."""
+    error = EncoderError(kind, **options).draw(4000, 3, torch.ones(2, dtype=F64), torch.Generator().manual_seed(0))
+    return error, stats.norm.ppf(1 - FALSE_FAILURE / 2) * error.std() / math.sqrt(4000)
+
+
+def test_an_error_without_drift_has_mean_zero_and_its_variance():
+    error, half_width = moments("zero-drift", variance=5.0)
+    assert error.shape == (4000, 3, 2) and abs(error.mean()) < half_width
+    n = error.numel()
+    low, high = stats.chi2.ppf([FALSE_FAILURE / 2, 1 - FALSE_FAILURE / 2], n) / n * 5
+    assert low < float(error.square().mean()) < high
+
+
+def test_an_error_with_drift_has_uniform_mean_and_variance():
+    error, half_width = moments("non-zero-drift", variance=3.0, mean=5.0)
+    assert abs(error.mean() - 2.5) < half_width
+    # Var e = E σ² + Var μ; the coordinates of one step share μ, so that their covariance is Var μ.
+    between = (error[..., 0] - 2.5) * (error[..., 1] - 2.5)
+    spread = stats.norm.ppf(1 - FALSE_FAILURE / 2) * between.std() / math.sqrt(4000)
+    assert abs(between.mean() - 25 / 12) < spread
+
+
+@pytest.mark.parametrize("redraw", ["step", "episode"])
+def test_the_law_is_drawn_anew_at_every_step_or_held(redraw):
+    law = EncoderError("non-zero-drift", variance=0.0, mean=5.0, redraw=redraw)
+    error = law.draw(6, 7, torch.ones(2), torch.Generator().manual_seed(0))[..., 0]
+    assert error[:, 0].unique().numel() == 6
+    assert error[0].unique().numel() == (7 if redraw == "step" else 1)
+    stream = law.stream(torch.ones(2), torch.Generator().manual_seed(0))
+    assert torch.stack([next(stream)[0, 0] for _ in range(7)]).unique().numel() == (7 if redraw == "step" else 1)
+
+
+def test_errors_in_units_of_the_latents_own_spread():
+    spread = torch.tensor([0.5, 2.0])
+    drawn = [
+        EncoderError("zero-drift", variance=1.0, unit=unit).draw(3, 4, spread, torch.Generator().manual_seed(0))
+        for unit in ("absolute", "spread")
+    ]
+    torch.testing.assert_close(drawn[1], drawn[0] * spread)
+    assert EncoderError().draw(3, 4, spread, torch.Generator()) is None
+    assert next(EncoderError().stream(spread, torch.Generator())) is None
+
+
+def test_the_agent_acts_under_the_error_and_training_draws_it():
+    agent = tiny_agent()
+    observations = np.random.default_rng(0).normal(size=(6, 3))
+    clean, wrong, again = (
+        [policy(s) for s in observations]
+        for policy in (
+            agent.policy(explore=False, error=error, seed=1)
+            for error in (EncoderError(), *[EncoderError("zero-drift", variance=1.0)] * 2)
+        )
+    )
+    assert np.abs(np.subtract(clean, wrong)).max() > 1e-3
+    np.testing.assert_array_equal(wrong, again)
+    config = preset("debug", error="zero-drift", error_variance=2.0)
+    assert EncoderError.of(config) == EncoderError("zero-drift", variance=2.0)
+    assert Learner(config, (2,), 1).error == EncoderError.of(config)
+
+
+# Acting.
+
+
+def test_the_agent_acts_on_the_filtered_state():
+    """The policy's own recursion is the world model's filter, the action it took at t leading to t + 1."""
+    agent = tiny_agent()
+    observations = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
+    policy = agent.policy(explore=False, error=EncoderError(), seed=0)
+    actions = torch.from_numpy(np.stack([policy(s) for s in observations.numpy()]))
+    first = torch.zeros(1, 6, dtype=torch.bool)
+    rollout = agent.world_model.observe(observations[None], actions[None], first, torch.zeros(1, 6, 3, dtype=F64))
+    torch.testing.assert_close(agent.actor.mode(rollout.h, rollout.z)[0], actions, rtol=1e-11, atol=1e-12)
+
+
+def test_exploring_draws_from_the_actor_and_repeats_by_seed():
+    agent, observation = tiny_agent(), np.zeros(3)
+    drawn = [agent.policy(explore=True, error=EncoderError(), seed=seed)(observation) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2]) and np.abs(drawn).max() <= 1
+
+
+# Perturbed images.
+
+IMAGE = np.random.default_rng(0).uniform(0.2, 0.8, (3, 16, 16)).astype(np.float32)
+
+
+def test_noise_is_added_or_takes_the_pixels_place():
+    rng = lambda: np.random.default_rng(1)  # noqa: E731
+    noise = rng().normal(0.5, 0.15**0.5, IMAGE.shape)
+    np.testing.assert_allclose(GaussianNoise(0.5, 0.15, clip=False)(IMAGE, rng()), IMAGE + noise)
+    np.testing.assert_allclose(GaussianNoise(0.5, 0.15, "replace", clip=False)(IMAGE, rng()), noise)
+    np.testing.assert_allclose(GaussianNoise(0.5, 0.15)(IMAGE, rng()), (IMAGE + noise).clip(0, 1))
+
+
+def test_a_mask_covers_its_share_of_the_pixels_in_all_channels():
+    perturbed = MaskedNoise(25, 5.0, 0.01, clip=False)(IMAGE, np.random.default_rng(0))
+    changed = perturbed != IMAGE
+    assert changed.any(0).sum() == 64 and (changed.all(0) == changed.any(0)).all()
+    assert perturbed[changed].min() > 4
+    np.testing.assert_array_equal(MaskedNoise(0, 5.0, 1.0)(IMAGE, np.random.default_rng(0)), IMAGE)
+
+
+def test_a_rotation_by_90_degrees_is_numpys_counter_clockwise_one():
+    rotated = Rotation(90)(IMAGE, np.random.default_rng(0))
+    np.testing.assert_allclose(rotated, np.rot90(IMAGE, axes=(1, 2)), atol=1e-5)
+    np.testing.assert_array_equal(Rotation(0)(IMAGE, np.random.default_rng(0)), IMAGE)
+
+
+def test_every_policy_is_shown_the_same_noise():
+    frames = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
+
+    def shown(seed: int) -> np.ndarray:
+        seen: list[np.ndarray] = []
+
+        def policy(image: np.ndarray) -> np.ndarray:
+            np.random.default_rng().normal(size=7)  # a policy's own randomness
+            seen.append(image)
+            return np.zeros(1)
+
+        act = seen_through(GaussianNoise(0.0, 0.1), policy, seed)
+        for frame in frames:
+            act(frame)
+        return np.stack(seen)
+
+    np.testing.assert_array_equal(shown(3), shown(3))
+    assert not np.array_equal(shown(3), shown(4))
+    assert not np.array_equal(shown(3)[0] - frames[0] / 255, shown(3)[1] - frames[1] / 255)
+    assert shown(3).dtype == np.float32 and shown(3).min() >= 0 and shown(3).max() <= 1
+
+
+def test_bad_perturbations_are_refused():
+    with refuses(ValueError, "variance: expected a finite number not below 0, got -1"):
+        GaussianNoise(0.0, -1.0)
+    with refuses(ValueError, "percent: expected a number in [0, 100], got 120"):
+        MaskedNoise(120, 0.0, 1.0)
+    with refuses(ValueError, "mode: expected add or replace, got 'multiply'"):
+        GaussianNoise(0.0, 1.0, "multiply")  # type: ignore[arg-type]
+    with refuses(ValueError, "perturbation: expected an agent that sees images, got a state (2,)"):
+        seen_through(Rotation(3), lambda s: s, 0)(np.zeros(2))
+
+
+def test_without_a_discount_head_the_discount_is_constant():
+    model = tiny_agent(replace(STATE, discount_weight=0.0)).world_model
+    h, z = latents(tiny_agent(), 3)
+    torch.testing.assert_close(model.discount(h, z), torch.full((3,), STATE.discount, dtype=F64))

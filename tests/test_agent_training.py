@@ -1,0 +1,541 @@
+"""The agent's run: replay, resuming after a kill, failures of environment and disk, bad input, the command line."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import refuses
+
+from sdewm.cli import main
+from sdewm.worldmodel import CheckpointError, WorldModel, load_model, save_model
+from sdewm.worldmodel.checkpoint import load_checkpoint
+from sdewm.worldmodel.dreamer import (
+    EnvironmentFailure,
+    Learner,
+    PointMass,
+    Replay,
+    Rotation,
+    Step,
+    evaluate,
+    load_agent,
+    open_loop,
+    open_loop_error,
+    play,
+    prediction_video,
+    preset,
+    random_policy,
+    to_sequences,
+    train,
+    write_gif,
+)
+from sdewm.worldmodel.dreamer.replay import to_episode
+
+DEBUG = preset("debug")
+PIXELS = replace(DEBUG, observation="pixels", image_size=16, encoder_kernels=(4, 4), decoder_kernels=(4, 4), unit=0.1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Training repeats bitwise on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that was never stopped."""
+    run = tmp_path_factory.mktemp("whole")
+    train(run, DEBUG)
+    return run
+
+
+class Counting:
+    """Observes its time; the reward on the way into t is 10 t + the action before; ends at ``length`` by time limit."""
+
+    observation_shape, action_size, action_repeat = (2,), 1, 1
+
+    def __init__(self, length: int = 9) -> None:
+        self.length = length
+
+    def reset(self, seed: int) -> Step:
+        self.seed, self.time = seed, 0
+        return Step(np.array([seed, 0.0]), 0.0, False, False)
+
+    def step(self, action: np.ndarray) -> Step:
+        self.time += 1
+        reward = 10 * self.time + float(action[0])
+        return Step(np.array([self.seed, self.time]), reward, False, self.time == self.length)
+
+
+def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, bytes]]:
+    """What two equal runs share: tensors, metrics but for what is measured in seconds, and the replay's files."""
+    tensors, metadata = load_checkpoint(run / "checkpoint.safetensors")
+    measured = ("seconds", "frames_per_second", "seconds_left")
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    metrics = [{name: value for name, value in line.items() if name not in measured} for line in lines]
+    progress = {k: v for k, v in metadata["progress"].items() if k not in ("seconds", "metrics_bytes")}
+    files = {file.name: file.read_bytes() for file in (run / "replay").iterdir()}
+    return tensors, [progress, *metrics], files
+
+
+def assert_equal_runs(a: Path, b: Path) -> None:
+    (tensors, metrics, files), (others, other_metrics, other_files) = contents(a), contents(b)
+    assert tensors.keys() == others.keys()
+    assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
+    assert metrics == other_metrics
+    assert files == other_files
+
+
+# Replay.
+
+
+def test_an_episode_pairs_actions_rewards_and_observations():
+    episode = play(Counting(), random_policy(1, seed=0), seed=7)
+    assert len(episode) == 10
+    np.testing.assert_array_equal(episode["observation"], [[7, t] for t in range(10)])
+    for t in range(1, 10):  # what is collected on the way into t was paid for by the action at t − 1
+        assert episode["reward"][t] == pytest.approx(10 * t + episode["action"][t - 1][0], rel=1e-6)
+    assert episode["reward"][0] == 0 and episode["action"][9] == 0
+    assert episode["first"].tolist() == [True] + 9 * [False] and not episode["terminal"].any()
+
+
+def test_a_time_limit_is_not_terminal_and_a_fall_is():
+    episode = play(PointMass(), lambda s: np.ones(1), seed=0)
+    assert episode["terminal"].tolist() == [False] * (len(episode) - 1) + [True]
+    assert abs(episode["observation"][-1, 0]) > 2
+    episode = play(PointMass(), lambda s: np.zeros(1), seed=0)
+    assert len(episode) == PointMass.frames + 1 and not episode["terminal"].any()
+
+
+def test_sampled_sequences_are_stretches_of_the_episodes_laid_end_to_end(tmp_path):
+    replay = Replay(tmp_path, capacity=10**6)
+    lengths = (3, 9, 1, 6)
+    for number, length in enumerate(lengths):
+        replay.add(number, play(Counting(length), random_policy(1, seed=number), seed=number))
+    whole = np.concatenate([replay.episode(number) for number in range(4)])
+    order = {tuple(s): i for i, s in enumerate(whole["observation"].tolist())}
+    batch = replay.sample(500, 8, torch.Generator().manual_seed(0))
+    starts = set()
+    for row in range(500):
+        start = order[tuple(batch.observations[row, 0].tolist())]
+        starts.add(start)
+        expected = to_sequences(whole[None, start : start + 8])
+        assert all(torch.equal(ours[row], theirs[0]) for ours, theirs in zip(batch, expected, strict=True))
+    assert starts == set(range(len(whole) - 7))  # each start is possible; missing one has a chance below 1e-17
+    with refuses(ValueError, f"length: expected at most the {len(whole)} steps collected, got 100"):
+        replay.sample(1, 100, torch.Generator())
+
+
+def test_old_episodes_are_dropped_and_deleted_only_when_tidied(tmp_path):
+    replay = Replay(tmp_path, capacity=25)
+    for number in range(4):
+        replay.add(number, play(Counting(), random_policy(1, seed=0), seed=number))
+    assert replay.index == [(2, 10), (3, 10)] and replay.steps == 20
+    assert len(list(tmp_path.iterdir())) == 4
+    replay.tidy()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["000002.npy", "000003.npy"]
+    assert replay.sample(50, 5, torch.Generator().manual_seed(0)).observations[..., 0].unique().tolist() == [2, 3]
+
+
+def test_a_missing_or_damaged_episode_is_a_checkpoint_error(tmp_path):
+    replay = Replay(tmp_path, capacity=100)
+    replay.add(0, play(Counting(), random_policy(1, seed=0), seed=0))
+    with pytest.raises(CheckpointError, match="expected 7 steps"):
+        Replay(tmp_path, 100).restore([(0, 7)])
+    (tmp_path / "000000.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(CheckpointError, match=r"000000\.npy: missing or damaged"):
+        Replay(tmp_path, 100).restore([(0, 10)])
+    with pytest.raises(CheckpointError, match=r"000001\.npy: missing or damaged"):
+        Replay(tmp_path, 100).restore([(1, 10)])
+
+
+# Determinism, resuming, kills.
+
+
+def test_one_seed_determines_a_run(whole, tmp_path):
+    train(tmp_path / "again", DEBUG)
+    assert_equal_runs(whole, tmp_path / "again")
+    train(tmp_path / "other", replace(DEBUG, seed=1, frames=200))
+    weights = [
+        load_checkpoint(run / "checkpoint.safetensors")[0]["agent.critic.network.0.weight"]
+        for run in (whole, tmp_path / "other")
+    ]
+    assert not torch.equal(*weights)
+
+
+KILLED = """
+import os, signal, sys, torch
+from sdewm.worldmodel.dreamer import Learner, preset, train
+torch.set_num_threads(1)
+update = Learner._update_behaviour
+def killed(self, batch, rollout):
+    if self.updates == int(sys.argv[2]):  # the world model has been updated, actor and critic have not
+        os.kill(os.getpid(), signal.SIGKILL)
+    return update(self, batch, rollout)
+Learner._update_behaviour = killed
+train(sys.argv[1], preset("debug"))
+"""
+
+
+@pytest.mark.parametrize("update", [3, 18], ids=["before the first checkpoint", "between two"])
+def test_a_run_killed_in_mid_update_and_taken_up_equals_one_that_was_not(whole, tmp_path, update):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(update)], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    saved = tmp_path / "checkpoint.safetensors"
+    assert saved.exists() == (update > DEBUG.checkpoint_every)
+    if saved.exists():  # it lost the updates since the last checkpoint, and no more
+        assert load_checkpoint(saved)[1]["progress"]["update"] == 15
+    with open(tmp_path / "metrics.jsonl", "a") as stream:
+        stream.write('{"update": 18, "ki')
+    (tmp_path / "replay" / "000099.npy").write_bytes(b"left over")
+    train(tmp_path, DEBUG)
+    assert_equal_runs(whole, tmp_path)
+
+
+def test_a_finished_run_can_go_on_for_longer(tmp_path):
+    train(tmp_path / "parts", replace(DEBUG, frames=200))
+    train(tmp_path / "parts", DEBUG)
+    train(tmp_path / "whole", DEBUG)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_long_run_forgets_old_episodes_and_is_resumed_all_the_same(tmp_path):
+    config = replace(DEBUG, capacity=90, frames=400)
+    train(tmp_path / "whole", config)
+    train(tmp_path / "parts", replace(config, frames=240))
+    train(tmp_path / "parts", config)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+    assert len(list((tmp_path / "whole" / "replay").iterdir())) <= 3
+
+
+def test_errors_in_the_latent_are_part_of_what_is_repeated(tmp_path):
+    config = replace(DEBUG, error="non-zero-drift", error_mean=1.0, error_variance=2.0, error_unit="spread", frames=240)
+    train(tmp_path / "whole", config)
+    train(tmp_path / "parts", replace(config, frames=160))
+    train(tmp_path / "parts", config)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+
+
+# Checkpoints that cannot be used, disks that are full.
+
+
+def test_other_settings_or_another_environment_are_refused(whole):
+    with pytest.raises(CheckpointError, match="other settings, differing in: clip, seed"):
+        train(whole, replace(DEBUG, clip=1.0, seed=3))
+    with pytest.raises(CheckpointError, match=r"expected an environment with observations \(2,\) and 1 actions"):
+        Counting3 = type("Counting3", (Counting,), {"observation_shape": (3,)})
+        train(whole, DEBUG, Counting3)
+
+
+def test_damaged_and_foreign_checkpoints_are_one_clear_error(whole, tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        load_agent(tmp_path)
+    file = tmp_path / "checkpoint.safetensors"
+    save_model(file, WorldModel(), {})
+    with pytest.raises(CheckpointError, match="kind None; expected 'dreamer-1'"):
+        load_agent(tmp_path)
+    with pytest.raises(CheckpointError, match="kind None"):
+        train(tmp_path, DEBUG)
+    with pytest.raises(CheckpointError, match="does not hold a world model"):
+        load_model(whole / "checkpoint.safetensors")
+    data = (whole / "checkpoint.safetensors").read_bytes()
+    file.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_agent(tmp_path)
+
+
+def test_a_full_disk_leaves_the_checkpoint_and_a_run_that_can_be_taken_up(whole, tmp_path, monkeypatch):
+    calls, fsync = [], os.fsync
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*the checkpoint before it is intact"):
+        train(tmp_path, DEBUG)
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["progress"]["update"] == 10
+    assert not list(tmp_path.glob("*.partial"))
+    train(tmp_path, DEBUG)
+    assert_equal_runs(whole, tmp_path)
+
+
+def test_numbers_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
+    update = Learner.update
+    monkeypatch.setattr(Learner, "update", lambda self, batch: update(self, batch) | {"kl": torch.tensor(float("nan"))})
+    with pytest.raises(FloatingPointError, match="expected finite numbers, got others in kl"):
+        train(tmp_path, DEBUG)
+
+
+# Environments that fail.
+
+
+class Failing(PointMass):
+    """Fails in the ``failing`` episodes, counted over all its instances, in the way ``fault`` says."""
+
+    begun = 0
+    failing: tuple[int, ...] = (1, 4)
+    fault = "dies"
+
+    def reset(self, seed: int) -> Step:
+        self.number = type(self).begun
+        type(self).begun += 1
+        return super().reset(seed)
+
+    def step(self, action: np.ndarray) -> Step:
+        step = super().step(action)
+        if self.number not in self.failing or self._frame < 5:
+            return step
+        match self.fault:
+            case "dies":
+                raise RuntimeError("the simulator is gone")
+            case "reward":
+                return step._replace(reward=float("nan"))
+            case "state":
+                return step._replace(observation=np.array([np.inf, 0.0]))
+            case _:
+                return step._replace(observation=np.zeros(5))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("dies", "RuntimeError: the simulator is gone"),
+        ("reward", "reward: expected a finite number, got nan"),
+        ("state", "observation: expected finite numbers"),
+        ("shape", "observation: expected shape (2,), got (5,)"),
+    ],
+)
+def test_a_failed_episode_is_discarded_and_counted_and_the_run_goes_on(tmp_path, fault, reason):
+    environment = type("OneFault", (Failing,), {"fault": fault})
+    train(tmp_path, replace(DEBUG, frames=200, evaluate_every=0), environment)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    discarded = [line for line in lines if line["kind"] == "discarded"]
+    assert [line["discarded"] for line in discarded] == [1, 2]
+    assert all(line["reason"].startswith(reason) for line in discarded)
+    progress = load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["progress"]
+    assert progress["discarded"] == 2 and progress["attempts"] == progress["episodes"] + 2
+    assert progress["frames"] == sum(line["steps"] for line in lines if line["kind"] == "episode") >= 200
+
+
+def test_an_environment_that_always_fails_stops_the_run(tmp_path):
+    environment = type("AllFaults", (Failing,), {"failing": range(100)})
+    with pytest.raises(EnvironmentFailure, match="3 episodes in a row failed; the last: RuntimeError"):
+        train(tmp_path, replace(DEBUG, max_failures=3), environment)
+
+
+def test_evaluation_discards_and_counts_too(whole):
+    result = evaluate(load_agent(whole), type("Faults", (Failing,), {"begun": 0}), episodes=4, seed=0)
+    assert len(result.returns) == 4 and result.discarded == 2
+
+
+@pytest.mark.parametrize(
+    ("spaces", "message"),
+    [
+        ({"observation_shape": (1, 16, 16)}, "observation_shape: expected ('n',) for observation=state, got (1, 1"),
+        ({"action_size": 0}, "action_size: expected a positive number of continuous actions, got 0"),
+        ({"action_repeat": 4}, "action_repeat: expected 1 as configured, got 4"),
+    ],
+)  # fmt: skip
+def test_spaces_that_do_not_fit_are_refused(tmp_path, spaces, message):
+    with refuses(ValueError, message):
+        train(tmp_path, DEBUG, type("Other", (Counting,), spaces))
+    with refuses(ValueError, "observation_shape: expected (1, 16, 16) for observation=pixels, got (2,)"):
+        train(tmp_path, PIXELS, Counting)
+
+
+# Evaluation, prediction, video.
+
+
+def test_agents_are_evaluated_on_the_same_starts(whole):
+    agent = load_agent(whole)
+    first, again = (evaluate(agent, PointMass, episodes=3, seed=5) for _ in range(2))
+    assert first == again and len(set(first.returns)) == 3
+    assert evaluate(agent, PointMass, episodes=3, seed=6).returns != first.returns
+    assert first.estimate.mean == pytest.approx(np.mean(first.returns))
+    assert first.estimate.stderr == pytest.approx(np.std(first.returns, ddof=1) / 3**0.5)
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory) -> Path:
+    """A run from pixels."""
+    run = tmp_path_factory.mktemp("seeing")
+    train(run, replace(PIXELS, frames=160))
+    return run
+
+
+def test_a_run_from_pixels_sees_perturbed_images(seeing):
+    agent = load_agent(seeing)
+    returns = [
+        evaluate(agent, lambda: PointMass(16), episodes=2, seed=0, perturbation=p).returns
+        for p in (None, Rotation(0), Rotation(40))
+    ]
+    np.testing.assert_allclose(returns[0], returns[1], rtol=1e-5)
+    assert returns[2] != returns[0]
+
+
+def test_open_loop_prediction_and_its_video(seeing, tmp_path):
+    model = load_agent(seeing).world_model
+    episode = play(PointMass(16), random_policy(1, seed=1), seed=1)[:12]
+    batch = to_sequences(episode[None])
+    predicted = open_loop(model, batch, context=4)
+    later = batch._replace(observations=batch.observations.clone())
+    later.observations[:, 4:] = 0
+    assert predicted.shape == (1, len(episode) - 4, 1, 16, 16)
+    assert torch.equal(open_loop(model, later, context=4), predicted)  # it does not see what it predicts
+    error = open_loop_error(model, batch, context=4)
+    expected = 0.5 * (predicted - model.standardize(batch.observations[:, 4:])).square().flatten(2).sum(-1)
+    torch.testing.assert_close(error.predicted, expected.mean(0))
+    pictures = prediction_video(model, episode, context=4)
+    assert len(pictures) == len(episode) and pictures[0].shape == (192, 384, 3)
+    np.testing.assert_array_equal(pictures[5][::12, :192:12, 0], episode["observation"][5, 0])
+    write_gif(tmp_path / "video.gif", pictures)
+    with Image.open(tmp_path / "video.gif") as gif:
+        assert gif.size == (384, 192) and gif.n_frames > 1
+    with refuses(ValueError, "context: expected 1 to 11 of the 12 steps, got 12"):
+        open_loop(model, batch, context=12)
+
+
+def test_a_model_of_states_has_no_pictures(whole):
+    episode = play(PointMass(), random_policy(1, seed=1), seed=1)
+    with refuses(ValueError, "prediction_video: expected a model that sees images"):
+        prediction_video(load_agent(whole).world_model, episode, context=4)
+
+
+def test_images_must_be_bytes():
+    episode = to_episode([Step(np.zeros((1, 4, 4), np.uint8), 0.0, False, False)] * 2, [np.zeros(1)])
+    assert episode["observation"].dtype == np.uint8
+    Floating = type("Floating", (PointMass,), {"_observe": lambda self: np.zeros((1, 16, 16))})
+    with pytest.raises(EnvironmentFailure, match="expected an image of uint8, got float64"):
+        play(Floating(16), random_policy(1, seed=0), seed=0)
+
+
+# The command line.
+
+
+def test_command_line_trains_takes_up_evaluates_and_records(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    kernels = ["--encoder-kernels", "4,4", "--decoder-kernels", "4,4"]
+    pixels = ["--observation", "pixels", "--image-size", "16", *kernels]
+    main(["agent", "train", run, "--preset", "debug", "--frames", "120", *pixels])
+    assert "episode 3: return" in capsys.readouterr().out
+    main(["agent", "train", run, "--frames", "160"])
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")[1]["config"]["frames"] == 160
+    capsys.readouterr()
+    main(["agent", "evaluate", run, "--episodes", "2", "--mask", "50", "0.5", "0.15"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 3 and lines[2]["episodes"] == 2
+    assert lines[2]["return"] == pytest.approx((lines[0]["return"] + lines[1]["return"]) / 2)
+    assert lines[2]["perturbation"].startswith("MaskedNoise(percent=50.0, mean=0.5, variance=0.15, mode='replace'")
+    main(["agent", "record", run, "--episodes", "1", "--out", str(tmp_path / "out"), "--prediction", "5"])
+    names = ["episode_0000.gif", "episode_0000.npy", "prediction_0000.gif"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
+    capsys.readouterr()
+    main(["agent", "presets"])
+    assert "table5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "RUN", "--deter", "0"], "sdewm agent: deter: expected a positive number, got 0"),
+        (["train", "RUN", "--task", "moon-landing"], "sdewm agent: "),
+        (["evaluate", "RUN"], "no such checkpoint"),
+        (["evaluate", "RUN", "--mode", "add"], "no such checkpoint"),
+    ],
+)
+def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        main(["agent", *(str(tmp_path / "run") if a == "RUN" else a for a in arguments)])
+
+
+# dm_control.
+
+
+@pytest.mark.parametrize(
+    ("task", "states", "actions"),
+    [
+        ("cartpole-swingup", 5, 1),
+        ("walker-walk", 24, 6),
+        ("quadruped-walk", 78, 12),
+        ("reacher-easy", 6, 2),
+        ("pendulum-swingup", 3, 1),
+    ],
+)
+def test_dm_control_from_its_state(task, states, actions):
+    pytest.importorskip("dm_control")
+    from sdewm.worldmodel.dreamer import DeepMindControl
+
+    environment = DeepMindControl(preset("lean-proprio", task=task, action_repeat=2))
+    assert environment.observation_shape == (states,) and environment.action_size == actions
+    runs = []
+    for _ in range(2):  # an episode depends on its seed and its actions alone, whatever came before
+        step, rng, seen = environment.reset(11), np.random.default_rng(0), []
+        for _ in range(5):
+            step = environment.step(rng.uniform(-1, 1, actions))
+            seen.append(np.append(step.observation, step.reward))
+        runs.append(np.stack(seen))
+        environment.reset(12)
+        environment.step(np.ones(actions))
+    np.testing.assert_array_equal(*runs)
+    assert environment.reset(11).observation.tolist() != environment.reset(12).observation.tolist()
+
+
+def test_action_repeat_sums_rewards_and_stops_at_the_end():
+    pytest.importorskip("dm_control")
+    from sdewm.worldmodel.dreamer import DeepMindControl
+
+    episodes = []
+    for repeat in (1, 8):
+        environment = DeepMindControl(preset("lean-proprio", action_repeat=repeat))
+        episodes.append(play(environment, lambda s: np.full(1, 0.3), seed=0))
+    assert len(episodes[0]) == 1001 and len(episodes[1]) == 126
+    np.testing.assert_allclose(episodes[1]["observation"], episodes[0]["observation"][::8])
+    np.testing.assert_allclose(episodes[1]["reward"][1:], episodes[0]["reward"][1:].reshape(-1, 8).sum(1), rtol=1e-5)
+    assert not episodes[1]["terminal"].any()
+
+
+@pytest.mark.parametrize("rendering", ["fast", "default"])
+def test_dm_control_through_its_camera(rendering):
+    pytest.importorskip("dm_control")
+    from sdewm.worldmodel.dreamer import DeepMindControl
+
+    config = preset("lean-pixels", task="walker-walk", action_repeat=2, rendering=rendering)
+    try:
+        grey, colour = DeepMindControl(config), DeepMindControl(replace(config, channels=3))
+        frames = [environment.reset(3).observation for environment in (grey, colour)]
+    except ImportError as error:
+        pytest.skip(str(error))
+    assert frames[0].shape == (1, 32, 32) and frames[0].dtype == np.uint8 and frames[0].std() > 5
+    assert frames[1].shape == (3, 32, 32) and frames[1].flags.c_contiguous
+    luma = np.tensordot([0.299, 0.587, 0.114], frames[1].astype(float), 1)
+    assert np.abs(luma - frames[0][0]).max() <= 0.5 + 1e-9
+    np.testing.assert_array_equal(grey.reset(3).observation, frames[0])
+    assert not np.array_equal(grey.step(np.ones(6)).observation, frames[0])
+
+
+def test_tensorboard_gets_the_numbers_of_the_metrics(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(tmp_path, replace(DEBUG, frames=120))
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    expected = [(line["update"], line["kl"]) for line in lines if line["kind"] == "train"]
+    assert expected
+    seen = [(event.step, event.value) for event in board.Scalars("train/kl")]
+    np.testing.assert_allclose(seen, expected, rtol=1e-5)

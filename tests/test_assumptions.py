@@ -1,0 +1,132 @@
+"""check_assumptions: what it must find, what it must not, and that it says what goes with it."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+import torch
+from support import F64, refuses
+from torch import nn
+
+from sdewm import FunctionSDE, PerturbedSDE, assumptions, reference
+from sdewm.assumptions import check_assumptions
+from sdewm.problems import PROBLEMS
+
+X0 = torch.zeros(3, dtype=F64)
+
+
+def network(activation: nn.Module) -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(3, 24), activation, nn.Linear(24, 3)).double()
+
+
+def found(drift, diffusion=None, **options) -> set[tuple[str, str]]:
+    g = None if diffusion is None else lambda t, x: diffusion(x)
+    report = check_assumptions(FunctionSDE(lambda t, x: drift(x), g), X0, **options)
+    return {(v.coefficient, v.condition) for v in report.violations}
+
+
+@pytest.mark.parametrize("smooth", [nn.Tanh(), nn.Sigmoid()], ids=lambda m: type(m).__name__)
+def test_a_bounded_smooth_network_has_no_violation(smooth):
+    assert found(network(smooth)) == set()
+
+
+@pytest.mark.parametrize(
+    ("activation", "smooth_to"),
+    [(nn.ReLU(), "C⁰"), (nn.LeakyReLU(), "C⁰"), (nn.Hardtanh(), "C⁰"), (nn.ELU(), "C¹"), (nn.ELU(alpha=0.5), "C⁰"),
+     (nn.SELU(), "C⁰"), (nn.Softsign(), "C¹")],
+    ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else v,
+)  # fmt: skip
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_kink_is_found_with_its_order(activation, smooth_to, seed):
+    net = network(activation)
+    report = check_assumptions(FunctionSDE(lambda t, x: net(x)), X0, seed=seed)
+    (kink,) = [v for v in report.violations if v.condition == "class C³"]
+    assert kink.detail.startswith(f"of class {smooth_to} only (")
+    assert kink.affects
+
+
+@pytest.mark.parametrize("smooth", [nn.GELU(), nn.SiLU(), nn.Mish(), nn.Softplus()], ids=lambda m: type(m).__name__)
+def test_a_smooth_activation_that_grows_is_unbounded_and_nothing_else(smooth):
+    assert found(network(smooth)) == {("drift", "bounded")}
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"),
+    [
+        pytest.param(
+            2.5,
+            {"of class C² only"},
+            marks=pytest.mark.xfail(strict=True, reason="a third derivative that is infinite at a point is not found"),
+        ),
+        (3.5, set()),
+    ],
+)
+def test_a_cusp_in_a_high_derivative(power, expected):
+    """|x|^{5/2} is C² and not C³, and |x|^{7/2} is C³; a sine bounds both."""
+    # The tiny number keeps the power's derivatives from dividing by zero below the order that is infinite.
+    report = check_assumptions(FunctionSDE(lambda t, x: torch.sin((x * x + 1e-60) ** (power / 2))), X0 + 0.3)
+    assert {v.detail for v in report.violations if v.condition == "class C³"} == expected
+
+
+@pytest.mark.parametrize(
+    ("drift", "expected"),
+    [
+        (lambda x: x, {("drift", "bounded")}),
+        (lambda x: x * x, {("drift", "bounded"), ("drift", "bounded derivatives")}),
+        (lambda x: torch.sin(x * x), {("drift", "bounded derivatives")}),
+        (torch.sin, set()),
+        (torch.exp, {("drift", "bounded"), ("drift", "bounded derivatives")}),
+    ],
+    ids=["linear", "square", "chirp", "sine", "exponential"],
+)
+def test_growth(drift, expected):
+    assert found(drift) == expected
+
+
+def test_growth_tells_whether_the_proofs_still_hold():
+    linear = check_assumptions(FunctionSDE(lambda t, x: x), X0)
+    square = check_assumptions(FunctionSDE(lambda t, x: x * x), X0)
+    assert "not affected" in str(linear) and "no theorem of the paper applies" in str(square)
+
+
+def test_the_diffusion_and_the_error_are_judged_by_themselves():
+    family = PerturbedSDE(FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: torch.cos(x)),
+                          FunctionSDE(lambda t, x: torch.tanh(x), lambda t, x: x))  # fmt: skip
+    (only,) = check_assumptions(family, X0).violations
+    assert (only.assumption, only.coefficient, only.condition) == ("3.2", "sigma_bar", "bounded")
+
+
+def test_the_reference_model_meets_both_assumptions():
+    report = check_assumptions(reference.latent_family(), reference.initial_state())
+    assert not report.violations and "does not prove" in str(report)
+    assert {"q_enc", "f", "p_bar", "q_dec_bar", "sigma", "sigma_bar"} <= set(report.growth)
+
+
+def test_a_latent_model_names_the_coefficient():
+    problem = PROBLEMS["latent-linear"]()
+    report = check_assumptions(problem.family, problem.x0)
+    assert {v.coefficient for v in report.violations} == {
+        "q_enc", "f", "p", "q_dec", "q_enc_bar", "p_bar", "q_dec_bar", "sigma", "sigma_bar",
+    }  # fmt: skip
+
+
+def test_the_circles_periodic_coefficients_are_bounded_at_any_seed():
+    problem = PROBLEMS["circle"]()
+    for seed in range(5):
+        assert not check_assumptions(problem.family, problem.x0, seed=seed).violations
+
+
+def test_bad_input_says_which():
+    sde = FunctionSDE(lambda t, x: x)
+    with refuses(ValueError, "x0", "float64", "float32"):
+        check_assumptions(sde, torch.zeros(2))
+    with refuses(ValueError, "x0", "(2, 3)"):
+        check_assumptions(sde, torch.zeros(2, 3, dtype=F64))
+    with refuses(ValueError, "lines", "0"):
+        check_assumptions(sde, X0, lines=0)
+
+
+def test_examples():
+    assert doctest.testmod(assumptions).failed == 0

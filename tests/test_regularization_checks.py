@@ -1,0 +1,117 @@
+"""The checks over the ladder of λ: what they find, and that they would notice if it were otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+import theory_checks.leak as leak
+import theory_checks.regularized as regularized
+from sdewm.verdicts import Verdict, judge_all
+from sdewm.worldmodel import load_trained, robustness
+from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record
+from theory_checks import jacobian_regularization
+from theory_checks.settings import Settings
+
+QUICK = Settings(precision=1e-2)
+SYSTEM = regularized.SYSTEM
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def verdicts(check, settings: Settings = QUICK) -> dict[tuple[str, str, str], Verdict]:
+    return {(v.quantity, v.form, v.reading): v for v in judge_all(check.check(SYSTEM, settings))}
+
+
+def without_measuring(monkeypatch) -> None:
+    """Rows from the record alone."""
+    monkeypatch.setattr(jacobian_regularization, "record_row", lambda claim, settings: regularized.row(
+        claim, "the record, measured anew", "corrected", "", {0: -1.0, 1: -1.0}, 1.0, {}))  # fmt: skip
+    monkeypatch.setattr(leak, "_bounds", lambda settings: iter(()))
+
+
+def relabel(monkeypatch, change) -> None:
+    """A record in which every rung is changed."""
+    record = [change(rung) for rung in read_record()]
+    monkeypatch.setattr(regularized, "read_record", lambda: record)
+    monkeypatch.setattr(leak, "read_record", lambda: record)
+
+
+@pytest.mark.parametrize("check", [jacobian_regularization, leak])
+def test_every_corrected_statement_is_verified(check):
+    found = {key: v.status for key, v in verdicts(check).items() if v.form == "corrected"}
+    assert set(found.values()) == {"verified"}, found
+
+
+def test_every_row_says_what_one_seed_would_have_said(monkeypatch):
+    without_measuring(monkeypatch)
+    for check in (jacobian_regularization, leak):
+        for v in verdicts(check).values():
+            assert v.paths == len(v.config["by seed"]) and "seeds alone" in v.config["one seed"]
+    json.dumps([v.as_dict() for v in verdicts(leak).values()])
+
+
+def test_curves_run_over_the_whole_ladder():
+    for check in (jacobian_regularization, leak):
+        for curve in check.curves(SYSTEM, QUICK):
+            assert curve.x == sorted({r.weight for r in read_record()})
+            assert len(curve.x) == len(curve.y) == len(curve.stderr)
+
+
+def test_the_ends_of_the_ladder_ship():
+    weights = {(r.weight, r.seed) for r in read_record()}
+    for weight in SHIPPED_WEIGHTS:
+        for seed in SHIPPED_SEEDS:
+            assert (weight, seed) in weights
+            model, episodes = load_trained(model_name(weight, seed))
+            assert model.mean_image.dtype == torch.float64 and len(episodes) == 3
+
+
+# Mutations.
+
+
+def test_swapped_labels_are_seen(monkeypatch):
+    """λ = 0 and λ = 10 exchanged in the record: the models measured anew disagree, and the corrected rows fail."""
+    other = {0.0: 10.0, 10.0: 0.0}
+    relabel(monkeypatch, lambda r: dataclasses.replace(r, weight=other.get(r.weight, r.weight)))
+    found = verdicts(jacobian_regularization)
+    assert found["the record, measured anew", "corrected", ""].status == "refuted"
+    assert found["what is penalized falls, ‖(∂_h f, ∂_z f)‖_F", "corrected", ""].status == "refuted"
+
+
+def test_map_and_drift_exchanged_are_seen(monkeypatch):
+    def exchange(r: Rung) -> Rung:
+        return dataclasses.replace(
+            r, measured=r.measured | {"map_h": r.measured["drift_h"], "drift_h": r.measured["map_h"]}
+        )
+
+    without_measuring(monkeypatch)
+    relabel(monkeypatch, exchange)
+    assert verdicts(jacobian_regularization)[
+        "the leak grows: ‖∂_h f‖_F of the drift", "corrected", ""
+    ].status == "refuted"  # fmt: skip
+    printed = verdicts(leak)["growth of errors in h rises", "printed", "with ‖∂_h f‖_F, the flow"]
+    assert printed.status == "verified"  # the norm of the map does order the errors
+
+
+def test_a_logarithmic_norm_that_is_not_symmetrized_is_seen(monkeypatch):
+    """The largest real part of the eigenvalues bounds nothing: the flow's bound breaks, live and on the record."""
+    monkeypatch.setattr(robustness, "logarithmic_norm", lambda m: torch.linalg.eigvals(m).real.amax(-1))
+    assert verdicts(leak)["log‖Ψ‖ ≤ ∫μ₂ dt, the flow", "corrected", ""].status == "refuted"
+
+
+def test_a_bound_that_forgets_the_noise_of_the_predictor_is_seen(monkeypatch):
+    """ρ from A alone: the record's own ½ log ρ is not what is measured."""
+    honest = robustness.mean_square_growth
+    monkeypatch.setattr(robustness, "mean_square_growth", lambda h, z, p, p_bar: honest(h, z, p, 0 * p_bar))
+    found = verdicts(jacobian_regularization)["the record, measured anew", "corrected", ""]
+    assert found.status == "refuted" and "log_rho" in found.config["worst"]

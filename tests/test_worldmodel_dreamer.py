@@ -1,0 +1,427 @@
+"""The full world model: time indices, masks, objective, standardization, configuration, and itself as an SDE."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support import FALSE_FAILURE, agrees, convicts, refuses
+
+from sdewm import Estimate, PerturbedSDE, TimeGrid, expand
+from sdewm.jets import JetSpace
+from sdewm.solvers import SequentialEuler
+from sdewm.worldmodel import kl_divergence
+from sdewm.worldmodel.dreamer import PRESETS, Agent, Config, Learner, Sequences, WorldModel, preset
+from sdewm.worldmodel.dreamer.networks import ImageDecoder, ImageEncoder, LayerNormGRU
+from sdewm.worldmodel.jacobian import INPUTS, as_drift, exact_norms
+from sdewm.worldmodel.model import Gaussian
+
+F64 = torch.float64
+STATE = preset("debug", deter=5, stoch=3, hidden=7, units=6, layers=2, unit=1.0)
+PIXELS = replace(STATE, observation="pixels", image_size=8, encoder_kernels=(4,), decoder_kernels=(4,))
+ACTIONS = 2
+
+
+def shape_of(config: Config) -> tuple[int, ...]:
+    return (1, 8, 8) if config.observation == "pixels" else (3,)
+
+
+def tiny_agent(config: Config = STATE) -> Agent:
+    """In float64, every weight moved from where it starts, so that no output is zero by construction."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        agent = Agent(config, shape_of(config), ACTIONS).double()
+        with torch.no_grad():
+            for parameter in agent.parameters():
+                parameter += 0.3 * torch.randn_like(parameter)
+    return agent.requires_grad_(False)
+
+
+def random_batch(config: Config = STATE, batch: int = 2, steps: int = 9, seed: int = 0) -> Sequences:
+    generator = torch.Generator().manual_seed(seed)
+    shape = shape_of(config)
+    observations = torch.randn(batch, steps, *shape, generator=generator, dtype=F64)
+    if len(shape) == 3:
+        observations = torch.randint(0, 256, (batch, steps, *shape), generator=generator, dtype=torch.uint8)
+    return Sequences(
+        observations,
+        torch.rand(batch, steps, ACTIONS, generator=generator, dtype=F64) * 2 - 1,
+        torch.rand(batch, steps, generator=generator, dtype=F64),
+        torch.zeros(batch, steps, dtype=torch.bool),
+        torch.zeros(batch, steps, dtype=torch.bool),
+    )
+
+
+def zeros(batch: Sequences) -> torch.Tensor:
+    return torch.zeros(*batch.rewards.shape, STATE.stoch, dtype=F64)
+
+
+def observe(model: WorldModel, batch: Sequences, noise: torch.Tensor | None = None, **options):
+    return model.observe(
+        batch.observations, batch.actions, batch.first, zeros(batch) if noise is None else noise, **options
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# Time indices.
+
+
+@pytest.mark.parametrize("config", [STATE, PIXELS], ids=["state", "pixels"])
+def test_what_drives_what(config):
+    model, batch, t = tiny_agent(config).world_model, random_batch(config, batch=1, steps=12), 5
+
+    def changed(part: str) -> tuple[list[int], list[int]]:
+        """The times at which h and z change when ``part`` is changed at time t alone."""
+        other = getattr(batch, part).clone()
+        other[:, t] = 1
+        before, after = observe(model, batch), observe(model, batch._replace(**{part: other}))
+        h, z = ((x - y).abs().amax((0, 2)) > 0 for x, y in zip(before[:2], after[:2], strict=True))
+        return h.nonzero().flatten().tolist(), z.nonzero().flatten().tolist()
+
+    later, from_t = list(range(t + 1, 12)), list(range(t, 12))
+    assert changed("actions") == (later, later)  # a_t first shows in h_{t+1}
+    assert changed("observations") == (later, from_t)  # s_t in z_t, and through it in h_{t+1}
+
+
+def test_the_filter_is_the_model_step_by_step():
+    model, batch = tiny_agent().world_model, random_batch()
+    noise, error = torch.randn(2, 2, 9, STATE.stoch, generator=torch.Generator().manual_seed(1), dtype=F64)
+    rollout = observe(model, batch, noise, error=error)
+    h = torch.zeros(2, STATE.deter, dtype=F64)
+    for t in range(9):
+        if t > 0:
+            h = model.sequence(h, z, batch.actions[:, t - 1])  # noqa: F821
+        mean, std = model.posterior(h, model.embed(batch.observations[:, t]))
+        z = mean + std * noise[:, t] + error[:, t]
+        torch.testing.assert_close(rollout.h[:, t], h, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(rollout.z[:, t], z, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(rollout.posterior.mean[:, t], mean, rtol=1e-12, atol=1e-13)
+
+
+def test_what_is_before_a_first_step_does_not_matter_after_it():
+    model, batch, t = tiny_agent().world_model, random_batch(batch=2, steps=10), 4
+    first = batch.first.clone()
+    first[0, t] = True  # the first sequence begins anew, the second goes on
+    batch = batch._replace(first=first)
+    whole = observe(model, batch)
+    assert whole.h[0, t].abs().max() == 0 and whole.h[1, t].abs().max() > 0
+    before = batch._replace(
+        observations=torch.cat([batch.observations[:, :t] + 1, batch.observations[:, t:]], 1),
+        actions=torch.cat([-batch.actions[:, :t], batch.actions[:, t:]], 1),
+    )
+    other = observe(model, before)
+    assert torch.equal(other.h[0, t:], whole.h[0, t:]) and torch.equal(other.z[0, t:], whole.z[0, t:])
+    assert not torch.equal(other.h[1, t:], whole.h[1, t:])
+    fresh = observe(model, Sequences(*(part[:, t:] for part in batch)))
+    torch.testing.assert_close(fresh.h[0], whole.h[0, t:], rtol=1e-12, atol=1e-13)
+
+
+def test_an_error_in_z_goes_wherever_z_goes():
+    model, batch, t = tiny_agent().world_model, random_batch(batch=1), 4
+    error = zeros(batch)
+    error[:, t] = 0.5
+    clean, wrong = observe(model, batch), observe(model, batch, error=error)
+    torch.testing.assert_close(wrong.z[:, t], clean.z[:, t] + 0.5)
+    assert torch.equal(wrong.h[:, : t + 1], clean.h[:, : t + 1])
+    assert (wrong.h[:, t + 1] - clean.h[:, t + 1]).abs().max() > 1e-3
+    assert torch.equal(wrong.posterior.mean[:, t], clean.posterior.mean[:, t])
+
+
+@pytest.mark.parametrize(
+    ("part", "term", "value"),
+    [("observations", "reconstruction", 0.25), ("rewards", "reward", 7.0), ("terminal", "discount", True)],
+)
+def test_targets_stand_at_their_own_time(part, term, value):
+    model, batch = tiny_agent().world_model, random_batch(batch=1, steps=12)
+    rollout = observe(model, batch)
+    other = getattr(batch, part).clone()
+    other[:, 5] = value
+    before, after = (getattr(model.terms(b, rollout), term) for b in (batch, batch._replace(**{part: other})))
+    assert (before != after).nonzero().tolist() == [[0, 5]]
+
+
+def test_open_loop_prediction_advances_the_state():
+    model, batch = tiny_agent().world_model, random_batch()
+    rollout = observe(model, batch)
+    h, z = rollout.h[:, 3], rollout.z[:, 3]
+    hs, zs = model.predict(h, z, batch.actions[:, 3:8])
+    for n, t in enumerate(range(3, 8)):
+        h = model.sequence(h, z, batch.actions[:, t])
+        z = model.prior(h).mean
+        torch.testing.assert_close(hs[:, n], h)
+        torch.testing.assert_close(zs[:, n], z)
+    assert hs.diff(dim=1).abs().amax((0, 2)).min() > 1e-4
+
+
+# The objective.
+
+
+def test_terms_against_torch_distributions():
+    model, batch = tiny_agent().world_model, random_batch()
+    terminal = batch.terminal.clone()
+    terminal[0, 3] = True
+    batch = batch._replace(terminal=terminal)
+    rollout = observe(model, batch)
+    parts = model.terms(batch, rollout)
+    normal, prior = torch.distributions.Normal, model.prior(rollout.h)
+    kl = torch.distributions.kl_divergence(normal(*rollout.posterior), normal(*prior)).sum(-1)
+    torch.testing.assert_close(parts.kl, kl, rtol=1e-12, atol=0)
+    constant = normal(0.0, 1.0).log_prob(torch.zeros((), dtype=F64))
+    seen = normal(model.decode(rollout.h, rollout.z), 1.0).log_prob(model.standardize(batch.observations))
+    torch.testing.assert_close(parts.reconstruction, (constant - seen).sum(-1), rtol=1e-10, atol=1e-12)
+    reward = normal(model.reward(rollout.h, rollout.z), 1.0).log_prob(batch.rewards)
+    torch.testing.assert_close(parts.reward, constant - reward, rtol=1e-10, atol=1e-12)
+    going_on = model.discount(rollout.h, rollout.z) / STATE.discount
+    chance = torch.where(terminal, 1 - going_on, going_on)
+    torch.testing.assert_close(parts.discount, -chance.log(), rtol=1e-10, atol=1e-12)
+
+
+def gradients(config: Config) -> tuple[float, torch.Tensor, torch.Tensor]:
+    """Value and gradients of the objective without its errors: at the prior's head, at the posterior's."""
+    model = tiny_agent(config).world_model.requires_grad_(True)
+    model.config = replace(config, reward_weight=0.0)
+    batch = random_batch()
+    rollout = observe(model, batch)
+    loss, parts = model.loss(batch, rollout)
+    kl = loss - (parts.reconstruction + parts.discount).mean()
+    kl.backward()
+    return float(kl.detach()), model.prior_head.both.bias.grad, model.posterior_head.both.bias.grad
+
+
+def test_balanced_kl_has_the_plain_value_and_shares_the_gradient():
+    values, prior, _ = zip(*(gradients(replace(STATE, free_nats=0.0, kl_balance=b)) for b in (0.2, 0.8)), strict=True)
+    model, batch = tiny_agent().world_model, random_batch()
+    plain = float(model.terms(batch, observe(model, batch)).kl.mean())
+    assert values == pytest.approx((plain, plain), rel=1e-10)
+    torch.testing.assert_close(prior[1], 4 * prior[0], rtol=1e-8, atol=1e-12)
+    assert prior[0].abs().max() > 1e-3
+
+
+def test_free_nats_bound_the_average_and_not_each_step():
+    model, batch = tiny_agent().world_model, random_batch()
+    kl = model.terms(batch, observe(model, batch)).kl
+    low, mean, high = float(kl.min()), float(kl.mean()), float(kl.max())
+    assert low < 0.9 * mean and high > 1.1 * mean
+    below, above = (low + mean) / 2, (mean + high) / 2
+    # Between the smallest step and the average nothing is bound: clamping each step would change value and gradient.
+    value, prior, _ = gradients(replace(STATE, free_nats=below))
+    assert value == pytest.approx(mean, rel=1e-10)
+    torch.testing.assert_close(prior, gradients(replace(STATE, free_nats=0.0))[1], rtol=1e-8, atol=1e-12)
+    # Between the average and the largest step everything is: no step is pushed.
+    value, prior, posterior = gradients(replace(STATE, free_nats=above))
+    assert value == pytest.approx(above, rel=1e-10)
+    assert prior is None or prior.abs().max() == 0
+    assert posterior is None or posterior.abs().max() < 1e-12
+
+
+def test_gaussian_kl_in_closed_form():
+    q, p = (
+        Gaussian(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, 2.0]])),
+        Gaussian(torch.zeros(1, 2), torch.ones(1, 2)),
+    )
+    expected = 0.5 * ((0.25 + 1 - 1 - 2 * torch.tensor(0.5).log()) + (4 + 4 - 1 - 2 * torch.tensor(2.0).log()))
+    torch.testing.assert_close(kl_divergence(q, p), expected.unsqueeze(0))
+
+
+# Observations and sizes.
+
+
+def test_standardization_is_the_datas_and_is_undone():
+    generator = torch.Generator().manual_seed(0)
+    states = 5 + torch.tensor([1.0, 10.0, 0.0]) * torch.randn(4000, 3, generator=generator)
+    model = WorldModel(replace(STATE, unit=0.3), (3,), ACTIONS)
+    model.fit_observations(states)
+    standardized = model.standardize(states)
+    torch.testing.assert_close(standardized.std(0)[:2], torch.full((2,), 1 / 0.3))
+    assert standardized.abs().max() < 50  # the coordinate that never varies is not blown up
+    torch.testing.assert_close(model.observations(standardized), states, rtol=1e-5, atol=1e-5)
+
+    images = torch.randint(0, 256, (50, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    model = WorldModel(replace(PIXELS, unit=0.1), (1, 8, 8), ACTIONS)
+    model.fit_observations(images)
+    torch.testing.assert_close(model.standardize(images), (images / 255 - (images / 255.0).mean(0)) / 0.1)
+    torch.testing.assert_close(model.standardize(images.float() / 255), model.standardize(images))
+    unfitted = WorldModel(replace(PIXELS, unit=1.0, standardize=False), (1, 8, 8), ACTIONS)
+    unfitted.fit_observations(images)
+    torch.testing.assert_close(unfitted.standardize(images), images / 255 - 0.5)
+
+
+def test_rewards_are_scaled_then_clipped():
+    model = WorldModel(replace(STATE, reward_scale=0.5, reward_clip="tanh"), (3,), ACTIONS)
+    torch.testing.assert_close(model.reward_target(torch.tensor([0.0, 4.0])), torch.tanh(torch.tensor([0.0, 2.0])))
+
+
+def test_table5_has_dreamers_image_networks():
+    config = PRESETS["table5"]
+    encoder = ImageEncoder(3, 64, config.depth, config.encoder_kernels, config.padding, "silu")
+    decoder = ImageDecoder(230, encoder.outputs, 3, 64, config.depth, config.decoder_kernels, config.padding, "silu")
+    images, shapes = torch.zeros(1, 3, 64, 64), []
+    for module in encoder:
+        images = module(images)
+        if isinstance(module, torch.nn.Conv2d):
+            shapes.append(tuple(images.shape[1:]))
+    assert shapes == [(48, 31, 31), (96, 14, 14), (192, 6, 6), (384, 2, 2)]
+    assert encoder.outputs == 1536 and decoder(torch.zeros(2, 230)).shape == (2, 3, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["lean-proprio", "lean-pixels"])
+def test_sizes_are_those_of_the_configuration(name):
+    config = PRESETS[name]
+    shape = (1, 32, 32) if config.observation == "pixels" else (5,)
+    agent = Agent(config, shape, 1)
+    assert 0.25e6 < sum(p.numel() for p in agent.parameters()) < 0.6e6
+    h, z = torch.zeros(2, 3, config.deter), torch.zeros(2, 3, config.stoch)
+    assert agent.world_model.decode(h, z).shape == (2, 3, *shape)
+    assert agent.world_model.embed(torch.zeros(2, 3, *shape)).shape[:2] == (2, 3)
+
+
+def test_a_recurrent_state_stays_in_the_unit_cube():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        cell, h = LayerNormGRU(4, 6), torch.rand(50, 6) * 2 - 1
+        for _ in range(30):
+            h = cell(10 * torch.randn(50, 4), h)
+    assert h.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"deter": 0}, "deter: expected a positive number, got 0"),
+        ({"deter": 2.5}, "deter: expected a whole number, got 2.5"),
+        ({"observation": "sound"}, "observation: expected one of state, pixels, got 'sound'"),
+        ({"discount": 1.5}, "discount: expected a number in [0, 1], got 1.5"),
+        ({"unit": float("nan")}, "unit: expected a finite number, got nan"),
+        ({"encoder_kernels": ()}, "encoder_kernels: expected positive whole numbers, got ()"),
+        ({"starts": 10**6}, "starts: expected at most batch"),
+        ({"error_variance": 1.0}, "error_variance: expected 0 without an error"),
+        ({"no_such": 1}, "configuration: expected the names of Config, got no_such"),
+    ],
+)
+def test_configurations_that_make_no_sense_are_refused(changes, message):
+    with refuses(ValueError, message):
+        preset("lean-proprio", **changes)
+
+
+def test_images_that_do_not_fit_the_kernels_are_refused():
+    with refuses(ValueError, "image_size: expected a size that the kernels (4, 4, 4) reach, got 30"):
+        WorldModel(replace(PRESETS["lean-pixels"], image_size=30), (1, 30, 30), 1)
+
+
+# The SDE.
+
+
+def latents(agent: Agent, paths: int, config: Config = STATE) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(paths, config.deter, generator=generator, dtype=F64) * 2 - 1,
+            torch.randn(paths, config.stoch, generator=generator, dtype=F64))  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [STATE, PIXELS], ids=["state", "pixels"])
+def test_one_sequential_euler_step_is_the_models_own_step(config):
+    agent, batch, paths, t = tiny_agent(config), random_batch(config, batch=1), 5, 4
+    model, sizes = agent.world_model, agent.world_model.block_sizes
+    sde = agent.as_sde(batch.observations[0])
+    h, z = latents(agent, paths)
+    x = sde.state(z, h, torch.zeros_like(z), torch.zeros(paths, sizes.s_tilde, dtype=F64))
+    dB = torch.randn(paths, 2 * config.stoch, generator=torch.Generator().manual_seed(1), dtype=F64)
+    noise, noise_tilde = dB.split(config.stoch, -1)
+
+    h = model.sequence(h, z, agent.actor.mode(h, z))
+    q = model.posterior(h, model.embed(batch.observations[:, t + 1]))
+    p = model.prior(h)
+    z_tilde = p.mean + p.std * noise_tilde
+    own = sde.state(q.mean + q.std * noise, h, z_tilde, model.decode(h, z_tilde).flatten(1))
+    step = SequentialEuler().step(sde, torch.tensor(float(t), dtype=F64), 1.0, x, dB)
+    torch.testing.assert_close(step, own, rtol=1e-12, atol=1e-12)
+
+
+def test_an_initial_state_is_the_filters():
+    agent, batch = tiny_agent(), random_batch(batch=1)
+    model, rollout = agent.world_model, observe(agent.world_model, batch)
+    z, h, z_tilde, s_tilde = agent.as_sde(batch.observations[0]).blocks(
+        model.initial_state(batch.observations[0], batch.actions[0], t=5)
+    )
+    torch.testing.assert_close(h, rollout.h[0, 5])
+    torch.testing.assert_close(z, rollout.posterior.mean[0, 5])
+    torch.testing.assert_close(z_tilde, model.prior(h).mean)
+    torch.testing.assert_close(s_tilde, model.decode(h, z_tilde))
+    with refuses(ValueError, "t: expected a time of the episode, 0 to 8, got 9"):
+        model.initial_state(batch.observations[0], batch.actions[0], t=9)
+
+
+def test_coefficients_and_action_value_take_jets():
+    agent, batch = tiny_agent(PIXELS), random_batch(PIXELS, batch=1)
+    sde, space, t = agent.as_sde(batch.observations[0]), JetSpace(1, 2), torch.tensor(3.5, dtype=F64)
+    h, z = latents(agent, 3)
+    x = sde.state(z, h, z, torch.zeros(3, 64, dtype=F64))
+    v = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=F64)
+
+    def value(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        blocks = sde.blocks(x)
+        return agent.action_value(blocks.h, blocks.z_tilde, agent.actor.mode(blocks.h, blocks.z_tilde))
+
+    for function in (sde.f, sde.g, value):
+        jet = function(t, x + space.parameter(0) * v)
+        expected, slope = torch.func.jvp(lambda y, f=function: f(t, y), (x,), (v,))
+        torch.testing.assert_close(jet.value, expected, rtol=1e-11, atol=1e-11)
+        torch.testing.assert_close(jet.derivative((1,)), slope, rtol=1e-9, atol=1e-11)
+
+
+def test_a_model_expands_in_its_encoders_error():
+    agent, batch = tiny_agent(), random_batch(batch=1)
+    sde = agent.as_sde(batch.observations[0])
+    family = PerturbedSDE(sde, sde.encoder_error(lambda h, s: torch.ones_like(h[:, :3]), None))
+    h, z = latents(agent, 1)
+    x0 = sde.state(z, h, z, torch.zeros(1, 3, dtype=F64))[0]
+    expansion = expand(
+        family, lambda x: sde.blocks(x).h.square().sum(-1), x0, TimeGrid(0.0, 4.0, 4),
+        method="euler-sequential", paths=64, seed=0,
+    )  # fmt: skip
+    assert abs(expansion.first.mean) > expansion.first.half_width(1 - FALSE_FAILURE)
+
+
+# The Jacobian penalty.
+
+
+@pytest.mark.parametrize("target", ["map", "drift"])
+@pytest.mark.parametrize("wrt", ["h", "z", "hz"])
+def test_the_jacobian_penalty_is_the_cells_own_norm_at_the_rollouts_steps(target, wrt):
+    """Its mean over projections is the exact mean of ½‖J‖_F² over the steps within an episode."""
+    config = replace(STATE, jacobian_form="square", jacobian_target=target, jacobian_wrt=wrt)
+    model, batch = tiny_agent(config).world_model, random_batch()
+    batch.first[0, 4] = True
+    rollout = observe(model, batch)
+    function = as_drift(model.sequence) if target == "drift" else model.sequence
+    inside = [(b, t) for b in range(2) for t in range(8) if not batch.first[b, t + 1]]
+    assert len(inside) == 15
+    rows = (torch.stack([x[b, t] for b, t in inside]) for x in (rollout.h, rollout.z, batch.actions))
+    exact = 0.5 * exact_norms(function, tuple(rows), INPUTS[wrt]).frobenius.square().mean()
+    generator, n = torch.Generator().manual_seed(0), 400
+    estimates = torch.stack([model.jacobian_penalty(batch, rollout, generator).detach() for _ in range(n)])
+    estimate = Estimate(float(estimates.mean()), float(estimates.std() / n**0.5), n, n - 1)
+    assert agrees(estimate, float(exact), comparisons=6)
+    later = tuple(x[:, 1:].flatten(0, 1) for x in (rollout.h, rollout.z, batch.actions))
+    one_step_later = 0.5 * exact_norms(function, later, INPUTS[wrt]).frobenius.square().mean()
+    assert convicts(estimate, float(one_step_later))
+
+
+def test_the_jacobian_penalty_is_trained_down():
+    batch = random_batch()
+    norms = []
+    for weight in (0.0, 1.0):
+        learner = Learner(preset("debug", jacobian_weight=weight, model_rate=1e-2), (3,), ACTIONS)
+        batch = Sequences(*(part.float() if part.is_floating_point() else part for part in batch))
+        metrics = [learner.update(batch) for _ in range(20)]
+        model = learner.agent.world_model
+        noise = torch.zeros(*batch.rewards.shape, model.config.stoch)
+        rollout = model.observe(batch.observations, batch.actions, batch.first, noise)
+        norms.append(float(model.jacobian_penalty(batch, rollout, torch.Generator().manual_seed(0)).detach()))
+    assert norms[1] < 0.8 * norms[0]
+    assert "jacobian" in metrics[0]

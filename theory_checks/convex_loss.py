@@ -1,0 +1,82 @@
+"""Remark after Theorem 3.7: where the loss is convex, S ≥ 0, and the zero-drift error acts as a regularizer.
+
+S = E yᵀ∇²L y with y the response to the diffusion error, so a loss with ∇²L ⪰ 0 where the paths go has S ≥ 0, path by
+path. Of the losses of a trained model only the reconstruction loss is convex in x; that S ≥ 0 for the other two is
+measured, and is no consequence of the remark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from torch import Tensor
+
+from sdewm.expansion import check_problem, corrected_terms
+from sdewm.losses import SummedLoss, as_summed
+from sdewm.montecarlo import Estimate, Sample, sample
+from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.verdicts import Claimed, Inequality
+from theory_checks.evidence import without_drift_error
+from theory_checks.settings import Settings
+from theory_checks.systems import SYSTEMS as EXPANSION_SYSTEMS
+from theory_checks.systems import System
+
+CLAIM = "convex_loss"
+SYSTEMS = ("latent", "trained-step")
+QUICK = ("latent",)
+CONVEX = {"latent": ("squared errors",), "trained-step": ("J_O",)}
+
+
+def check(system: str, settings: Settings) -> list[Claimed]:
+    found, smallest = _measure(system, settings)
+    rows: list[Claimed] = []
+    for name in found.values:
+        s = found.estimate(name)
+        negative = Estimate(-s.mean, s.stderr, s.n, s.dof, s.seed)
+        config = {"S": s.mean, "smallest S of a path": smallest[name], "paths": found.paths}
+        convex = name in CONVEX[system]
+        rows.append(Inequality(
+            claim=CLAIM, system=f"{system} {name}", quantity="−S ≤ 0", form="printed",
+            reading="convex" if convex else "not convex in x", statistic=negative, bound=0.0, numerical=0.0,
+            scale=abs(s.mean), config=config,
+        ))  # fmt: skip
+        if convex:
+            rows.append(Inequality(
+                claim=CLAIM, system=f"{system} {name}", quantity="−S ≤ 0 on every path", form="corrected", reading="",
+                statistic=Estimate(-smallest[name], 0.0, found.paths, seed=found.seed), bound=0.0, numerical=1e-12,
+                scale=abs(s.mean), config=config,
+            ))  # fmt: skip
+    return rows
+
+
+def losses(system: System) -> dict[str, SummedLoss]:
+    """The system's losses by name."""
+    return {name or "squared errors": as_summed(loss, system.grid) for name, loss in system.losses.items()}
+
+
+@cache
+def _measure(name: str, settings: Settings) -> tuple[Sample, dict[str, float]]:
+    """S of each loss, and its smallest value on any path."""
+    system = EXPANSION_SYSTEMS[name]()
+    family, of = without_drift_error(system.family), losses(system)
+    smallest: dict[str, float] = {}
+
+    def evaluate(noise: Increments) -> Mapping[str, Tensor]:
+        terms = corrected_terms(family, of, system.x0, system.grid, noise, system.method)
+        values = {loss: terms[loss, "S"] for loss in of}
+        for loss, value in values.items():
+            smallest[loss] = min(smallest.get(loss, float("inf")), float(value.min()))
+        return values
+
+    channels = check_problem(family, of, system.x0, system.grid, system.method, 1)
+    drawn = QuasiMonteCarlo(settings.paths(2**10), settings.seed)
+    return sample(evaluate, drawn, channels, system.grid, system.x0), smallest
+
+
+if __name__ == "__main__":
+    import sys
+
+    from theory_checks.run import main
+
+    raise SystemExit(main([CLAIM, *sys.argv[1:]]))

@@ -1,0 +1,66 @@
+"""(22), the step of Proposition A.7 that carries P along a local diffeomorphism F: its mass, and F*η̄ = ω.
+
+On the double cover of the circle, and on the identity, which is all that a ball leaves room for: a connected manifold
+that covers a simply connected one covers it once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sdewm.montecarlo import Estimate
+from sdewm.transport import Array, pushforward_density_on_circle
+from sdewm.verdicts import Claimed, Comparison, Form
+from theory_checks.settings import Settings
+
+CLAIM = "covering_map"
+SHEETS = {"one-sheet": 1, "two-sheets": 2}
+SYSTEMS = QUICK = tuple(SHEETS)
+ANGLES = 2 * np.pi * np.arange(256) / 256
+# Trigonometric polynomials of low degree: the mean over equal angles is their integral, to rounding.
+ROUNDING = 1e-12
+
+
+def check(system: str, settings: Settings) -> list[Claimed]:
+    sheets = SHEETS[system]
+    pushed = pushforward_density_on_circle(density, sheets, ANGLES)
+    # F*η̄ at θ is η̄(F(θ)) times F's derivative.
+    pulled_back = sheets * pushforward_density_on_circle(density, sheets, sheets * ANGLES)
+    moments = [integral(f(ANGLES) * pushed) - integral(f(sheets * ANGLES) * density(ANGLES)) for f in (np.cos, np.sin)]
+    off = {
+        reading: largest(pulled_back / divisor - density(ANGLES))
+        for reading, divisor in (("1/|D| Σ", sheets), ("Σ", 1))
+    }
+    return [
+        _row(system, "∫η̄ − 1", "printed", "1/|D| Σ", integral(pushed / sheets) - 1),
+        _row(system, "∫η̄ − 1", "corrected", "Σ", integral(pushed) - 1),
+        *(_row(system, "largest |F*η̄ − ω|", "printed", reading, value) for reading, value in off.items()),
+        _row(system, "∫f dF_#P − ∫f∘F dP", "corrected", "Σ", max(moments, key=abs)),
+    ]
+
+
+def density(theta: Array) -> Array:
+    """Of P: positive, and not the same on both sheets."""
+    return (1 + 0.5 * np.cos(theta) + 0.3 * np.sin(2 * theta)) / (2 * np.pi)
+
+
+def integral(values: Array) -> float:
+    return float(2 * np.pi * values.mean())
+
+
+def largest(values: Array) -> float:
+    return float(np.abs(values).max())
+
+
+def _row(system: str, quantity: str, form: Form, reading: str, value: float) -> Comparison:
+    return Comparison(
+        CLAIM, system, quantity, form, reading, Estimate(value, 0.0, len(ANGLES)), 0.0, ROUNDING, 2 * ROUNDING, 1.0
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    from theory_checks.run import main
+
+    raise SystemExit(main([CLAIM, *sys.argv[1:]]))

@@ -1,0 +1,112 @@
+"""Curves of the expansion's evidence, for the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sdewm.expansion import corrected_terms
+from sdewm.montecarlo import Estimate, Sample, Values, richardson, sample
+from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.paper.formulas import READINGS, TERMS, formula_terms
+from sdewm.report import Curve
+from theory_checks.evidence import VARIANTS, Evidence, channels, from_terms, losses_at, summed
+
+# An expansion to second order is called valid while its third-order term is at most this part of the others.
+SHARE = 0.1
+CHARITABLE = "drift in Φ, sums from k = 0, Φξ in H"
+MAGNITUDES = np.linspace(-1.25, 1.25, 11)
+
+
+def remainder_curves(claim: str, evidence: Evidence, kind: str) -> Iterator[Curve]:
+    """Root mean square remainder against ε, by order of the expansion; order 2 as corrected and as printed."""
+    for loss in evidence.system.losses:
+        for order in range(3):
+            for form in ("corrected", "printed") if order == 2 else ("corrected",):
+                test = evidence.taylor[loss, "full", form]
+                rate = test.rates[kind, order]
+                label = f"order {order}, {form}" if order == 2 else f"order {order}"
+                yield Curve(
+                    claim, f"{evidence.system.name} {loss}".strip(), label,
+                    list(test.eps), test.remainders[kind, order].tolist(),
+                    config={"rate": rate.value, "rate stderr": rate.stderr, "expected": rate.expected},
+                )  # fmt: skip
+
+
+def term_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
+    """What each of the six terms adds to the coefficients of ε and ε², route by route, extrapolated to Δt = 0."""
+    for loss in evidence.system.losses if evidence.system.continuous else ():
+        for route in ("jets", *VARIANTS):
+            corrected = route not in VARIANTS or "E1" in VARIANTS[route]
+            estimates = []
+            for term in TERMS:
+                levels = [evidence.small[f"{loss}|{route}|{term}/{i}"] for i in range(evidence.system.grids)]
+                share = 0.5 if term == "S" or (term == "Q" and corrected) else 1.0
+                estimates.append(evidence.small.estimate(share * richardson(levels)[0]))
+            config = {"terms": list(TERMS), "paths": evidence.small.paths}
+            name = f"{evidence.system.name} {loss}".strip()
+            yield _curve(claim, name, route, np.arange(len(TERMS), dtype=float), estimates, config)
+
+
+def loss_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
+    """E L(x^ε) − E L(x⁰) simulated on both sides of ε = 0, predicted to second order, and what the prediction leaves.
+
+    All on the system's own grid and on common noise. The range follows from the coefficients: up to ``valid`` the
+    third-order term is at most a tenth of the first and second ones together. Of the printed formula's readings the
+    most charitable one is taken.
+    """
+    for loss in evidence.system.losses:
+        name = f"{evidence.system.name} {loss}".strip()
+        test = evidence.taylor[loss, "full", "corrected"]
+        first, second = (float(c.mean()) for c in evidence.corrected_on_grid[loss].full)
+        third = test.third["predicted"].mean
+        valid = _valid(first, second, third, largest=10 * test.eps[0])
+        eps = valid * MAGNITUDES
+        found = _losses_and_terms(evidence, loss, eps)
+        config = {
+            "valid": valid, "share": SHARE, "third": third, "steps": evidence.system.grid.steps, "paths": found.paths
+        }  # fmt: skip
+        effects = [found[str(j)] - found[f"{loss}|jets|loss0/0"] for j in range(len(eps))]
+        yield _curve(claim, name, "simulated", eps, [found.estimate(v) for v in effects], config)
+        forms = {"corrected": "jets"} | ({"printed": CHARITABLE} if evidence.system.continuous else {})
+        for form, route in forms.items():
+            a, b = from_terms(found.values, f"{loss}|{route}", 0, form).full
+            predicted = [e * a + e**2 * b for e in eps]
+            left = [effect - p for effect, p in zip(effects, predicted, strict=True)]
+            yield _curve(claim, name, form, eps, [found.estimate(v) for v in predicted], config)
+            yield _curve(claim, name, f"left by the {form}", eps, [found.estimate(v) for v in left], config)
+
+
+def _losses_and_terms(evidence: Evidence, loss: str, eps: Values) -> Sample:
+    system, grid = evidence.system, evidence.system.grid
+    losses = {loss: summed(system)[loss]}
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        values = {str(j): losses_at(system, losses, (e, e), grid, noise)[loss] for j, e in enumerate(eps)}
+        terms = corrected_terms(system.family, losses, system.x0, grid, noise, system.method)
+        values |= {f"{loss}|jets|{term}/0": v for (_, term), v in terms.items()}
+        if system.continuous:
+            reading = {CHARITABLE: READINGS[CHARITABLE]}
+            printed = formula_terms(system.family, losses, system.x0, grid, noise, reading)
+            values |= {f"{loss}|{route}|{term}/0": v for (_, route, term), v in printed.items()}
+        return values
+
+    paths = evidence.settings.paths(system.paired_paths)
+    drawn = QuasiMonteCarlo(paths, evidence.settings.seed + 2, widen=system.widen)
+    return sample(evaluate, drawn, channels(system), grid, system.x0)
+
+
+def _curve(claim: str, system: str, label: str, x: Values, estimates: list[Estimate], config: dict[str, Any]) -> Curve:
+    return Curve(claim, system, label, x.tolist(), [e.mean for e in estimates], [e.stderr for e in estimates], config)
+
+
+def _valid(first: float, second: float, third: float, largest: float) -> float:
+    """The positive root of |third| ε³ = SHARE (|first| ε + |second| ε²), or ``largest`` if that is smaller."""
+    a, b = SHARE * abs(first), SHARE * abs(second)
+    size = abs(third)
+    root = (b + math.sqrt(b * b + 4 * size * a)) / (2 * size) if size > 0 else largest
+    return min(root, largest)

@@ -1,0 +1,192 @@
+"""Derivatives in the initial value: (52), (53), and the expansion (54) that Theorem 4.1 rests on.
+
+(52) holds. (53) has the wrong right-hand side and the wrong initial value: what holds is d∂²_ij x = (∂g_k ∂²_ij x +
+∂²g_k[∂_i x, ∂_j x]) dB^k from 0. With it the remainder of (54) is of third order, with the third derivative for its
+coefficient.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdewm.montecarlo import Estimate, richardson
+from sdewm.noise import TimeGrid
+from sdewm.paper.flow import SECOND_READINGS, PrintedSecondVariationSDE
+from sdewm.report import Curve
+from sdewm.sensitivity import SecondVariationSDE, ShiftedStart, initial_value_derivatives
+from sdewm.solvers import solve
+from sdewm.taylor import taylor_tests
+from sdewm.verdicts import Claimed, Form
+from theory_checks.flows import FLOWS, Flow, exact, row
+from theory_checks.settings import Settings
+
+CLAIM = "initial_value"
+SYSTEMS = ("sine", "circle", "clock", "latent")
+QUICK = ("sine", "clock")
+# On one grid, to the error of differences; and for the flow of the ordinary equation, extrapolated from three.
+MARGIN = 1e-5
+STEPS = 16
+GROUPS = 32
+
+
+def check(system: str, settings: Settings) -> list[Claimed]:
+    flow = FLOWS[system]()
+    if system == "sine":
+        return list(_closed_form_rows(system, flow, settings))
+    return [*_grid_rows(system, flow, settings), *_expansion_rows(system, flow, settings)]
+
+
+def curves(system: str, settings: Settings) -> list[Curve]:
+    """The second derivative of the flow of dx = sin x dt against time: true, and as printed in each reading."""
+    if system != "sine":
+        return []
+    flow = FLOWS[system]()
+    grid = TimeGrid(0.0, 2.0, 512)
+    times = [grid.time(i) for i in range(0, grid.steps + 1, 8)]
+    found = [Curve(CLAIM, system, "true", times, [_second_of_sine(float(flow.x0), t) for t in times])]
+    for label, second in _systems(flow).items():
+        start = second.initial(flow.x0, *_directions(flow, 1))
+        noise = torch.zeros(grid.steps, 1, 1, dtype=flow.x0.dtype)
+        path = solve(second, start, grid, noise=noise, save=lambda t, x, s=second: s.split(x)[3])  # type: ignore[misc]
+        found.append(Curve(CLAIM, system, label, times, path[::8, 0, 0].tolist()))
+    return found
+
+
+def _systems(flow: Flow) -> dict[str, SecondVariationSDE | PrintedSecondVariationSDE]:
+    systems: dict[str, SecondVariationSDE | PrintedSecondVariationSDE] = {
+        reading: PrintedSecondVariationSDE(flow.base, reading) for reading in SECOND_READINGS
+    }
+    return systems | {"(53) corrected": SecondVariationSDE(flow.base)}
+
+
+def _form(label: str) -> Form:
+    return "printed" if label in SECOND_READINGS else "corrected"
+
+
+def _directions(flow: Flow, seed: int) -> tuple[Tensor, Tensor]:
+    """Two unit vectors; in one dimension 1 and 1."""
+    if len(flow.x0) == 1:
+        one = torch.ones(1, dtype=flow.x0.dtype)
+        return one, one
+    generator = torch.Generator().manual_seed(seed)
+    u, v = torch.randn(2, len(flow.x0), generator=generator, dtype=flow.x0.dtype)
+    return u / u.norm(), v / v.norm()
+
+
+def _second_of_sine(x0: float, t: float) -> float:
+    """∂²/∂x0² of 2 atan(e^t tan(x0/2))."""
+    e, sine, cosine = math.exp(t), math.sin(x0), math.cos(x0)
+    # The first derivative is e^t / (cos² + e^2t sin²) of x0/2.
+    denominator = 0.5 * (1 + cosine) + 0.5 * e**2 * (1 - cosine)
+    return -e * 0.5 * sine * (e**2 - 1) / denominator**2
+
+
+def _closed_form_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+    started, truth = time.perf_counter(), _second_of_sine(float(flow.x0), flow.horizon)
+    steps = (128, 64, 32)
+    u, v = _directions(flow, 0)
+    for label, second in _systems(flow).items():
+        values = []
+        for n in steps:
+            noise = torch.zeros(n, 1, 1, dtype=flow.x0.dtype)
+            found = second.split(solve(second, second.initial(flow.x0, u, v), flow.grid(n), noise=noise))[3]
+            values.append(found[0].numpy())
+        limit, change = richardson(values)
+        yield row(
+            CLAIM, system, "second derivative of the flow", _form(label), label,
+            exact(float(limit[0]), 1, settings.seed), truth, change, 1e-3 * abs(truth), truth, started,
+            {"steps": list(steps)},
+        )  # fmt: skip
+
+
+def _grid_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+    """On one grid and common noise: ∂x[u] and ∂²x[u, v] against differences in the initial value, root mean square."""
+    started, paths, grid = time.perf_counter(), 256, flow.grid(STEPS)
+    noise = flow.increments(grid, paths, settings.seed)
+    u, v = _directions(flow, settings.seed)
+    (first, second), (error1, error2) = _differences(flow, grid, noise, u, v)
+    config: dict[str, object] = {"steps": STEPS, "paths": paths}
+    found = {
+        label: s.split(solve(s, s.initial(flow.x0, u, v), grid, noise=noise))[1:] for label, s in _systems(flow).items()
+    }
+    jets = initial_value_derivatives(flow.base, flow.x0, grid, directions=torch.stack([u, v]), noise=noise)
+    firsts: Sequence[tuple[Form, str, Tensor]] = (
+        ("printed", "(52) as a system", found["literal"][0]),
+        ("corrected", "jets", jets.first[..., 0]),
+    )
+    for form, label, value in firsts:
+        yield row(
+            CLAIM, system, "∂x[u]", form, label, exact(_relative(value, first), paths, settings.seed), 0.0, error1,
+            MARGIN, float(first.square().mean().sqrt()), started, config,
+        )  # fmt: skip
+    for label, value in {**{k: p[2] for k, p in found.items()}, "jets": jets.second[..., 0, 1]}.items():
+        yield row(
+            CLAIM, system, "∂²x[u, v]", _form(label), label, _relative_estimate(value, second, settings), 0.0, error2,
+            MARGIN, float(second.square().mean().sqrt()), started, config,
+        )  # fmt: skip
+
+
+def _relative(value: Tensor, truth: Tensor) -> float:
+    return float((value - truth).square().mean().sqrt() / truth.square().mean().sqrt())
+
+
+def _relative_estimate(value: Tensor, truth: Tensor, settings: Settings) -> Estimate:
+    """Root mean square of the difference over that of the truth, with its spread over groups of paths."""
+    groups = [_relative(a, b) for a, b in zip(value.chunk(GROUPS), truth.chunk(GROUPS), strict=True)]
+    spread = float(np.std(groups, ddof=1) / GROUPS**0.5)
+    return Estimate(float(np.mean(groups)), spread, len(value), GROUPS - 1, settings.seed)
+
+
+def _differences(
+    flow: Flow, grid: TimeGrid, noise: Tensor, u: Tensor, v: Tensor
+) -> tuple[tuple[Tensor, Tensor], tuple[float, float]]:
+    """∂x[u] and ∂²x[u, v] by central differences of fourth order, and how far they are off, relative."""
+
+    def end(a: float, b: float) -> Tensor:
+        return solve(flow.base, flow.x0 + a * u + b * v, grid, noise=noise)
+
+    def central(h: float) -> tuple[Tensor, Tensor]:
+        first = (end(h, 0) - end(-h, 0)) / (2 * h)
+        return first, (end(h, h) - end(h, -h) - end(-h, h) + end(-h, -h)) / (4 * h * h)
+
+    coarse, middle, fine = (central(h) for h in (2e-2, 1e-2, 5e-3))
+    lower = [(4 * b - a) / 3 for a, b in zip(coarse, middle, strict=True)]
+    upper = [(4 * b - a) / 3 for a, b in zip(middle, fine, strict=True)]
+    errors = [_relative(a, b) + 1e-11 for a, b in zip(lower, upper, strict=True)]
+    return (upper[0], upper[1]), (errors[0], errors[1])
+
+
+def _expansion_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+    """The remainder of (54) along one direction: sup_t ‖·‖ falls like ε³, and over ε³ it tends to ∂³x[u, u, u]/6."""
+    started = time.perf_counter()
+    u, _ = _directions(flow, settings.seed)
+    family = ShiftedStart(flow.base, u)
+    weights = torch.linspace(1.0, 2.0, len(u), dtype=u.dtype)
+    # A linear function of X = x^ε − εu has the higher derivatives of x^ε itself.
+    tests = taylor_tests(
+        family, {"x": lambda x: x @ weights}, flow.x0, flow.grid(STEPS), paths=settings.paths(2**9), seed=settings.seed
+    )
+    test = tests["x", "corrected"]
+    rate = test.rates["strong", 2]
+    yield row(
+        CLAIM, system, "rate of (54)'s remainder", "printed", "with the true derivatives",
+        Estimate(rate.value, rate.stderr, test.sample.paths, rate.dof, settings.seed), 3.0, rate.numerical, 0.5, 3.0,
+        started, {"steps": STEPS},
+    )  # fmt: skip
+    scale = float(test.sample["loss scale/3"].mean()) ** 0.5
+    yield row(
+        CLAIM, system, "remainder/ε³ − third derivative", "corrected", "jets", test.third["difference"], 0.0,
+        test.third_numerical, 10 * settings.precision * scale, scale, started, {"steps": STEPS},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    import sys
+
+    from theory_checks.run import main
+
+    raise SystemExit(main([CLAIM, *sys.argv[1:]]))

@@ -1,0 +1,233 @@
+"""Proposition B.1: given h and s, z_t is Gaussian with mean ∫q_enc ds and variance ∫q̄_enc² ds, for z_0 = 0.
+
+It holds for inputs that are frozen: known functions of time, as the proof has them. It holds for the conditional law
+given h and s where these do not hear from z. In (5)–(8) h does, and knowing it tells about z: with f̄ = 0 and f
+one-to-one in z the derivative of h is z itself, and the conditional variance is zero. z alone is a mixture.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from sdewm import reference
+from sdewm.goodness_of_fit import distance, paths_for
+from sdewm.known_inputs import KnownInputs, conditional_variance, record_inputs
+from sdewm.montecarlo import Estimate, Sample, Values, richardson, sample
+from sdewm.noise import Increments, MonteCarlo, StoredIncrements, TimeGrid
+from sdewm.sde import FunctionSDE
+from sdewm.solvers import solve, trajectory
+from sdewm.verdicts import Claimed, Inequality
+from theory_checks.flows import exact, row
+from theory_checks.settings import Settings
+
+CLAIM = "proposition_b1"
+SYSTEMS = ("latent, frozen inputs", "random inputs", "h = ∫z", "h = ∫z + ½W", "h apart from z")
+QUICK = SYSTEMS
+STEPS = 64
+UNIT = TimeGrid(0.0, 1.0, STEPS)
+# A distance between distribution functions of 0.01 is what 3 to 4 % of a standard deviation make.
+DEVIATION = 0.01
+LEVEL = 1e-6
+
+
+def check(system: str, settings: Settings) -> list[Claimed]:
+    if system == SYSTEMS[0]:
+        return list(_frozen_rows(system, settings))
+    if system == SYSTEMS[1]:
+        return list(_mixture_rows(system, settings))
+    return list(_conditional_rows(system, settings))
+
+
+# -- frozen inputs
+
+
+def _frozen_rows(system: str, settings: Settings) -> Iterator[Claimed]:
+    """Every one-dimensional law that a Gaussian process has, at three times and across them."""
+    started = time.perf_counter()
+    inputs, z, times = _frozen_sample(settings)
+    deviation = DEVIATION * math.sqrt(settings.precision / 1e-3)
+    mean = torch.cat([inputs.mean(i) for i in times]).numpy()
+    covariance = np.block([[inputs.covariance(i, j).numpy() for j in times] for i in times])
+    config: dict[str, object] = {"steps": STEPS, "deviation": deviation, "false-failure rate": LEVEL, **_bias(settings)}
+    names = [f"z{c + 1}({inputs.grid.time(i):g})" for i in times for c in range(inputs.drift.shape[1])]
+    weights = np.random.default_rng(settings.seed).standard_normal((2, len(mean)))
+    functionals = {
+        **{name: unit for name, unit in zip(names, np.eye(len(mean)), strict=True)},
+        **{f"linear functional {i + 1} of z at three times": w for i, w in enumerate(weights)},
+    }
+    for name, w in functionals.items():
+        standard = (z @ w - w @ mean) / math.sqrt(w @ covariance @ w)
+        yield row(
+            CLAIM, system, f"law of {name}: distance to the Gaussian", "printed", "h, s frozen",
+            distance(stats.norm.cdf(standard), settings.seed), 0.0, 0.0, deviation, 1.0, started, config,
+        )  # fmt: skip
+    centred = z - mean
+    squared = np.einsum("pi,pi->p", centred, np.linalg.solve(covariance, centred.T).T)
+    yield row(
+        CLAIM, system, "joint law at three times: distance of the squared radius to χ²", "printed", "h, s frozen",
+        distance(stats.chi2.cdf(squared, len(mean)), settings.seed), 0.0, 0.0, deviation, 1.0, started, config,
+    )  # fmt: skip
+    size = math.sqrt(covariance[-1, -1])
+    n = len(z)
+    last = z[:, -1]
+    for quantity, estimate, truth, scale in (
+        ("mean", Estimate(float(last.mean()), size / n**0.5, n, seed=settings.seed), mean[-1], size),
+        ("variance", Estimate(float(((last - mean[-1]) ** 2).mean()), size**2 * (2 / n) ** 0.5, n, seed=settings.seed),
+         size**2, size**2),
+    ):  # fmt: skip
+        yield row(
+            CLAIM, system, f"{quantity} of {names[-1]}", "printed", "h, s frozen", estimate, float(truth), 0.0,
+            2 * deviation * scale, scale, started, config,
+        )  # fmt: skip
+
+
+@cache
+def _inputs() -> KnownInputs:
+    """h and s of one run of the reference model, on a grid four times as fine as that of z, with z0 = 0."""
+    model, fine = reference.latent_model(), TimeGrid(0.0, reference.HORIZON, 4 * STEPS)
+    x0 = reference.initial_state().clone()
+    x0[model.block_slices.z] = 0
+    channels = model.noise_channels(torch.zeros((), dtype=x0.dtype), x0[None])
+    generator = torch.Generator().manual_seed(0)
+    noise = fine.dt**0.5 * torch.randn(fine.steps, 1, channels, generator=generator, dtype=x0.dtype)
+    return record_inputs(model, x0, fine, noise)
+
+
+def _bias(settings: Settings) -> dict[str, object]:
+    """How far the grid's sums are from the integrals ∫q ds and ∫q̄² ds: those on the grid of the recording."""
+    fine, coarse = _inputs(), _inputs().coarsen(4)
+    mean = coarse.mean(STEPS) - fine.mean(4 * STEPS)
+    variance = coarse.covariance(STEPS, STEPS) - fine.covariance(4 * STEPS, 4 * STEPS)
+    return {"bias of the mean": float(mean.abs().max()), "bias of the variance": float(variance.abs().max())}
+
+
+@cache
+def _frozen_sample(settings: Settings) -> tuple[KnownInputs, Values, tuple[int, ...]]:
+    inputs = _inputs().coarsen(4)
+    times = (STEPS // 4, STEPS // 2, STEPS)
+    n, m = inputs.diffusion.shape[1:]
+    paths = settings.paths(paths_for(DEVIATION, LEVEL))
+    generator = torch.Generator().manual_seed(settings.seed)
+    start, parts = torch.zeros(n, dtype=inputs.drift.dtype), []
+    for first in range(0, paths, 2**14):
+        count = min(2**14, paths - first)
+        noise = inputs.grid.dt**0.5 * torch.randn(STEPS, count, m, generator=generator, dtype=start.dtype)
+        path = solve(inputs, start, inputs.grid, noise=noise, save="path")
+        parts.append(torch.cat([path[i] for i in times], -1))
+    return inputs, torch.cat(parts).numpy(), times
+
+
+# -- random inputs that do not hear from z
+
+
+def _mixture_rows(system: str, settings: Settings) -> Iterator[Claimed]:
+    """dz = q̄(h) dB, dh = −h dt + dW: Gaussian given h, a mixture without."""
+    started = time.perf_counter()
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        z, variance = _mixture(noise)
+        return {"z²": z**2, "z⁴": z**4, "v": variance, "v²": variance**2}
+
+    drawn = MonteCarlo(settings.paths(2**17), settings.seed)
+    found = sample(evaluate, drawn, 2, UNIT, torch.zeros(2, dtype=torch.float64))
+    measured = found["z⁴"] / found["z²"].mean() ** 2 - 3
+    predicted = 3 * (found["v²"] / found["v"].mean() ** 2 - 1)
+    config: dict[str, object] = {"steps": STEPS}
+    kurtosis = _kurtosis(found)
+    yield Inequality(
+        claim=CLAIM, system=system, quantity="z is not Gaussian: minus its excess kurtosis below 0", form="printed",
+        reading="z without h and s", 
+        statistic=Estimate(-kurtosis.mean, kurtosis.stderr, kurtosis.n, kurtosis.dof, settings.seed),
+        bound=0.0, numerical=0.0, scale=float(predicted.mean()), seconds=time.perf_counter() - started, config=config,
+    )  # fmt: skip
+    yield row(
+        CLAIM, system, "excess kurtosis of z less 3 Var(∫q̄²)/(E∫q̄²)²", "corrected", "mixture over h",
+        found.estimate(measured - predicted), 0.0, 0.0, 0.5 * float(predicted.mean()), float(predicted.mean()), started,
+        config,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(settings.seed)
+    shape = (STEPS, settings.paths(2**16), 2)
+    noise = UNIT.dt**0.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    z, variance = _mixture(StoredIncrements(noise))
+    yield row(
+        CLAIM, system, "law of z/√∫q̄²: distance to the Gaussian", "printed", "given h, which does not hear from z",
+        distance(stats.norm.cdf((z / variance.sqrt()).numpy()), settings.seed), 0.0, 0.0,
+        2 * DEVIATION * math.sqrt(settings.precision / 1e-3), 1.0, started, config,
+    )  # fmt: skip
+
+
+def _mixture(noise: Increments) -> tuple[Tensor, Tensor]:
+    """z at the end, and ∫q̄² ds along its own h."""
+    mixture = FunctionSDE(
+        lambda t, x: torch.stack([torch.zeros_like(x[:, 0]), -x[:, 1]], -1),
+        lambda t, x: torch.stack([_spread(x[:, 1]), torch.ones_like(x[:, 1])], -1),
+    )
+    variance = torch.zeros(noise.paths, dtype=torch.float64)
+    x = x0 = torch.zeros(2, dtype=torch.float64)
+    for i, _, state in trajectory(mixture, x0, UNIT, "euler", noise):
+        if i < STEPS:
+            variance = variance + _spread(state[:, 1]) ** 2 * UNIT.dt
+        x = state
+    return x[:, 0], variance
+
+
+def _spread(h: Tensor) -> Tensor:
+    """q̄(h)."""
+    return 0.2 + torch.sigmoid(2 * h)
+
+
+def _kurtosis(found: Sample) -> Estimate:
+    """The excess kurtosis, by the jackknife over replicates."""
+    second, fourth = found["z²"], found["z⁴"]
+    n = len(second)
+
+    def left_out(v: Values) -> Values:
+        return (v.sum() - v) / (n - 1)
+
+    values = left_out(fourth) / left_out(second) ** 2 - 3
+    stderr = math.sqrt((n - 1) / n * float(((values - values.mean()) ** 2).sum()))
+    return Estimate(float(fourth.mean() / second.mean() ** 2 - 3), stderr, found.paths, n - 1, found.seed)
+
+
+# -- the conditional law, read literally
+
+
+def _conditional_rows(system: str, settings: Settings) -> Iterator[Claimed]:
+    """Var(z_T | h) for dz = dB, exact on three grids and extrapolated; as printed ∫q̄² ds = T.
+
+    h is dh = z dt, the same with a noise ½ dW of its own, or dh = −h dt + dW with dz = h dt + dB. With noise c dW the
+    filter's Riccati equation P' = 1 − P²/c² gives c tanh(T/c).
+    """
+    started, horizon, c = time.perf_counter(), 1.0, 0.5
+    heard = np.array([[0.0, 0.0], [1.0, 0.0]])
+    drift, diffusion, truth = {
+        SYSTEMS[2]: (heard, np.array([[1.0], [0.0]]), 0.0),
+        SYSTEMS[3]: (heard, np.array([[1.0, 0.0], [0.0, c]]), c * math.tanh(horizon / c)),
+        SYSTEMS[4]: (np.array([[0.0, 1.0], [0.0, -1.0]]), np.eye(2), horizon),
+    }[system]
+    steps = (64, 32, 16)
+    limit, change = richardson([np.array([conditional_variance(drift, diffusion, horizon, n)]) for n in steps])
+    value = exact(float(limit[0]), 1, settings.seed)
+    config: dict[str, object] = {"steps": list(steps)}
+    # What is printed is put on the left: a statement about the variance that is measured.
+    yield row(
+        CLAIM, system, "Var(z | h)", "printed", "conditional law given h", value, horizon, change + 1e-12, 1e-3,
+        horizon, started, config,
+    )  # fmt: skip
+    yield row(
+        CLAIM, system, "Var(z | h)", "corrected", "filter", value, truth, change + 1e-12, 1e-3, horizon, started, config
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    from theory_checks.run import main
+
+    raise SystemExit(main([CLAIM, *sys.argv[1:]]))

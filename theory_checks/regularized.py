@@ -1,0 +1,114 @@
+"""The ladder of λ as evidence: pairs of runs that share a seed, and the shipped ones measured anew."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from sdewm.montecarlo import Estimate
+from sdewm.report import Curve
+from sdewm.verdicts import Comparison, Inequality
+from sdewm.worldmodel import load_trained
+from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, over_seeds, paired, read_record
+from sdewm.worldmodel.robustness import measure
+from theory_checks.settings import Settings
+
+SYSTEM = "ladder"
+WEIGHT = 10.0  # the λ held against 0: the ladder's strongest, which ships
+ROUNDING = 1e-6  # relative, of a measurement that is repeated on another machine
+
+
+def row(
+    claim: str, quantity: str, form: Literal["printed", "corrected"], reading: str, by_seed: Mapping[int, float],
+    scale: float, config: Mapping[str, Any],
+) -> Inequality:  # fmt: skip
+    """Σ over seeds / n ≤ 0, with what a single seed would have said."""
+    statistic = over_seeds(by_seed.values())
+    agreeing = sum(v <= 0 for v in by_seed.values())
+    low, high = statistic.interval(0.95)
+    said = f"{agreeing} of {len(by_seed)} seeds alone would have said so"
+    return Inequality(
+        claim=claim,
+        system=SYSTEM,
+        quantity=quantity,
+        form=form,
+        reading=reading,
+        statistic=statistic,
+        bound=0.0,
+        numerical=0.0,
+        scale=scale,
+        config={**config, "by seed": dict(by_seed), "95 % interval": [low, high], "one seed": said},
+    )
+
+
+def change_row(
+    claim: str, quantity: str, form: Literal["printed", "corrected"], reading: str, name: str, *,
+    falls: bool = True, of: Callable[[float], float] = math.log,
+) -> Inequality:  # fmt: skip
+    """That a measured quantity falls (or rises) from λ = 0 to :data:`WEIGHT`: the change of its logarithm, or of it."""
+    record = read_record()
+    change = paired(record, name, WEIGHT, of)
+    sign = 1 if falls else -1
+    plain = over_seeds([r.measured[name] for r in record if r.weight == 0.0])
+    mean = over_seeds(change.values()).mean
+    effect = {"ratio": math.exp(mean)} if of is math.log else {"difference": mean}
+    config = {"measured": name, "λ": WEIGHT, **effect}
+    return row(claim, quantity, form, reading, {s: sign * v for s, v in change.items()}, plain.mean, config)
+
+
+def record_row(claim: str, settings: Settings) -> Comparison:
+    """The shipped models measured anew, against their record: the largest deviation, in the quantity's own size.
+
+    A size is the root mean square over the record. The default precision takes two seeds, one of 1e-2 a single one,
+    a finer one all that ship.
+    """
+    began = time.process_time()
+    seeds = SHIPPED_SEEDS[: 1 if settings.precision > 1e-3 else 2 if settings.precision == 1e-3 else None]
+    record = read_record()
+    kept = {(r.weight, r.seed): r.measured for r in record}
+    sizes = {name: _size(record, name) for name in record[0].measured}
+    worst, where = 0.0, ""
+    for weight in SHIPPED_WEIGHTS:
+        for seed in seeds:
+            model, episodes = load_trained(model_name(weight, seed))
+            for name, value in measure(model, episodes).items():
+                deviation = abs(value - kept[weight, seed][name]) / sizes[name]
+                if deviation >= worst:
+                    worst, where = deviation, f"{name}, λ = {weight:g}, seed {seed}"
+    models = len(SHIPPED_WEIGHTS) * len(seeds)
+    return Comparison(
+        claim=claim,
+        system=SYSTEM,
+        quantity="the record, measured anew",
+        form="corrected",
+        reading="",
+        statistic=Estimate(worst, 0.0, models),
+        expected=0.0,
+        numerical=ROUNDING,
+        margin=settings.precision,
+        scale=1.0,
+        seconds=time.process_time() - began,
+        config={"models": models, "worst": where},
+    )
+
+
+def curve(claim: str, label: str, name: str) -> Curve:
+    """A measured quantity against λ: mean and standard error over seeds."""
+    record = read_record()
+    weights = sorted({r.weight for r in record})
+    found = [over_seeds([r.measured[name] for r in record if r.weight == w]) for w in weights]
+    return Curve(
+        claim=claim,
+        system=SYSTEM,
+        label=label,
+        x=weights,
+        y=[e.mean for e in found],
+        stderr=[e.stderr for e in found],
+        config={"measured": name, "seeds": [e.n for e in found]},
+    )
+
+
+def _size(record: list[Rung], name: str) -> float:
+    return math.sqrt(sum(r.measured[name] ** 2 for r in record) / len(record))
