@@ -1,0 +1,248 @@
+"""The checks of Section 4 and of (18): what is true is verified, and every formula broken on purpose is caught."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import sdewm.policy as policy_module
+import sdewm.rollout_terms as terms_module
+from sdewm.divergence import distances
+from sdewm.lipschitz import SlopeNetwork
+from sdewm.losses import as_summed
+from sdewm.report import overall
+from sdewm.verdicts import judge_all
+from theory_checks import (
+    certified_bounds,
+    convex_loss,
+    corollary_4_2,
+    fundamental_matrix_bound,
+    policy_maximizer,
+    rollouts,
+    theorem_4_1,
+)
+from theory_checks.run import CLAIMS
+from theory_checks.settings import Settings
+
+QUICK = Settings(precision=1e-2)
+CHECKS = {
+    m.CLAIM: m
+    for m in (theorem_4_1, fundamental_matrix_bound, certified_bounds, corollary_4_2, policy_maximizer, convex_loss)
+}
+MODULES = (*CHECKS.values(), rollouts)
+
+
+def forget() -> None:
+    """Empty every cache, so that nothing sampled or certified before is used again."""
+    for module in MODULES:
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    forget()
+    yield monkeypatch
+    forget()
+
+
+def verdicts(claim: str, system: str):
+    return judge_all(CHECKS[claim].check(system, QUICK))
+
+
+def printed(found) -> dict[str, str | None]:
+    quantities = dict.fromkeys(v.quantity for v in found if v.form == "printed")
+    return {q: overall([v for v in found if v.quantity == q and v.form == "printed"], "printed") for q in quantities}
+
+
+def refuted(found, form: str = "corrected") -> set[str]:
+    return {v.quantity for v in found if v.form == form and v.status == "refuted"}
+
+
+FAST = [(claim, system) for claim, m in CHECKS.items() for system in m.SYSTEMS if "trained" not in system]
+TRAINED = [(claim, system) for claim, m in CHECKS.items() for system in m.SYSTEMS if "trained" in system]
+
+
+def test_every_check_is_registered():
+    assert set(CHECKS) <= set(CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("claim", "system"), FAST + [pytest.param(*pair, marks=pytest.mark.slow) for pair in TRAINED]
+)
+def test_every_corrected_statement_is_verified(claim, system):
+    found = verdicts(claim, system)
+    assert {v.status for v in found if v.form == "corrected"} <= {"verified"}
+    if hasattr(CHECKS[claim], "curves"):
+        for curve in CHECKS[claim].curves(system, QUICK):
+            assert len(curve.x) == len(curve.y) and curve.claim == claim
+
+
+@pytest.mark.parametrize(
+    ("claim", "system", "status"),
+    [
+        ("theorem_4_1", "heavy tails", "refuted"),
+        ("theorem_4_1", "linear growth", "refuted"),
+        ("fundamental_matrix_bound", "frozen slopes", "refuted"),
+        ("fundamental_matrix_bound", "latent", "vacuous"),
+        ("corollary_4_2", "rare errors", "refuted"),
+        ("corollary_4_2", "latent", "vacuous"),
+        ("policy_maximizer", "network Q", "verified"),
+        ("policy_maximizer", "quartic Q", "refuted"),
+        ("convex_loss", "latent", "verified"),
+    ],
+)
+def test_printed_statements(claim, system, status):
+    assert set(printed(verdicts(claim, system)).values()) == {status}
+
+
+def test_printed_theorem_4_1_on_the_reference_model():
+    """The bound is vacuous for every scale of the weights; the Hessian terms are wrong."""
+    found = printed(verdicts("theorem_4_1", "latent"))
+    assert {s for q, s in found.items() if q.startswith("smallest C")} == {"vacuous"}
+    assert {s for q, s in found.items() if q.startswith("F_")} == {"refuted"}
+
+
+# -- mutations -----------------------------------------------------------------------------------------------------
+
+
+def test_a_distance_that_is_not_squared_has_another_order(broken):
+    broken.setattr(rollouts, "distances", lambda *a, **k: distances(*a, **k).sqrt())
+    assert "order of d_ε in δ, ε = cζ" in refuted(verdicts("theorem_4_1", "latent"))
+
+
+def test_a_family_without_heavy_tails_does_not_refute(broken):
+    """ε = M⁻¹ e, surely: d_ε/δ falls like 1/M, which the printed bound allows."""
+    broken.setattr(
+        theorem_4_1, "divergence", lambda sde, x0, eps, *a, **k: distances(sde, x0, 1e-3 * eps / (eps**2).sum(-1)[:, None],
+        *a, **k).cummax(1).values * 1e6)  # fmt: skip
+    assert "refuted" not in printed(verdicts("theorem_4_1", "heavy tails")).values()
+
+
+@pytest.mark.parametrize("term", ["pkab,pbj", "pkia,paj", "paj,pkai", "pka,paij"])
+def test_a_chain_rule_that_lacks_a_term_is_refuted(broken, term):
+    einsum = torch.einsum
+
+    def without(equation, *operands):
+        return (0.0 if term in equation else 1.0) * einsum(equation, *operands)
+
+    broken.setattr(terms_module.torch, "einsum", without)
+    assert refuted(verdicts("theorem_4_1", "latent")) >= {
+        f"{name}: squared error of the second derivative" for name in ("F_hh", "F_zz")
+    }
+
+
+@pytest.mark.parametrize("field", ["from_latent", "noise"])
+def test_a_bound_that_forgets_how_z_reaches_h_is_refuted(broken, field):
+    import dataclasses
+
+    real = rollouts.constants("latent")
+    step = dataclasses.replace(real.step, **{field: 0.0})
+    # Without the noise alone the bound is still above what is measured: the rest has to be cut to size as well.
+    if field == "noise":
+        step = dataclasses.replace(step, from_latent=0.0)
+    wrong = dataclasses.replace(real, step=step, weighted=None)
+    for module in (theorem_4_1, certified_bounds, corollary_4_2):
+        broken.setattr(module, "constants", lambda *a: wrong)
+    assert refuted(verdicts("theorem_4_1", "latent")) == {"log of d_ε over K E‖ε‖²"}
+    assert refuted(verdicts("certified_bounds", "latent"))
+    assert "log of E sup ‖∂_i x‖² over its bound" in refuted(verdicts("corollary_4_2", "latent"))
+
+
+def test_a_rate_of_the_wrong_sign_is_refuted(broken):
+    rate = SlopeNetwork.mean_square_rate
+    broken.setattr(SlopeNetwork, "mean_square_rate", lambda *a, **k: -abs(rate(*a, **k)))
+    assert "log of E ‖x^ε − x⁰‖² over its bound" in refuted(verdicts("certified_bounds", "latent"))
+
+
+def test_a_leak_counted_twice_is_refuted_path_by_path(broken):
+    rate = SlopeNetwork.mean_square_rate
+    broken.setattr(SlopeNetwork, "mean_square_rate", lambda *a, **k: rate(*a, **k) - certified_bounds.LEAK)
+    found = refuted(verdicts("certified_bounds", certified_bounds.ADDITIVE))
+    assert "log of ‖x^ε − x⁰‖ over its bound, largest of all paths" in found
+
+
+def test_a_bound_on_one_column_is_none_on_the_matrix(broken):
+    """(18) is about ‖Φ‖_F: without the factor n the bound fails at once."""
+    broken.setattr(fundamental_matrix_bound, "supremum_from_mean_square", lambda s, *a: [v / 9 for v in s])
+    assert "log of E sup ‖Φ‖² over its bound" in refuted(verdicts("fundamental_matrix_bound", "latent"))
+
+
+def test_slopes_that_do_not_grow_do_not_refute(broken):
+    broken.setattr(fundamental_matrix_bound, "frozen_supremum", lambda m: 4.0)
+    assert "refuted" not in printed(verdicts("fundamental_matrix_bound", "frozen slopes")).values()
+
+
+def test_frozen_slopes_closed_form_is_what_the_solver_finds():
+    """The exact enumeration of a against Φ by the solver, on the same grid."""
+    from sdewm.divergence import fundamental_supremum
+    from sdewm.noise import TimeGrid
+    from sdewm.sde import FunctionSDE
+
+    def drift(t, x):
+        return torch.stack([x[..., 0] * x[..., 1], 0 * x[..., 1]], -1)
+
+    grid, m = TimeGrid(0.0, 1.0, 40), 4.0
+    total = 0.0
+    for a, probability in ((m, m**-2), (0.0, 1 - m**-2)):
+        phi = fundamental_supremum(
+            FunctionSDE(drift), torch.tensor([0.0, a], dtype=torch.float64), grid, noise=torch.zeros(40, 1, 2).double()
+        )
+        total += probability * float(phi[-1, 0])
+    assert total == pytest.approx(fundamental_matrix_bound.frozen_supremum(m, 1.0, 40), rel=1e-12)
+
+
+def test_an_expansion_without_its_half_has_rate_two(broken):
+    along = corollary_4_2.along
+
+    class Doubled:
+        """The second coefficient of the state doubled, as if ½ ε^iε^j ∂²_ij x had no half."""
+
+        def __call__(self, *a, **k):
+            jet = real(*a, **k)
+            if isinstance(jet, corollary_4_2.Jet):
+                jet.coefficients[2] *= 2
+            return jet
+
+    real = corollary_4_2.solve
+    broken.setattr(corollary_4_2, "solve", Doubled())
+    assert along is corollary_4_2.along
+    assert refuted(verdicts("corollary_4_2", "latent")) == {"rate of the remainder of Q in ‖ε‖"}
+
+
+@pytest.mark.parametrize("mutation", ["sign", "terms of the action"])
+def test_wrong_implicit_derivatives_are_refuted(broken, mutation):
+    real = policy_module.LocalMaximizer.derivatives
+
+    def wrong(self, h, z):
+        first, second = real(self, h, z)
+        if mutation == "sign":
+            return -first, second
+        # What is left where the four terms are cut to Q_axx.
+        a, hessian, _ = self.solve(h, z)
+        n = h.shape[-1] + z.shape[-1]
+        third = policy_module.derivatives(
+            lambda y: self.q(y[..., :3], y[..., 3:n], y[..., n:]), torch.cat([h, z, a], -1), 3
+        )[2][:, n:, :n, :n]
+        return first, -torch.linalg.solve(hessian, third.flatten(2)).view_as(third)
+
+    broken.setattr(policy_module.LocalMaximizer, "derivatives", wrong)
+    found = verdicts("policy_maximizer", "network Q")
+    assert any(v.status == "refuted" for v in found)
+    if mutation == "sign":
+        assert "refuted" in printed(found).values()
+
+
+@pytest.mark.parametrize("kind", ["concave", "saturating"])
+def test_a_loss_that_is_not_convex(broken, kind):
+    """S < 0 for −½|s̃|²; for tanh |s̃|² it is positive in the mean and not on every path."""
+
+    def loss(x):
+        squared = (x[:, 7:9] ** 2).sum(-1)
+        return -0.5 * squared if kind == "concave" else torch.tanh(squared)
+
+    broken.setattr(convex_loss, "losses", lambda system: {"squared errors": as_summed(loss, system.grid)})
+    found = verdicts("convex_loss", "latent")
+    assert refuted(found) == {"−S ≤ 0 on every path"}
+    assert printed(found) == {"−S ≤ 0": "refuted" if kind == "concave" else "verified"}
