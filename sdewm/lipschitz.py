@@ -384,7 +384,9 @@ def _row_weighted(matrices: list[Tensor], coefficients: Callable[[int], list[Ten
         return of
 
     coarse, fine = bound(largest(8)), bound(largest(32))
-    start = [part.amax(0).clamp_min(1e-9) / spectral_norm(matrix) for part, matrix in zip(largest(8), kept, strict=True)]
+    start = [
+        part.amax(0).clamp_min(1e-9) / spectral_norm(matrix) for part, matrix in zip(largest(8), kept, strict=True)
+    ]
     return math.sqrt(min(float(fine(_argmin(coarse, start, search))), float(fine(start))))
 
 

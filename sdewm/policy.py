@@ -59,8 +59,12 @@ class LocalMaximizer:
             )
         self.q, self.start, self.tolerance, self.iterations = q, start, tolerance, iterations
         infinity = torch.full_like(start, torch.inf)
-        self.low = -infinity if low is None else torch.as_tensor(low, dtype=start.dtype, device=start.device).expand_as(start)
-        self.high = infinity if high is None else torch.as_tensor(high, dtype=start.dtype, device=start.device).expand_as(start)
+        self.low = (
+            -infinity if low is None else torch.as_tensor(low, dtype=start.dtype, device=start.device).expand_as(start)
+        )
+        self.high = (
+            infinity if high is None else torch.as_tensor(high, dtype=start.dtype, device=start.device).expand_as(start)
+        )
         if not bool((self.low < self.high).all()):
             raise ValueError(f"low, high: expected low < high, got {self.low.tolist()} and {self.high.tolist()}")
 

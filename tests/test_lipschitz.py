@@ -1,7 +1,8 @@
-"""Certified constants: never below what is found by sampling, exact where the answer is known, and caught when wrong."""
+"""Certified constants: never below what sampling finds, exact where the answer is known, and caught when wrong."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -22,14 +23,19 @@ from sdewm.lipschitz import (
 )
 from tests.support import F64, refuses
 
-FUNCTIONS = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "silu": nn.functional.silu, "softplus": nn.functional.softplus}
+FUNCTIONS = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "silu": nn.functional.silu,
+    "softplus": nn.functional.softplus,
+}
 MODULES = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU, "softplus": nn.Softplus}
 
 
 def network(activation: str, sizes: tuple[int, ...], seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     modules: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in itertools.pairwise(sizes):
         modules += [nn.Linear(a, b).double(), MODULES[activation]()]
     return nn.Sequential(*modules[:-1]).requires_grad_(False)
 

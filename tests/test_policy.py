@@ -30,7 +30,8 @@ def test_a_quadratic_is_solved_exactly():
     b = torch.tensor([[2.0, 0.3], [0.3, 1.0]], dtype=F64)
     c = torch.randn(5, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
     policy = LocalMaximizer(
-        lambda h, z, a: ((torch.cat([h, z], -1) @ c) * a).sum(-1) - 0.5 * ((a @ b) * a).sum(-1), torch.zeros(2, dtype=F64)
+        lambda h, z, a: ((torch.cat([h, z], -1) @ c) * a).sum(-1) - 0.5 * ((a @ b) * a).sum(-1),
+        torch.zeros(2, dtype=F64),
     )
     h, z = states()
     exact = torch.linalg.solve(b, (torch.cat([h, z], -1) @ c).T).T
