@@ -152,7 +152,7 @@ def _derivative_bounds(system: str, settings: Settings) -> list[Claimed]:
         constant = _smallest(printed, terms, math.log(value.mean))
         rows.append(Inequality(
             claim=CLAIM, system=system, quantity=f"smallest C for E sup ‖{symbol}‖²", form="printed", reading="",
-            statistic=Estimate(constant, 0.0, value.n, value.dof, value.seed), bound=math.inf, numerical=0.0,
+            statistic=Estimate(constant, 0.0, value.n, value.dof, value.seed), bound=0.0, numerical=0.0,
             scale=constant, vacuous=True, config=config,
         ))  # fmt: skip
         if order in certified:

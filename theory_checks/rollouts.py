@@ -177,9 +177,9 @@ def measure(name: str, settings: Settings, scale: float = 1.0) -> Measured:
 
 
 @cache
-def measure_hessians(name: str, settings: Settings) -> Measured:
+def measure_hessians(name: str, settings: Settings, scale: float = 1.0) -> Measured:
     """E sup of the second-order terms of C.1, at a part of the times, on fewer paths."""
-    system = rollout_system(name)
+    system = rollout_system(name, scale)
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         return suprema(
@@ -209,8 +209,8 @@ def measure_sensitivities(name: str, settings: Settings) -> Measured:
 
 
 def terms_at_horizon(name: str, settings: Settings, scale: float = 1.0) -> dict[str, float]:
-    """E sup of every term of C.1 up to the system's horizon; second-order ones with the weights unscaled."""
-    first, second = measure(name, settings, scale).sample, measure_hessians(name, settings).sample
+    """E sup of every term of C.1 up to the system's horizon."""
+    first, second = measure(name, settings, scale).sample, measure_hessians(name, settings, scale).sample
     values = {k: float(v.mean()) for k, v in second.values.items()}
     return values | {k: float(v.mean()) for k, v in first.values.items() if "|" not in k}
 

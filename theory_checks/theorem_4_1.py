@@ -129,7 +129,7 @@ def _constants(system: str, settings: Settings) -> list[Claimed]:
         beyond = smallest_constant(d.mean + d.stderr, DELTA, terms)
         rows.append(Inequality(
             claim=CLAIM, system=system, quantity=f"smallest C of (46), weights × {scale:g}", form="printed", reading="",
-            statistic=Estimate(found, beyond - found, d.n, d.dof, d.seed), bound=math.inf, numerical=0.0, scale=found,
+            statistic=Estimate(found, beyond - found, d.n, d.dof, d.seed), bound=0.0, numerical=0.0, scale=found,
             vacuous=True, config={**measured.config, "δ": DELTA, "log10 of (46) with C = 1 over d_ε": loose},
         ))  # fmt: skip
     return rows
@@ -229,7 +229,7 @@ def _linear_growth() -> list[Claimed]:
     rate = 2.0 - 2 * math.log(larger / smaller) / (larger - smaller)
     rows: list[Claimed] = [Inequality(
         claim=CLAIM, system=LINEAR, quantity="growth of log d_ε in M less that of (49)", form="printed",
-        reading="any C",
+        reading="E‖ε‖² for δ, any C",
         statistic=Estimate(rate, 0.0, len(SLOPES)), bound=0.0, numerical=1e-12, scale=2.0, config={"M": SLOPES},
     )]  # fmt: skip
     for m in SLOPES:
