@@ -22,7 +22,9 @@ from sdewm.verdicts import Comparison, Form
 F64 = torch.float64
 NILPOTENT = torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=F64)
 MIXED = torch.tensor([[0.3, 0.9], [-0.4, 0.2]], dtype=F64)
-PAIR = torch.stack([torch.tensor([[0.5, 0.8], [-0.2, 0.1]], dtype=F64), torch.tensor([[-0.3, 0.2], [0.9, 0.4]], dtype=F64)])
+PAIR = torch.stack(
+    [torch.tensor([[0.5, 0.8], [-0.2, 0.1]], dtype=F64), torch.tensor([[-0.3, 0.2], [0.9, 0.4]], dtype=F64)]
+)
 
 
 @dataclass(frozen=True)

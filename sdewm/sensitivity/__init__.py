@@ -5,11 +5,11 @@ Each comes by several routes that must agree: jets through the solver's own step
 
 from sdewm.sensitivity.commuting import (
     DoNotCommute,
+    commutator_term,
     commutators,
     commuting_flow,
     flow_exponent,
     jacobians_along,
-    commutator_term,
 )
 from sdewm.sensitivity.initial_value import (
     InitialValueDerivatives,
@@ -38,6 +38,7 @@ __all__ = [
     "SensitivitySDE",
     "ShiftedStart",
     "along",
+    "commutator_term",
     "commutators",
     "commuting_flow",
     "first_derivatives",
@@ -46,7 +47,6 @@ __all__ = [
     "initial_value_derivatives",
     "jacobian",
     "jacobians_along",
-    "commutator_term",
     "second_derivative",
     "step_jacobians",
 ]
