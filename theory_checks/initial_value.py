@@ -57,10 +57,10 @@ def curves(system: str, settings: Settings) -> list[Curve]:
 
 
 def _systems(flow: Flow) -> dict[str, SecondVariationSDE | PrintedSecondVariationSDE]:
-    systems: dict[str, SecondVariationSDE | PrintedSecondVariationSDE] = {
-        reading: PrintedSecondVariationSDE(flow.base, reading) for reading in SECOND_READINGS
-    }
-    return systems | {"(53) corrected": SecondVariationSDE(flow.base)}
+    found: dict[str, SecondVariationSDE | PrintedSecondVariationSDE] = {}
+    for reading in SECOND_READINGS:
+        found[reading] = PrintedSecondVariationSDE(flow.base, reading)
+    return {**found, "(53) corrected": SecondVariationSDE(flow.base)}
 
 
 def _form(label: str) -> Form:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sdewm.brownian import BrownianPath
 from sdewm.convergence import convergence
-from sdewm.jets import JetSpace
+from sdewm.jets import Jet, JetSpace
 from sdewm.montecarlo import Sample, sample
 from sdewm.noise import Increments, MonteCarlo
 from sdewm.sensitivity import SensitivitySDE
@@ -60,10 +60,11 @@ def _agreement_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Cla
                 ("corrected", "jets, against differences in ε", jets[i], differences[i], errors[i]),
             )
             for form, reading, value, truth, numerical in pairs:
+                margin = 1e-9 if numerical == ROUNDING else MARGIN
+                size = float(truth.square().mean().sqrt())
                 yield row(
                     CLAIM, system, f"{part}, {method}", form, reading,
-                    exact(_relative(value, truth), paths, settings.seed), 0.0, numerical,
-                    1e-9 if numerical == ROUNDING else MARGIN, float(truth.square().mean().sqrt()), started,
+                    exact(_relative(value, truth), paths, settings.seed), 0.0, numerical, margin, size, started,
                     {"steps": 2**LEVEL, "paths": paths},
                 )  # fmt: skip
     started = time.perf_counter()
@@ -117,18 +118,16 @@ def _relative(value: Tensor, truth: Tensor) -> float:
 
 
 def _order_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
-    """(x, ∂x, ∂²x) converges like x itself: the limit that both steppers have is the solution of (38)–(40)."""
-    family = SensitivitySDE(flow.family)
-    for method, order in (("euler", 0.5), ("sri2", 1.0)):
-        started = time.perf_counter()
-        found = convergence(
-            family, family.initial(flow.x0), flow.grid(1), method=method, levels=(3, 4, 5), reference="sri2",
-            paths=settings.paths(1024), refine=1, seed=settings.seed,
-        )  # fmt: skip
-        yield row(
-            CLAIM, system, f"strong order of (x, ∂x, ∂²x), {method}", "corrected", "(38)-(40) as a system", found.slope,
-            order, float(abs(found.rates[-1] - found.slope.mean)), 0.25, order, started, {"levels": [3, 4, 5]},
-        )  # fmt: skip
+    """(x, ∂x, ∂²x) by Euler converges like x itself, and to the limit that Milstein's scheme has."""
+    started, family = time.perf_counter(), SensitivitySDE(flow.family)
+    found = convergence(
+        family, family.initial(flow.x0), flow.grid(1), method="euler", levels=(2, 3, 4), paths=settings.paths(1024),
+        refine=1, seed=settings.seed,
+    )  # fmt: skip
+    yield row(
+        CLAIM, system, "strong order of (x, ∂x, ∂²x), euler", "corrected", "(38)-(40) as a system", found.slope, 0.5,
+        float(abs(found.rates[-1] - found.slope.mean)), 0.25, 0.5, started, {"levels": [2, 3, 4]},
+    )  # fmt: skip
 
 
 def _lemma_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
@@ -150,11 +149,8 @@ def _suprema(flow: Flow, settings: Settings) -> Sample:
         largest: dict[str, Tensor] = {}
         family = flow.family.at(JetSpace(1, 2).parameter(0))
         for _, _, x in trajectory(family, flow.x0, grid, "euler", noise):
-            if not hasattr(x, "derivative"):
-                x = torch.stack([x, torch.zeros_like(x), torch.zeros_like(x)])
-                parts = list(x)
-            else:
-                parts = [x.derivative((order,)) for order in range(3)]
+            # The initial state is not a jet, and has no derivatives.
+            parts = [x.derivative((order,)) for order in range(3)] if isinstance(x, Jet) else [x, 0 * x, 0 * x]
             for name, part in zip(("x", *PARTS), parts, strict=True):
                 size = part.square().sum(-1)
                 largest[name] = torch.maximum(largest.get(name, size), size)
