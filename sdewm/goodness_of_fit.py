@@ -24,6 +24,6 @@ def distance(probabilities: Values, seed: int | None = None) -> Estimate:
 
 
 def paths_for(deviation: float, level: float, power: float = 0.95) -> int:
-    """How many samples show a distance of ``deviation`` at false-failure rate ``level`` with ``power`` at least."""
+    """Samples that show a distance of ``deviation`` at false-failure rate ``level``, with that ``power`` at least."""
     threshold = _SPREAD * float(stats.norm.isf(level / 2))
     return math.ceil(((threshold + math.sqrt(0.5 * math.log(2 / (1 - power)))) / deviation) ** 2)

@@ -86,6 +86,6 @@ def conditional_variance(
         x[:, i * channels : (i + 1) * channels] += diffusion * np.sqrt(dt)
         known.append(x[1])
     target, basis = x[0], np.stack(known, 1)
-    weights = np.linalg.lstsq(basis / np.linalg.norm(basis, axis=0).clip(1e-300), target, rcond=1e-13)[0]
-    rest = target - basis / np.linalg.norm(basis, axis=0).clip(1e-300) @ weights
+    basis = basis / np.linalg.norm(basis, axis=0).clip(1e-300)
+    rest = target - basis @ np.linalg.lstsq(basis, target, rcond=1e-13)[0]
     return float(rest @ rest)

@@ -45,14 +45,14 @@ def curves(system: str, settings: Settings) -> list[Curve]:
     if system != "sine":
         return []
     flow = FLOWS[system]()
-    grid = TimeGrid(0.0, 2.0, 512)
-    times = [grid.time(i) for i in range(0, grid.steps + 1, 8)]
+    grid = TimeGrid(0.0, 2.0, 128)
+    times = [grid.time(i) for i in range(0, grid.steps + 1, 2)]
     found = [Curve(CLAIM, system, "true", times, [_second_of_sine(float(flow.x0), t) for t in times])]
     for label, second in _systems(flow).items():
         start = second.initial(flow.x0, *_directions(flow, 1))
         noise = torch.zeros(grid.steps, 1, 1, dtype=flow.x0.dtype)
         path = solve(second, start, grid, noise=noise, save=lambda t, x, s=second: s.split(x)[3])  # type: ignore[misc]
-        found.append(Curve(CLAIM, system, label, times, path[::8, 0, 0].tolist()))
+        found.append(Curve(CLAIM, system, label, times, path[::2, 0, 0].tolist()))
     return found
 
 
