@@ -34,6 +34,9 @@ MARGIN = 1e-5
 LEVEL = 3
 # Where the coefficients are looked at for (36) and (37).
 EPS = 0.3
+# The drift's part of the error, of order 1, hides the noise's on coarser grids: slopes of 0.62 at levels 3 to 5, 0.53 at
+# 5 to 7 and 0.51 at 7 to 9.
+ORDER_LEVELS = (5, 6, 7)
 
 
 def check(system: str, settings: Settings) -> list[Claimed]:
@@ -121,12 +124,12 @@ def _order_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
     """(x, ∂x, ∂²x) by Euler converges like x itself."""
     started, family = time.perf_counter(), SensitivitySDE(flow.family)
     found = convergence(
-        family, family.initial(flow.x0), flow.grid(1), method="euler", levels=(3, 4, 5), paths=settings.paths(2048),
+        family, family.initial(flow.x0), flow.grid(1), method="euler", levels=ORDER_LEVELS, paths=settings.paths(1024),
         reference="euler", refine=2, seed=settings.seed,
     )  # fmt: skip
     yield row(
         CLAIM, system, "strong order of (x, ∂x, ∂²x), euler", "corrected", "(38)-(40) as a system", found.slope, 0.5,
-        float(abs(found.rates[-1] - found.slope.mean)), 0.25, 0.5, started, {"levels": [3, 4, 5]},
+        float(abs(found.rates[-1] - found.slope.mean)), 0.25, 0.5, started, {"levels": list(ORDER_LEVELS)},
     )  # fmt: skip
 
 
