@@ -63,7 +63,7 @@ walker episodes (trained: refined to continuous time; trained-step: its own disc
 
 EPILOG = """\
 examples:
-  python -m theory_checks                               all claims on all systems, ten minutes beside other work
+  python -m theory_checks                               all claims on all systems, five minutes
   python -m theory_checks --quick                       fewer systems, coarser
   python -m theory_checks theorem_3_7 --system gbm      one claim on one system
   python -m theory_checks --json report.json            also write every reading's record
