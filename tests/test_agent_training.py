@@ -81,7 +81,7 @@ class Counting:
 def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, bytes]]:
     """What two equal runs share: tensors, metrics but for what is measured in seconds, and the replay's files."""
     tensors, metadata = load_checkpoint(run / "checkpoint.safetensors")
-    measured = ("seconds", "frames_per_second", "seconds_left")
+    measured = ("seconds", "cpu_seconds", "frames_per_second", "seconds_left")
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     metrics = [{name: value for name, value in line.items() if name not in measured} for line in lines]
     progress = {k: v for k, v in metadata["progress"].items() if k not in ("seconds", "metrics_bytes")}

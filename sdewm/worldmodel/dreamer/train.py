@@ -54,6 +54,7 @@ class Progress:
     discarded: int = 0
     failed_in_a_row: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     metrics_bytes: int = 0
     replay: list[tuple[int, int]] = field(default_factory=list)
 
@@ -172,11 +173,17 @@ class _Clock:
 
     def __init__(self, progress: Progress, frames: int) -> None:
         self._began, self._before, self._frames = time.perf_counter(), progress.seconds, frames
+        self._cpu_began, self._cpu_before = time.process_time(), progress.cpu_seconds
         self._first_frame = progress.frames
 
     @property
     def seconds(self) -> float:
         return round(self._before + time.perf_counter() - self._began, 1)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all threads: what a run costs, whatever else the machine does."""
+        return round(self._cpu_before + time.process_time() - self._cpu_began, 1)
 
     def rates(self, progress: Progress) -> dict[str, Any]:
         pace = (progress.frames - self._first_frame) / max(time.perf_counter() - self._began, 1e-9)
@@ -184,6 +191,7 @@ class _Clock:
             "episodes": progress.episodes,
             "frames": progress.frames,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "frames_per_second": round(pace, 1),
             "seconds_left": round(max(self._frames - progress.frames, 0) / max(pace, 1e-9)),
         }
@@ -203,7 +211,8 @@ def _finite(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def _save(path: Path, learner: Learner, replay: Replay, progress: Progress, clock: _Clock, log: Log) -> None:
-    progress.seconds, progress.metrics_bytes, progress.replay = clock.seconds, log.size, list(replay.index)
+    progress.seconds, progress.cpu_seconds = clock.seconds, clock.cpu_seconds
+    progress.metrics_bytes, progress.replay = log.size, list(replay.index)
     model = learner.agent.world_model
     metadata = {
         "kind": KIND,
