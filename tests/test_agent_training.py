@@ -84,7 +84,7 @@ def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, 
     measured = ("seconds", "cpu_seconds", "frames_per_second", "seconds_left")
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     metrics = [{name: value for name, value in line.items() if name not in measured} for line in lines]
-    progress = {k: v for k, v in metadata["progress"].items() if k not in ("seconds", "metrics_bytes")}
+    progress = {k: v for k, v in metadata["progress"].items() if k not in ("seconds", "cpu_seconds", "metrics_bytes")}
     files = {file.name: file.read_bytes() for file in (run / "replay").iterdir()}
     return tensors, [progress, *metrics], files
 
