@@ -339,8 +339,6 @@ ERRATA: tuple[Erratum, ...] = (
         "In (1) z_t is drawn anew, around what the encoder says; in (5) what it says is added to z. With constant "
         "q_enc and no noise (1) has z_t = q_enc, (5) has z_t = z₀ + t q_enc.",
         "imprecise",
-        "",
-        Evidence("leak"),
     ),
     Erratum(
         "E31", "Assumptions 3.1 and B.2",
