@@ -1,6 +1,6 @@
 """Strong orders, measured: every stepper and, on the same paths, those of torchsde and diffrax.
 
-``python -m benchmarks.strong_order`` prints a table (a quarter of an hour on one core); ``--json PATH`` records it
+``python -m benchmarks.strong_order`` prints a table (twenty minutes on one core); ``--json PATH`` records it
 system by system, ``--systems NAME …`` takes a few. Each error is the root of E|X − X_ref|² at the final time, where
 X_ref is Milstein's scheme with two or four times as many steps, on the same Brownian paths and Lévy areas. A slope is
 one towards that limit; «own» is the slope of the distances between successive steps, towards whatever limit a scheme
@@ -144,13 +144,16 @@ def scaled_noise(sde: SDE, factor: float, drift: bool = True) -> SDE:
     return FunctionSDE(sde.f if drift else None, lambda t, x: factor * sde.g(t, x), "general")
 
 
-def latent(noise: float = 1.0, drift: bool = True, paths: int = 512, note: str = "") -> System:
+def latent(
+    noise: float = 1.0, drift: bool = True, levels: tuple[int, ...] = (6, 7, 8, 9), paths: int = 512, note: str = ""
+) -> System:
     """The reference model with a sequence noise; its nine noises make it the most expensive."""
     model = reference.latent_model(sequence_noise=True)
     untouched = noise == 1.0 and drift
     sde = model if untouched else scaled_noise(model, noise, drift)
-    x0, levels = reference.initial_state(), (5, 6, 7, 8)
-    return System(sde, x0, levels=levels, paths=paths, refine=1, sequential=untouched, note=note)
+    return System(
+        sde, reference.initial_state(), levels=levels, paths=paths, refine=1, sequential=untouched, note=note
+    )
 
 
 def trained() -> System:
@@ -193,6 +196,7 @@ SYSTEMS: dict[str, Callable[[], System]] = {
     ),
     "declared diagonal": lambda: system(nothing, [lambda xp, x: 0.8 * xp.sqrt(1 + xp.flip(x, (-1,)) ** 2)], "diagonal"),
     "latent": lambda: latent(
+        levels=(5, 6, 7, 8),
         paths=256,
         note="At these steps the drift's error, of order 1, is the larger part of Euler's and Heun's; their order ½ "
         "shows in the next two.",
