@@ -151,9 +151,7 @@ def latent(
     model = reference.latent_model(sequence_noise=True)
     untouched = noise == 1.0 and drift
     sde = model if untouched else scaled_noise(model, noise, drift)
-    return System(
-        sde, reference.initial_state(), levels=levels, paths=paths, refine=1, sequential=untouched, note=note
-    )
+    return System(sde, reference.initial_state(), levels=levels, paths=paths, refine=1, sequential=untouched, note=note)
 
 
 def trained() -> System:
