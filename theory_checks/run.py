@@ -29,6 +29,7 @@ from theory_checks.systems import SYSTEMS
 # In the order of the paper. Those of the expansion share what is sampled on a system.
 EXPANSION = ("prop_b5", "lemma_b7", "theorem_3_7", "corollary_3_8")
 CLAIMS = (
+    "one_step",
     "assumptions",
     "w1_kl",
     "covering_map",

@@ -333,12 +333,15 @@ ERRATA: tuple[Erratum, ...] = (
         "misprint",
     ),
     Erratum(
-        "E30", "(5), (7), (8) as analogues of (1), (3), (4)",
+        "E30", "(5)–(8) as analogues of (1)–(4)",
         "continuous-time analogues",
-        "with drifts q_enc − z, p − z̃, q_dec − s̃, whose Euler step with Δt = 1 is the discrete model",
+        "with drifts q_enc − z, f − h, p − z̃, q_dec − s̃, whose Euler step with Δt = 1, block by block in the order of "
+        "(1)–(4), is the discrete model",
         "In (1) z_t is drawn anew, around what the encoder says; in (5) what it says is added to z. With constant "
         "q_enc and no noise (1) has z_t = q_enc, (5) has z_t = z₀ + t q_enc.",
         "imprecise",
+        "The trained model, five steps.",
+        Evidence("one_step"),
     ),
     Erratum(
         "E31", "Assumptions 3.1 and B.2",
