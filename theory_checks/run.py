@@ -52,7 +52,7 @@ CLAIMS = (
     "tables",
 )
 # The longest first, so that no worker is left with a long one at the end.
-BY_COST = ("latent", "latent-linear", "trained", "trained-constant", "linear", "circle")
+BY_COST = ("latent", "latent-linear", "trained", "trained-constant", "clock", "linear", "ladder", "circle")
 
 DESCRIPTION = """\
 Hold the paper's claims against numbers, as printed and as corrected.
