@@ -11,6 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdewm.report import Curve
+
 KINDS = ("png", "pdf", "svg")
 _UNDATED: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -26,6 +28,7 @@ _SETTINGS = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "legend.fontsize": 7,
+    "legend.handlelength": 3.2,  # long enough for a pattern of dashes
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "errorbar.capsize": 2,
@@ -70,6 +73,24 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     for path in paths:
         figure.savefig(path, dpi=200, metadata=_UNDATED[path.suffix[1:]])
     return paths
+
+
+def draw_curve(axes: Axes, curve: Curve, look: Look, **more: Any) -> None:
+    """Its line and markers, with a bar of two standard errors to either side where it has standard errors."""
+    bars = curve.stderr and [2 * e for e in curve.stderr]
+    axes.errorbar(curve.x, curve.y, bars, **look.line(), elinewidth=0.8, **more)
+
+
+def note(axes: Axes, text: str, at: tuple[float, float], **more: Any) -> None:
+    """Small text at a place given in parts of the panel, which the layout takes no account of."""
+    axes.annotate(text, at, xycoords="axes fraction", fontsize=7, **more).set_in_layout(False)
+
+
+def times(log10_ratio: float) -> str:
+    """How many times as large one number is as another, from the logarithm of their ratio, to two digits."""
+    if log10_ratio < 3:
+        return f"{float(f'{10**log10_ratio:.2g}'):g} ×"
+    return rf"$10^{{{log10_ratio:.{1 if log10_ratio < 10 else 0}f}}}$ ×"
 
 
 def slope_triangle(axes: Axes, x: float, y: float, slope: int, width: float = 2.0) -> None:
