@@ -48,10 +48,11 @@ def draw(results: Path, out: Path) -> list[Path]:
 
 def _over_error(axes: Axes, curves: dict[str, Curve]) -> None:
     measured, certified = curves["d_ε over δ, measured"], curves["d_ε over δ, certified"]
+    printed = curves["d_ε over δ, (46) with the smallest C for all δ"]
     axes.set(xscale="log", yscale="log")
     _sloped(axes, certified, CERTIFIED, "certified, K E‖ε‖²")
     _sloped(axes, measured, MEASURED, "measured (bars: two standard errors)")
-    _sloped(axes, curves["d_ε over δ, (46) with the smallest C for all δ"], PRINTED, "printed, (46) with the smallest C")
+    _sloped(axes, printed, PRINTED, "printed, (46) with the smallest C")
     _within(axes, measured, certified)
     axes.set_xlim(left=measured.x[-1] / 2.4)  # room for the slopes
     note(axes, f"certified: {_ratio(certified, measured, 0)} measured", (0.03, 0.99), va="top", color=CERTIFIED.color)

@@ -7,6 +7,7 @@ the last horizon. Certified bounds leave nothing free. What leaves a panel is gi
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -49,4 +50,5 @@ def _panel(axes: Axes, curves: dict[str, Curve], constant: float) -> None:
         if label.startswith(LABEL):
             name = label.removeprefix(LABEL)
             ratio = curve.y[-1] - math.log10(measured.y[-1])
-            axes.plot(curve.x, [10**y for y in curve.y], **LOOKS[name].line(), label=f"certified, {name}: {times(ratio)}")
+            bound = replace(curve, y=[10**y for y in curve.y])
+            draw_curve(axes, bound, LOOKS[name], label=f"certified, {name}: {times(ratio)}")

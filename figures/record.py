@@ -40,7 +40,8 @@ def lines(report: dict[str, Any], claim: str, system: str) -> dict[str, Curve]:
 
 def records(report: dict[str, Any], claim: str, system: str, quantity: str) -> dict[str, dict[str, Any]]:
     """A claim's verdicts on one quantity by reading; ``ValueError`` where it has none."""
-    found = {r["reading"]: r for r in report["records"] if (r["claim"], r["system"], r["quantity"]) == (claim, system, quantity)}
+    asked = (claim, system, quantity)
+    found = {r["reading"]: r for r in report["records"] if (r["claim"], r["system"], r["quantity"]) == asked}
     if not found:
         raise ValueError(f"the report has no record of {claim} on {system}: {quantity}; run that check first")
     return found
