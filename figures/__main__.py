@@ -17,6 +17,7 @@ FIGURES = (
     "divergence",
     "certified_bounds",
     "counterexamples",
+    "strong_order",
     "trained_model",
 )
 

@@ -58,9 +58,9 @@ def draw(results: Path, out: Path) -> list[Path]:
 
 
 def _name(erratum: str) -> str:
-    text = f"{erratum}: {CORRECTIONS[erratum]}".replace("_k", "ₖ").replace(
-        " = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
-    )
+    text = f"{erratum}: {CORRECTIONS[erratum]}"
+    for old, new in (("_k", "ₖ"), (" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")):
+        text = text.replace(old, new)
     return textwrap.fill(text, 30)
 
 
