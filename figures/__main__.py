@@ -17,6 +17,7 @@ FIGURES = (
     "divergence",
     "certified_bounds",
     "counterexamples",
+    "jacobian_ladder",
     "strong_order",
     "trained_model",
 )
