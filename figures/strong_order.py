@@ -28,7 +28,7 @@ OURS = {
 PEERS = {
     "diffrax ItoMilstein": PRINTED,
     "diffrax StratonovichMilstein": Look(PRINTED.color, "--", "d"),
-    "torchsde Milstein (Itô)": OTHER[2],
+    "torchsde Milstein (Itô)": Look(OTHER[2].color, "-.", OTHER[2].marker),
     "torchsde Milstein (Stratonovich)": Look(OTHER[2].color, ":", "v"),
 }
 NAMES = {
@@ -94,9 +94,14 @@ def _errors(axes: Axes, rows: list[dict[str, Any]]) -> None:
         if method in measured:
             row, look = measured[method], (OURS | PEERS)[method]
             # Others may lie on it.
-            wide = {"mfc": "none", "ms": 8, "lw": 2.5, "alpha": 0.7} if method == "milstein" else {"ms": 3.5}
+            wide = {"mfc": "none", "ms": 8, "lw": 2.5, "alpha": 0.7} if method == "milstein" else {"ms": 5}
             axes.errorbar(
-                row["dt"], row["errors"], [2 * e for e in row["stderrs"]], **look.line() | wide, label=NAMES[method]
+                row["dt"],
+                row["errors"],
+                [2 * e for e in row["stderrs"]],
+                **look.line() | wide,
+                capsize=0,
+                label=NAMES[method],
             )
     axes.set_xscale("log", base=2)
     axes.set(yscale="log", xlabel="Δt")
@@ -111,7 +116,7 @@ def _orders(axes: Axes, systems: list[dict[str, Any]], looks: dict[str, Look]) -
         at = [i + 0.7 * ((k + 0.5) / len(looks) - 0.5) for i in rows]
         slopes = [r["slope"] for r in rows.values()]
         bars = [[abs(r["interval"][side] - r["slope"]) for r in rows.values()] for side in (0, 1)]
-        axes.errorbar(slopes, at, xerr=bars, ls="", marker=look.marker, color=look.color, ms=3.5, capsize=0,
+        axes.errorbar(slopes, at, xerr=bars, ls="", marker=look.marker, color=look.color, ms=4, capsize=0,
                       elinewidth=1, label=method if method in OURS else NAMES[method])  # fmt: skip
     axes.set(xlim=(-0.15, 1.15), ylim=(len(systems) - 0.5, -0.5), xticks=(0, 0.5, 1))
 
