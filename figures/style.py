@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from sdewm.report import Curve
 
 KINDS = ("png", "pdf", "svg")
+_DPI = 200
 _UNDATED: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
@@ -59,7 +60,7 @@ GUIDE: dict[str, Any] = {"color": "#888888", "lw": 0.6, "zorder": 0}
 def styled(width: float, height: float) -> Iterator[Figure]:
     """A figure of so many inches, closed at the end."""
     with plt.rc_context(_SETTINGS):  # type: ignore[arg-type]
-        figure = plt.figure(figsize=(width, height), layout="constrained")
+        figure = plt.figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         try:
             yield figure
         finally:
@@ -70,8 +71,10 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write PNG, PDF and SVG without dates; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{kind}" for kind in KINDS]
+    figure.draw_without_rendering()  # laid out once, and alike in all three
+    figure.set_layout_engine("none")
     for path in paths:
-        figure.savefig(path, dpi=200, metadata=_UNDATED[path.suffix[1:]])
+        figure.savefig(path, dpi=_DPI, metadata=_UNDATED[path.suffix[1:]])
     return paths
 
 
