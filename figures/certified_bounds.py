@@ -60,9 +60,10 @@ def draw(results: Path, out: Path) -> list[Path]:
 def ratios(report: dict[str, Any], system: str) -> dict[str, tuple[float, dict[int, float]]]:
     """By bound: the ‖ε‖ it is held against, and by steps log10 of its ratio to what is measured with such errors."""
     found = records(report, CLAIM, system, "log of E sup ‖x^ε − x⁰‖² over its bound")
+    configs = {name: record["config"] for name, record in found.items()}
     return {
-        name: (config["‖ε‖"], {int(n): r for n, r in config["log10 bound/measured by steps"].items()})
-        for name, config in ((name, record["config"]) for name, record in found.items())
+        name: (c["‖ε‖"], {int(n): ratio for n, ratio in c["log10 bound/measured by steps"].items()})
+        for name, c in configs.items()
     }
 
 

@@ -30,12 +30,12 @@ def draw(results: Path, out: Path) -> list[Path]:
             config = curves["d_ε over δ, measured"].config
             _over_error(row[0], curves)
             _over_horizon(row[1], curves)
-            row[0].set(title=name, xlabel="size of the error, δ", ylabel="$d_ε$")
+            row[0].set(title=f"{name}, T = {_horizon(curves):g}", xlabel="size of the error, δ", ylabel="$d_ε$")
             row[1].set(title=f"{name}, {config['paths']} paths", xlabel=f"horizon T{unit}", ylabel="$d_ε$ / δ²")
         _over_norm(grid[0][2], found["latent"])
         _smallest_constant(grid[1][2], found["latent"])
         for axes in grid[:, 2]:
-            axes.set(title=SYSTEMS["latent"][0], xlabel="‖∂f‖, weights × ½ to × 2")
+            axes.set(title=grid[0][0].get_title(), xlabel="‖∂f‖, by scaling the weights")
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
         figure.suptitle(
@@ -93,6 +93,13 @@ def _smallest_constant(axes: Axes, curves: dict[str, Curve]) -> None:
 
 def _ratio(certified: Curve, measured: Curve, at: int) -> str:
     return times(math.log10(certified.y[at] / measured.y[at]))
+
+
+def _horizon(curves: dict[str, Curve]) -> float:
+    """The T that the errors are compared at: where d_ε/δ² over T is that of the smallest δ."""
+    over_error, over_time = curves["d_ε over δ, measured"], curves["d_ε/δ² over T, measured"]
+    value = over_error.y[-1] / over_error.x[-1] ** 2
+    return min(zip(over_time.x, over_time.y, strict=True), key=lambda point: abs(point[1] - value))[0]
 
 
 def _within(axes: Axes, measured: Curve, certified: Curve) -> None:

@@ -1,10 +1,11 @@
 """Strong error against the step, and the order measured of every stepper on every system: ours, and our peers'.
 
-Where the noises commute, Milstein's scheme has order 1. Where they do not it needs iterated integrals: without them it
-falls to ½ or does not converge, unless it refuses. Errors are against our Milstein scheme at finer steps on the same
-paths; Euler, which has no correction in common with it, says that its limit is right. On the latent model the drift's
-error, of order 1, is the larger part of Euler's and Heun's at these steps; the rows after it show their order. Our
-Milstein scheme in Stratonovich form is in the record, with the points of the other.
+Where the noises commute, Milstein's scheme has order 1; torchsde's has less on the scalar system. Where they do not it
+needs iterated integrals: without them it falls to ½ or does not converge, unless it refuses. Errors are against our
+Milstein scheme at finer steps on the same paths; Euler, which has no correction in common with it, says that its limit
+is right. On the latent model the drift's error, of order 1, is the larger part of Euler's and Heun's at these steps;
+the rows after it show their order. Our Milstein scheme in Stratonovich form is in the record, with the points of the
+other.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def draw(results: Path, out: Path) -> list[Path]:
     command = f"python -m benchmarks.strong_order --json {results / 'strong_order.json'}"
     recorded = load(results, "strong_order.json", command)["systems"]
     systems = {s["system"]: s for s in sorted(recorded, key=lambda s: not _commutes(s))}
+    if missing := [name for name in PANELS if name not in systems]:
+        raise ValueError(f"the record has nothing of {missing[0]!r}; add it with: {command} --systems '{missing[0]}'")
     commuting = sum(map(_commutes, recorded))
     with styled(7.2, 7.4) as figure:
         top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.6))  # type: ignore[misc]
@@ -66,9 +69,8 @@ def draw(results: Path, out: Path) -> list[Path]:
             _orders(axes, list(systems.values()), looks)
             axes.axhline(commuting - 0.5, **GUIDE)
             axes.set(title=title, xlabel="order (95 % intervals)")
-            axes.legend(
-                loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3 if looks is OURS else 2, columnspacing=1
-            )
+            columns = 3 if looks is OURS else 2
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns, columnspacing=1)
         ours.set_yticks(range(len(systems)), [f"{name} ({s['paths']})" for name, s in systems.items()])
         for i, s in enumerate(systems.values()):
             box = {"fc": "white", "lw": 0, "pad": 1}
@@ -95,14 +97,8 @@ def _errors(axes: Axes, rows: list[dict[str, Any]]) -> None:
             row, look = measured[method], (OURS | PEERS)[method]
             # Others may lie on it.
             wide = {"mfc": "none", "ms": 8, "lw": 2.5, "alpha": 0.7} if method == "milstein" else {"ms": 5}
-            axes.errorbar(
-                row["dt"],
-                row["errors"],
-                [2 * e for e in row["stderrs"]],
-                **look.line() | wide,
-                capsize=0,
-                label=NAMES[method],
-            )
+            bars = [2 * e for e in row["stderrs"]]
+            axes.errorbar(row["dt"], row["errors"], bars, **look.line() | wide, capsize=0, label=NAMES[method])
     axes.set_xscale("log", base=2)
     axes.set(yscale="log", xlabel="Δt")
     axes.yaxis.set_minor_formatter(NullFormatter())

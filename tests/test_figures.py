@@ -93,6 +93,14 @@ def test_a_check_that_was_not_run_is_named(name, tmp_path, capsys):
     assert f"{claim} on {system}" in error and "run that check first" in error
 
 
+def test_a_system_whose_strong_order_was_not_measured_is_named(tmp_path, capsys):
+    record = json.loads((RESULTS / "strong_order.json").read_text())
+    record["systems"] = [s for s in record["systems"] if s["system"] != "non-commuting"]
+    (tmp_path / "strong_order.json").write_text(json.dumps(record))
+    assert main(["strong_order", "--results", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "--systems 'non-commuting'" in capsys.readouterr().err
+
+
 def test_unknown_figure(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["pie"])
