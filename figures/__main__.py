@@ -8,7 +8,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-FIGURES = ("remainder", "terms", "loss_over_error", "trained_model")
+FIGURES = (
+    "remainder",
+    "terms",
+    "loss_over_error",
+    "ablation",
+    "fundamental_matrix_bound",
+    "divergence",
+    "certified_bounds",
+    "counterexamples",
+    "jacobian_ladder",
+    "strong_order",
+    "trained_model",
+)
 
 EPILOG = """\
 Nothing is computed here: figures are drawn from the records in --results, which the project keeps in its folder

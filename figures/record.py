@@ -31,3 +31,17 @@ def curves(report: dict[str, Any], claim: str, system: str | None = None) -> dic
             f"the report has no curves of {claim}{f' on {system}' if system else ''}; run that check first"
         )
     return found
+
+
+def lines(report: dict[str, Any], claim: str, system: str) -> dict[str, Curve]:
+    """The curves of one claim on one system by label; ``ValueError`` where it has none."""
+    return {label: curve for (_, label), curve in curves(report, claim, system).items()}
+
+
+def records(report: dict[str, Any], claim: str, system: str, quantity: str) -> dict[str, dict[str, Any]]:
+    """A claim's verdicts on one quantity by reading; ``ValueError`` where it has none."""
+    asked = (claim, system, quantity)
+    found = {r["reading"]: r for r in report["records"] if (r["claim"], r["system"], r["quantity"]) == asked}
+    if not found:
+        raise ValueError(f"the report has no record of {claim} on {system}: {quantity}; run that check first")
+    return found

@@ -11,7 +11,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdewm.report import Curve
+
 KINDS = ("png", "pdf", "svg")
+_DPI = 200
 _UNDATED: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
@@ -26,6 +29,7 @@ _SETTINGS = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "legend.fontsize": 7,
+    "legend.handlelength": 3.2,  # long enough for a pattern of dashes
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "errorbar.capsize": 2,
@@ -56,7 +60,7 @@ GUIDE: dict[str, Any] = {"color": "#888888", "lw": 0.6, "zorder": 0}
 def styled(width: float, height: float) -> Iterator[Figure]:
     """A figure of so many inches, closed at the end."""
     with plt.rc_context(_SETTINGS):  # type: ignore[arg-type]
-        figure = plt.figure(figsize=(width, height), layout="constrained")
+        figure = plt.figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         try:
             yield figure
         finally:
@@ -67,9 +71,29 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write PNG, PDF and SVG without dates; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{kind}" for kind in KINDS]
+    figure.draw_without_rendering()  # laid out once, and alike in all three
+    figure.set_layout_engine("none")
     for path in paths:
-        figure.savefig(path, dpi=200, metadata=_UNDATED[path.suffix[1:]])
+        figure.savefig(path, dpi=_DPI, metadata=_UNDATED[path.suffix[1:]])
     return paths
+
+
+def draw_curve(axes: Axes, curve: Curve, look: Look, **more: Any) -> None:
+    """Its line and markers, with a bar of two standard errors to either side where it has standard errors."""
+    bars = curve.stderr and [2 * e for e in curve.stderr]
+    axes.errorbar(curve.x, curve.y, bars, **look.line(), elinewidth=0.8, **more)
+
+
+def note(axes: Axes, text: str, at: tuple[float, float], **more: Any) -> None:
+    """Small text at a place given in parts of the panel, which the layout takes no account of."""
+    axes.annotate(text, at, xycoords="axes fraction", fontsize=7, **more).set_in_layout(False)
+
+
+def times(log10_ratio: float) -> str:
+    """How many times as large one number is as another, from the logarithm of their ratio, to two digits."""
+    if log10_ratio < 3:
+        return f"{float(f'{10**log10_ratio:.2g}'):g} ×"
+    return rf"$10^{{{log10_ratio:.{1 if log10_ratio < 10 else 0}f}}}$ ×"
 
 
 def slope_triangle(axes: Axes, x: float, y: float, slope: int, width: float = 2.0) -> None:
