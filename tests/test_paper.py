@@ -110,13 +110,7 @@ def test_errata_are_numbered_without_gaps_and_name_the_formulas_corrections():
     assert {e.kind for e in ERRATA} == set(KINDS)
 
 
-# Five training seeds are too few for the level that a whole run leaves to one judgement.
-OPEN = pytest.mark.xfail(strict=True, reason="the recorded run is inconclusive")
-
-
-@pytest.mark.parametrize(
-    "erratum", [pytest.param(e, marks=OPEN if e.id in ("E19", "E30") else (), id=e.id) for e in ERRATA]
-)
+@pytest.mark.parametrize("erratum", ERRATA, ids=lambda e: e.id)
 def test_an_erratum_has_records_that_refute_it_or_an_argument(erratum):
     assert erratum.printed and erratum.corrected and erratum.why
     if erratum.evidence is None:
