@@ -93,6 +93,10 @@ class Replay:
                 raise CheckpointError(f"{self._file(number)}: expected {length} steps; it is another run's episode")
         self.tidy()
 
+    def hold(self, numbers: Sequence[int]) -> None:
+        """Take in episodes that are there already; every file stays as it is."""
+        self._take([(number, len(self.episode(number))) for number in numbers])
+
     def tidy(self) -> None:
         """Delete the files that the index does not hold."""
         held = {self._file(number) for number, _ in self.index}
@@ -118,6 +122,10 @@ class Replay:
             raise ValueError(f"length: expected at most the {self.steps} steps collected, got {length}")
         starts = torch.randint(self.steps - length + 1, (batch,), generator=generator).tolist()
         return to_sequences(np.stack([self._stretch(start, length) for start in starts]))
+
+    def observations(self) -> Tensor:
+        """Every observation held, (steps, *shape), in memory."""
+        return torch.from_numpy(np.concatenate([self.episode(number)["observation"] for number, _ in self.index]))
 
     def _stretch(self, start: int, length: int) -> np.ndarray:
         parts, missing = [], length
