@@ -18,6 +18,7 @@ from sdewm.worldmodel.dreamer.perturbations import GaussianNoise, MaskedNoise, P
 from sdewm.worldmodel.dreamer.prediction import open_loop, open_loop_error, prediction_video, write_gif
 from sdewm.worldmodel.dreamer.replay import Replay, Sequences, to_sequences
 from sdewm.worldmodel.dreamer.runs import load_agent
+from sdewm.worldmodel.dreamer.shipped import load_lean
 from sdewm.worldmodel.dreamer.train import train
 from sdewm.worldmodel.dreamer.world_model import WorldModel
 
@@ -48,6 +49,7 @@ __all__ = [
     "imagine",
     "lambda_returns",
     "load_agent",
+    "load_lean",
     "make_environment",
     "open_loop",
     "open_loop_error",

@@ -53,6 +53,17 @@ def add_agent_parser(commands: Any) -> None:
     fit.add_argument("--updates", type=int, default=2500, help="train to this many updates (default %(default)s)")
     fit.set_defaults(run_command=_fit)
 
+    release = commands.add_parser(
+        "release", help="write a pair of fitted runs as package data", formatter_class=shape,
+        description="Write two runs of `sdewm agent fit` that differ in --jacobian-weight alone: both agents without\n"
+        "what only training needs, the held-out episodes, and the metrics.",
+    )  # fmt: skip
+    release.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="folders of the two runs")
+    release.add_argument("--replay", type=Path, required=True, help="as in fitting")
+    release.add_argument("--heldout", type=int, default=4, help="as in fitting (default %(default)s)")
+    release.add_argument("--out", type=Path, required=True, help="folder to write to")
+    release.set_defaults(run_command=_release)
+
     evaluate = commands.add_parser(
         "evaluate", help="play episodes, clean or perturbed", epilog=EXAMPLES, formatter_class=shape,
         description="Play episodes with the actor's mode and report the return and its standard error over episodes.\n"
@@ -136,6 +147,13 @@ def _fit(arguments: argparse.Namespace) -> None:
         arguments.run, config, arguments.replay, heldout=arguments.heldout, updates=arguments.updates,
         report=_print_json,
     )  # fmt: skip
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from sdewm.worldmodel.dreamer.shipped import release_pair
+
+    for path in release_pair(arguments.runs, arguments.replay, arguments.heldout, arguments.out):
+        print(path)
 
 
 def _configured(arguments: argparse.Namespace) -> Config:

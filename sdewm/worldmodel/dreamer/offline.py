@@ -74,7 +74,9 @@ def fit(
     if checkpoint.exists():
         progress = take_up(checkpoint, learner, offline=True)
         if [tuple(entry) for entry in progress.replay] != source.index:
-            raise CheckpointError(f"{checkpoint}: was fitted to other episodes than those in {replay} but {heldout}")
+            raise CheckpointError(
+                f"{checkpoint}: was fitted to other episodes than the first {len(numbers)} in {replay}"
+            )
     else:
         model.fit_observations(source.observations())
     log = Log(run, report, taken_up=progress.metrics_bytes, update=progress.update)
@@ -103,7 +105,7 @@ def heldout_scores(model: WorldModel, episodes: Sequence[np.ndarray]) -> dict[st
     ``open_N``: of :func:`open_loop_error`, N steps after :data:`CONTEXT` observations seen; ``held_N``: of the last of
     these, left where it is. All in nats per step.
     """
-    batch = windows(episodes, CONTEXT + HORIZON)
+    batch = windows(episodes, CONTEXT + HORIZON, model.latent_spread.dtype)
     noise = model.latent_spread.new_zeros(*batch.rewards.shape, model.config.stoch)
     rollout = model.observe(batch.observations, batch.actions, batch.first, noise)
     scores = {name: float(part.mean()) for name, part in model.terms(batch, rollout)._asdict().items()}

@@ -27,7 +27,7 @@ class OpenLoopError(NamedTuple):
     held: Tensor
 
 
-def windows(episodes: Sequence[np.ndarray], length: int) -> Sequences:
+def windows(episodes: Sequence[np.ndarray], length: int, dtype: torch.dtype = torch.float32) -> Sequences:
     """Stretches of ``length`` steps of episodes' records, half overlapping, none over an episode's end, as a batch.
 
     ``ValueError`` where no episode is so long.
@@ -35,7 +35,7 @@ def windows(episodes: Sequence[np.ndarray], length: int) -> Sequences:
     cut = [e[start : start + length] for e in episodes for start in range(0, len(e) - length + 1, length // 2)]
     if not cut:
         raise ValueError(f"length: expected at most the {max(map(len, episodes))} steps of an episode, got {length}")
-    return to_sequences(np.stack(cut))
+    return to_sequences(np.stack(cut), dtype)
 
 
 @torch.no_grad()

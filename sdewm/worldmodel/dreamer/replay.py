@@ -51,10 +51,11 @@ def to_episode(steps: Sequence[Step], actions: Sequence[np.ndarray]) -> np.ndarr
     return episode
 
 
-def to_sequences(records: np.ndarray) -> Sequences:
-    """Records (B, T) as tensors."""
+def to_sequences(records: np.ndarray, dtype: torch.dtype = torch.float32) -> Sequences:
+    """Records (B, T) as tensors, those of floating point in ``dtype``."""
     fields = ("observation", "action", "reward", "terminal", "first")
-    return Sequences(*(torch.from_numpy(np.ascontiguousarray(records[name])) for name in fields))
+    tensors = (torch.from_numpy(np.ascontiguousarray(records[name])) for name in fields)
+    return Sequences(*(t.to(dtype) if t.is_floating_point() else t for t in tensors))
 
 
 class Replay:

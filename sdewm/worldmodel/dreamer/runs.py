@@ -118,6 +118,10 @@ def take_up(path: Path, learner: Learner, *, offline: bool) -> Progress:
     """
     tensors, metadata = load_checkpoint(path)
     theirs, shape, actions = _description(path, metadata)
+    progress = Progress(**metadata["progress"])
+    if progress.offline != offline:
+        ways = ("collects its episodes", "was fitted to a fixed replay")
+        raise CheckpointError(f"{path}: the run {ways[progress.offline]}, and can only go on so")
     model = learner.agent.world_model
     if (shape, actions) != (model.observation_shape, model.action_size):
         raise CheckpointError(
@@ -128,10 +132,6 @@ def take_up(path: Path, learner: Learner, *, offline: bool) -> Progress:
     changed = sorted(n for n, v in theirs.as_dict().items() if n not in CHANGEABLE and v != ours[n])
     if changed:
         raise CheckpointError(f"{path}: was trained with other settings, differing in: {', '.join(changed)}")
-    progress = Progress(**metadata["progress"])
-    if progress.offline != offline:
-        ways = ("collects its episodes", "was fitted to a fixed replay")
-        raise CheckpointError(f"{path}: the run {ways[progress.offline]}, and can only go on so")
     learner.restore(tensors, progress.update)
     return progress
 
