@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-FIGURES = ("remainder", "terms", "loss_over_error", "trained_model")
+FIGURES = ("remainder", "terms", "loss_over_error", "trained_model", "learning_curves", "open_loop")
 
 EPILOG = """\
 Nothing is computed here: figures are drawn from the records in --results, which the project keeps in its folder
