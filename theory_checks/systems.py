@@ -101,12 +101,12 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
     episode = episodes[0]
     sde = as_sde(model, episode)
     spread = latent_spread(model, episodes)
-    state_dependent = partial(_state_dependent, _error_weights(sde.sizes.h, sde.sizes.z), spread)
+    of_state = partial(state_dependent, error_weights(sde.sizes.h, sde.sizes.z), spread)
 
     def constant(i: int, h: Tensor, s: Tensor) -> Tensor:
         return 0.5 * spread
 
-    shape = constant if error == "constant" else state_dependent
+    shape = constant if error == "constant" else of_state
     family = PerturbedSDE(sde, sde.encoder_error(partial(shape, 0), partial(shape, 1)))
     fns = {
         "J_O": reconstruction_loss(model, episode),
@@ -119,7 +119,7 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
 def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
     """A shipped agent's model under its actor, from time ``start`` of a held-out episode, under a representation error.
 
-    ``jacobian``: the one trained with the penalty (20), λ = 1. The error is a fixed smooth function of h, in units of
+    ``jacobian``: the one trained with the penalty (20). The error is a fixed smooth function of h, in units of
     the latent's own spread.
     """
     from sdewm.worldmodel.dreamer import load_lean, to_sequences
@@ -128,8 +128,8 @@ def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str
     agent, episodes = load_lean(jacobian=jacobian)
     model, episode = agent.world_model, to_sequences(episodes[0][None], torch.float64)
     sde = agent.as_sde(episode.observations[0])
-    state_dependent = partial(_state_dependent, _error_weights(sde.sizes.h, sde.sizes.z), model.latent_spread)
-    family = PerturbedSDE(sde, sde.encoder_error(partial(state_dependent, 0), partial(state_dependent, 1)))
+    of_state = partial(state_dependent, error_weights(sde.sizes.h, sde.sizes.z), model.latent_spread)
+    family = PerturbedSDE(sde, sde.encoder_error(partial(of_state, 0), partial(of_state, 1)))
     fns = {
         "J_O": reconstruction_loss(model, episode),
         "J_R": reward_loss(model, episode),
@@ -138,12 +138,13 @@ def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str
     return family, fns, model.initial_state(episode.observations[0], episode.actions[0], start)  # type: ignore[return-value]
 
 
-def _error_weights(h: int, z: int) -> Tensor:
-    """Of the state-dependent errors: one matrix (h, z) for the drift, one for the diffusion."""
+def error_weights(h: int, z: int) -> Tensor:
+    """Of the errors that depend on the state: one matrix (h, z) for the drift, one for the diffusion."""
     return torch.randn(2, h, z, generator=torch.Generator().manual_seed(1), dtype=torch.float64) / h**0.5
 
 
-def _state_dependent(weights: Tensor, spread: Tensor, i: int, h: Tensor, s: Tensor) -> Tensor:
+def state_dependent(weights: Tensor, spread: Tensor, i: int, h: Tensor, s: Tensor) -> Tensor:
+    """A smooth error in units of the latent's spread, between 0 and 1 of it; ``i``: of the drift 0, the diffusion 1."""
     return spread * (0.5 + 0.5 * torch.tanh(h @ weights[i]))
 
 
@@ -185,7 +186,7 @@ def _trained_step(error: ErrorKind) -> System:
 
 
 def _lean(jacobian: bool) -> System:
-    start, length = 10, 10
+    start, length = 10, 5
     family, fns, x0 = lean_family(jacobian, start)
     frames = [float(start + i) for i in range(1, length + 1)]
     return System(
@@ -197,7 +198,7 @@ def _lean(jacobian: bool) -> System:
         grids=1,
         paths=2**8,
         paired_paths=2**8,
-        taylor_paths=2**8,
+        taylor_paths=2**7,
         block=2**8,
         method="euler-sequential",
         continuous=False,
