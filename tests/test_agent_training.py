@@ -440,6 +440,18 @@ def test_open_loop_prediction_and_its_video(seeing, tmp_path):
         open_loop(model, batch, context=12)
 
 
+def test_an_open_loop_takes_the_actions_in_their_turn(seeing):
+    """The action at t first shows in what is predicted for t + 1: one step later it would be another's."""
+    model, context = load_agent(seeing).world_model, 4
+    batch = to_sequences(play(PointMass(16), random_policy(1, seed=1), seed=1)[None, :10])
+    predicted = open_loop(model, batch, context)
+    for t in range(10):
+        other = batch._replace(actions=batch.actions.clone())
+        other.actions[:, t] = -torch.sign(batch.actions[:, t])
+        changed = (open_loop(model, other, context) != predicted).flatten(2).any(-1)[0]
+        assert changed.tolist() == [context + n > t for n in range(10 - context)], t
+
+
 def test_a_model_of_states_has_no_pictures(whole):
     episode = play(PointMass(), random_policy(1, seed=1), seed=1)
     with refuses(ValueError, "prediction_video: expected a model that sees images"):

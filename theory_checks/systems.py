@@ -186,7 +186,7 @@ def _trained_step(error: ErrorKind) -> System:
 
 
 def _lean(jacobian: bool) -> System:
-    start, length = 10, 5
+    start, length = 10, 4
     family, fns, x0 = lean_family(jacobian, start)
     frames = [float(start + i) for i in range(1, length + 1)]
     return System(
@@ -198,7 +198,7 @@ def _lean(jacobian: bool) -> System:
         grids=1,
         paths=2**8,
         paired_paths=2**8,
-        taylor_paths=2**7,
+        taylor_paths=2**6,
         block=2**8,
         method="euler-sequential",
         continuous=False,

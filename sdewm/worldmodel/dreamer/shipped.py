@@ -20,7 +20,7 @@ from sdewm.worldmodel.dreamer.replay import Replay
 from sdewm.worldmodel.dreamer.runs import load_agent
 
 NAME = "cartpole_balance"
-WEIGHT = 5.0  # λ of the regularized one
+WEIGHT = 1.0  # λ of the regularized one
 
 
 def agent_name(weight: float) -> str:
