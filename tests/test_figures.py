@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from figures.__main__ import FIGURES, main
+from figures.learning_curves import reached, runs
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -32,6 +33,24 @@ def test_a_figure_follows_its_numbers(tmp_path):
     main(["remainder", "--results", str(RESULTS), "--out", str(tmp_path / "recorded")])
     main(["remainder", "--results", str(tmp_path), "--out", str(tmp_path / "changed")])
     assert (tmp_path / "recorded/remainder.svg").read_bytes() != (tmp_path / "changed/remainder.svg").read_bytes()
+
+
+def test_learning_curves_find_a_tasks_runs_and_when_they_reach_the_target(tmp_path):
+    lines = [
+        {"kind": "episode", "random": True, "return": 100.0, "frames": 1000, "cpu_seconds": 3.0},
+        {"kind": "evaluation", "return": 500.0, "frames": 8000},
+        {"kind": "train", "frames": 9000, "cpu_seconds": 120.0},
+        {"kind": "evaluation", "return": 650.0, "frames": 9000},
+        {"kind": "evaluation", "return": 400.0, "frames": 10000},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    for name in ("task.jsonl", "task_2.jsonl", "task_other.jsonl"):
+        (tmp_path / name).write_text(text)
+    found = runs(tmp_path, "task")
+    assert list(found) == [0, 2]
+    assert reached(found[2], 600) == (9000, 2.0)
+    assert reached(found[2], 700) is None
+    assert main(["learning_curves", "--results", str(tmp_path), "--out", str(tmp_path)]) == 1
 
 
 def test_a_missing_record_says_which_command_writes_it(tmp_path, capsys):
