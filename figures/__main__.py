@@ -20,6 +20,8 @@ FIGURES = (
     "jacobian_ladder",
     "strong_order",
     "trained_model",
+    "open_loop",
+    "learning_curves",
 )
 
 EPILOG = """\

@@ -174,6 +174,17 @@ def test_one_seed_determines_a_run(whole, tmp_path):
     assert not torch.equal(*weights)
 
 
+def test_one_seed_determines_a_run_of_full_size(tmp_path):
+    config = preset(
+        "lean-proprio", task="point-mass", action_repeat=1, frames=120, prefill=2, pretrain=3, train_every=20.0,
+        log_every=1, evaluate_every=5, evaluate_episodes=1,
+    )  # fmt: skip
+    for name in ("a", "b"):
+        train(tmp_path / name, config)
+    assert_equal_runs(tmp_path / "a", tmp_path / "b")
+    assert sum(line.get("kind") == "train" for line in contents(tmp_path / "a")[1]) >= 4
+
+
 KILLED = """
 import os, signal, sys, torch
 from sdewm.worldmodel.dreamer import Learner, preset, train
@@ -250,9 +261,11 @@ def test_damaged_and_foreign_checkpoints_are_one_clear_error(whole, tmp_path):
     with pytest.raises(CheckpointError, match="does not hold a world model"):
         load_model(whole / "checkpoint.safetensors")
     data = (whole / "checkpoint.safetensors").read_bytes()
-    file.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
-    with pytest.raises(CheckpointError, match="damaged"):
-        load_agent(tmp_path)
+    for damaged in (data[:-3] + bytes([data[-3] ^ 1]) + data[-2:], data[: len(data) // 2], b""):
+        file.write_bytes(damaged)
+        for use in (load_agent, lambda run: train(run, DEBUG)):
+            with pytest.raises(CheckpointError, match="damaged"):
+                use(tmp_path)
 
 
 def test_a_full_disk_leaves_the_checkpoint_and_a_run_that_can_be_taken_up(whole, tmp_path, monkeypatch):
@@ -269,6 +282,24 @@ def test_a_full_disk_leaves_the_checkpoint_and_a_run_that_can_be_taken_up(whole,
         train(tmp_path, DEBUG)
     assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["progress"]["update"] == 10
     assert not list(tmp_path.glob("*.partial"))
+    train(tmp_path, DEBUG)
+    assert_equal_runs(whole, tmp_path)
+
+
+def test_a_full_disk_leaves_no_part_of_an_episode(whole, tmp_path, monkeypatch):
+    calls, write = [], np.save
+
+    def full(stream, episode, **options) -> None:
+        calls.append(episode)
+        if len(calls) == 4:
+            stream.write(b"begun")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(stream, episode, **options)
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        train(tmp_path, DEBUG)
+    assert sorted(file.name for file in (tmp_path / "replay").iterdir()) == [f"{n:06d}.npy" for n in range(3)]
     train(tmp_path, DEBUG)
     assert_equal_runs(whole, tmp_path)
 
@@ -407,6 +438,18 @@ def test_open_loop_prediction_and_its_video(seeing, tmp_path):
         assert gif.size == (384, 192) and gif.n_frames > 1
     with refuses(ValueError, "context: expected 1 to 11 of the 12 steps, got 12"):
         open_loop(model, batch, context=12)
+
+
+def test_an_open_loop_takes_the_actions_in_their_turn(seeing):
+    """The action at t first shows in what is predicted for t + 1: one step later it would be another's."""
+    model, context = load_agent(seeing).world_model, 4
+    batch = to_sequences(play(PointMass(16), random_policy(1, seed=1), seed=1)[None, :10])
+    predicted = open_loop(model, batch, context)
+    for t in range(10):
+        other = batch._replace(actions=batch.actions.clone())
+        other.actions[:, t] = -torch.sign(batch.actions[:, t])
+        changed = (open_loop(model, other, context) != predicted).flatten(2).any(-1)[0]
+        assert changed.tolist() == [context + n > t for n in range(10 - context)], t
 
 
 def test_a_model_of_states_has_no_pictures(whole):

@@ -13,6 +13,7 @@ import pytest
 
 from figures import ablation, certified_bounds, jacobian_ladder, strong_order
 from figures.__main__ import FIGURES, main
+from figures.learning_curves import reached, runs
 from figures.record import checks, lines
 from figures.style import times
 
@@ -29,6 +30,12 @@ DRAWN = {
     "certified_bounds": ("certified_bounds", "latent", "log10 bound by steps, from the mean square"),
     "counterexamples": ("fundamental_matrix_bound", "frozen slopes", "E sup ‖Φ‖² over M"),
     "jacobian_ladder": ("leak", "ladder", "μ₂ of the drift"),
+}
+# A figure that is not drawn from the theory checks, and what writes its record.
+MADE_BY = {
+    "strong_order": "python -m benchmarks.strong_order --json",
+    "open_loop": "python -m benchmarks.open_loop --json",
+    "learning_curves": "sdewm agent train",
 }
 
 
@@ -76,8 +83,8 @@ def test_strong_order_follows_its_numbers(tmp_path):
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "trained_model"])
 def test_a_missing_record_says_which_command_writes_it(name, tmp_path, capsys):
     assert main([name, "--results", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
-    error = capsys.readouterr().err
-    assert "benchmarks.strong_order --json" in error if name == "strong_order" else "theory_checks --json" in error
+    command = MADE_BY.get(name, "python -m theory_checks --json")
+    assert command in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -99,6 +106,24 @@ def test_a_system_whose_strong_order_was_not_measured_is_named(tmp_path, capsys)
     (tmp_path / "strong_order.json").write_text(json.dumps(record))
     assert main(["strong_order", "--results", str(tmp_path), "--out", str(tmp_path)]) == 1
     assert "--systems 'non-commuting'" in capsys.readouterr().err
+
+
+def test_learning_curves_find_a_tasks_runs_and_when_they_reach_the_target(tmp_path):
+    lines = [
+        {"kind": "episode", "random": True, "return": 100.0, "frames": 1000, "cpu_seconds": 3.0},
+        {"kind": "evaluation", "return": 500.0, "frames": 8000},
+        {"kind": "train", "frames": 9000, "cpu_seconds": 120.0},
+        {"kind": "evaluation", "return": 650.0, "frames": 9000},
+        {"kind": "evaluation", "return": 400.0, "frames": 10000},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    for name in ("task.jsonl", "task_2.jsonl", "task_other.jsonl"):
+        (tmp_path / name).write_text(text)
+    found = runs(tmp_path, "task")
+    assert list(found) == [0, 2]
+    assert reached(found[2], 600) == (9000, 2.0)
+    assert reached(found[2], 700) is None
+    assert main(["learning_curves", "--results", str(tmp_path), "--out", str(tmp_path)]) == 1
 
 
 def test_unknown_figure(capsys):

@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
+from support import agrees, convicts
 
+import sdewm.worldmodel.dreamer.robustness as agents
 import theory_checks.leak as leak
 import theory_checks.regularized as regularized
+from sdewm.montecarlo import Estimate
 from sdewm.verdicts import Verdict, judge_all
 from sdewm.worldmodel import load_trained, robustness
+from sdewm.worldmodel.dreamer import load_lean
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record
-from theory_checks import jacobian_regularization
+from theory_checks import jacobian_regularization, lean_pair
 from theory_checks.settings import Settings
 
 QUICK = Settings(precision=1e-2)
@@ -74,6 +79,54 @@ def test_the_ends_of_the_ladder_ship():
             assert (weight, seed) in weights
             model, episodes = load_trained(model_name(weight, seed))
             assert model.mean_image.dtype == torch.float64 and len(episodes) == 3
+
+
+# The pair of agents.
+
+CHEAP = {"REPLICATES": 3, "_loss_increase": lambda agent, records, error: {n: np.ones(2) for n in ("bias", "increase")}}
+
+
+def cheaply(monkeypatch) -> None:
+    """Few replicates, and the loss's increase (which has a system of its own, "lean") left out."""
+    for name, value in CHEAP.items():
+        monkeypatch.setattr(agents, name, value)
+
+
+def pair_verdicts() -> dict[tuple[str, str], Verdict]:
+    found = judge_all(jacobian_regularization.check(lean_pair.SYSTEM, QUICK))
+    return {(v.quantity, v.form): v for v in found}
+
+
+PENALIZED = ("what is penalized falls, ‖(∂_h f, ∂_z f)‖_F", "corrected")
+
+
+def test_the_pair_says_that_it_is_one_seed_and_what_its_intervals_are_over(monkeypatch):
+    cheaply(monkeypatch)
+    found = pair_verdicts()
+    assert found[PENALIZED].status == "verified"
+    for v in found.values():
+        assert v.reading.endswith("one training seed") and v.config["training seeds"] == 1
+        assert v.config["interval"].startswith("over ")
+
+
+def test_a_pair_with_its_agents_exchanged_is_seen(monkeypatch):
+    cheaply(monkeypatch)
+    monkeypatch.setattr(lean_pair, "load_lean", lambda *, jacobian: load_lean(jacobian=not jacobian))
+    assert pair_verdicts()[PENALIZED].status == "refuted"
+
+
+def test_the_fundamental_matrix_by_random_directions_is_that_of_its_jacobians():
+    """E ‖Φ_N‖²_F by forward derivatives against all of Φ, on the shipped walker model."""
+    model, episodes = load_trained()
+    start = robustness.starting_states(model, episodes[:1])
+    spread = torch.ones(model.config.stoch, dtype=torch.float64)
+    replicates = [torch.Generator().manual_seed(seed) for seed in range(12)]
+    by_direction = np.array([robustness.final_phi(model, start, g) for g in replicates])
+    whole = np.array([robustness.jacobian_terms(model, start, spread, g)["final_phi"] for g in replicates[:6]])
+    difference = by_direction.mean() - whole.mean()
+    stderr = float(np.hypot(by_direction.std(ddof=1) / 12**0.5, whole.std(ddof=1) / 6**0.5))
+    assert agrees(Estimate(float(difference), stderr, 18, 5), 0.0)
+    assert convicts(Estimate(float(by_direction.mean()), stderr, 18, 5), 0.0)
 
 
 # Mutations.

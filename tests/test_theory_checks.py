@@ -133,6 +133,33 @@ def test_mutation_turns_a_verified_row_into_a_refuted_one(monkeypatch, mutate, v
     assert refuted & verified_on_the_circle
 
 
+LEAN_MUTATIONS = [drop_the_half, drop_error_jacobian]
+
+
+def on_the_lean_model(monkeypatch) -> list:
+    """Of one loss, over fewer steps and paths: what makes a decoder of images affordable in a test."""
+    system = SYSTEMS["lean"]()
+    grid = TimeGrid(system.grid.t0, system.grid.t0 + 2, 2)
+    loss = dataclasses.replace(system.losses["J_O"], times=[11.0, 12.0], weights=[0.5, 0.5])
+    replace_system(monkeypatch, "lean", losses={"J_O": loss}, grid=grid, taylor_paths=2**5)
+    return verdicts("lean", QUICK)
+
+
+@pytest.fixture(scope="module")
+def verified_on_the_lean_model() -> set[tuple]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        found = on_the_lean_model(monkeypatch)
+    assert statuses(found, "corrected") == {"verified"}
+    return {row(v) for v in found if v.form == "corrected"}
+
+
+@pytest.mark.parametrize("mutate", LEAN_MUTATIONS, ids=lambda m: m.__name__)
+def test_mutation_is_seen_on_the_shipped_agents_model(monkeypatch, mutate, verified_on_the_lean_model):
+    mutate(monkeypatch, "lean")
+    refuted = {row(v) for v in on_the_lean_model(monkeypatch) if v.status == "refuted"}
+    assert refuted & verified_on_the_lean_model
+
+
 # -- verdicts ------------------------------------------------------------------------------------------------------
 
 

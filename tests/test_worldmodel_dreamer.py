@@ -10,7 +10,7 @@ from sdewm import Estimate, PerturbedSDE, TimeGrid, expand
 from sdewm.jets import JetSpace
 from sdewm.solvers import SequentialEuler
 from sdewm.worldmodel import kl_divergence
-from sdewm.worldmodel.dreamer import PRESETS, Agent, Config, Learner, Sequences, WorldModel, preset
+from sdewm.worldmodel.dreamer import PRESETS, Agent, Config, Learner, Sequences, WorldModel, preset, world_model
 from sdewm.worldmodel.dreamer.networks import ImageDecoder, ImageEncoder, LayerNormGRU
 from sdewm.worldmodel.jacobian import INPUTS, as_drift, exact_norms
 from sdewm.worldmodel.model import Gaussian
@@ -410,6 +410,19 @@ def test_the_jacobian_penalty_is_the_cells_own_norm_at_the_rollouts_steps(target
     later = tuple(x[:, 1:].flatten(0, 1) for x in (rollout.h, rollout.z, batch.actions))
     one_step_later = 0.5 * exact_norms(function, later, INPUTS[wrt]).frobenius.square().mean()
     assert convicts(estimate, float(one_step_later))
+
+
+def test_the_jacobian_penalty_leaves_out_the_step_over_an_episodes_end(monkeypatch):
+    """That one, exactly: from the last time of an episode to the first of the next."""
+    model, batch = tiny_agent().world_model, random_batch()
+    batch.first[0, 4] = True
+    rollout = observe(model, batch)
+    given: list[tuple[torch.Tensor, ...]] = []
+    monkeypatch.setattr(world_model, "jacobian_penalty", lambda function, inputs, *rest: given.append(inputs))
+    model.jacobian_penalty(batch, rollout, torch.Generator())
+    inside = [(b, t) for b in range(2) for t in range(8) if (b, t) != (0, 3)]
+    for rows, whole in zip(given[0], (rollout.h, rollout.z, batch.actions), strict=True):
+        assert torch.equal(rows, torch.stack([whole[b, t] for b, t in inside]))
 
 
 def test_the_jacobian_penalty_is_trained_down():

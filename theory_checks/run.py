@@ -58,8 +58,9 @@ DESCRIPTION = """\
 Hold the paper's claims against numbers, as printed and as corrected.
 
 Each claim is checked on systems whose exact answer is known (gbm, ou, linear, circle,
-latent-linear), on a reference latent dynamics model (latent) and on a world model trained on
-walker episodes (trained: refined to continuous time; trained-step: its own discrete step).
+latent-linear), on a reference latent dynamics model (latent), on a world model trained on
+walker episodes (trained: refined to continuous time; trained-step: its own discrete step) and
+on the models of two agents from pixels, in their own step (lean, and lean-regularized with (20)).
 """
 
 EPILOG = """\

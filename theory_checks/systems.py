@@ -101,16 +101,12 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
     episode = episodes[0]
     sde = as_sde(model, episode)
     spread = latent_spread(model, episodes)
-    generator = torch.Generator().manual_seed(1)
-    weights = torch.randn(2, sde.sizes.h, sde.sizes.z, generator=generator, dtype=spread.dtype) / sde.sizes.h**0.5
-
-    def state_dependent(i: int, h: Tensor, s: Tensor) -> Tensor:
-        return spread * (0.5 + 0.5 * torch.tanh(h @ weights[i]))
+    of_state = partial(state_dependent, error_weights(sde.sizes.h, sde.sizes.z), spread)
 
     def constant(i: int, h: Tensor, s: Tensor) -> Tensor:
         return 0.5 * spread
 
-    shape = constant if error == "constant" else state_dependent
+    shape = constant if error == "constant" else of_state
     family = PerturbedSDE(sde, sde.encoder_error(partial(shape, 0), partial(shape, 1)))
     fns = {
         "J_O": reconstruction_loss(model, episode),
@@ -118,6 +114,38 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
         "J_D": consistency_loss(model, episode),
     }
     return family, fns, initial_state(model, episode, start)  # type: ignore[return-value]
+
+
+def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
+    """A shipped agent's model under its actor, from time ``start`` of a held-out episode, under a representation error.
+
+    ``jacobian``: the one trained with the penalty (20). The error is a fixed smooth function of h, in units of
+    the latent's own spread.
+    """
+    from sdewm.worldmodel.dreamer import load_lean, to_sequences
+    from sdewm.worldmodel.dreamer.losses import consistency_loss, reconstruction_loss, reward_loss
+
+    agent, episodes = load_lean(jacobian=jacobian)
+    model, episode = agent.world_model, to_sequences(episodes[0][None], torch.float64)
+    sde = agent.as_sde(episode.observations[0])
+    of_state = partial(state_dependent, error_weights(sde.sizes.h, sde.sizes.z), model.latent_spread)
+    family = PerturbedSDE(sde, sde.encoder_error(partial(of_state, 0), partial(of_state, 1)))
+    fns = {
+        "J_O": reconstruction_loss(model, episode),
+        "J_R": reward_loss(model, episode),
+        "J_D": consistency_loss(model, episode),
+    }
+    return family, fns, model.initial_state(episode.observations[0], episode.actions[0], start)  # type: ignore[return-value]
+
+
+def error_weights(h: int, z: int) -> Tensor:
+    """Of the errors that depend on the state: one matrix (h, z) for the drift, one for the diffusion."""
+    return torch.randn(2, h, z, generator=torch.Generator().manual_seed(1), dtype=torch.float64) / h**0.5
+
+
+def state_dependent(weights: Tensor, spread: Tensor, i: int, h: Tensor, s: Tensor) -> Tensor:
+    """A smooth error in units of the latent's spread, between 0 and 1 of it; ``i``: of the drift 0, the diffusion 1."""
+    return spread * (0.5 + 0.5 * torch.tanh(h @ weights[i]))
 
 
 def _trained(error: ErrorKind) -> System:
@@ -157,6 +185,26 @@ def _trained_step(error: ErrorKind) -> System:
     )
 
 
+def _lean(jacobian: bool) -> System:
+    start, length = 10, 4
+    family, fns, x0 = lean_family(jacobian, start)
+    frames = [float(start + i) for i in range(1, length + 1)]
+    return System(
+        name="lean, regularized" if jacobian else "lean",
+        family=family,
+        losses={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        x0=x0,
+        grid=TimeGrid(float(start), float(start + length), length),
+        grids=1,
+        paths=2**8,
+        paired_paths=2**8,
+        taylor_paths=2**6,
+        block=2**8,
+        method="euler-sequential",
+        continuous=False,
+    )
+
+
 SYSTEMS: dict[str, Callable[[], System]] = {
     "gbm": partial(_closed_form, "gbm", 2**18, 2**14, 1.4),
     "ou": partial(_closed_form, "ou", 2**16, 2**12, 1.4),
@@ -168,6 +216,8 @@ SYSTEMS: dict[str, Callable[[], System]] = {
     "trained-constant": partial(_trained, "constant"),
     "trained-step": partial(_trained_step, "state"),
     "trained-step-constant": partial(_trained_step, "constant"),
+    "lean": partial(_lean, False),
+    "lean-regularized": partial(_lean, True),
 }
 
 # What a run takes when it is not told which.

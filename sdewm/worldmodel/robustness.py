@@ -12,7 +12,7 @@ product over n = 1 … N − 1. It is the step's counterpart of a one-sided Lips
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,12 +20,12 @@ from torch import Tensor
 
 from sdewm.expansion import corrected_terms
 from sdewm.losses import SummedLoss
-from sdewm.montecarlo import QuasiMonteCarlo, sample
+from sdewm.montecarlo import QuasiMonteCarlo, Sample, sample
 from sdewm.noise import Increments, TimeGrid
 from sdewm.sde import PerturbedSDE
 from sdewm.solvers import trajectory
 from sdewm.worldmodel.jacobian import jacobian, logarithmic_norm
-from sdewm.worldmodel.model import WorldModel
+from sdewm.worldmodel.model import Gaussian, WorldModel
 from sdewm.worldmodel.record import Episode
 from sdewm.worldmodel.sde import as_sde, initial_state, latent_spread, reconstruction_loss
 from sdewm.worldmodel.train import evaluate, to_batch
@@ -46,7 +46,15 @@ class Latent(NamedTuple):
     z: Tensor
 
 
-def rollout(model: WorldModel, start: Latent, noise: Tensor, dt: float = 1.0) -> Latent:
+class Dynamics(NamedTuple):
+    """What of a model (19) needs: the cell (h, z, a) -> h, the prior h -> z̃ and the policy (h, z) -> a."""
+
+    sequence: Callable[[Tensor, Tensor, Tensor], Tensor]
+    prior: Callable[[Tensor], Gaussian]
+    policy: Callable[[Tensor, Tensor], Tensor]
+
+
+def rollout(model: WorldModel | Dynamics, start: Latent, noise: Tensor, dt: float = 1.0) -> Latent:
     """(19) from ``start`` (B, ·) under standard normal ``noise`` (N, B, stoch): all N + 1 states, (N + 1, B, ·).
 
     Euler steps, z̃ seeing the new h. With ``dt`` = 1 they are the model's own.
@@ -61,7 +69,7 @@ def rollout(model: WorldModel, start: Latent, noise: Tensor, dt: float = 1.0) ->
     return Latent(*(torch.stack(parts) for parts in zip(*states, strict=True)))
 
 
-def closed_loop(model: WorldModel, h: Tensor, z: Tensor) -> Tensor:
+def closed_loop(model: WorldModel | Dynamics, h: Tensor, z: Tensor) -> Tensor:
     """f(h, z, π(h, z)): the cell under the model's own behaviour."""
     return model.sequence(h, z, model.policy(h, z))
 
@@ -98,7 +106,9 @@ def reconstruction(model: WorldModel, episodes: Sequence[Episode]) -> dict[str, 
 
 
 @torch.no_grad()
-def divergence(model: WorldModel, start: Latent, spread: Tensor, generator: torch.Generator) -> dict[str, float]:
+def divergence(
+    model: WorldModel | Dynamics, start: Latent, spread: Tensor, generator: torch.Generator
+) -> dict[str, float]:
     """Rollouts from z̃ + ε against those from z̃, on common noise; ε normal, :data:`ERROR` of the latent's spread.
 
     ``divergence`` is d_ε / E|ε|² of Theorem 4.1, E sup_t (|h^ε − h⁰|² + |z̃^ε − z̃⁰|²) over E|ε|²; it counts t = 0, so
@@ -189,6 +199,24 @@ def jacobian_terms(model: WorldModel, start: Latent, spread: Tensor, generator: 
     }
 
 
+@torch.no_grad()
+def final_phi(model: WorldModel | Dynamics, start: Latent, generator: torch.Generator) -> float:
+    """E ‖Φ_N‖_F² of (19) at N = :data:`HORIZON`, by random directions: E |Φ_N v|² with E vvᵀ = I.
+
+    One forward derivative for each of :data:`PATHS` noises from each start; :func:`jacobian_terms` has all of Φ.
+    """
+    start = _repeat(start, PATHS)
+    noise = _normal(generator, HORIZON, *start.z.shape, like=start.z)
+    direction = tuple(_normal(generator, *part.shape, like=part) for part in start)
+
+    def end(h: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        path = rollout(model, Latent(h, z), noise)
+        return path.h[-1], path.z[-1]
+
+    _, (dh, dz) = torch.func.jvp(end, tuple(start), direction)  # type: ignore[misc]
+    return float((dh.square().sum(-1) + dz.square().sum(-1)).mean())
+
+
 def mean_square_growth(in_h: Tensor, in_z: Tensor, p: Tensor, p_bar: Tensor) -> Tensor:
     """ρ of this module's docstring from ∂_h f, ∂_z f, ∂p and ∂p̄, (…, rows, columns) each: (…)."""
     a = in_h + in_z @ p
@@ -245,15 +273,17 @@ def drift_error_bias(model: WorldModel, episodes: Sequence[Episode], spread: Ten
             grid = TimeGrid(float(start), float(start + HORIZON), HORIZON)
             times = [grid.time(i) for i in range(1, HORIZON + 1)]
             loss = SummedLoss(reconstruction_loss(model, episode), times, [1 / HORIZON] * HORIZON)
-            found.append(_bias_and_increase(family, loss, initial_state(model, episode, start), grid, eps, seed))
+            sampled = bias_and_increase(family, loss, initial_state(model, episode, start), grid, eps, seed)
+            found.append({name: sampled.estimate(name).mean for name in sampled.values})
     mean = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
     sizes = {name: sum(abs(f[name]) for f in found) / len(found) for name in ("bias", "bias_first", "increase")}
     return {"loss0": mean["loss0"], **sizes, "increase_signed": mean["increase"]}
 
 
-def _bias_and_increase(
+def bias_and_increase(
     family: PerturbedSDE, loss: SummedLoss, x0: Tensor, grid: TimeGrid, eps: float, seed: int
-) -> dict[str, float]:
+) -> Sample:
+    """``loss0``, ``bias_first``, ``bias`` and ``increase`` of :func:`drift_error_bias`, signed, from one start."""
     losses, weights = {"": loss}, loss.on(grid)
 
     def total(magnitude: float, noise: Increments) -> Tensor:
@@ -273,8 +303,7 @@ def _bias_and_increase(
         }
 
     channels = family.base.noise_channels(torch.tensor(grid.t0, dtype=x0.dtype), x0.expand(1, -1))  # type: ignore[attr-defined]
-    found = sample(values, QuasiMonteCarlo(LOSS_PATHS, seed), channels, grid, x0)
-    return {name: found.estimate(name).mean for name in ("loss0", "bias_first", "bias", "increase")}
+    return sample(values, QuasiMonteCarlo(LOSS_PATHS, seed), channels, grid, x0)
 
 
 def _repeat(states: Latent, times: int) -> Latent:

@@ -25,12 +25,15 @@ def load_trained(name: str = "walker_walk") -> tuple[WorldModel, list[Episode]]:
     renderer.
     """
     data = files("sdewm.worldmodel") / "data"
-    checkpoint = data / f"{name}.safetensors"
-    if not checkpoint.is_file():
-        known = sorted(entry.name.removesuffix(".safetensors") for entry in data.iterdir()
-                       if entry.name.endswith(".safetensors"))  # fmt: skip
+    # Agents ship beside the models of this kind: see sdewm.worldmodel.dreamer.load_lean.
+    known = sorted(
+        entry.name.removesuffix(".safetensors")
+        for entry in data.iterdir()
+        if entry.name.startswith("walker_walk") and entry.name.endswith(".safetensors")
+    )
+    if name not in known:
         raise ValueError(f"no trained model named {name!r}; there is: {', '.join(known)}")
-    with as_file(checkpoint) as path:
+    with as_file(data / f"{name}.safetensors") as path:
         model, metadata = load_model(path)
     with as_file(data / f"{metadata.get('heldout', name)}_heldout.npz") as path:
         episodes, _ = load_episodes(path)

@@ -13,10 +13,13 @@ from sdewm.worldmodel.dreamer.environments import (
 )
 from sdewm.worldmodel.dreamer.episodes import Evaluation, evaluate, play, random_policy
 from sdewm.worldmodel.dreamer.errors import EncoderError
+from sdewm.worldmodel.dreamer.offline import fit
 from sdewm.worldmodel.dreamer.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation, seen_through
 from sdewm.worldmodel.dreamer.prediction import open_loop, open_loop_error, prediction_video, write_gif
 from sdewm.worldmodel.dreamer.replay import Replay, Sequences, to_sequences
-from sdewm.worldmodel.dreamer.train import load_agent, train
+from sdewm.worldmodel.dreamer.runs import load_agent
+from sdewm.worldmodel.dreamer.shipped import load_lean
+from sdewm.worldmodel.dreamer.train import train
 from sdewm.worldmodel.dreamer.world_model import WorldModel
 
 __all__ = [
@@ -42,9 +45,11 @@ __all__ = [
     "WorldModel",
     "action_value",
     "evaluate",
+    "fit",
     "imagine",
     "lambda_returns",
     "load_agent",
+    "load_lean",
     "make_environment",
     "open_loop",
     "open_loop_error",

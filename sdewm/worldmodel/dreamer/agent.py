@@ -25,6 +25,7 @@ from sdewm.worldmodel.dreamer.config import Config
 from sdewm.worldmodel.dreamer.environments import Policy
 from sdewm.worldmodel.dreamer.errors import EncoderError
 from sdewm.worldmodel.dreamer.replay import Sequences
+from sdewm.worldmodel.dreamer.seeds import derived_seed
 from sdewm.worldmodel.dreamer.world_model import WorldModel
 from sdewm.worldmodel.model import Rollout
 
@@ -130,7 +131,9 @@ class Learner:
         loss, parts = model.loss(batch, rollout)
         metrics = {name: part.detach().mean() for name, part in parts._asdict().items()}
         if config.jacobian_weight:
-            penalty = model.jacobian_penalty(batch, rollout, self.generator)
+            # Projections of their own: runs that differ in λ alone draw the same batches and noise.
+            projections = torch.Generator().manual_seed(derived_seed(config.seed, "jacobian", self.updates))
+            penalty = model.jacobian_penalty(batch, rollout, projections)
             loss = loss + config.jacobian_weight * penalty
             metrics["jacobian"] = penalty.detach()
         metrics["model_gradient"] = self._step("model", model, loss)

@@ -1,4 +1,4 @@
-"""The command line of the agent: ``sdewm agent train``, ``evaluate``, ``record`` and ``presets``."""
+"""The command line of the agent: ``sdewm agent train``, ``fit``, ``evaluate``, ``record`` and ``presets``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   sdewm agent train runs/walker --preset lean-pixels --task walker-walk --action-repeat 2 --reward-scale 0.5
   sdewm agent train runs/walker --frames 400000                    take the run up again, and go on for longer
   sdewm agent train runs/errors --preset lean-pixels --error zero-drift --error-variance 5
+  sdewm agent fit runs/regularized --replay runs/walker/replay --preset lean-pixels --jacobian-weight 1
   sdewm agent evaluate runs/walker --episodes 5 --mask 50 0.5 0.15
   sdewm agent record runs/walker --out episodes --prediction 10
 """
@@ -36,11 +37,32 @@ def add_agent_parser(commands: Any) -> None:
         "settings; of these only the schedule may then be changed. Every setting below has its default from\n"
         "the preset (shown is lean-proprio's); `sdewm agent presets` lists them all.",
     )  # fmt: skip
-    train.add_argument("run", type=Path, metavar="RUN", help="folder of checkpoint, replay and metrics")
-    train.add_argument("--preset", choices=list(PRESETS), help="where to start from (default lean-proprio)")
-    train.add_argument("--threads", type=int, default=1, help="torch threads; runs repeat bitwise for one (default 1)")
-    _add_settings(train)
+    _add_training(train)
     train.set_defaults(run_command=_train)
+
+    fit = commands.add_parser(
+        "fit", help="train on a fixed replay, or take such a run up again", epilog=EXAMPLES, formatter_class=shape,
+        description="Train into the folder RUN on episodes that are there already, such as another run's replay. Runs\n"
+        "of one --seed draw the same batches and noise, whatever else they differ in.",
+    )  # fmt: skip
+    _add_training(fit)
+    fit.add_argument("--replay", type=Path, required=True, help="folder of episodes NNNNNN.npy; it is only read")
+    fit.add_argument(
+        "--heldout", type=int, default=4, help="the last so many episodes are not trained on (default %(default)s)"
+    )
+    fit.add_argument("--updates", type=int, default=2500, help="train to this many updates (default %(default)s)")
+    fit.set_defaults(run_command=_fit)
+
+    release = commands.add_parser(
+        "release", help="write a pair of fitted runs as package data", formatter_class=shape,
+        description="Write two runs of `sdewm agent fit` that differ in --jacobian-weight alone: both agents without\n"
+        "what only training needs, the held-out episodes, and the metrics.",
+    )  # fmt: skip
+    release.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="folders of the two runs")
+    release.add_argument("--replay", type=Path, required=True, help="as in fitting")
+    release.add_argument("--heldout", type=int, default=4, help="as in fitting (default %(default)s)")
+    release.add_argument("--out", type=Path, required=True, help="folder to write to")
+    release.set_defaults(run_command=_release)
 
     evaluate = commands.add_parser(
         "evaluate", help="play episodes, clean or perturbed", epilog=EXAMPLES, formatter_class=shape,
@@ -80,6 +102,13 @@ def add_agent_parser(commands: Any) -> None:
     presets.set_defaults(run_command=_presets)
 
 
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of checkpoint and metrics")
+    parser.add_argument("--preset", choices=list(PRESETS), help="where to start from (default lean-proprio)")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads; runs repeat bitwise for one (default 1)")
+    _add_settings(parser)
+
+
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     hints = get_type_hints(Config)
     for setting in fields(Config):
@@ -105,25 +134,47 @@ def _add_run_and_episodes(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from sdewm.worldmodel.dreamer.train import train
+
+    train(arguments.run, _configured(arguments), report=_print_progress)
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    from sdewm.worldmodel.dreamer.offline import fit
+
+    config = _configured(arguments)
+    fit(
+        arguments.run, config, arguments.replay, heldout=arguments.heldout, updates=arguments.updates,
+        report=_print_json,
+    )  # fmt: skip
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from sdewm.worldmodel.dreamer.shipped import release_pair
+
+    for path in release_pair(arguments.runs, arguments.replay, arguments.heldout, arguments.out):
+        print(path)
+
+
+def _configured(arguments: argparse.Namespace) -> Config:
+    """Set the number of threads; return the run's configuration: of its checkpoint, or of a preset, with changes."""
     import torch
 
-    from sdewm.worldmodel.dreamer.train import configuration, train
+    from sdewm.worldmodel.dreamer.runs import configuration
 
     torch.set_num_threads(arguments.threads)
     changes = {f.name: v for f in fields(Config) if (v := getattr(arguments, f.name)) is not None}
     checkpoint = arguments.run / "checkpoint.safetensors"
     if checkpoint.exists() and arguments.preset is None:
-        config = Config.from_dict(configuration(checkpoint).as_dict() | changes)
-    else:
-        config = preset(arguments.preset or "lean-proprio", **changes)
-    train(arguments.run, config, report=_print_progress)
+        return Config.from_dict(configuration(checkpoint).as_dict() | changes)
+    return preset(arguments.preset or "lean-proprio", **changes)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from sdewm.worldmodel.dreamer.environments import make_environment
     from sdewm.worldmodel.dreamer.episodes import evaluate
     from sdewm.worldmodel.dreamer.errors import EncoderError
-    from sdewm.worldmodel.dreamer.train import load_agent
+    from sdewm.worldmodel.dreamer.runs import load_agent
 
     agent = load_agent(arguments.run)
     result = evaluate(
@@ -146,10 +197,11 @@ def _record(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from sdewm.worldmodel.dreamer.environments import Renderable, Step, make_environment
-    from sdewm.worldmodel.dreamer.episodes import derived_seed, play
+    from sdewm.worldmodel.dreamer.episodes import play
     from sdewm.worldmodel.dreamer.errors import EncoderError
     from sdewm.worldmodel.dreamer.prediction import ENLARGED, picture, prediction_video, write_gif
-    from sdewm.worldmodel.dreamer.train import load_agent
+    from sdewm.worldmodel.dreamer.runs import load_agent
+    from sdewm.worldmodel.dreamer.seeds import derived_seed
 
     agent = load_agent(arguments.run)
     environment = make_environment(agent.config)

@@ -80,7 +80,16 @@ def check_step(environment: Environment, step: Step) -> Step:
 
 def check_spaces(environment: Environment, config: Config) -> None:
     """The environment's spaces fit the configuration, or ``ValueError``."""
-    shape, actions, repeat = environment.observation_shape, environment.action_size, environment.action_repeat
+    actions, repeat = environment.action_size, environment.action_repeat
+    check_observations(environment.observation_shape, config)
+    if not isinstance(actions, int) or actions < 1:
+        raise ValueError(f"action_size: expected a positive number of continuous actions, got {actions!r}")
+    if repeat != config.action_repeat:
+        raise ValueError(f"action_repeat: expected {config.action_repeat} as configured, got {repeat!r}")
+
+
+def check_observations(shape: tuple[int, ...], config: Config) -> None:
+    """Observations of this shape fit the configuration, or ``ValueError``."""
     expected: tuple[Any, ...] = ("n",)
     fits = len(shape) == 1 and shape[0] > 0
     if config.observation == "pixels":
@@ -88,10 +97,6 @@ def check_spaces(environment: Environment, config: Config) -> None:
         fits = tuple(shape) == expected
     if not fits:
         raise ValueError(f"observation_shape: expected {expected} for observation={config.observation}, got {shape}")
-    if not isinstance(actions, int) or actions < 1:
-        raise ValueError(f"action_size: expected a positive number of continuous actions, got {actions!r}")
-    if repeat != config.action_repeat:
-        raise ValueError(f"action_repeat: expected {config.action_repeat} as configured, got {repeat!r}")
 
 
 def make_environment(config: Config) -> Environment:

@@ -21,12 +21,7 @@ from sdewm.worldmodel.dreamer.environments import (
 from sdewm.worldmodel.dreamer.errors import EncoderError
 from sdewm.worldmodel.dreamer.perturbations import Perturbation, seen_through
 from sdewm.worldmodel.dreamer.replay import to_episode
-
-
-def derived_seed(seed: int, purpose: str, number: int) -> int:
-    """A seed of its own for each purpose and number of a run."""
-    words = [seed, *purpose.encode(), 256, number]  # 256 is no byte: purposes of other lengths cannot collide
-    return int(np.random.SeedSequence(words).generate_state(1)[0])
+from sdewm.worldmodel.dreamer.seeds import derived_seed
 
 
 def play(environment: Environment, policy: Policy, seed: int, *, watch: Callable[[Step], None] | None = None

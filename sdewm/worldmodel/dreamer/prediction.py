@@ -27,6 +27,17 @@ class OpenLoopError(NamedTuple):
     held: Tensor
 
 
+def windows(episodes: Sequence[np.ndarray], length: int, dtype: torch.dtype = torch.float32) -> Sequences:
+    """Stretches of ``length`` steps of episodes' records, half overlapping, none over an episode's end, as a batch.
+
+    ``ValueError`` where no episode is so long.
+    """
+    cut = [e[start : start + length] for e in episodes for start in range(0, len(e) - length + 1, length // 2)]
+    if not cut:
+        raise ValueError(f"length: expected at most the {max(map(len, episodes))} steps of an episode, got {length}")
+    return to_sequences(np.stack(cut), dtype)
+
+
 @torch.no_grad()
 def open_loop(model: WorldModel, batch: Sequences, context: int) -> Tensor:
     """Standardized observations predicted after ``context`` ones were seen: (B, T − context, *shape).

@@ -51,10 +51,11 @@ def to_episode(steps: Sequence[Step], actions: Sequence[np.ndarray]) -> np.ndarr
     return episode
 
 
-def to_sequences(records: np.ndarray) -> Sequences:
-    """Records (B, T) as tensors."""
+def to_sequences(records: np.ndarray, dtype: torch.dtype = torch.float32) -> Sequences:
+    """Records (B, T) as tensors, those of floating point in ``dtype``."""
     fields = ("observation", "action", "reward", "terminal", "first")
-    return Sequences(*(torch.from_numpy(np.ascontiguousarray(records[name])) for name in fields))
+    tensors = (torch.from_numpy(np.ascontiguousarray(records[name])) for name in fields)
+    return Sequences(*(t.to(dtype) if t.is_floating_point() else t for t in tensors))
 
 
 class Replay:
@@ -93,6 +94,10 @@ class Replay:
                 raise CheckpointError(f"{self._file(number)}: expected {length} steps; it is another run's episode")
         self.tidy()
 
+    def hold(self, numbers: Sequence[int]) -> None:
+        """Take in episodes that are there already; every file stays as it is."""
+        self._take([(number, len(self.episode(number))) for number in numbers])
+
     def tidy(self) -> None:
         """Delete the files that the index does not hold."""
         held = {self._file(number) for number, _ in self.index}
@@ -118,6 +123,10 @@ class Replay:
             raise ValueError(f"length: expected at most the {self.steps} steps collected, got {length}")
         starts = torch.randint(self.steps - length + 1, (batch,), generator=generator).tolist()
         return to_sequences(np.stack([self._stretch(start, length) for start in starts]))
+
+    def observations(self) -> Tensor:
+        """Every observation held, (steps, *shape), in memory."""
+        return torch.from_numpy(np.concatenate([self.episode(number)["observation"] for number, _ in self.index]))
 
     def _stretch(self, start: int, length: int) -> np.ndarray:
         parts, missing = [], length
