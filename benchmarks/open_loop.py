@@ -4,7 +4,7 @@
 10 observations are seen, then 30 steps are predicted from the recorded actions alone, z̃ at the prior's mean. The error
 is ½ the squared standardized error summed over pixels, in nats. Episodes are the statistical unit, their windows
 averaged: intervals are Student's t over episodes, and the difference of the two agents is taken episode by episode.
-They say nothing about other seeds of training. ``--pair RUN RUN`` measures two runs of ``sdewm agent fit`` instead;
+They say nothing about other seeds of training. ``--pair RUN RUN`` measures two runs of ``sdewm fit`` instead;
 ``--json PATH`` records.
 """
 

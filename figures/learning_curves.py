@@ -33,7 +33,7 @@ def draw(results: Path, out: Path) -> list[Path]:
     found = {task: r for name, task in TASKS.items() if (r := runs(results / "agent", name))}
     if not found:
         raise FileNotFoundError(
-            f"{results / 'agent'}: no runs; make one with: sdewm agent train RUN, and copy its metrics.jsonl there"
+            f"{results / 'agent'}: no runs; make one with: sdewm train RUN, and copy its metrics.jsonl there"
         )
     with styled(3.6 * len(found), 3.0) as figure:
         row = figure.subplots(1, len(found), squeeze=False)[0]

@@ -165,12 +165,12 @@ def test_command_line_fits_and_takes_up(recorded, tmp_path, capsys):
     run = str(tmp_path / "run")
     sizes = ["--observation", "pixels", "--image-size", "16", "--encoder-kernels", "4,4", "--decoder-kernels", "4,4"]
     common = ["--replay", str(recorded), "--heldout", "2"]
-    main(["agent", "fit", run, "--preset", "debug", "--updates", "5", *common, *sizes])
-    main(["agent", "fit", run, "--updates", "10", *common])
+    main(["fit", run, "--preset", "debug", "--updates", "5", *common, *sizes])
+    main(["fit", run, "--updates", "10", *common])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["update"], line["kind"]) for line in lines] == [(5, "train"), (10, "train"), (10, "heldout")]
     with pytest.raises(SystemExit, match="heldout: expected 1 or more"):
-        main(["agent", "fit", run, "--replay", str(recorded), "--heldout", "9"])
+        main(["fit", run, "--replay", str(recorded), "--heldout", "9"])
 
 
 # The pair that ships.

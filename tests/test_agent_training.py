@@ -473,36 +473,36 @@ def test_command_line_trains_takes_up_evaluates_and_records(tmp_path, capsys):
     run = str(tmp_path / "run")
     kernels = ["--encoder-kernels", "4,4", "--decoder-kernels", "4,4"]
     pixels = ["--observation", "pixels", "--image-size", "16", *kernels]
-    main(["agent", "train", run, "--preset", "debug", "--frames", "120", *pixels])
+    main(["train", run, "--preset", "debug", "--frames", "120", *pixels])
     assert "episode 3: return" in capsys.readouterr().out
-    main(["agent", "train", run, "--frames", "160"])
+    main(["train", run, "--frames", "160"])
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")[1]["config"]["frames"] == 160
     capsys.readouterr()
-    main(["agent", "evaluate", run, "--episodes", "2", "--mask", "50", "0.5", "0.15"])
+    main(["evaluate", run, "--episodes", "2", "--mask", "50", "0.5", "0.15"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 3 and lines[2]["episodes"] == 2
     assert lines[2]["return"] == pytest.approx((lines[0]["return"] + lines[1]["return"]) / 2)
     assert lines[2]["perturbation"].startswith("MaskedNoise(percent=50.0, mean=0.5, variance=0.15, mode='replace'")
-    main(["agent", "record", run, "--episodes", "1", "--out", str(tmp_path / "out"), "--prediction", "5"])
+    main(["record", run, "--episodes", "1", "--out", str(tmp_path / "out"), "--prediction", "5"])
     names = ["episode_0000.gif", "episode_0000.npy", "prediction_0000.gif"]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
     capsys.readouterr()
-    main(["agent", "presets"])
+    main(["presets"])
     assert "table5" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "RUN", "--deter", "0"], "sdewm agent: deter: expected a positive number, got 0"),
-        (["train", "RUN", "--task", "moon-landing"], "sdewm agent: "),
+        (["train", "RUN", "--deter", "0"], "sdewm train: deter: expected a positive number, got 0"),
+        (["train", "RUN", "--task", "moon-landing"], "sdewm train: "),
         (["evaluate", "RUN"], "no such checkpoint"),
         (["evaluate", "RUN", "--mode", "add"], "no such checkpoint"),
     ],
 )
 def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
     with pytest.raises(SystemExit, match=message):
-        main(["agent", *(str(tmp_path / "run") if a == "RUN" else a for a in arguments)])
+        main([*(str(tmp_path / "run") if a == "RUN" else a for a in arguments)])
 
 
 # dm_control.

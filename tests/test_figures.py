@@ -35,7 +35,7 @@ DRAWN = {
 MADE_BY = {
     "strong_order": "python -m benchmarks.strong_order --json",
     "open_loop": "python -m benchmarks.open_loop --json",
-    "learning_curves": "sdewm agent train",
+    "learning_curves": "sdewm train",
 }
 
 

@@ -397,5 +397,5 @@ def test_ladder_trains_records_and_reads_back(tmp_path, early_starts, monkeypatc
 
 def test_command_line_names_a_bad_weight(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
-        main(["train", "--data", str(tmp_path), "--run", str(tmp_path), "--jacobian-weight", "-1"])
-    assert "sdewm train:" in str(exit_.value)
+        main(["walker", "train", "--data", str(tmp_path), "--run", str(tmp_path), "--jacobian-weight", "-1"])
+    assert "sdewm walker train:" in str(exit_.value)

@@ -373,14 +373,14 @@ def test_command_line_trains_and_releases(tmp_path, capsys):
         episode = Episode(frames, np.zeros((40, 6), np.float32), np.zeros(40, np.float32))
         save_episodes(tmp_path / f"episode_{number:04d}.npz", [episode], {"size": 32})
     data, run = ["--data", str(tmp_path)], ["--run", str(tmp_path / "run")]
-    main(["train", *data, *run, "--heldout", "1", "--updates", "1"])
+    main(["walker", "train", *data, *run, "--heldout", "1", "--updates", "1"])
     assert json.loads(capsys.readouterr().out)["split"] == "heldout"
     heldout = [load_episodes(tmp_path / "episode_0002.npz")[0][0]]
     files = release(tmp_path / "run", heldout, {"size": 32}, tmp_path / "data", "toy", length=30)
     assert [file.name for file in files] == ["toy.safetensors", "toy_heldout.npz", "toy_training.jsonl"]
     assert len(load_episodes(files[1])[0][0]) == 30
     with pytest.raises(SystemExit, match="cannot be held out"):
-        main(["train", *data, *run, "--heldout", "3"])
+        main(["walker", "train", *data, *run, "--heldout", "3"])
 
 
 def test_recording_pairs_actions_rewards_and_frames(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line of the agent: ``sdewm agent train``, ``fit``, ``evaluate``, ``record`` and ``presets``."""
+"""The command line of the agent: ``sdewm train``, ``fit``, ``evaluate``, ``record`` and ``presets``."""
 
 from __future__ import annotations
 
@@ -12,30 +12,26 @@ from sdewm.worldmodel.dreamer.config import PRESETS, Config, preset
 from sdewm.worldmodel.dreamer.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation
 
 EXAMPLES = """examples:
-  sdewm agent train runs/debug --preset debug                      a few seconds, to see that everything runs
-  sdewm agent train runs/cartpole --preset lean-proprio            cartpole-swingup from its state, CPU
-  sdewm agent train runs/walker --preset lean-pixels --task walker-walk --action-repeat 2 --reward-scale 0.5
-  sdewm agent train runs/walker --frames 400000                    take the run up again, and go on for longer
-  sdewm agent train runs/errors --preset lean-pixels --error zero-drift --error-variance 5
-  sdewm agent fit runs/regularized --replay runs/walker/replay --preset lean-pixels --jacobian-weight 1
-  sdewm agent evaluate runs/walker --episodes 5 --mask 50 0.5 0.15
-  sdewm agent record runs/walker --out episodes --prediction 10
+  sdewm train runs/debug --preset debug                      a few seconds, to see that everything runs
+  sdewm train runs/cartpole --preset lean-proprio            cartpole-swingup from its state, CPU
+  sdewm train runs/walker --preset lean-pixels --task walker-walk --action-repeat 2 --reward-scale 0.5
+  sdewm train runs/walker --frames 400000                    take the run up again, and go on for longer
+  sdewm train runs/errors --preset lean-pixels --error zero-drift --error-variance 5
+  sdewm fit runs/regularized --replay runs/walker/replay --preset lean-pixels --jacobian-weight 1
+  sdewm evaluate runs/walker --episodes 5 --mask 50 0.5 0.15
+  sdewm record runs/walker --out episodes --prediction 10
 """
 
 
-def add_agent_parser(commands: Any) -> None:
-    """Add ``agent`` and its commands to a parser's subcommands."""
-    text = "Train, evaluate and record an agent: DreamerV2 with Gaussian latents, continuous actions."
+def add_agent_commands(commands: Any) -> None:
+    """Add the agent's commands to a parser's subcommands."""
     shape = argparse.RawDescriptionHelpFormatter
-    agent = commands.add_parser("agent", help="a world model with its agent", description=text, epilog=EXAMPLES,
-                                formatter_class=shape)  # fmt: skip
-    commands = agent.add_subparsers(dest="agent_command", required=True)
 
     train = commands.add_parser(
         "train", help="train, or take a run up again", epilog=EXAMPLES, formatter_class=shape,
         description="Train into the folder RUN. A run found there is taken up from its last checkpoint with its own\n"
         "settings; of these only the schedule may then be changed. Every setting below has its default from\n"
-        "the preset (shown is lean-proprio's); `sdewm agent presets` lists them all.",
+        "the preset (shown is lean-proprio's); `sdewm presets` lists them all.",
     )  # fmt: skip
     _add_training(train)
     train.set_defaults(run_command=_train)
@@ -55,7 +51,7 @@ def add_agent_parser(commands: Any) -> None:
 
     release = commands.add_parser(
         "release", help="write a pair of fitted runs as package data", formatter_class=shape,
-        description="Write two runs of `sdewm agent fit` that differ in --jacobian-weight alone: both agents without\n"
+        description="Write two runs of `sdewm fit` that differ in --jacobian-weight alone: both agents without\n"
         "what only training needs, the held-out episodes, and the metrics.",
     )  # fmt: skip
     release.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="folders of the two runs")
