@@ -199,7 +199,7 @@ SYSTEMS: dict[str, Callable[[], System]] = {
         note="At these steps the drift's error, of order 1, is the larger part of Euler's and Heun's; their order ½ "
         "shows in the next two.",
     ),
-    "latent, noise × 3": lambda: latent(noise=3.0),
+    "latent, noise × 3": lambda: latent(noise=3.0, levels=(5, 6, 7, 8)),
     "latent, noise alone": lambda: latent(drift=False),
     "trained": trained,
 }
