@@ -61,7 +61,9 @@ def _draw_difference(axes: Axes, record: dict) -> None:
     axes.fill_between(ahead, curve["low"], curve["high"], color=LOOKS["regularized"].color, alpha=0.25, lw=0)
     axes.axhline(0, **GUIDE)
     axes.set_xlabel("steps ahead")
-    axes.set_title("Regularized less without, episode by episode\n(thin: each held-out episode)")
+    axes.set_title(
+        f"Regularized less without\n(thin: {record['episodes']} held-out episodes; bands: {record['level']:.0%} intervals)"
+    )
 
 
 @torch.no_grad()
