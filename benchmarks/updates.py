@@ -27,9 +27,9 @@ from sdewm.worldmodel.dreamer import Config, Learner, Sequences, preset
 CASES: dict[str, tuple[tuple[int, ...], int, int]] = {
     "lean-proprio": ((5,), 1, 25),
     "lean-pixels": ((1, 32, 32), 1, 25),
-    "table5": ((3, 64, 64), 6, 3),
+    "table5": ((3, 64, 64), 6, 2),
 }
-WARM_UP = 2
+WARM_UP = 1
 WEIGHT = 1.0  # λ; the cost does not depend on it
 
 

@@ -56,12 +56,15 @@ def _draw_errors(axes: Axes, record: dict, labels: dict[str, str]) -> None:
 def _draw_difference(axes: Axes, record: dict) -> None:
     ahead, curve = np.arange(1, record["horizon"] + 1), record["curves"]["regularized less without"]
     for values in curve["by episode"]:
-        axes.plot(ahead, values, color="#aaaaaa", lw=0.7)
-    axes.plot(ahead, curve["mean"], color=LOOKS["regularized"].color, marker=LOOKS["regularized"].marker, markevery=5)
+        axes.plot(ahead, values, color="#c4c4c4", lw=0.6)
+    axes.plot(
+        ahead, curve["mean"], color=LOOKS["regularized"].color, marker=LOOKS["regularized"].marker, markevery=5, lw=1.8
+    )
     axes.fill_between(ahead, curve["low"], curve["high"], color=LOOKS["regularized"].color, alpha=0.25, lw=0)
     axes.axhline(0, **GUIDE)
     axes.set_xlabel("steps ahead")
-    axes.set_title("Regularized less without, episode by episode\n(thin: each held-out episode)")
+    number, level = record["episodes"], record["level"]
+    axes.set_title(f"Regularized less without\n(thin: {number} held-out episodes; bands: {level:.0%} intervals)")
 
 
 @torch.no_grad()

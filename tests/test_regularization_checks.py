@@ -18,6 +18,7 @@ from sdewm.verdicts import Verdict, judge_all
 from sdewm.worldmodel import load_trained, robustness
 from sdewm.worldmodel.dreamer import load_lean
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record
+from sdewm.worldmodel.model import Gaussian
 from theory_checks import jacobian_regularization, lean_pair
 from theory_checks.settings import Settings
 
@@ -83,13 +84,13 @@ def test_the_ends_of_the_ladder_ship():
 
 # The pair of agents.
 
-CHEAP = {"REPLICATES": 3, "_loss_increase": lambda agent, records, error: {n: np.ones(2) for n in ("bias", "increase")}}
-
 
 def cheaply(monkeypatch) -> None:
-    """Few replicates, and the loss's increase (which has a system of its own, "lean") left out."""
-    for name, value in CHEAP.items():
-        monkeypatch.setattr(agents, name, value)
+    """Few replicates and starts, and the loss's increase (which has systems of its own, "lean") left out."""
+    monkeypatch.setattr(agents, "REPLICATES", 3)
+    monkeypatch.setattr(agents, "EPISODES", 1)
+    ones = {name: np.ones(2) for name in ("bias", "increase")}
+    monkeypatch.setattr(agents, "_loss_increase", lambda agent, records, error: ones)
 
 
 def pair_verdicts() -> dict[tuple[str, str], Verdict]:
@@ -115,18 +116,23 @@ def test_a_pair_with_its_agents_exchanged_is_seen(monkeypatch):
     assert pair_verdicts()[PENALIZED].status == "refuted"
 
 
-def test_the_fundamental_matrix_by_random_directions_is_that_of_its_jacobians():
-    """E ‖Φ_N‖²_F by forward derivatives against all of Φ, on the shipped walker model."""
-    model, episodes = load_trained()
-    start = robustness.starting_states(model, episodes[:1])
-    spread = torch.ones(model.config.stoch, dtype=torch.float64)
-    replicates = [torch.Generator().manual_seed(seed) for seed in range(12)]
-    by_direction = np.array([robustness.final_phi(model, start, g) for g in replicates])
-    whole = np.array([robustness.jacobian_terms(model, start, spread, g)["final_phi"] for g in replicates[:6]])
-    difference = by_direction.mean() - whole.mean()
-    stderr = float(np.hypot(by_direction.std(ddof=1) / 12**0.5, whole.std(ddof=1) / 6**0.5))
-    assert agrees(Estimate(float(difference), stderr, 18, 5), 0.0)
-    assert convicts(Estimate(float(by_direction.mean()), stderr, 18, 5), 0.0)
+def test_the_fundamental_matrix_by_random_directions_is_the_power_of_a_linear_models_step():
+    """Where cell, policy and prior are linear, Φ_N is a matrix to the power N, whatever the noise."""
+    generator = torch.Generator().manual_seed(0)
+    in_h, in_z, p = (
+        0.4 * torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((3, 3), (3, 2), (2, 3))
+    )
+    model = robustness.Dynamics(
+        lambda h, z, a: h @ in_h.mT + a, lambda h: Gaussian(h @ p.mT, torch.ones(2)), lambda h, z: z @ in_z.mT
+    )
+    step = torch.cat([torch.cat([in_h, in_z], 1), p @ torch.cat([in_h, in_z], 1)])
+    power = torch.linalg.matrix_power(step, robustness.HORIZON).square().sum()
+    start = robustness.Latent(torch.zeros(4, 3, dtype=torch.float64), torch.zeros(4, 2, dtype=torch.float64))
+    values = np.array([robustness.final_phi(model, start, torch.Generator().manual_seed(n)) for n in range(40)])
+    estimate = Estimate(float(values.mean()), float(values.std(ddof=1) / 40**0.5), 40, 39)
+    assert agrees(estimate, float(power))
+    one_step_less = torch.linalg.matrix_power(step, robustness.HORIZON - 1).square().sum()
+    assert convicts(estimate, float(one_step_less))
 
 
 # Mutations.

@@ -23,6 +23,7 @@ from sdewm.worldmodel.jacobian import exact_norms
 from sdewm.worldmodel.robustness import ERROR, STARTS, Dynamics, Latent, bias_and_increase, divergence, final_phi
 
 REPLICATES = 8
+EPISODES = 2  # that rollouts start from, at STARTS of each
 LOSS_STEPS = 5  # steps of a filtered model over which an expected loss is taken, from each of STARTS
 
 
@@ -40,7 +41,7 @@ def measure(
     model, batch = agent.world_model, to_sequences(np.stack(episodes), torch.float64)
     noise = batch.actions.new_zeros(*batch.rewards.shape, model.config.stoch)
     rollout = model.observe(batch.observations, batch.actions, batch.first, noise)
-    start = Latent(*(part[:, list(STARTS)].flatten(0, 1) for part in (rollout.h, rollout.z)))
+    start = Latent(*(part[:EPISODES, list(STARTS)].flatten(0, 1) for part in (rollout.h, rollout.z)))
     dynamics = Dynamics(model.sequence, model.prior, agent.actor.mode)
     found: dict[str, list[float]] = {name: [] for name in ("divergence", "divergence_h", "growth_15", "final_phi")}
     for replicate in range(REPLICATES):
