@@ -198,7 +198,7 @@ def _lean(jacobian: bool) -> System:
         grids=1,
         paths=2**8,
         paired_paths=2**8,
-        taylor_paths=2**6,
+        taylor_paths=2**8,
         block=2**8,
         method="euler-sequential",
         continuous=False,
