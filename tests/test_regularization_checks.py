@@ -86,9 +86,8 @@ def test_the_ends_of_the_ladder_ship():
 
 
 def cheaply(monkeypatch) -> None:
-    """Few replicates and starts, and the loss's increase (which has systems of its own, "lean") left out."""
+    """Few replicates, and the loss's increase (which has systems of its own, "lean") left out."""
     monkeypatch.setattr(agents, "REPLICATES", 3)
-    monkeypatch.setattr(agents, "EPISODES", 1)
     ones = {name: np.ones(2) for name in ("bias", "increase")}
     monkeypatch.setattr(agents, "_loss_increase", lambda agent, records, error: ones)
 
