@@ -69,7 +69,8 @@ def paired_changes(report: dict[str, Any]) -> dict[str, tuple[float, float, floa
     found = {}
     for record in report["records"]:
         config = record["config"]
-        if record["claim"] == CLAIM and record["form"] == "printed" and "ratio" in config:
+        of_ladder = (record["claim"], record["system"], record["form"]) == (CLAIM, SYSTEM, "printed")
+        if of_ladder and "ratio" in config:
             low, high = config["95 % interval"]
             found[config["measured"]] = (config["ratio"], math.exp(low), math.exp(high))
     return found
