@@ -35,7 +35,7 @@ def draw(results: Path, out: Path) -> list[Path]:
         raise FileNotFoundError(
             f"{results / 'agent'}: no runs; make one with: sdewm train RUN, and copy its metrics.jsonl there"
         )
-    with styled(3.6 * len(found), 3.0) as figure:
+    with styled(3.6 * len(found), 3.6) as figure:
         row = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (task, by_seed) in zip(row, found.items(), strict=True):
             _draw_task(axes, task, by_seed)
@@ -82,15 +82,15 @@ def _draw_task(axes: Axes, task: Task, by_seed: dict[int, list[dict]]) -> None:
         axes.plot(common, mean, color="#111111", lw=2, label=f"mean of {len(curves)} seeds")
     axes.axhline(task.target, **GUIDE)
     axes.axhline(float(np.mean(random)), **GUIDE)
-    for level, text in ((task.target, f"target {task.target:g}"), (float(np.mean(random)), "random")):
-        axes.annotate(text, (1, level), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-                      ha="right", fontsize=7, color=GUIDE["color"])  # fmt: skip
+    for level, text, lift in ((task.target, f"target {task.target:g}", 2), (float(np.mean(random)), "random", -8)):
+        axes.annotate(text, (0, level), (3, lift), xycoords=("axes fraction", "data"), textcoords="offset points",
+                      fontsize=7, color=GUIDE["color"])  # fmt: skip
     axes.set_xlim(0, None)
     axes.set_ylim(0, 1000)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}")
     axes.set_xlabel("frames, thousands")
     axes.set_title(task.title)
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def _label(seed: int, lines: list[dict], task: Task) -> str:
