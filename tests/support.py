@@ -1,10 +1,12 @@
-"""What several test files share: exact messages, intervals at a stated level, a problem on a grid."""
+"""What several test files share: exact messages, intervals at a stated level, a problem on a grid, small agents."""
 
 from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from sdewm.montecarlo import Estimate
 from sdewm.noise import TimeGrid
 from sdewm.problems import Problem
+from sdewm.worldmodel.dreamer import Step, preset
 
 F64 = torch.float64
 EULER_METHODS = ("euler", "euler-sequential")
@@ -20,6 +23,9 @@ EULER_METHODS = ("euler", "euler-sequential")
 FALSE_FAILURE = 1e-3
 # Chance that a difference called a mistake is sampling error alone.
 FALSE_ALARM = 1e-6
+# Agents that train in seconds, from states and from pixels.
+DEBUG = preset("debug")
+PIXELS = replace(DEBUG, observation="pixels", image_size=16, encoder_kernels=(4, 4), decoder_kernels=(4, 4), unit=0.1)
 
 
 def refuses(error: type[BaseException], *fragments: str) -> AbstractContextManager:
@@ -45,3 +51,21 @@ def normal_increments(grid: TimeGrid, paths: int, channels: int, seed: int = 0) 
 
 def grid_of(problem: Problem, steps: int) -> TimeGrid:
     return TimeGrid(0.0, problem.horizon, steps)
+
+
+class Counting:
+    """Observes its time; the reward on the way into t is 10 t + the action before; ends at ``length`` by time limit."""
+
+    observation_shape, action_size, action_repeat = (2,), 1, 1
+
+    def __init__(self, length: int = 9) -> None:
+        self.length = length
+
+    def reset(self, seed: int) -> Step:
+        self.seed, self.time = seed, 0
+        return Step(np.array([seed, 0.0]), 0.0, False, False)
+
+    def step(self, action: np.ndarray) -> Step:
+        self.time += 1
+        reward = 10 * self.time + float(action[0])
+        return Step(np.array([self.seed, self.time]), reward, False, self.time == self.length)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import refuses
-from test_agent_training import DEBUG, PIXELS, contents
+from support import DEBUG, PIXELS, refuses
+from test_agent_training import contents
 
 import sdewm.worldmodel
 from sdewm.cli import main
@@ -33,14 +33,6 @@ from sdewm.worldmodel.dreamer.prediction import windows
 from sdewm.worldmodel.dreamer.shipped import WEIGHT, release_pair
 
 OFFLINE = replace(PIXELS, log_every=1, evaluate_every=3, checkpoint_every=2, length=6)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The agent's run: replay, resuming after a kill, failures of environment and disk, bad input, the command line."""
+"""The agent's run: determinism, resuming after a kill, failures of environment and disk, the command line."""
 
 import errno
 import json
@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from support import refuses
+from support import DEBUG, PIXELS, Counting, refuses
 
 from sdewm.cli import main
 from sdewm.worldmodel import CheckpointError, WorldModel, load_model, save_model
@@ -22,60 +21,12 @@ from sdewm.worldmodel.dreamer import (
     EnvironmentFailure,
     Learner,
     PointMass,
-    Replay,
-    Rotation,
     Step,
     evaluate,
     load_agent,
-    open_loop,
-    open_loop_error,
-    play,
-    prediction_video,
     preset,
-    random_policy,
-    to_sequences,
     train,
-    write_gif,
 )
-from sdewm.worldmodel.dreamer.replay import to_episode
-
-DEBUG = preset("debug")
-PIXELS = replace(DEBUG, observation="pixels", image_size=16, encoder_kernels=(4, 4), decoder_kernels=(4, 4), unit=0.1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Training repeats bitwise on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """A run that was never stopped."""
-    run = tmp_path_factory.mktemp("whole")
-    train(run, DEBUG)
-    return run
-
-
-class Counting:
-    """Observes its time; the reward on the way into t is 10 t + the action before; ends at ``length`` by time limit."""
-
-    observation_shape, action_size, action_repeat = (2,), 1, 1
-
-    def __init__(self, length: int = 9) -> None:
-        self.length = length
-
-    def reset(self, seed: int) -> Step:
-        self.seed, self.time = seed, 0
-        return Step(np.array([seed, 0.0]), 0.0, False, False)
-
-    def step(self, action: np.ndarray) -> Step:
-        self.time += 1
-        reward = 10 * self.time + float(action[0])
-        return Step(np.array([self.seed, self.time]), reward, False, self.time == self.length)
 
 
 def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, bytes]]:
@@ -95,69 +46,6 @@ def assert_equal_runs(a: Path, b: Path) -> None:
     assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
     assert metrics == other_metrics
     assert files == other_files
-
-
-# Replay.
-
-
-def test_an_episode_pairs_actions_rewards_and_observations():
-    episode = play(Counting(), random_policy(1, seed=0), seed=7)
-    assert len(episode) == 10
-    np.testing.assert_array_equal(episode["observation"], [[7, t] for t in range(10)])
-    for t in range(1, 10):  # what is collected on the way into t was paid for by the action at t − 1
-        assert episode["reward"][t] == pytest.approx(10 * t + episode["action"][t - 1][0], rel=1e-6)
-    assert episode["reward"][0] == 0 and episode["action"][9] == 0
-    assert episode["first"].tolist() == [True] + 9 * [False] and not episode["terminal"].any()
-
-
-def test_a_time_limit_is_not_terminal_and_a_fall_is():
-    episode = play(PointMass(), lambda s: np.ones(1), seed=0)
-    assert episode["terminal"].tolist() == [False] * (len(episode) - 1) + [True]
-    assert abs(episode["observation"][-1, 0]) > 2
-    episode = play(PointMass(), lambda s: np.zeros(1), seed=0)
-    assert len(episode) == PointMass.frames + 1 and not episode["terminal"].any()
-
-
-def test_sampled_sequences_are_stretches_of_the_episodes_laid_end_to_end(tmp_path):
-    replay = Replay(tmp_path, capacity=10**6)
-    lengths = (3, 9, 1, 6)
-    for number, length in enumerate(lengths):
-        replay.add(number, play(Counting(length), random_policy(1, seed=number), seed=number))
-    whole = np.concatenate([replay.episode(number) for number in range(4)])
-    order = {tuple(s): i for i, s in enumerate(whole["observation"].tolist())}
-    batch = replay.sample(500, 8, torch.Generator().manual_seed(0))
-    starts = set()
-    for row in range(500):
-        start = order[tuple(batch.observations[row, 0].tolist())]
-        starts.add(start)
-        expected = to_sequences(whole[None, start : start + 8])
-        assert all(torch.equal(ours[row], theirs[0]) for ours, theirs in zip(batch, expected, strict=True))
-    assert starts == set(range(len(whole) - 7))  # each start is possible; missing one has a chance below 1e-17
-    with refuses(ValueError, f"length: expected at most the {len(whole)} steps collected, got 100"):
-        replay.sample(1, 100, torch.Generator())
-
-
-def test_old_episodes_are_dropped_and_deleted_only_when_tidied(tmp_path):
-    replay = Replay(tmp_path, capacity=25)
-    for number in range(4):
-        replay.add(number, play(Counting(), random_policy(1, seed=0), seed=number))
-    assert replay.index == [(2, 10), (3, 10)] and replay.steps == 20
-    assert len(list(tmp_path.iterdir())) == 4
-    replay.tidy()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["000002.npy", "000003.npy"]
-    assert replay.sample(50, 5, torch.Generator().manual_seed(0)).observations[..., 0].unique().tolist() == [2, 3]
-
-
-def test_a_missing_or_damaged_episode_is_a_checkpoint_error(tmp_path):
-    replay = Replay(tmp_path, capacity=100)
-    replay.add(0, play(Counting(), random_policy(1, seed=0), seed=0))
-    with pytest.raises(CheckpointError, match="expected 7 steps"):
-        Replay(tmp_path, 100).restore([(0, 7)])
-    (tmp_path / "000000.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(CheckpointError, match=r"000000\.npy: missing or damaged"):
-        Replay(tmp_path, 100).restore([(0, 10)])
-    with pytest.raises(CheckpointError, match=r"000001\.npy: missing or damaged"):
-        Replay(tmp_path, 100).restore([(1, 10)])
 
 
 # Determinism, resuming, kills.
@@ -388,84 +276,6 @@ def test_spaces_that_do_not_fit_are_refused(tmp_path, spaces, message):
         train(tmp_path, PIXELS, Counting)
 
 
-# Evaluation, prediction, video.
-
-
-def test_agents_are_evaluated_on_the_same_starts(whole):
-    agent = load_agent(whole)
-    first, again = (evaluate(agent, PointMass, episodes=3, seed=5) for _ in range(2))
-    assert first == again and len(set(first.returns)) == 3
-    assert evaluate(agent, PointMass, episodes=3, seed=6).returns != first.returns
-    assert first.estimate.mean == pytest.approx(np.mean(first.returns))
-    assert first.estimate.stderr == pytest.approx(np.std(first.returns, ddof=1) / 3**0.5)
-
-
-@pytest.fixture(scope="module")
-def seeing(tmp_path_factory) -> Path:
-    """A run from pixels."""
-    run = tmp_path_factory.mktemp("seeing")
-    train(run, replace(PIXELS, frames=160))
-    return run
-
-
-def test_a_run_from_pixels_sees_perturbed_images(seeing):
-    agent = load_agent(seeing)
-    returns = [
-        evaluate(agent, lambda: PointMass(16), episodes=2, seed=0, perturbation=p).returns
-        for p in (None, Rotation(0), Rotation(40))
-    ]
-    np.testing.assert_allclose(returns[0], returns[1], rtol=1e-5)
-    assert returns[2] != returns[0]
-
-
-def test_open_loop_prediction_and_its_video(seeing, tmp_path):
-    model = load_agent(seeing).world_model
-    episode = play(PointMass(16), random_policy(1, seed=1), seed=1)[:12]
-    batch = to_sequences(episode[None])
-    predicted = open_loop(model, batch, context=4)
-    later = batch._replace(observations=batch.observations.clone())
-    later.observations[:, 4:] = 0
-    assert predicted.shape == (1, len(episode) - 4, 1, 16, 16)
-    assert torch.equal(open_loop(model, later, context=4), predicted)  # it does not see what it predicts
-    error = open_loop_error(model, batch, context=4)
-    expected = 0.5 * (predicted - model.standardize(batch.observations[:, 4:])).square().flatten(2).sum(-1)
-    torch.testing.assert_close(error.predicted, expected.mean(0))
-    pictures = prediction_video(model, episode, context=4)
-    assert len(pictures) == len(episode) and pictures[0].shape == (192, 384, 3)
-    np.testing.assert_array_equal(pictures[5][::12, :192:12, 0], episode["observation"][5, 0])
-    write_gif(tmp_path / "video.gif", pictures)
-    with Image.open(tmp_path / "video.gif") as gif:
-        assert gif.size == (384, 192) and gif.n_frames > 1
-    with refuses(ValueError, "context: expected 1 to 11 of the 12 steps, got 12"):
-        open_loop(model, batch, context=12)
-
-
-def test_an_open_loop_takes_the_actions_in_their_turn(seeing):
-    """The action at t first shows in what is predicted for t + 1: one step later it would be another's."""
-    model, context = load_agent(seeing).world_model, 4
-    batch = to_sequences(play(PointMass(16), random_policy(1, seed=1), seed=1)[None, :10])
-    predicted = open_loop(model, batch, context)
-    for t in range(10):
-        other = batch._replace(actions=batch.actions.clone())
-        other.actions[:, t] = -torch.sign(batch.actions[:, t])
-        changed = (open_loop(model, other, context) != predicted).flatten(2).any(-1)[0]
-        assert changed.tolist() == [context + n > t for n in range(10 - context)], t
-
-
-def test_a_model_of_states_has_no_pictures(whole):
-    episode = play(PointMass(), random_policy(1, seed=1), seed=1)
-    with refuses(ValueError, "prediction_video: expected a model that sees images"):
-        prediction_video(load_agent(whole).world_model, episode, context=4)
-
-
-def test_images_must_be_bytes():
-    episode = to_episode([Step(np.zeros((1, 4, 4), np.uint8), 0.0, False, False)] * 2, [np.zeros(1)])
-    assert episode["observation"].dtype == np.uint8
-    Floating = type("Floating", (PointMass,), {"_observe": lambda self: np.zeros((1, 16, 16))})
-    with pytest.raises(EnvironmentFailure, match="expected an image of uint8, got float64"):
-        play(Floating(16), random_policy(1, seed=0), seed=0)
-
-
 # The command line.
 
 
@@ -503,71 +313,6 @@ def test_command_line_trains_takes_up_evaluates_and_records(tmp_path, capsys):
 def test_a_users_mistake_is_one_line(tmp_path, arguments, message):
     with pytest.raises(SystemExit, match=message):
         main([*(str(tmp_path / "run") if a == "RUN" else a for a in arguments)])
-
-
-# dm_control.
-
-
-@pytest.mark.parametrize(
-    ("task", "states", "actions"),
-    [
-        ("cartpole-swingup", 5, 1),
-        ("walker-walk", 24, 6),
-        ("quadruped-walk", 78, 12),
-        ("reacher-easy", 6, 2),
-        ("pendulum-swingup", 3, 1),
-    ],
-)
-def test_dm_control_from_its_state(task, states, actions):
-    pytest.importorskip("dm_control")
-    from sdewm.worldmodel.dreamer import DeepMindControl
-
-    environment = DeepMindControl(preset("lean-proprio", task=task, action_repeat=2))
-    assert environment.observation_shape == (states,) and environment.action_size == actions
-    runs = []
-    for _ in range(2):  # an episode depends on its seed and its actions alone, whatever came before
-        step, rng, seen = environment.reset(11), np.random.default_rng(0), []
-        for _ in range(5):
-            step = environment.step(rng.uniform(-1, 1, actions))
-            seen.append(np.append(step.observation, step.reward))
-        runs.append(np.stack(seen))
-        environment.reset(12)
-        environment.step(np.ones(actions))
-    np.testing.assert_array_equal(*runs)
-    assert environment.reset(11).observation.tolist() != environment.reset(12).observation.tolist()
-
-
-def test_action_repeat_sums_rewards_and_stops_at_the_end():
-    pytest.importorskip("dm_control")
-    from sdewm.worldmodel.dreamer import DeepMindControl
-
-    episodes = []
-    for repeat in (1, 8):
-        environment = DeepMindControl(preset("lean-proprio", action_repeat=repeat))
-        episodes.append(play(environment, lambda s: np.full(1, 0.3), seed=0))
-    assert len(episodes[0]) == 1001 and len(episodes[1]) == 126
-    np.testing.assert_allclose(episodes[1]["observation"], episodes[0]["observation"][::8])
-    np.testing.assert_allclose(episodes[1]["reward"][1:], episodes[0]["reward"][1:].reshape(-1, 8).sum(1), rtol=1e-5)
-    assert not episodes[1]["terminal"].any()
-
-
-@pytest.mark.parametrize("rendering", ["fast", "default"])
-def test_dm_control_through_its_camera(rendering):
-    pytest.importorskip("dm_control")
-    from sdewm.worldmodel.dreamer import DeepMindControl
-
-    config = preset("lean-pixels", task="walker-walk", action_repeat=2, rendering=rendering)
-    try:
-        grey, colour = DeepMindControl(config), DeepMindControl(replace(config, channels=3))
-        frames = [environment.reset(3).observation for environment in (grey, colour)]
-    except ImportError as error:
-        pytest.skip(str(error))
-    assert frames[0].shape == (1, 32, 32) and frames[0].dtype == np.uint8 and frames[0].std() > 5
-    assert frames[1].shape == (3, 32, 32) and frames[1].flags.c_contiguous
-    luma = np.tensordot([0.299, 0.587, 0.114], frames[1].astype(float), 1)
-    assert np.abs(luma - frames[0][0]).max() <= 0.5 + 1e-9
-    np.testing.assert_array_equal(grey.reset(3).observation, frames[0])
-    assert not np.array_equal(grey.step(np.ones(6)).observation, frames[0])
 
 
 def test_tensorboard_gets_the_numbers_of_the_metrics(tmp_path):

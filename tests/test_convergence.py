@@ -23,7 +23,6 @@ from sdewm.sde import FunctionSDE
 from sdewm.solvers import METHODS, solve
 from sdewm.structure import noise_structure
 
-torch.set_num_threads(1)
 SPAN = (0.0, 1.0)
 LEVELS = (3, 4, 5, 6)
 ROTATION = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=F64)

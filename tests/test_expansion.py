@@ -28,7 +28,6 @@ from sdewm.sde import FunctionSDE, PerturbedSDE, noise_channels
 from sdewm.sensitivity import along, first_derivatives
 from sdewm.solvers import NonFiniteState, solve
 
-torch.set_num_threads(1)
 STEPS = 16
 MADE = {name: make() for name, make in PROBLEMS.items()}
 

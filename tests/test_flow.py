@@ -33,7 +33,6 @@ from sdewm.sensitivity import (
 from sdewm.solvers import solve
 from theory_checks.flows import FLOWS, MIXED, NILPOTENT, Flow
 
-torch.set_num_threads(1)
 STEPPED = ("gbm", "linear", "clock")
 METHODS = ("euler", "milstein", "sri2", "platen-weak")
 

@@ -26,7 +26,6 @@ from sdewm.verdicts import judge_all
 from theory_checks import fundamental_matrix, initial_value, proposition_b1, sensitivity_sdes
 from theory_checks.settings import Settings
 
-torch.set_num_threads(1)
 QUICK, DEFAULT = Settings(precision=1e-2), Settings()
 
 

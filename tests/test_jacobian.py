@@ -43,14 +43,6 @@ from tests.test_worldmodel import TINY, TINY_TRAIN, tiny_episode, tiny_model
 FALSE_FAILURE = 1e-6  # of each statistical assertion here, whatever the seed
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 

@@ -20,7 +20,6 @@ from torch.func import jvp
 from sdewm.jets import Jet, JetSpace, NonSmoothWarning, NotDifferentiable, Parameter, constant
 from sdewm.jets.jet import RULES
 
-torch.set_num_threads(1)
 SPACE = JetSpace(2, 2)
 F64 = torch.float64
 

@@ -24,7 +24,6 @@ from sdewm.sde import (
 )
 from sdewm.solvers import solve
 
-torch.set_num_threads(1)
 SIZES = BlockSizes(z=2, h=3, z_tilde=2, s_tilde=1)
 T = torch.tensor(0.3, dtype=F64)
 OBSERVER = FunctionSDE(lambda t, s: -s, lambda t, s: 0.3 + 0.1 * torch.sin(s))

@@ -20,7 +20,6 @@ from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers import METHODS, solve
 from sdewm.structure import directional, noise_structure
 
-torch.set_num_threads(1)
 LEVEL = 3
 GRID = TimeGrid(0.0, 1.0, 2**LEVEL)
 ROTATION = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=F64)

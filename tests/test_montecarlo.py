@@ -15,7 +15,6 @@ from support import F64, FALSE_FAILURE, refuses
 from sdewm.montecarlo import Estimate, Sample, make_sampler, richardson, sample
 from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
 
-torch.set_num_threads(1)
 GRID = TimeGrid(0.0, 1.0, 1)
 LIKE = torch.zeros((), dtype=F64)
 

@@ -26,7 +26,6 @@ from sdewm.noise import (
     path_basis,
 )
 
-torch.set_num_threads(1)
 LIKE = torch.zeros((), dtype=F64)
 GRID = TimeGrid(0.0, 2.0, 8)
 

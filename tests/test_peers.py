@@ -13,7 +13,6 @@ from sdewm.noise import TimeGrid
 from sdewm.sde import FunctionSDE
 from sdewm.solvers import solve
 
-torch.set_num_threads(1)
 GRID = TimeGrid(0.2, 1.2, 12)
 NOISE = normal_increments(GRID, 5, 2)
 X0 = torch.tensor([0.5, -1.0], dtype=F64)

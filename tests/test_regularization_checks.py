@@ -26,14 +26,6 @@ QUICK = Settings(precision=1e-2)
 SYSTEM = regularized.SYSTEM
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def verdicts(check, settings: Settings = QUICK) -> dict[tuple[str, str, str], Verdict]:
     return {(v.quantity, v.form, v.reading): v for v in judge_all(check.check(SYSTEM, settings))}
 

@@ -19,7 +19,6 @@ from sdewm.sde import PerturbedSDE, diffusion_matrix, diffusion_product, noise_c
 from sdewm.sensitivity import along, first_derivatives, fundamental_matrix, step_jacobians
 from sdewm.solvers import solve, trajectory
 
-torch.set_num_threads(1)
 CASES: dict[str, tuple[PerturbedSDE, Tensor]] = {
     **{name: (p.family, p.x0) for name, p in ((name, make()) for name, make in PROBLEMS.items())},
     "reference": (reference.latent_family(), reference.initial_state()),

@@ -23,7 +23,6 @@ from sdewm.sde import FunctionSDE, PerturbedSDE, diffusion_matrix, diffusion_pro
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers import METHODS, NonFiniteState, solve
 
-torch.set_num_threads(1)
 GRID = TimeGrid(0.2, 1.2, 10)
 PATHS = 6
 MATRIX = torch.tensor([[0.3, -0.2, 0.1], [0.4, 0.1, -0.3]], dtype=F64)

@@ -15,7 +15,6 @@ from sdewm.problems import PROBLEMS
 from sdewm.sde import FunctionSDE, PerturbedSDE
 from sdewm.taylor import KINDS, TaylorTest, check_ladder, taylor_test
 
-torch.set_num_threads(1)
 GRID = TimeGrid(0.0, 1.0, 8)
 ORDERS = [(kind, order) for kind in KINDS for order in range(3)]
 # Nine rates at once in each test share the false-failure rate.

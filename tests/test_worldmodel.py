@@ -63,15 +63,6 @@ def tiny_model(seed: int = 0) -> WorldModel:
     return model.requires_grad_(False)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Training repeats bitwise on one thread, and small tensors are fastest there."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def trained():
     return load_trained()

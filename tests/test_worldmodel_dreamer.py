@@ -61,14 +61,6 @@ def observe(model: WorldModel, batch: Sequences, noise: torch.Tensor | None = No
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # Time indices.
 
 
