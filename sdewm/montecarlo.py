@@ -27,6 +27,8 @@ class Estimate:
     """A mean, its standard error, and what they rest on.
 
     ``n`` paths in all, in ``dof + 1`` independent replicates whose spread is the standard error; ``seed`` repeats it.
+    ``flags`` are reasons, in plain words, why the interval cannot be trusted; none where it can. A printed estimate
+    has a line for each.
     """
 
     mean: float
@@ -34,6 +36,7 @@ class Estimate:
     n: int
     dof: float = math.inf
     seed: int | None = None
+    flags: tuple[str, ...] = ()
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The two-sided Student-t confidence interval at ``level``."""
@@ -46,10 +49,11 @@ class Estimate:
         return float(stats.t.ppf(0.5 + level / 2, self.dof)) * self.stderr
 
     def __format__(self, spec: str) -> str:
-        return f"{self.mean:{spec or '.6g'}} ± {self.stderr:.2g}"
+        """``mean ± standard error``, with "(flagged)" where there are flags; ``spec`` is for the mean."""
+        return f"{self.mean:{spec or '.6g'}} ± {self.stderr:.2g}" + (" (flagged)" if self.flags else "")
 
     def __str__(self) -> str:
-        return format(self, "")
+        return "\n".join([format(self, ""), *(f"    flagged: {reason}" for reason in self.flags)])
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,17 @@ def test_an_estimate_prints_its_error():
     assert f"{Estimate(1.23456789, 0.0123, 100):.2f}" == "1.23 ± 0.012"
 
 
+def test_a_flagged_estimate_says_so():
+    estimate = Estimate(1.23456789, 0.0123, 100, flags=("a few paths carry it", "the halves disagree"))
+    assert str(estimate).splitlines() == [
+        "1.23457 ± 0.012 (flagged)",
+        "    flagged: a few paths carry it",
+        "    flagged: the halves disagree",
+    ]
+    assert f"{estimate:.2f}" == "1.23 ± 0.012 (flagged)"
+    assert Estimate(1.0, 0.1, 10).flags == ()
+
+
 COVERAGE = {
     "mc": (lambda seed: MonteCarlo(8192, seed, block=8192), torch.exp, math.exp(0.5)),
     "rqmc": (
