@@ -35,5 +35,6 @@ def _parser() -> argparse.ArgumentParser:
 def _user_errors() -> tuple[type[Exception], ...]:
     from sdewm.worldmodel import CheckpointError
     from sdewm.worldmodel.dreamer import EnvironmentFailure
+    from sdewm.worldmodel.run_folder import RunInUse
 
-    return (CheckpointError, EnvironmentFailure, FloatingPointError, OSError, ImportError, ValueError)
+    return (CheckpointError, EnvironmentFailure, RunInUse, FloatingPointError, OSError, ImportError, ValueError)

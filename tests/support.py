@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor
 from sdewm.montecarlo import Estimate
 from sdewm.noise import TimeGrid
 from sdewm.problems import Problem
+from sdewm.worldmodel.checkpoint import load_checkpoint
 from sdewm.worldmodel.dreamer import Step, preset
 
 F64 = torch.float64
@@ -69,3 +72,22 @@ class Counting:
         self.time += 1
         reward = 10 * self.time + float(action[0])
         return Step(np.array([self.seed, self.time]), reward, False, self.time == self.length)
+
+
+def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, bytes]]:
+    """What two equal runs share: tensors, metrics but for what is measured in seconds, and the replay's files."""
+    tensors, metadata = load_checkpoint(run / "checkpoint.safetensors")
+    measured = ("seconds", "cpu_seconds", "frames_per_second", "seconds_left")
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    metrics = [{name: value for name, value in line.items() if name not in measured} for line in lines]
+    progress = {k: v for k, v in metadata["progress"].items() if k not in ("seconds", "cpu_seconds", "metrics_bytes")}
+    files = {file.name: file.read_bytes() for file in (run / "replay").iterdir()}
+    return tensors, [progress, *metrics], files
+
+
+def assert_equal_runs(a: Path, b: Path) -> None:
+    (tensors, metrics, files), (others, other_metrics, other_files) = contents(a), contents(b)
+    assert tensors.keys() == others.keys()
+    assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
+    assert metrics == other_metrics
+    assert files == other_files

@@ -1,11 +1,13 @@
 """The replay: what an episode pairs, what is sampled, what is dropped."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from support import Counting, refuses
 
-from sdewm.worldmodel import CheckpointError
 from sdewm.worldmodel.dreamer import (
     PointMass,
     Replay,
@@ -13,6 +15,7 @@ from sdewm.worldmodel.dreamer import (
     random_policy,
     to_sequences,
 )
+from sdewm.worldmodel.dreamer.replay import Held
 
 
 def test_an_episode_pairs_actions_rewards_and_observations():
@@ -56,20 +59,50 @@ def test_old_episodes_are_dropped_and_deleted_only_when_tidied(tmp_path):
     replay = Replay(tmp_path, capacity=25)
     for number in range(4):
         replay.add(number, play(Counting(), random_policy(1, seed=0), seed=number))
-    assert replay.index == [(2, 10), (3, 10)] and replay.steps == 20
+    assert [entry[:2] for entry in replay.index] == [(2, 10), (3, 10)] and replay.steps == 20
     assert len(list(tmp_path.iterdir())) == 4
     replay.tidy()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["000002.npy", "000003.npy"]
     assert replay.sample(50, 5, torch.Generator().manual_seed(0)).observations[..., 0].unique().tolist() == [2, 3]
 
 
-def test_a_missing_or_damaged_episode_is_a_checkpoint_error(tmp_path):
+def flip_a_bit(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (flip_a_bit, r"000001\.npy: damaged, its contents do not match its checksum"),
+        (lambda file: file.write_bytes(b"\x93NUMPY"), r"000001\.npy: missing or damaged"),
+        (lambda file: file.unlink(), r"000001\.npy: missing or damaged"),
+        (lambda file: np.save(file, np.load(file)[:-1]), r"000001\.npy: expected 10 steps, got 9"),
+    ],
+)
+def test_a_missing_or_damaged_episode_is_named_and_left_out(tmp_path, damage, reason):
+    replay = Replay(tmp_path, capacity=100)
+    for number in range(3):
+        replay.add(number, play(Counting(), random_policy(1, seed=0), seed=number))
+    damage(tmp_path / "000001.npy")
+    again = Replay(tmp_path, 100)
+    (wrong,) = again.restore(replay.index)
+    assert re.search(reason, wrong)
+    assert [entry.number for entry in again.index] == [0, 2] and again.steps == 20
+    assert {file.suffix for file in tmp_path.glob("000001.*")} <= {".damaged"}
+    assert Replay(tmp_path, 100).restore(again.index) == []
+
+
+def test_an_index_without_checksums_is_read(tmp_path):
     replay = Replay(tmp_path, capacity=100)
     replay.add(0, play(Counting(), random_policy(1, seed=0), seed=0))
-    with pytest.raises(CheckpointError, match="expected 7 steps"):
-        Replay(tmp_path, 100).restore([(0, 7)])
-    (tmp_path / "000000.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(CheckpointError, match=r"000000\.npy: missing or damaged"):
-        Replay(tmp_path, 100).restore([(0, 10)])
-    with pytest.raises(CheckpointError, match=r"000001\.npy: missing or damaged"):
-        Replay(tmp_path, 100).restore([(1, 10)])
+    assert Replay(tmp_path, 100).restore([Held(0, 10)]) == []
+
+
+def test_only_episodes_are_ever_deleted(tmp_path):
+    names = ("000009.npy", "000009.partial", "notes.npy", "data.partial", "000009.txt", "1.npy")
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    Replay(tmp_path, 100).tidy()
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names[2:])

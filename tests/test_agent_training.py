@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import DEBUG, PIXELS, Counting, refuses
+from support import DEBUG, PIXELS, Counting, assert_equal_runs, contents, refuses
 
 from sdewm.cli import main
 from sdewm.worldmodel import CheckpointError, WorldModel, load_model, save_model
@@ -27,26 +27,6 @@ from sdewm.worldmodel.dreamer import (
     preset,
     train,
 )
-
-
-def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, bytes]]:
-    """What two equal runs share: tensors, metrics but for what is measured in seconds, and the replay's files."""
-    tensors, metadata = load_checkpoint(run / "checkpoint.safetensors")
-    measured = ("seconds", "cpu_seconds", "frames_per_second", "seconds_left")
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    metrics = [{name: value for name, value in line.items() if name not in measured} for line in lines]
-    progress = {k: v for k, v in metadata["progress"].items() if k not in ("seconds", "cpu_seconds", "metrics_bytes")}
-    files = {file.name: file.read_bytes() for file in (run / "replay").iterdir()}
-    return tensors, [progress, *metrics], files
-
-
-def assert_equal_runs(a: Path, b: Path) -> None:
-    (tensors, metrics, files), (others, other_metrics, other_files) = contents(a), contents(b)
-    assert tensors.keys() == others.keys()
-    assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
-    assert metrics == other_metrics
-    assert files == other_files
-
 
 # Determinism, resuming, kills.
 
@@ -160,9 +140,10 @@ def test_a_full_disk_leaves_the_checkpoint_and_a_run_that_can_be_taken_up(whole,
     calls, fsync = [], os.fsync
 
     def full(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).name == "checkpoint.partial":
+            calls.append(descriptor)
+            if len(calls) == 3:
+                raise OSError(errno.ENOSPC, "No space left on device")
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)

@@ -217,7 +217,7 @@ def test_bad_checkpoints_are_one_clear_error(tmp_path):
 def test_a_checkpoint_of_another_shape_is_a_checkpoint_error(tmp_path):
     file = tmp_path / "model.safetensors"
     save_checkpoint(file, {"model.x": torch.zeros(2)}, {"model": TINY.as_dict()})
-    with pytest.raises(CheckpointError, match="does not hold a world model"):
+    with pytest.raises(CheckpointError, match="does not hold the model that it describes: lacks tensor basis"):
         load_model(file)
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
+from sdewm.worldmodel.files import write_whole
 from sdewm.worldmodel.model import ModelConfig, WorldModel
 
 FORMAT = "sdewm-worldmodel-1"
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class CheckpointError(Exception):
@@ -23,29 +25,19 @@ class CheckpointError(Exception):
 
 
 def save_checkpoint(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors and JSON-able metadata to ``path``, all or nothing: a temporary file is renamed.
-
-    Where the disk is full, what was at ``path`` is still there, and the ``OSError`` is raised.
-    """
-    path = Path(path)
-    aside = path.with_suffix(".partial")
+    """Write tensors and JSON-able metadata to ``path``, all or nothing: see :func:`write_whole`."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(metadata)
     header = {"format": FORMAT, "sha256": _digest(tensors, text), "metadata": text}
     data = save(tensors, header)
-    try:
-        with open(aside, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(aside, path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+    write_whole(path, lambda stream: stream.write(data))
 
 
 def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`save_checkpoint` wrote; any other or damaged file is a :class:`CheckpointError`."""
+    """Read what :func:`save_checkpoint` wrote; any other or damaged file is a :class:`CheckpointError`.
+
+    Nothing is executed, and no more memory is taken than the file is long.
+    """
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
@@ -58,7 +50,41 @@ def load_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
         raise CheckpointError(f"{path}: format {header.get('format')!r}; expected {FORMAT!r}")
     if header.get("sha256") != _digest(tensors, header.get("metadata", "")):
         raise CheckpointError(f"{path}: damaged, its contents do not match its checksum")
-    return tensors, json.loads(header["metadata"])
+    try:
+        metadata = json.loads(header["metadata"])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its metadata is no JSON ({error})") from error
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path}: expected its metadata to be a JSON object, got {type(metadata).__name__}")
+    return tensors, metadata
+
+
+def restored(path: Path | str, make: Callable[[], Module], state: dict[str, Tensor]) -> Module:
+    """The module that ``make`` makes, with the weights of ``state``; torch's random state is left as it was.
+
+    What the checkpoint says of the module is not trusted: it is first made without memory, on torch's "meta" device,
+    and its weights' names and shapes are held against ``state``. :class:`CheckpointError` where they differ, where a
+    number is not finite, and where ``make`` fails.
+    """
+    try:
+        with torch.device("meta"):
+            expected = make().state_dict()
+    except (TypeError, ValueError, OverflowError, RuntimeError, KeyError, ArithmeticError) as error:
+        raise CheckpointError(f"{path}: does not describe a model that can be made ({error})") from error
+    for name in sorted(expected.keys() ^ state.keys()):
+        wrong = "lacks" if name in expected else "has a foreign"
+        raise CheckpointError(f"{path}: does not hold the model that it describes: {wrong} tensor {name}")
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{path}: {name}: expected shape {tuple(expected[name].shape)}, got {tuple(tensor.shape)}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path}: {name}: expected finite numbers, got NaN or infinity")
+    with torch.random.fork_rng(devices=[]):
+        module = make()
+    module.load_state_dict(state)
+    return module
 
 
 def save_model(path: Path | str, model: WorldModel, metadata: dict[str, Any]) -> None:
@@ -71,11 +97,10 @@ def load_model(path: Path | str) -> tuple[WorldModel, dict[str, Any]]:
     """The model in a checkpoint (a training checkpoint serves too) and the checkpoint's metadata."""
     tensors, metadata = load_checkpoint(path)
     try:
-        model = WorldModel(ModelConfig(**metadata["model"]))
-        model.load_state_dict(with_prefix(tensors, "model."))
-    except (KeyError, TypeError, RuntimeError) as error:
+        config = ModelConfig(**metadata["model"])
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: does not hold a world model ({error})") from error
-    return model, metadata
+    return restored(path, lambda: WorldModel(config), with_prefix(tensors, "model.")), metadata
 
 
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

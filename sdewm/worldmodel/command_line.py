@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sdewm.worldmodel.stopping import asked_to_stop, exit_if_stopped
+
 
 def add_walker_parser(commands: Any) -> None:
     """Add ``walker`` and its commands to a parser's subcommands."""
@@ -133,7 +135,9 @@ def _train(arguments: argparse.Namespace) -> None:
         jacobian_target=arguments.jacobian_target,
         jacobian_wrt=arguments.jacobian_wrt,
     )
-    train(arguments.run, episodes, heldout, config, environment=environment, report=_print_json)
+    with asked_to_stop() as stop:
+        train(arguments.run, episodes, heldout, config, environment=environment, report=_print_json, stop=stop)
+    exit_if_stopped(stop, arguments.run)
 
 
 def _release(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 
 from sdewm.montecarlo import Estimate
 from sdewm.worldmodel.checkpoint import load_checkpoint, load_model, save_model
+from sdewm.worldmodel.files import write_whole
 from sdewm.worldmodel.model import ModelConfig
 from sdewm.worldmodel.record import Episode
 from sdewm.worldmodel.robustness import measure
@@ -165,9 +165,7 @@ def over_seeds(values: Iterable[float]) -> Estimate:
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_suffix(".partial")
-    aside.write_text(text)
-    os.replace(aside, path)
+    write_whole(path, lambda stream: stream.write(text.encode()))
 
 
 def _by_seed(record: Sequence[Rung], quantity: str, weight: float) -> dict[int, float]:

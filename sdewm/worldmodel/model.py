@@ -36,6 +36,13 @@ class ModelConfig:
     features: int = 24  # s̃, coordinates in the learned image basis
     depth: int = 8  # channels of the encoder's first layer
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name}: expected a positive whole number, got {value!r}")
+        if self.image_size % 8:
+            raise ValueError(f"image_size: expected a multiple of 8, got {self.image_size}")
+
     @property
     def pixels(self) -> int:
         return self.image_size**2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sdewm.worldmodel.environment import EnvironmentConfig, TimeStep, WalkerEnvironment
+from sdewm.worldmodel.files import write_whole
 
 BEHAVIOUR_SEED = 42  # chosen by trial for a gait that keeps the walker moving
 VELOCITIES_FROM = 8  # where the velocities begin in a behaviour observation
@@ -133,16 +133,12 @@ def record(
 
 def save_episodes(path: Path | str, episodes: list[Episode], environment: dict[str, Any]) -> None:
     """Write episodes and the environment's configuration into one compressed .npz, atomically."""
-    path = Path(path)
     arrays = {"environment": np.array(json.dumps(environment))}
     for number, episode in enumerate(episodes):
         arrays[f"frames_{number}"] = episode.frames
         arrays[f"actions_{number}"] = episode.actions
         arrays[f"rewards_{number}"] = episode.rewards
-    aside = path.with_suffix(".partial")
-    with open(aside, "wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    os.replace(aside, path)
+    write_whole(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
 
 
 def load_episodes(path: Path | str) -> tuple[list[Episode], dict[str, Any]]:

@@ -15,7 +15,6 @@ The targets are those of decoder, reward head and policy head, each a function o
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -34,9 +33,11 @@ from sdewm.worldmodel.checkpoint import (
     save_model,
     with_prefix,
 )
+from sdewm.worldmodel.files import cut_back
 from sdewm.worldmodel.jacobian import INPUTS, Form, Target, Wrt, as_drift, jacobian_penalty
 from sdewm.worldmodel.model import Gaussian, ModelConfig, Rollout, WorldModel, kl_divergence
 from sdewm.worldmodel.record import Episode, load_episodes, save_episodes
+from sdewm.worldmodel.run_folder import RunFolder
 
 MOVING_STD = 0.02  # a pixel moves if its intensity varies by more than this over the frames looked at
 
@@ -157,18 +158,37 @@ def train(
     *,
     environment: dict[str, Any] | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> WorldModel:
     """Train to ``config.updates`` updates in the folder ``out``; a run found there is resumed, bitwise.
 
     Writes ``out``/metrics.jsonl (a line per evaluation on ``heldout`` and per ``log_every`` updates) and
     ``out``/checkpoint.safetensors (weights, optimizer and random state, after each evaluation).
     ``environment``, the recordings' configuration, travels with the checkpoint. ``report`` is given every
-    line of metrics.
-    """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint, metrics = out / "checkpoint.safetensors", out / "metrics.jsonl"
+    line of metrics. ``stop`` is asked between updates; once it says yes, the checkpoint is
+    written and the model returned as it is.
 
+    Raises
+    ------
+    ValueError : the folder holds something else than a run.
+    RunInUse : another process is training in the folder.
+    CheckpointError : the checkpoint is missing, damaged, foreign or of other settings.
+    """
+    with RunFolder(out) as folder:
+        return _train(folder, episodes, heldout, config, model_config, environment or {}, report, stop)
+
+
+def _train(
+    folder: RunFolder,
+    episodes: Sequence[Episode],
+    heldout: Sequence[Episode],
+    config: TrainConfig,
+    model_config: ModelConfig | None,
+    environment: dict[str, Any],
+    report: Callable[[dict[str, Any]], None] | None,
+    stop: Callable[[], bool],
+) -> WorldModel:
+    checkpoint, metrics = folder.checkpoint, folder.metrics
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = WorldModel(model_config)
@@ -178,7 +198,7 @@ def train(
     if checkpoint.exists():
         progress = _resume(checkpoint, model, optimizer, generator, config)
         update, seconds = progress["update"], progress["seconds"]
-        os.truncate(metrics, progress["metrics_bytes"])  # lines written after the checkpoint are written again
+        cut_back(metrics, progress["metrics_bytes"])  # lines written after the checkpoint are written again
     else:
         frames = np.concatenate([episode.frames for episode in episodes])
         model.fit_pixels(torch.from_numpy(frames).float() / 255)
@@ -190,8 +210,18 @@ def train(
         if report:
             report(line)
 
+    def keep() -> None:
+        progress = {
+            "update": update,
+            "seconds": round(time.perf_counter() - began, 1),
+            "metrics_bytes": metrics.stat().st_size,
+            "environment": environment,
+        }
+        _save(checkpoint, model, optimizer, generator, config, progress)
+        folder.saved()
+
     began = time.perf_counter() - seconds
-    while update < config.updates:
+    while update < config.updates and not stop():
         batch = sample_batch(episodes, config, generator)
         noise = torch.randn(*batch.rewards.shape, model.config.stoch, generator=generator)
         rollout = model.observe(batch.frames, batch.actions, noise)
@@ -212,16 +242,11 @@ def train(
             summary = {name: round(float(part.detach().mean()), 5) for name, part in logged.items()}
             log({"update": update, "split": "train", **summary, "gradient_norm": round(float(norm), 4)})
         if update % config.evaluate_every == 0 or update == config.updates:
-            seconds = time.perf_counter() - began
             scores = {name: round(score, 5) for name, score in evaluate(model, heldout).items()}
-            log({"update": update, "split": "heldout", **scores, "seconds": round(seconds, 1)})
-            progress = {
-                "update": update,
-                "seconds": round(seconds, 1),
-                "metrics_bytes": metrics.stat().st_size,
-                "environment": environment or {},
-            }
-            _save(checkpoint, model, optimizer, generator, config, progress)
+            log({"update": update, "split": "heldout", **scores, "seconds": round(time.perf_counter() - began, 1)})
+            keep()
+    if stop():
+        keep()
     return model
 
 

@@ -94,7 +94,7 @@ class Learner:
     """An agent with what its training needs besides: optimizers and one random generator.
 
     ``update`` does one update of world model, actor and critic. Everything that the next update depends on is in
-    ``tensors``, so that a run taken up from there goes on bitwise as if it had not stopped.
+    ``tensors``, so that a run resumed from there goes on bitwise as if it had not stopped.
     """
 
     def __init__(self, config: Config, observation_shape: tuple[int, ...], action_size: int) -> None:

@@ -10,12 +10,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sdewm.worldmodel.dreamer.config import PRESETS, Config, preset
 from sdewm.worldmodel.dreamer.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation
+from sdewm.worldmodel.stopping import asked_to_stop, exit_if_stopped
 
 EXAMPLES = """examples:
   sdewm train runs/debug --preset debug                      a few seconds, to see that everything runs
   sdewm train runs/cartpole --preset lean-proprio            cartpole-swingup from its state, CPU
   sdewm train runs/walker --preset lean-pixels --task walker-walk --action-repeat 2 --reward-scale 0.5
-  sdewm train runs/walker --frames 400000                    take the run up again, and go on for longer
+  sdewm train runs/walker --frames 400000                    resume the run, and go on for longer
   sdewm train runs/errors --preset lean-pixels --error zero-drift --error-variance 5
   sdewm fit runs/regularized --replay runs/walker/replay --preset lean-pixels --jacobian-weight 1
   sdewm evaluate runs/walker --episodes 5 --mask 50 0.5 0.15
@@ -28,8 +29,8 @@ def add_agent_commands(commands: Any) -> None:
     shape = argparse.RawDescriptionHelpFormatter
 
     train = commands.add_parser(
-        "train", help="train, or take a run up again", epilog=EXAMPLES, formatter_class=shape,
-        description="Train into the folder RUN. A run found there is taken up from its last checkpoint with its own\n"
+        "train", help="train, or resume a run", epilog=EXAMPLES, formatter_class=shape,
+        description="Train into the folder RUN. A run found there is resumed from its last checkpoint with its own\n"
         "settings; of these only the schedule may then be changed. Every setting below has its default from\n"
         "the preset (shown is lean-proprio's); `sdewm presets` lists them all.",
     )  # fmt: skip
@@ -37,7 +38,7 @@ def add_agent_commands(commands: Any) -> None:
     train.set_defaults(run_command=_train)
 
     fit = commands.add_parser(
-        "fit", help="train on a fixed replay, or take such a run up again", epilog=EXAMPLES, formatter_class=shape,
+        "fit", help="train on a fixed replay, or resume such a run", epilog=EXAMPLES, formatter_class=shape,
         description="Train into the folder RUN on episodes that are there already, such as another run's replay. Runs\n"
         "of one --seed draw the same batches and noise, whatever else they differ in.",
     )  # fmt: skip
@@ -132,17 +133,21 @@ def _add_run_and_episodes(parser: argparse.ArgumentParser) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from sdewm.worldmodel.dreamer.train import train
 
-    train(arguments.run, _configured(arguments), report=_print_progress)
+    with asked_to_stop() as stop:
+        train(arguments.run, _configured(arguments), report=_print_progress, stop=stop)
+    exit_if_stopped(stop, arguments.run)
 
 
 def _fit(arguments: argparse.Namespace) -> None:
     from sdewm.worldmodel.dreamer.offline import fit
 
     config = _configured(arguments)
-    fit(
-        arguments.run, config, arguments.replay, heldout=arguments.heldout, updates=arguments.updates,
-        report=_print_json,
-    )  # fmt: skip
+    with asked_to_stop() as stop:
+        fit(
+            arguments.run, config, arguments.replay, heldout=arguments.heldout, updates=arguments.updates,
+            report=_print_json, stop=stop,
+        )  # fmt: skip
+    exit_if_stopped(stop, arguments.run)
 
 
 def _release(arguments: argparse.Namespace) -> None:
@@ -252,8 +257,10 @@ def _perturbation(arguments: argparse.Namespace) -> Perturbation | None:
 def _print_progress(line: dict[str, Any]) -> None:
     """One line of a run's metrics, for people."""
     kind, update = line["kind"], line["update"]
-    if kind == "discarded":
-        print(f"update {update:>7}  episode discarded: {line['reason']}", flush=True)
+    if kind in ("discarded", "damaged"):
+        print(f"update {update:>7}  episode {kind}: {line['reason']}", flush=True)
+    elif kind == "metrics lost":
+        print(f"update {update:>7}  metrics.jsonl lacks {line['bytes']} bytes from before the checkpoint", flush=True)
     elif kind == "evaluation":
         print(f"update {update:>7}  evaluation: return {line['return']:.1f} at {line['frames']} frames", flush=True)
     else:

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+MOST_LAYERS = 64  # of any network: each layer is an object, so that a damaged number could fill the memory
+
 
 def _setting(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"help": meaning})
@@ -121,6 +123,10 @@ class Config:
             self._require(name, getattr(self, name) >= 0, "a number not below 0")
         for name in ("kl_balance", "discount", "trace", "slow_fraction"):
             self._require(name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
+        for name in ("layers", "encoder_kernels", "decoder_kernels"):
+            value = getattr(self, name)
+            count = value if name == "layers" else len(value)
+            self._require(name, count <= MOST_LAYERS, f"at most {MOST_LAYERS} layers")
         self._require("length", self.length >= 2, "at least 2 steps")
         self._require("starts", self.starts <= self.batch * self.length, "at most batch · length")
         self._require("capacity", self.capacity >= self.length, "at least the length of a training sequence")

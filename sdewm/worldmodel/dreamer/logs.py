@@ -9,28 +9,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sdewm.worldmodel.files import cut_back
+
 
 class Log:
     """``run``/metrics.jsonl, a JSON object a line, and the same numbers in ``run``/tensorboard.
 
-    ``taken_up`` is the size in bytes that the file had at the checkpoint from which the run goes on, ``update`` the
-    checkpoint's update: what came later is written again.
+    ``resumed`` is the size in bytes that the file had at the checkpoint from which the run goes on, ``update`` the
+    checkpoint's update: what came later is written again. Where lines from before the checkpoint are missing, a line
+    "metrics lost" says how many bytes.
     """
 
-    def __init__(self, run: Path, report: Callable[[dict[str, Any]], None] | None = None, *, taken_up: int = 0,
+    def __init__(self, run: Path, report: Callable[[dict[str, Any]], None] | None = None, *, resumed: int = 0,
                  update: int = 0) -> None:  # fmt: skip
         self._file, self._report = run / "metrics.jsonl", report
-        self._file.touch()
-        os.truncate(self._file, taken_up)
+        lost = cut_back(self._file, resumed)
         self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(run / "tensorboard", purge_step=update)
+        if lost:
+            self.write("metrics lost", update, {"bytes": lost})
 
-    @property
-    def size(self) -> int:
-        return self._file.stat().st_size
+    def sync(self) -> int:
+        """Bring the file to disk; returns its size in bytes."""
+        with open(self._file, "rb") as stream:
+            os.fsync(stream.fileno())
+            return os.fstat(stream.fileno()).st_size
 
     def write(self, kind: str, update: int, values: dict[str, Any]) -> None:
         """One line, numbers rounded to six digits."""

@@ -19,9 +19,10 @@ from sdewm.worldmodel.dreamer.config import Config
 from sdewm.worldmodel.dreamer.environments import check_observations
 from sdewm.worldmodel.dreamer.logs import Log
 from sdewm.worldmodel.dreamer.prediction import open_loop_error, windows
-from sdewm.worldmodel.dreamer.replay import Replay
-from sdewm.worldmodel.dreamer.runs import Clock, Progress, finite, save, take_up
+from sdewm.worldmodel.dreamer.replay import Replay, same_episodes
+from sdewm.worldmodel.dreamer.runs import Clock, Progress, finite, resume, save
 from sdewm.worldmodel.dreamer.world_model import WorldModel
+from sdewm.worldmodel.run_folder import RunFolder
 
 CONTEXT, HORIZON = 10, 30  # steps of a held-out window that are seen, and that are then predicted
 SCORED = (1, 5, 15, 30)  # steps ahead
@@ -45,19 +46,22 @@ def fit(
     heldout: int,
     updates: int,
     report: Callable[[dict[str, Any]], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Agent:
     """Do ``updates`` updates on the episodes in the folder ``replay`` but the last ``heldout``, in the folder ``run``.
 
-    A run found there is taken up from its checkpoint, bitwise. Of the configuration's schedule the intervals count:
+    A run found there is resumed from its checkpoint, bitwise. Of the configuration's schedule the intervals count:
     every ``evaluate_every`` updates there is a line "heldout" of :func:`heldout_scores`. The replay is only read.
-    ``report`` is given every line of metrics.
+    ``report`` is given every line of metrics. ``stop`` is asked between updates; once it says yes, the checkpoint is
+    written and the agent returned as it is.
 
     Raises
     ------
-    ValueError : the episodes do not fit the configuration, or not each other.
-    CheckpointError : as :func:`sdewm.worldmodel.dreamer.train`; also for a run that was fitted to other episodes.
+    ValueError : the episodes do not fit the configuration, or not each other; or the folder ``run`` holds something
+        else than a run.
+    RunInUse, CheckpointError : as :func:`sdewm.worldmodel.dreamer.train`; also for a run that was fitted to other
+        episodes, and for an episode that is damaged.
     """
-    run = Path(run)
     numbers, last = split(replay, heldout)
     source = Replay(replay, config.capacity)
     episodes = {number: source.episode(number) for number in (*numbers, *last)}
@@ -68,32 +72,44 @@ def fit(
     check_observations(shape, config)
     source.hold(numbers)
     learner = Learner(config, shape, action_size)
-    model, progress = learner.agent.world_model, Progress(offline=True)
-    run.mkdir(parents=True, exist_ok=True)
-    checkpoint = run / "checkpoint.safetensors"
-    if checkpoint.exists():
-        progress = take_up(checkpoint, learner, offline=True)
-        if [tuple(entry) for entry in progress.replay] != source.index:
+    with RunFolder(run) as folder:
+        return _fit(folder, learner, source, [episodes[number] for number in last], updates, report, stop)
+
+
+def _fit(
+    folder: RunFolder,
+    learner: Learner,
+    source: Replay,
+    heldout: Sequence[np.ndarray],
+    updates: int,
+    report: Callable[[dict[str, Any]], None] | None,
+    stop: Callable[[], bool],
+) -> Agent:
+    config, model, progress = learner.config, learner.agent.world_model, Progress(offline=True)
+    if folder.checkpoint.exists():
+        progress = resume(folder, learner, offline=True)
+        if not same_episodes(progress.replay, source.index):
             raise CheckpointError(
-                f"{checkpoint}: was fitted to other episodes than the first {len(numbers)} in {replay}"
+                f"{folder.checkpoint}: was fitted to other episodes than the first {len(source.index)} in "
+                f"{source.folder}"
             )
     else:
         model.fit_observations(source.observations())
-    log = Log(run, report, taken_up=progress.metrics_bytes, update=progress.update)
+    log = Log(folder.path, report, resumed=progress.metrics_bytes, update=progress.update)
     clock = Clock(progress)
 
-    while progress.update < updates:
+    while progress.update < updates and not stop():
         metrics = finite(learner.update(source.sample(config.batch, config.length, learner.generator)))
         progress.update += 1
         measured = {"seconds": clock.seconds, "cpu_seconds": clock.cpu_seconds}
         if progress.update % config.log_every == 0:
             log.write("train", progress.update, metrics | measured)
         if config.evaluate_every and progress.update % config.evaluate_every == 0:
-            scores = heldout_scores(model, [episodes[number] for number in last])
+            scores = heldout_scores(model, heldout)
             log.write("heldout", progress.update, scores | measured)
         if progress.update % config.checkpoint_every == 0:
-            save(checkpoint, learner, source, progress, clock, log)
-    save(checkpoint, learner, source, progress, clock, log)
+            save(folder, learner, source, progress, clock, log)
+    save(folder, learner, source, progress, clock, log)
     log.close()
     return learner.agent
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from sdewm.worldmodel.checkpoint import CheckpointError
 from sdewm.worldmodel.dreamer.environments import Step
+from sdewm.worldmodel.files import sync_folder, write_whole
+
+OWN_FILE = re.compile(r"\d{6,}\.(npy|partial)")
 
 
 class Sequences(NamedTuple):
@@ -58,51 +62,73 @@ def to_sequences(records: np.ndarray, dtype: torch.dtype = torch.float32) -> Seq
     return Sequences(*(t.to(dtype) if t.is_floating_point() else t for t in tensors))
 
 
+class Held(NamedTuple):
+    """An episode that a replay holds: its number, its records and the checksum of their bytes.
+
+    The checksum is ``None`` in checkpoints of versions that kept none.
+    """
+
+    number: int
+    length: int
+    checksum: int | None = None
+
+
+def same_episodes(a: Sequence[Held], b: Sequence[Held]) -> bool:
+    """Whether two indices name the same episodes; a checksum that is not known counts as equal."""
+    return [entry[:2] for entry in a] == [entry[:2] for entry in b] and all(
+        x.checksum == y.checksum or None in (x.checksum, y.checksum) for x, y in zip(a, b, strict=True)
+    )
+
+
 class Replay:
     """The episodes of a run, in ``folder``/NNNNNN.npy.
 
     The oldest are dropped from the index when more than ``capacity`` steps are held, and their files deleted by
     :meth:`tidy`: not before a checkpoint that no longer needs them has been written, so that a killed run finds every
-    file that its checkpoint names. Files are written aside and renamed.
+    file that its checkpoint names. Files are whole or absent.
     """
 
     def __init__(self, folder: Path | str, capacity: int) -> None:
         self.folder, self.capacity = Path(folder), capacity
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.index: list[tuple[int, int]] = []  # number and length of each episode held, in order
+        self.index: list[Held] = []  # in order
         self.steps = 0
         self._ends = np.zeros(0, np.int64)
 
     def add(self, number: int, episode: np.ndarray) -> None:
         """Write an episode and take it into the index."""
-        file = self._file(number)
-        aside = file.with_suffix(".partial")
-        try:
-            with open(aside, "wb") as stream:
-                np.save(stream, episode, allow_pickle=False)
-            os.replace(aside, file)
-        except OSError:
-            aside.unlink(missing_ok=True)
-            raise
-        self._take([*self.index, (number, len(episode))])
+        write_whole(self._file(number), lambda stream: np.save(stream, episode, allow_pickle=False))
+        self._take([*self.index, Held(number, len(episode), _checksum(episode))])
 
-    def restore(self, index: Sequence[Sequence[int]]) -> None:
-        """Go back to an earlier ``index``; :class:`CheckpointError` if one of its files is missing or damaged."""
-        self._take([(int(number), int(length)) for number, length in index])
-        for number, length in self.index:
-            if len(self.episode(number)) != length:
-                raise CheckpointError(f"{self._file(number)}: expected {length} steps; it is another run's episode")
+    def restore(self, index: Sequence[Held]) -> list[str]:
+        """Go back to an earlier ``index``. Returns what is wrong with each episode that is missing or damaged.
+
+        Such an episode is left out of the index. Its file, where there is one, is renamed to NNNNNN.damaged.
+        """
+        sound, wrong = [], []
+        for entry in index:
+            try:
+                self._check(entry)
+                sound.append(entry)
+            except CheckpointError as error:
+                wrong.append(str(error))
+                if self._file(entry.number).exists():
+                    self._file(entry.number).rename(self._file(entry.number).with_suffix(".damaged"))
+                    sync_folder(self.folder)
+        self._take(sound)
         self.tidy()
+        return wrong
 
     def hold(self, numbers: Sequence[int]) -> None:
         """Take in episodes that are there already; every file stays as it is."""
-        self._take([(number, len(self.episode(number))) for number in numbers])
+        episodes = ((number, self.episode(number)) for number in numbers)
+        self._take([Held(number, len(episode), _checksum(episode)) for number, episode in episodes])
 
     def tidy(self) -> None:
-        """Delete the files that the index does not hold."""
-        held = {self._file(number) for number, _ in self.index}
+        """Delete the episodes' files that the index does not hold; any other file stays."""
+        held = {self._file(entry.number) for entry in self.index}
         for file in self.folder.iterdir():
-            if file not in held and file.suffix in (".npy", ".partial"):
+            if file not in held and OWN_FILE.fullmatch(file.name):
                 file.unlink()
 
     def episode(self, number: int) -> np.ndarray:
@@ -126,21 +152,28 @@ class Replay:
 
     def observations(self) -> Tensor:
         """Every observation held, (steps, *shape), in memory."""
-        return torch.from_numpy(np.concatenate([self.episode(number)["observation"] for number, _ in self.index]))
+        return torch.from_numpy(np.concatenate([self.episode(number)["observation"] for number, *_ in self.index]))
 
     def _stretch(self, start: int, length: int) -> np.ndarray:
         parts, missing = [], length
         entry = int(np.searchsorted(self._ends, start, side="right"))
         offset = start - (int(self._ends[entry - 1]) if entry else 0)
         while missing:
-            part = self.episode(self.index[entry][0])[offset : offset + missing]
+            part = self.episode(self.index[entry].number)[offset : offset + missing]
             parts.append(part)
             missing -= len(part)
             entry, offset = entry + 1, 0
         return np.concatenate(parts)
 
-    def _take(self, index: list[tuple[int, int]]) -> None:
-        lengths = [length for _, length in index]
+    def _check(self, entry: Held) -> None:
+        episode, file = self.episode(entry.number), self._file(entry.number)
+        if len(episode) != entry.length:
+            raise CheckpointError(f"{file}: expected {entry.length} steps, got {len(episode)}")
+        if entry.checksum not in (None, _checksum(episode)):
+            raise CheckpointError(f"{file}: damaged, its contents do not match its checksum")
+
+    def _take(self, index: list[Held]) -> None:
+        lengths = [entry.length for entry in index]
         while sum(lengths) > self.capacity and len(lengths) > 1:
             lengths.pop(0)
         self.index = index[len(index) - len(lengths) :]
@@ -149,3 +182,7 @@ class Replay:
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npy"
+
+
+def _checksum(episode: np.ndarray) -> int:
+    return zlib.crc32(episode.tobytes())

@@ -2,10 +2,11 @@
 
 A run alternates: the agent plays one episode with what it has learned so far, then does the updates that the episode
 pays for (one for ``train_every`` steps). So nothing of a simulator is open when a checkpoint is written, and a run that
-is taken up from its checkpoint goes on bitwise as if it had not stopped (one thread, one machine).
+is resumed from its checkpoint goes on bitwise as if it had not stopped (one thread, one machine).
 
 A run's folder:
 
+    run.json                 says that the folder is a run's
     checkpoint.safetensors   weights, optimizers, random state, and the run's place in the loop
     replay/NNNNNN.npy        one episode each
     metrics.jsonl            one JSON object a line; what is measured in seconds is not repeatable, the rest is
@@ -23,6 +24,7 @@ import numpy as np
 from sdewm.worldmodel.dreamer.agent import Agent, Learner
 from sdewm.worldmodel.dreamer.config import Config
 from sdewm.worldmodel.dreamer.environments import (
+    Environment,
     EnvironmentFailure,
     MakeEnvironment,
     check_spaces,
@@ -32,8 +34,9 @@ from sdewm.worldmodel.dreamer.episodes import evaluate, play, random_policy
 from sdewm.worldmodel.dreamer.errors import EncoderError
 from sdewm.worldmodel.dreamer.logs import Log
 from sdewm.worldmodel.dreamer.replay import Replay
-from sdewm.worldmodel.dreamer.runs import Clock, Progress, finite, save, take_up
+from sdewm.worldmodel.dreamer.runs import Clock, Progress, finite, resume, save
 from sdewm.worldmodel.dreamer.seeds import derived_seed
+from sdewm.worldmodel.run_folder import RunFolder
 
 
 def train(
@@ -42,32 +45,49 @@ def train(
     make: MakeEnvironment | None = None,
     *,
     report: Callable[[dict[str, Any]], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Agent:
-    """Train to ``config.frames`` frames in the folder ``run``; a run found there is taken up from its checkpoint.
+    """Train to ``config.frames`` frames in the folder ``run``; a run found there is resumed from its checkpoint.
 
     ``make`` makes the environment, the one that the configuration names by default. ``report`` is given
-    every line of metrics.
+    every line of metrics. ``stop`` is asked between episodes and between updates; once it says yes, the checkpoint is
+    written and the agent returned as it is. An episode that is found damaged is left out, with a line "damaged" in the
+    metrics.
 
     Raises
     ------
-    ValueError : environment and configuration do not fit.
-    CheckpointError : the checkpoint is damaged, foreign or of other settings, or it cannot be written (then the one
-        before is intact).
+    ValueError : environment and configuration do not fit, or the folder holds something else than a run.
+    RunInUse : another process is training in the folder.
+    CheckpointError : the checkpoint is missing, damaged, foreign or of other settings, or it cannot be written (then
+        the one before is intact).
     EnvironmentFailure : the environment failed in ``config.max_failures`` episodes in a row.
     """
-    run = Path(run)
-    run.mkdir(parents=True, exist_ok=True)
     make = make or (lambda: make_environment(config))
     environment = make()
     check_spaces(environment, config)
     learner = Learner(config, environment.observation_shape, environment.action_size)
-    agent, error = learner.agent, EncoderError.of(config)
-    replay, progress = Replay(run / "replay", config.capacity), Progress()
-    checkpoint = run / "checkpoint.safetensors"
-    if checkpoint.exists():
-        progress = take_up(checkpoint, learner, offline=False)
-    replay.restore(progress.replay)
-    log = Log(run, report, taken_up=progress.metrics_bytes, update=progress.update)
+    with RunFolder(run) as folder:
+        return _train(folder, learner, environment, make, report, stop)
+
+
+def _train(
+    folder: RunFolder,
+    learner: Learner,
+    environment: Environment,
+    make: MakeEnvironment,
+    report: Callable[[dict[str, Any]], None] | None,
+    stop: Callable[[], bool],
+) -> Agent:
+    config, agent = learner.config, learner.agent
+    error, progress = EncoderError.of(config), Progress()
+    if folder.checkpoint.exists():
+        progress = resume(folder, learner, offline=False)
+    replay = Replay(folder.replay, config.capacity)
+    damaged = replay.restore(progress.replay)
+    log = Log(folder.path, report, resumed=progress.metrics_bytes, update=progress.update)
+    for reason in damaged:
+        progress.damaged += 1
+        log.write("damaged", progress.update, {"reason": reason, "damaged": progress.damaged})
     clock, first_frame = Clock(progress), progress.frames
 
     def rates() -> dict[str, Any]:
@@ -82,10 +102,10 @@ def train(
         }
 
     def keep() -> None:
-        save(checkpoint, learner, replay, progress, clock, log)
+        save(folder, learner, replay, progress, clock, log)
         replay.tidy()
 
-    while progress.frames < config.frames or progress.owed >= 1:
+    while (progress.frames < config.frames or progress.owed >= 1) and not stop():
         if progress.owed < 1:
             # Collect an episode. Its seed depends on the run's and on its number alone.
             seed = derived_seed(config.seed, "collect", progress.attempts)
