@@ -13,6 +13,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Doob: E sup_{k ≤ n} |M_k|² ≤ 4 E|M_n|² for martingales M. No smaller number will do.
+DOOB = 4.0
+
 
 def log_gronwall(horizon: float, a: float, b: float) -> float:
     """log 3 + 3 (T a² + 4 b²) T, the logarithm of a bound on E sup_{t ≤ T} |Δx_t|² / E|ε|².
@@ -20,7 +23,7 @@ def log_gronwall(horizon: float, a: float, b: float) -> float:
     Proof. Δx_n = ε + Σ Δf_k Δt + M_n with M a martingale, so that sup_{j ≤ n} |Δx_j|² ≤
     3|ε|² + 3 T a² Σ_{k<n} |Δx_k|² Δt + 3 sup |M|², and E sup |M|² ≤ 4 b² Σ E|Δx_k|² Δt by Doob. Gronwall's lemma. ∎
     """
-    return math.log(3) + 3 * (horizon * a**2 + 4 * b**2) * horizon
+    return math.log(3) + 3 * (horizon * a**2 + DOOB * b**2) * horizon
 
 
 def mean_square(rate: float, dt: float, steps: int) -> list[float]:
@@ -44,7 +47,7 @@ def supremum_from_mean_square(squares: Sequence[float], dt: float, a: float, b: 
     """
     found, drift, noise = [], 0.0, 0.0
     for value in squares:
-        found.append((1 + a * drift + 2 * b * math.sqrt(noise)) ** 2)
+        found.append((1 + a * drift + b * math.sqrt(DOOB * noise)) ** 2)
         drift += math.sqrt(value) * dt
         noise += value * dt
     return found
@@ -120,7 +123,7 @@ def block_supremum(
     u, v = block_mean_squares(c, steps, start)
     if state is not None:
         u = [min(pair) for pair in zip(u, state, strict=True)]
-    doob = 4.0 if c.keep >= 1 else min(4.0, 1 / (1 - c.keep**2))
+    factor = DOOB if c.keep >= 1 else min(DOOB, 1 / (1 - c.keep**2))
     hat, tilde = start, (0.0, 0.0)
     top_hat, top_tilde = math.hypot(*start), 1.0
     driven, total = 0.0, start[0] ** 2 + start[1] ** 2
@@ -133,7 +136,7 @@ def block_supremum(
         seen = u[n + 1] if c.sequential else u[n]
         driven += seen * seen
         total += u[n + 1] * u[n + 1] + v[n + 1] * v[n + 1]
-        together = top_hat + top_tilde * math.sqrt(doob * driven) * c.noise
+        together = top_hat + top_tilde * math.sqrt(factor * driven) * c.noise
         found.append(min(together * together, total))
     return found
 
@@ -160,7 +163,7 @@ def second_derivative_supremum(
         noise += dt * (b * w + diffusion_curvature * s) ** 2
         w = math.hypot(step * w + dt * drift_curvature * s, math.sqrt(dt) * (b * w + diffusion_curvature * s))
         fourth *= growth
-        found.append((drift + 2 * math.sqrt(noise)) ** 2)
+        found.append((drift + math.sqrt(DOOB * noise)) ** 2)
     return found
 
 

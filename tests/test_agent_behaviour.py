@@ -204,6 +204,32 @@ def test_behaviour_does_not_train_the_model_nor_the_actor_the_critic():
         torch.testing.assert_close(new, old + config.slow_fraction * (target - old))
 
 
+@pytest.mark.parametrize("entropy", [1.0, 0.0])
+def test_the_entropy_bonus_spreads_the_actions(entropy):
+    """A new model's rewards and values are zero, so that entropy is all that the actor is told about.
+
+    With the sign turned it would fall; with a weight of zero nothing moves.
+    """
+    learner = Learner(preset("debug", entropy=entropy, actor_rate=1e-2, weight_decay=0.0), (2,), 1)
+    config = learner.config
+    generator = torch.Generator().manual_seed(0)
+    shape = (config.batch, config.length)
+    batch = Sequences(
+        torch.randn(*shape, 2, generator=generator), torch.rand(*shape, 1, generator=generator), torch.zeros(shape),
+        torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool),
+    )  # fmt: skip
+    noise = torch.randn(*shape, config.stoch, generator=generator)
+    rollout = learner.agent.world_model.observe(batch.observations, batch.actions, batch.first, noise, None)
+    seen = [learner._update_behaviour(batch, rollout) for _ in range(20)]
+    assert all(float(metrics["return"]) == 0 for metrics in seen)
+    if entropy:
+        # A uniform action has the most, log 2: most of what is missing is made up for.
+        missing = [math.log(2) - float(metrics["entropy"]) for metrics in (seen[0], seen[-1])]
+        assert 0 < missing[1] < 0.5 * missing[0]
+    else:
+        assert all(float(metrics["actor_gradient"]) == 0 for metrics in seen)
+
+
 # Encoder errors.
 
 

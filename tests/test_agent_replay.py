@@ -66,6 +66,15 @@ def test_old_episodes_are_dropped_and_deleted_only_when_tidied(tmp_path):
     assert replay.sample(50, 5, torch.Generator().manual_seed(0)).observations[..., 0].unique().tolist() == [2, 3]
 
 
+@pytest.mark.parametrize(("capacity", "held"), [(20, [1, 2]), (19, [2]), (10, [2]), (9, [2])])
+def test_a_replay_holds_as_many_steps_as_its_capacity(tmp_path, capacity, held):
+    """Two episodes of ten steps fit in twenty exactly; the newest is held whatever its length."""
+    replay = Replay(tmp_path, capacity)
+    for number in range(3):
+        replay.add(number, play(Counting(), random_policy(1, seed=0), seed=number))
+    assert [entry.number for entry in replay.index] == held and replay.steps == 10 * len(held)
+
+
 def flip_a_bit(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-5] ^= 1

@@ -184,6 +184,114 @@ def test_curvature_bounds_second_derivatives():
     assert float((second.norm(dim=-1) / u.norm(dim=-1) / v.norm(dim=-1)).max()) <= bound
 
 
+# Where |φ''| is largest.
+BENDS_MOST = {"tanh": math.atanh(1 / math.sqrt(3)), "sigmoid": math.log(2 + math.sqrt(3)), "silu": 0.0, "softplus": 0.0}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_curvature_is_attained(name):
+    """x ↦ φ(3 x_1), φ(x_2), …: the second derivative along x_1, where φ bends most, is the bound itself.
+
+    A mean over neurons in place of the largest would be half of it.
+    """
+    inner, outer = torch.diag(torch.tensor([3.0, 1.0, 1.0], dtype=F64)), 2 * torch.eye(3, dtype=F64)
+    s = torch.tensor(BENDS_MOST[name], dtype=F64, requires_grad=True)
+    [slope] = torch.autograd.grad(FUNCTIONS[name](s), s, create_graph=True)
+    [bend] = torch.autograd.grad(slope, s)
+    assert curvature(outer, name, inner) == pytest.approx(2 * 3 * 3 * abs(float(bend)), rel=1e-9)
+
+
+# The input at which a slope is largest, and the slope there.
+STEEPEST = {"tanh": (0.0, 1.0), "sigmoid": (0.0, 0.25), "silu": (2.39936, 1.09984), "softplus": (30.0, 1.0)}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_lipschitz_constants_are_attained(name):
+    """Two layers of neurons side by side, all at their steepest: the bounds are the Jacobian's own norm, to 1 %."""
+    s, slope = STEEPEST[name]
+    first, second = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
+    for layer, weight in ((first, [[2.0, 0.0], [0.0, 1.0]]), (second, [[0.0, 1.5], [0.5, 0.0]])):
+        layer.weight.data = torch.tensor(weight, dtype=F64)
+    first.bias.data = torch.full((2,), s, dtype=F64)
+    hidden = FUNCTIONS[name](torch.tensor([s, s], dtype=F64))
+    second.bias.data = s - second.weight.data @ hidden
+    layers = nn.Sequential(first, MODULES[name](), second, MODULES[name]()).requires_grad_(False)
+    attained = largest_jacobian(layers, torch.zeros(1, 2, dtype=F64))
+    assert attained == pytest.approx(1.5 * slope**2, rel=1e-5)
+    net = SlopeNetwork(2)
+    out = net.sequential(layers, net.inputs)
+    assert attained <= net.lipschitz(out) * (1 + 1e-6) and net.lipschitz(out) < 1.01 * attained
+    loose = spectral_product([first.weight, second.weight], [name] * 2)
+    assert loose == pytest.approx(3 * slope**2, rel=1e-5)
+
+
+def test_a_mean_square_rate_is_attained_with_diffusion_step_and_metric():
+    """f = A x and g = B x: 2⟨x, Ax⟩ + |Bx|² + Δt |Ax|² ≤ 2ν |x|² in a weighted norm is one eigenvalue."""
+    generator = torch.Generator().manual_seed(2)
+    a, b = torch.randn(2, 3, 3, generator=generator, dtype=F64)
+    metric, dt = torch.tensor([1.0, 3.0, 0.5], dtype=F64), 0.2
+    m = torch.diag(metric)
+    form = m @ a + a.T @ m + b.T @ m @ b + dt * a.T @ m @ a
+    inverse = torch.diag(metric**-0.5)
+    exact = float(torch.linalg.eigvalsh(inverse @ form @ inverse)[-1]) / 2
+    net = SlopeNetwork(3)
+    rate = net.mean_square_rate(a @ net.inputs, b @ net.inputs, dt=dt, metric=metric)
+    assert rate == pytest.approx(exact, rel=1e-10)
+    step = net.step_lipschitz(a @ net.inputs, dt)
+    assert step == pytest.approx(spectral_norm(torch.eye(3, dtype=F64) + dt * a), rel=1e-10)
+
+
+def test_gru_constants_are_nearly_attained():
+    """A cell that forgets at once, h' = tanh(W x + 3 h): |W| is attained, and 3 to a tenth.
+
+    With u near 0 nothing is remembered; the bound, which holds for all u, reckons with a cell that remembers.
+    """
+    cell = nn.GRUCell(2, 1).double().requires_grad_(False)
+    for p in cell.parameters():
+        p.zero_()
+    cell.weight_ih[2] = torch.tensor([1.2, -0.5], dtype=F64)
+    cell.weight_hh[2] = 3.0
+    cell.bias_ih[0], cell.bias_ih[1] = 40.0, -40.0  # r = 1, u = 0
+    zero = torch.zeros(1, dtype=F64)
+    state = jacrev(lambda h: cell(torch.zeros(1, 2, dtype=F64), h[None])[0])(zero)
+    inputs = jacrev(lambda x: cell(x[None], zero[None])[0])(torch.zeros(2, dtype=F64))
+    c = gru_lipschitz(cell)
+    assert spectral_norm(state) == pytest.approx(3.0) and 3.0 <= c.state < 3.3
+    assert spectral_norm(inputs) == pytest.approx(1.3) and c.input == pytest.approx(1.3, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_gru_constants_of_one_neuron_are_within_a_factor_of_four(seed):
+    """All of h and x are looked at, so that the largest slopes are known; the bounds exceed them by 1.1 to 3.1."""
+    torch.manual_seed(seed)
+    cell = nn.GRUCell(1, 1).double().requires_grad_(False)
+    for p in cell.parameters():
+        p.mul_(3)
+    axes = torch.linspace(-1, 1, 101, dtype=F64), torch.linspace(-30, 30, 2001, dtype=F64)
+    h, x = (part.reshape(-1, 1).requires_grad_(True) for part in torch.meshgrid(*axes, indexing="ij"))
+    slopes = torch.autograd.grad(cell(x, h).sum(), (h, x))
+    c = gru_lipschitz(cell)
+    for certified, slope in zip((c.state, c.input), slopes, strict=True):
+        largest = float(slope.abs().max())
+        assert largest <= certified <= 4 * largest
+
+
+def test_intervals_of_one_layer_are_the_range_itself():
+    """Each neuron sees all corners of the box; SiLU's minimum is inside."""
+    layer = nn.Linear(2, 3).double().requires_grad_(False)
+    layer.weight.copy_(torch.tensor([[1.0, -2.0], [0.5, 0.5], [-3.0, 0.1]], dtype=F64))
+    layer.bias.copy_(torch.tensor([0.1, -0.2, 0.3], dtype=F64))
+    low, high = torch.tensor([-1.0, -0.5], dtype=F64), torch.tensor([0.5, 1.0], dtype=F64)
+    axes = [torch.linspace(float(a), float(b), 1001, dtype=F64) for a, b in zip(low, high, strict=True)]
+    box = torch.cartesian_prod(*axes)
+    for name, module in MODULES.items():
+        y = FUNCTIONS[name](layer(box))
+        found = interval([layer, module()], low, high)
+        torch.testing.assert_close(found[0], y.amin(0), rtol=0, atol=2e-5)
+        torch.testing.assert_close(found[1], y.amax(0), rtol=0, atol=2e-5)
+        assert bool((found[0] <= y.amin(0) + 1e-12).all()) and bool((found[1] >= y.amax(0) - 1e-12).all())
+
+
 def test_bad_input_is_named():
     net = SlopeNetwork(2)
     with refuses(ValueError, "inputs", "0"):

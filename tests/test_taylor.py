@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from support import F64, FALSE_FAILURE, grid_of, refuses
 
 from sdewm import reference
 from sdewm.brownian import BrownianSampler
+from sdewm.montecarlo import Sample
 from sdewm.noise import MonteCarlo, TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.sde import FunctionSDE, PerturbedSDE
-from sdewm.taylor import KINDS, TaylorTest, check_ladder, taylor_test
+from sdewm.taylor import KINDS, Rate, TaylorTest, _jackknife, _rate, check_ladder, taylor_test
 
 GRID = TimeGrid(0.0, 1.0, 8)
 ORDERS = [(kind, order) for kind in KINDS for order in range(3)]
@@ -217,6 +220,56 @@ def test_a_ladder_below_noise():
     assert outcomes(result, "weak")[0] == outcomes(result, "weak")[2] == "below noise"
     assert set(result.reasons) == {("weak", 0), ("weak", 2)}
     assert result.rates["weak", 0].stderr == math.inf
+
+
+# -- the numbers that a rate is judged by
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    """Exactly, so that neither its factor (n − 1)/n nor the count of what is left out can be off."""
+    table = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=F64).numpy()
+    for row in table:
+        assert _jackknife(float, row) == pytest.approx(stats.sem(row), rel=1e-12)
+    # Of a curved statistic it is what error propagation says, to the order of the spread.
+    near = 1 + 1e-4 * table[0]
+    assert _jackknife(lambda m: float(m) ** 3, near) == pytest.approx(3 * stats.sem(near), rel=1e-3)
+
+
+def rate_of(spread: float, coefficient: float = 1.0) -> Rate:
+    """The weak rate of remainders that are ε² exactly, but for a ``spread`` over replicates on the last rung."""
+    eps, replicates = np.array(ladder(0.1)), 16
+    table = np.repeat(eps[:, None] ** 2, replicates, 1)
+    draws = np.random.default_rng(0).normal(size=replicates)
+    noise = (draws - draws.mean()) / draws.std(ddof=1)
+    table[-1] *= 1 + spread * noise
+    values = {f"loss scale/{k}": np.ones(replicates) for k in range(4)}
+    values |= {f"coefficient/{k}": np.zeros(replicates) for k in (0, 1, 3)}
+    # The mean of this coefficient is so many standard errors from zero.
+    values["coefficient/2"] = coefficient + math.sqrt(replicates) * noise
+    found = Sample(values, 16, 0)
+    return _rate("weak", 1, table, tuple(eps), found, 0.99)
+
+
+def test_a_rate_whose_interval_is_as_wide_as_the_orders_are_apart_is_below_noise():
+    """An interval of width 1 or more may hold two orders; the width is the interval's own, at the test's level."""
+    widths = []
+    for spread in np.linspace(0.05, 0.6, 23):
+        rate = rate_of(float(spread), coefficient=100.0)
+        assert rate.value == pytest.approx(2.0, abs=1e-12)
+        low, high = rate.interval(0.99)
+        assert rate.outcome == ("below noise" if high - low >= 1 else "as expected"), high - low
+        widths.append(high - low)
+        # Error propagation: the limit weighs the last local rate by 8/3, which moves by the remainder's over log 2.
+        half = stats.t.ppf(0.995, 15) * 8 / 3 * spread / math.sqrt(16) / math.log(2)
+        assert high - low == pytest.approx(2 * half, rel=0.1)
+    assert min(abs(w - 1) for w in widths) < 0.15 and min(widths) < 0.9 and max(widths) > 1.5
+
+
+def test_a_weak_order_whose_coefficient_is_not_told_from_zero_is_below_noise():
+    """Three standard errors are asked for."""
+    assert rate_of(0.01, coefficient=3.1).outcome == "as expected"
+    assert rate_of(0.01, coefficient=-3.1).outcome == "as expected"
+    assert rate_of(0.01, coefficient=2.9).outcome == "below noise"
 
 
 # -- bad input
