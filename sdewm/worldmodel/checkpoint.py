@@ -70,7 +70,8 @@ def restored(path: Path | str, make: Callable[[], Module], state: dict[str, Tens
         with torch.device("meta"):
             expected = make().state_dict()
     except (TypeError, ValueError, OverflowError, RuntimeError, KeyError, ArithmeticError) as error:
-        raise CheckpointError(f"{path}: does not describe a model that can be made ({error})") from error
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: does not describe a model that can be made ({reason})") from error
     for name in sorted(expected.keys() ^ state.keys()):
         wrong = "lacks" if name in expected else "has a foreign"
         raise CheckpointError(f"{path}: does not hold the model that it describes: {wrong} tensor {name}")

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from sdewm.worldmodel.dreamer.config import PRESETS, Config, preset
 from sdewm.worldmodel.dreamer.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation
 from sdewm.worldmodel.stopping import asked_to_stop, exit_if_stopped
+
+if TYPE_CHECKING:
+    from sdewm.worldmodel.dreamer.agent import Agent
 
 EXAMPLES = """examples:
   sdewm train runs/debug --preset debug                      a few seconds, to see that everything runs
   sdewm train runs/cartpole --preset lean-proprio            cartpole-swingup from its state, CPU
   sdewm train runs/walker --preset lean-pixels --task walker-walk --action-repeat 2 --reward-scale 0.5
   sdewm train runs/walker --frames 400000                    resume the run, and go on for longer
+  sdewm train runs/pendulum --task gymnasium:Pendulum-v1 --action-repeat 2
+  sdewm train runs/mine --task my_package.world:make         make(config) returns an environment of yours
   sdewm train runs/errors --preset lean-pixels --error zero-drift --error-variance 5
   sdewm fit runs/regularized --replay runs/walker/replay --preset lean-pixels --jacobian-weight 1
   sdewm evaluate runs/walker --episodes 5 --mask 50 0.5 0.15
+  sdewm evaluate runs/mine --task my_package.world:make
   sdewm record runs/walker --out episodes --prediction 10
 """
 
@@ -126,6 +134,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_and_episodes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its checkpoint")
+    parser.add_argument(
+        "--task", help="the run's own MODULE:FUNCTION, where its environment is code of yours: it is imported"
+    )
     parser.add_argument("--episodes", type=int, default=5, help="how many (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of starts and noise (default %(default)s)")
 
@@ -167,17 +178,19 @@ def _configured(arguments: argparse.Namespace) -> Config:
     changes = {f.name: v for f in fields(Config) if (v := getattr(arguments, f.name)) is not None}
     checkpoint = arguments.run / "checkpoint.safetensors"
     if checkpoint.exists() and arguments.preset is None:
-        return Config.from_dict(configuration(checkpoint).as_dict() | changes)
-    return preset(arguments.preset or "lean-proprio", **changes)
+        config = Config.from_dict(configuration(checkpoint).as_dict() | changes)
+    else:
+        config = preset(arguments.preset or "lean-proprio", **changes)
+    _confirm_code(arguments.task, config.task)
+    return config
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from sdewm.worldmodel.dreamer.environments import make_environment
     from sdewm.worldmodel.dreamer.episodes import evaluate
     from sdewm.worldmodel.dreamer.errors import EncoderError
-    from sdewm.worldmodel.dreamer.runs import load_agent
 
-    agent = load_agent(arguments.run)
+    agent = _loaded(arguments)
     result = evaluate(
         agent,
         lambda: make_environment(agent.config),
@@ -201,10 +214,9 @@ def _record(arguments: argparse.Namespace) -> None:
     from sdewm.worldmodel.dreamer.episodes import play
     from sdewm.worldmodel.dreamer.errors import EncoderError
     from sdewm.worldmodel.dreamer.prediction import ENLARGED, picture, prediction_video, write_gif
-    from sdewm.worldmodel.dreamer.runs import load_agent
     from sdewm.worldmodel.dreamer.seeds import derived_seed
 
-    agent = load_agent(arguments.run)
+    agent = _loaded(arguments)
     environment = make_environment(agent.config)
     images = agent.world_model.images
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -228,6 +240,27 @@ def _record(arguments: argparse.Namespace) -> None:
             shown = prediction_video(agent.world_model, episode, arguments.prediction)
             write_gif(arguments.out / f"prediction_{name}.gif", shown)
         _print_json({"episode": number, "return": float(episode["reward"].sum()), "steps": len(episode) - 1})
+
+
+def _loaded(arguments: argparse.Namespace) -> Agent:
+    from sdewm.worldmodel.dreamer.runs import load_agent
+
+    agent = load_agent(arguments.run)
+    if arguments.task not in (None, agent.config.task):
+        raise ValueError(f"--task: expected {agent.config.task!r}, the run's own, got {arguments.task!r}")
+    _confirm_code(arguments.task, agent.config.task)
+    return agent
+
+
+def _confirm_code(named: str | None, task: str) -> None:
+    """A checkpoint alone makes nothing be imported: a module with the user's environment is named by the user."""
+    from sdewm.worldmodel.dreamer.environments import needs_code
+
+    if not needs_code(task):
+        return
+    if named is None:
+        raise ValueError(f"the run's environment is code, which is imported only if you name it: add --task {task}")
+    sys.path.insert(0, os.getcwd())
 
 
 def _presets(arguments: argparse.Namespace) -> None:

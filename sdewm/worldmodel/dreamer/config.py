@@ -25,7 +25,9 @@ class Config:
     """
 
     # Environment.
-    task: str = _setting("cartpole-swingup", "DOMAIN-TASK of dm_control, or point-mass, which needs no dm_control")
+    task: str = _setting(
+        "cartpole-swingup", "DOMAIN-TASK of dm_control, gymnasium:ID, MODULE:FUNCTION of yours, or point-mass"
+    )
     observation: Literal["state", "pixels"] = _setting("state", "what the agent sees")
     action_repeat: int = _setting(8, "simulator steps for which an action is held")
     image_size: int = _setting(32, "pixels per side")
