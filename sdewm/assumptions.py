@@ -27,10 +27,12 @@ ORDERS = (0, 1, 2, 3)
 # Growth like r^0.05 counts as none; a jump counts from a thousandth of the largest value.
 NO_GROWTH = 0.05
 JUMP = 1e-3
-# Values are taken in shells of a decade from these radii on, jumps looked for on segments of this half-length.
+# Values are taken in shells of a decade from these radii on, jumps looked for on segments of this half-length, in each
+# section by itself; values smaller than this part of the line's largest are rounding.
 RADII = (1e3, 1e6)
 SHELL = 64
-SEGMENT, POINTS, HALVINGS = 8.0, 257, 30
+SEGMENT, POINTS, SECTIONS, HALVINGS = 8.0, 257, 16, 30
+ROUNDING = 1e-4
 _SUPERSCRIPTS = "⁰¹²³"
 
 
@@ -57,8 +59,8 @@ class AssumptionReport:
     violations : in the order of the coefficients; empty where none was found, which proves nothing.
     growth : of each coefficient, the exponent p of its growth like r^p far out; 0 or less where it is bounded.
     derivative_growth : the same of the derivatives, by coefficient and order 1 to 3.
-    jumps : the largest jump of each derivative, order 0 to 3, in parts of its largest value; about 0 where it is
-        continuous.
+    jumps : the largest jump of each derivative, order 0 to 3, in parts of its largest value near by; 0 where none was
+        found.
     lines : how many random lines each coefficient was followed along.
     """
 
@@ -83,9 +85,9 @@ def check_assumptions(
     ----------
     system : an SDE, or a :class:`PerturbedSDE` whose error is held to Assumption 3.2. Of a :class:`LatentSDE` each of
         the eight coefficients is judged by itself, with its leak where it has one.
-    x0 : a state ``(n,)`` that the lines pass through; float64, for jumps to be told from rounding.
+    x0 : a state ``(n,)`` where the system is at home; float64, for jumps to be told from rounding.
     t : the time at which the coefficients are taken.
-    lines : random lines through ``x0``.
+    lines : random lines through ``x0``; jumps are looked for along as many through the origin, too.
     seed : of the lines' directions.
 
     A diffusion is followed by its product with one random increment. Operations that are not smooth are named even
@@ -104,6 +106,8 @@ def check_assumptions(
     rays, directions = torch.randn(2, lines, len(x0), generator=generator, dtype=x0.dtype).to(x0.device)
     rays = rays / rays.norm(dim=-1, keepdim=True)
     directions = directions / directions.norm(dim=-1, keepdim=True)
+    # Norms and powers have their kinks at the origin, which lines through x0 pass by.
+    through = torch.cat([x0.expand(lines, -1), torch.zeros_like(rays)])
     shells = torch.rand(lines, SHELL, generator=generator, dtype=x0.dtype).to(x0.device)
 
     growth: dict[str, float] = {}
@@ -115,7 +119,7 @@ def check_assumptions(
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", NonSmoothWarning)
                 powers = _growth(function, x0, rays, directions, shells, blocks)
-                found = _jumps(function, x0, directions, blocks)
+                found = _jumps(function, through, directions.repeat(2, 1), blocks)
             rough = sorted({str(w.message).split()[0] for w in caught if issubclass(w.category, NonSmoothWarning)})
             for name in blocks:
                 growth[name] = powers[name][0]
@@ -192,49 +196,82 @@ def _exponent(near: float, far: float) -> float:
     return math.log(far / max(near, 1e-300)) / math.log(RADII[1] / RADII[0])
 
 
-def _jumps(function: Function, x0: Tensor, directions: Tensor, blocks: Columns) -> dict[str, list[float]]:
-    """Of each coefficient and order, the largest step that stays when it is bisected, in parts of the largest value.
+def _jumps(function: Function, through: Tensor, directions: Tensor, blocks: Columns) -> dict[str, list[float]]:
+    """Of each coefficient and order, the largest step that stays when it is looked at ever closer.
 
-    All lines, coefficients and orders are bisected side by side.
+    In parts of the largest value near by: a kink is to be found beside oscillations that are far larger. So each line
+    is cut into sections, and in each the largest step is followed by itself, until it is too small to count.
     """
-    lines = len(directions)
-    s = torch.linspace(-SEGMENT, SEGMENT, POINTS, dtype=x0.dtype, device=x0.device)
-    spread = directions.unsqueeze(1)
+    sought = [(name, order) for name in blocks for order in ORDERS]
+    s = torch.linspace(-SEGMENT, SEGMENT, POINTS, dtype=through.dtype, device=through.device)
 
-    def at(s: Tensor, v: Tensor) -> Tensor:
-        x = x0 + s.unsqueeze(-1) * v
+    def at(s: Tensor, origin: Tensor, v: Tensor) -> Tensor:
+        """Derivatives ``(4, …, n)`` at distances ``(…)`` from points ``(…, n)`` along directions ``(…, n)``."""
+        x = origin + s.unsqueeze(-1) * v
         return _derivatives(function, x.flatten(0, -2), v.expand_as(x).flatten(0, -2)).unflatten(1, s.shape)
 
-    values = at(s.expand(lines, -1), spread)  # (4, lines, POINTS, n)
-    sought = [(name, order) for name in blocks for order in ORDERS]
-    ends, sizes = [], []
-    for name, order in sought:
+    lines, width = len(directions), (POINTS - 1) // SECTIONS
+    values = at(s.expand(lines, -1), through.unsqueeze(1), directions.unsqueeze(1))  # (4, lines, POINTS, n)
+    found: dict[str, list[float]] = {name: [0.0] * len(ORDERS) for name in blocks}
+    which, line, start, size = [], [], [], []
+    for k, (name, order) in enumerate(sought):
         value = values[order][..., blocks[name]]
-        sizes.append(value.abs().amax((1, 2)))
-        i = value.diff(dim=1).abs().amax(-1).argmax(1)
-        ends.append(torch.stack([s[i], s[i + 1]], -1))
-    left = torch.stack(ends)  # (sought, lines, 2)
-    v = spread.expand(len(sought), lines, 1, -1)
+        largest = value.abs().amax()
+        if float(largest) <= 1e-12:  # rounding, which has no jumps
+            continue
+        near = value[:, :-1].unflatten(1, (SECTIONS, width)).abs().amax((2, 3)).flatten()
+        steps = _steps(value).unflatten(1, (SECTIONS, width)).argmax(-1)
+        steps = steps + width * torch.arange(SECTIONS, device=through.device)
+        which.append(torch.full((lines * SECTIONS,), k, device=through.device))
+        line.append(torch.arange(lines, device=through.device).repeat_interleave(SECTIONS))
+        start.append(s[steps.flatten()] - (s[1] - s[0]))
+        size.append(near.clamp_min(ROUNDING * float(largest)) if math.isfinite(float(largest)) else near)
+    if not which:
+        return found
+    k, left, near = torch.cat(which), torch.cat(start), torch.cat(size)
+    origin, v = through[torch.cat(line)], directions[torch.cat(line)]
+    # A window of three intervals about the largest step: what is infinite at a point may lie beside that step.
+    length = 3 * float(s[1] - s[0])
+    part = torch.linspace(0, 1, 7, dtype=through.dtype, device=through.device)
+    jumps = near
     for _ in range(HALVINGS):
-        three = torch.stack([left[..., 0], left.mean(-1), left[..., 1]], -1)
-        steps = _steps(at(three, v), sought, blocks)
-        first = steps.argmax(-1, keepdim=True)
-        left = torch.cat([three.gather(-1, first), three.gather(-1, first + 1)], -1)
-    final = _steps(at(left, v), sought, blocks)[..., 0]
-    # A value of rounding's size has no jumps; one that is not finite is a jump.
-    size = torch.stack(sizes)
-    part = torch.where(size <= 1e-12, 0.0, final / size).nan_to_num(math.inf, math.inf)
-    found: dict[str, list[float]] = {name: [] for name in blocks}
-    for (name, _), jump in zip(sought, part.amax(1).tolist(), strict=True):
-        found[name].append(jump)
+        points = left.unsqueeze(-1) + length * part
+        steps, sizes = _sought(at(points, origin.unsqueeze(1), v.unsqueeze(1)), k, sought, blocks)
+        largest, where = steps.max(-1)
+        near = torch.maximum(near, sizes)  # a steep place may show only now
+        left = points.gather(-1, where.unsqueeze(-1))[:, 0] - length / 6
+        length /= 2
+        # A step between numbers is in parts of their size; one that is not finite is a jump.
+        jumps = (largest / near).nan_to_num(math.inf, math.inf)
+        counts = jumps > JUMP
+        k, left, near, jumps = k[counts], left[counts], near[counts], jumps[counts]
+        origin, v = origin[counts], v[counts]
+        if not len(k):
+            break
+    for i, jump in zip(k.tolist(), jumps.tolist(), strict=True):
+        name, order = sought[i]
+        found[name][order] = max(found[name][order], jump)
     return found
 
 
-def _steps(values: Tensor, sought: list[tuple[str, int]], blocks: Columns) -> Tensor:
-    """Steps between neighbours, of each coefficient and order at its own points ``(4, sought, lines, k, n)``."""
-    return torch.stack(
-        [values[order][i][..., blocks[name]].diff(dim=1).abs().amax(-1) for i, (name, order) in enumerate(sought)]
-    )
+def _steps(value: Tensor) -> Tensor:
+    """Sizes of the steps between neighbours, ``(…, points, n)`` to ``(…, points − 1)``; infinite where undefined."""
+    return value.diff(dim=-2).abs().amax(-1).nan_to_num(math.inf, math.inf)
+
+
+def _sought(values: Tensor, k: Tensor, sought: list[tuple[str, int]], blocks: Columns) -> tuple[Tensor, Tensor]:
+    """What each window is after, its own coefficient and order: steps ``(windows, points − 1)``, sizes ``(windows,)``.
+
+    ``values`` are ``(4, windows, points, n)``.
+    """
+    steps = values.new_empty(values.shape[1], values.shape[2] - 1)
+    sizes = values.new_empty(values.shape[1])
+    for i, (name, order) in enumerate(sought):
+        mine = k == i
+        value = values[order, mine][..., blocks[name]]
+        steps[mine] = _steps(value)
+        sizes[mine] = value.abs().nan_to_num(0.0, 0.0).amax((1, 2))
+    return steps, sizes
 
 
 def _violations(
