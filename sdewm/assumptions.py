@@ -214,21 +214,21 @@ def _jumps(function: Function, through: Tensor, directions: Tensor, blocks: Colu
     values = at(s.expand(lines, -1), through.unsqueeze(1), directions.unsqueeze(1))  # (4, lines, POINTS, n)
     found: dict[str, list[float]] = {name: [0.0] * len(ORDERS) for name in blocks}
     which, line, start, size = [], [], [], []
-    for k, (name, order) in enumerate(sought):
+    for i, (name, order) in enumerate(sought):
         value = values[order][..., blocks[name]]
-        largest = value.abs().amax()
-        if float(largest) <= 1e-12:  # rounding, which has no jumps
+        top = float(value.abs().amax())
+        if top <= 1e-12:  # rounding, which has no jumps
             continue
         near = value[:, :-1].unflatten(1, (SECTIONS, width)).abs().amax((2, 3)).flatten()
         steps = _steps(value).unflatten(1, (SECTIONS, width)).argmax(-1)
         steps = steps + width * torch.arange(SECTIONS, device=through.device)
-        which.append(torch.full((lines * SECTIONS,), k, device=through.device))
+        which.append(torch.full((lines * SECTIONS,), i, device=through.device))
         line.append(torch.arange(lines, device=through.device).repeat_interleave(SECTIONS))
         start.append(s[steps.flatten()] - (s[1] - s[0]))
-        size.append(near.clamp_min(ROUNDING * float(largest)) if math.isfinite(float(largest)) else near)
+        size.append(near.clamp_min(ROUNDING * top) if math.isfinite(top) else near)
     if not which:
         return found
-    k, left, near = torch.cat(which), torch.cat(start), torch.cat(size)
+    wanted, left, near = torch.cat(which), torch.cat(start), torch.cat(size)
     origin, v = through[torch.cat(line)], directions[torch.cat(line)]
     # A window of three intervals about the largest step: what is infinite at a point may lie beside that step.
     length = 3 * float(s[1] - s[0])
@@ -236,7 +236,7 @@ def _jumps(function: Function, through: Tensor, directions: Tensor, blocks: Colu
     jumps = near
     for _ in range(HALVINGS):
         points = left.unsqueeze(-1) + length * part
-        steps, sizes = _sought(at(points, origin.unsqueeze(1), v.unsqueeze(1)), k, sought, blocks)
+        steps, sizes = _sought(at(points, origin.unsqueeze(1), v.unsqueeze(1)), wanted, sought, blocks)
         largest, where = steps.max(-1)
         near = torch.maximum(near, sizes)  # a steep place may show only now
         left = points.gather(-1, where.unsqueeze(-1))[:, 0] - length / 6
@@ -244,11 +244,11 @@ def _jumps(function: Function, through: Tensor, directions: Tensor, blocks: Colu
         # A step between numbers is in parts of their size; one that is not finite is a jump.
         jumps = (largest / near).nan_to_num(math.inf, math.inf)
         counts = jumps > JUMP
-        k, left, near, jumps = k[counts], left[counts], near[counts], jumps[counts]
+        wanted, left, near, jumps = wanted[counts], left[counts], near[counts], jumps[counts]
         origin, v = origin[counts], v[counts]
-        if not len(k):
+        if not len(wanted):
             break
-    for i, jump in zip(k.tolist(), jumps.tolist(), strict=True):
+    for i, jump in zip(wanted.tolist(), jumps.tolist(), strict=True):
         name, order = sought[i]
         found[name][order] = max(found[name][order], jump)
     return found
@@ -259,7 +259,7 @@ def _steps(value: Tensor) -> Tensor:
     return value.diff(dim=-2).abs().amax(-1).nan_to_num(math.inf, math.inf)
 
 
-def _sought(values: Tensor, k: Tensor, sought: list[tuple[str, int]], blocks: Columns) -> tuple[Tensor, Tensor]:
+def _sought(values: Tensor, wanted: Tensor, sought: list[tuple[str, int]], blocks: Columns) -> tuple[Tensor, Tensor]:
     """What each window is after, its own coefficient and order: steps ``(windows, points − 1)``, sizes ``(windows,)``.
 
     ``values`` are ``(4, windows, points, n)``.
@@ -267,7 +267,7 @@ def _sought(values: Tensor, k: Tensor, sought: list[tuple[str, int]], blocks: Co
     steps = values.new_empty(values.shape[1], values.shape[2] - 1)
     sizes = values.new_empty(values.shape[1])
     for i, (name, order) in enumerate(sought):
-        mine = k == i
+        mine = wanted == i
         value = values[order, mine][..., blocks[name]]
         steps[mine] = _steps(value)
         sizes[mine] = value.abs().nan_to_num(0.0, 0.0).amax((1, 2))

@@ -55,7 +55,7 @@ def test_a_smooth_activation_that_grows_is_unbounded_and_nothing_else(smooth):
 @pytest.mark.parametrize(("power", "expected"), [(1.5, "of class C¹ only"), (2.5, "of class C² only"), (3.5, None)])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_cusp_in_a_high_derivative(power, expected, seed):
-    """|x|^{5/2} is C² and not C³, and |x|^{7/2} is C³; a sine bounds all, and oscillates far more strongly elsewhere."""
+    """|x|^{5/2} is C² and not C³, and |x|^{7/2} is C³; a sine bounds all, and oscillates far more elsewhere."""
     # The tiny number keeps the power's derivatives from dividing by zero below the order that is infinite.
     report = check_assumptions(FunctionSDE(lambda t, x: torch.sin((x * x + 1e-60) ** (power / 2))), X0 + 0.3, seed=seed)
     assert [v.detail for v in report.violations if v.condition == "class C³"] == ([expected] if expected else [])
