@@ -3,7 +3,7 @@
 from sdewm.brownian import BrownianPath, BrownianSampler
 from sdewm.calculus import to_ito, to_stratonovich
 from sdewm.convergence import Convergence, convergence, convergences
-from sdewm.expansion import Expansion, expand
+from sdewm.expansion import BeyondRadius, Expansion, expand
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.lipschitz import SlopeNetwork
 from sdewm.losses import SummedLoss
@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SDE",
+    "BeyondRadius",
     "BlockSizes",
     "BrownianPath",
     "BrownianSampler",

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sdewm.levy import AreaPlan, LevyAlgorithm, chen, plan_areas
-from sdewm.noise import TimeGrid
+from sdewm.noise import REPLICATES, TimeGrid
 
 BLOCK = 256
 MAX_LEVEL = 50
@@ -194,7 +194,8 @@ class BrownianSampler:
 
     Parameters
     ----------
-    paths : at least 16. Rounded up to whole replicates of at most 256 paths each, at least eight of them.
+    paths : at least 16. Rounded up to whole replicates of at most 256 paths each: 32 of them or more, of two paths
+        each where there are fewer.
     seed : one integer determines every path and every area.
     pairs, algorithm, tolerance : which areas are drawn and how, see :func:`sdewm.levy.plan_areas`. By default all
         pairs are; ``noise_structure(sde, x0, grid).pairs`` tells which are needed.
@@ -215,7 +216,7 @@ class BrownianSampler:
     def __post_init__(self) -> None:
         if not isinstance(self.paths, int) or self.paths < 16:
             raise ValueError(f"paths: expected an integer of at least 16, got {self.paths!r}")
-        replicates = max(8, math.ceil(self.paths / BLOCK))
+        replicates = min(max(REPLICATES, math.ceil(self.paths / BLOCK)), self.paths // 2)
         per_replicate = math.ceil(self.paths / replicates)
         for name, value in (
             ("replicates", replicates), ("per_replicate", per_replicate), ("paths", replicates * per_replicate)

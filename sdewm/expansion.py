@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+import warnings
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace
@@ -19,6 +24,14 @@ from sdewm.sde import PerturbedSDE
 from sdewm.solvers import Method, check_system, trajectory
 
 Form = Literal["corrected", "printed"]
+Value = TypeVar("Value", Tensor, Values)
+# Within the radius each term of the series is at most this part of the one before. If it goes on so, what lies past
+# the second order is at most TRUST²/(1 - TRUST) = 1/12 of the first-order term.
+TRUST = 0.25
+
+
+class BeyondRadius(UserWarning):
+    """A prediction at an error so large that the terms left out are not known to be small."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,8 @@ class Expansion:
     bias : for each coefficient and term the discretization error of the finest grid, as far as the extrapolation
         sees it; empty on one grid, whose own expansion then is exact.
     bias_left : how much the last grid changed the extrapolated value; what bias may be left is of this size.
+
+    A coefficient that a few paths carry is flagged, and so is a prediction with it.
     """
 
     form: Form
@@ -46,14 +61,73 @@ class Expansion:
     bias_left: dict[str, float]
     sample: Sample = field(repr=False)
 
-    def predict(self, eps: float) -> Estimate:
-        """E L(x^ε) to second order, with the error bar of the whole sum."""
+    @property
+    def radius(self) -> float:
+        """Up to which |ε| the second-order prediction can be trusted.
+
+        Where each term is at most a quarter of the one before, in root mean square over paths: what is left out is then
+        at most a twelfth of the first-order term, if the series goes on as it began. Root mean squares see what a
+        mean hides, odd orders that cancel and tails that a few paths make. With ``order=2`` the first two terms
+        alone tell; ``order=3`` adds the step from the second to the third, and is to be preferred where paths
+        diverge. ``inf`` where the series ends on every path, ``nan`` where too few terms are known, as without moments
+        or where nothing happens at first order.
+        """
+        moments = self.sample.moments
+        sizes = [moments[name].rms for name in ("loss0", "first", "second", "third") if name in moments]
+        if len(sizes) < 3:
+            return math.nan
+        nothing = 1e-13 * sizes[0]
+        ratios = [
+            before / after if after > nothing else math.inf
+            for before, after in itertools.pairwise(sizes[1:])
+            if before > nothing
+        ]
+        return TRUST * min(ratios) if ratios else (math.inf if max(sizes[1:]) <= nothing else math.nan)
+
+    @overload
+    def predict(self, eps: float) -> Estimate: ...
+
+    @overload
+    def predict(self, eps: Sequence[float] | NDArray[np.float64] | Tensor) -> list[Estimate]: ...
+
+    def predict(self, eps: float | Sequence[float] | NDArray[np.float64] | Tensor) -> Estimate | list[Estimate]:
+        """E L(x^ε) to second order, with the error bar of the whole sum.
+
+        ``eps`` is one number, or several, shape ``(k,)``, which give a list of k estimates. Raises ``ValueError`` where
+        it is not finite or has more axes, and warns of :class:`BeyondRadius` where |ε| exceeds :attr:`radius`.
+
+        >>> [round(e.mean, 2) for e in expansion.predict([0.0, 0.1])]
+        [0.87, 0.96]
+        """
+        values = np.asarray(eps.detach().cpu() if isinstance(eps, Tensor) else eps, dtype=np.float64)
+        if values.ndim > 1 or not np.isfinite(values).all():
+            raise ValueError(f"eps: expected a finite number, or several in one dimension, got {eps!r}")
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest > 0 and not largest <= self.radius:
+            warnings.warn(self._beyond(largest), BeyondRadius, stacklevel=2)
+        found = [self._predict(float(e)) for e in values.ravel()]
+        return found if values.ndim else found[0]
+
+    def _predict(self, eps: float) -> Estimate:
         s = self.sample
-        return s.estimate(s["loss0"] + eps * s["first"] + eps**2 * s["second"])
+        powers = {"loss0": 1.0, "first": eps, "second": eps**2}
+        # Flags of what hardly matters at this ε are left aside.
+        errors = {name: abs(power) * s.estimate(name).stderr for name, power in powers.items()}
+        matter = [name for name, error in errors.items() if error > 0.1 * max(errors.values())]
+        return s.estimate(s["loss0"] + eps * s["first"] + eps**2 * s["second"], of=matter)
+
+    def _beyond(self, eps: float) -> str:
+        if math.isnan(self.radius):
+            return f"eps: {eps:g}, and up to where this prediction holds is not known. Use expand(..., order=3)."
+        return (
+            f"eps: {eps:g} is beyond {self.radius:.2g}, up to which each term of the expansion is at most {TRUST:g} of "
+            "the one before: what is left out may exceed what is predicted. Solve at this ε, or take a smaller one."
+        )
 
     def __str__(self) -> str:
         rows = {"loss0": self.loss0, "first": self.first, "second": self.second, "third": self.third, **self.terms}
-        return "\n".join(f"{name:>6}  {value}" for name, value in rows.items() if value is not None)
+        lines = [f"{name:>6}  {value}" for name, value in rows.items() if value is not None]
+        return "\n".join([*lines, f"radius  {self.radius:.2g}"])
 
 
 def expand(
@@ -124,7 +198,9 @@ def expand(
             else:
                 every = formula_terms(family, summed, x0, g, noise, {reading: READINGS[reading]})
                 found = {(name, term): v for (name, _, term), v in every.items()}
-            values |= {f"{term}/{level}": v for (_, term), v in found.items()}
+            terms = {term: v for (_, term), v in found.items()}
+            terms |= {"first": terms["P"] + terms["P~"], "second": second_coefficient(terms, form)}
+            values |= {f"{term}/{level}": v for term, v in terms.items()}
         return values
 
     raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
@@ -199,23 +275,16 @@ def corrected_terms(
     return total
 
 
-def second_coefficient(values: Mapping[str, Values], form: Form, half_q: bool = False) -> Values:
+def second_coefficient(values: Mapping[str, Value], form: Form, half_q: bool = False) -> Value:
     """The coefficient of ε²: ½(Q + S) + Q~ + S~, or as printed Q + ½S + Q~ + S~ (``half_q``: E1 mended)."""
     q = values["Q"] if form == "printed" and not half_q else 0.5 * values["Q"]
     return q + 0.5 * values["S"] + values["Q~"] + values["S~"]
 
 
-def summarize(
-    raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], half_q: bool = False
-) -> Expansion:
+def summarize(raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3]) -> Expansion:
     """An expansion from the replicate means of its terms on one or more grids, named ``term/level``."""
-    names = ["loss0", *TERMS, *(["third"] if order == 3 else [])]
-    levels: list[dict[str, Values]] = []
-    for level in range(grids):
-        values = {name: raw[f"{name}/{level}"] for name in names}
-        values["first"] = values["P"] + values["P~"]
-        values["second"] = second_coefficient(values, form, half_q)
-        levels.append(values)
+    names = ["loss0", "first", "second", *TERMS, *(["third"] if order == 3 else [])]
+    levels = [{name: raw[f"{name}/{level}"] for name in names} for level in range(grids)]
     final: dict[str, Values] = {}
     bias: dict[str, float] = {}
     left: dict[str, float] = {}
@@ -224,7 +293,8 @@ def summarize(
         if grids > 1:
             bias[name] = float((levels[0][name] - final[name]).mean())
             left[name] = change
-    s = Sample(final, raw.paths, raw.seed)
+    # Extrapolation moves a value by its bias, and hardly changes which paths carry it.
+    s = Sample(final, raw.paths, raw.seed, {name: raw.moments[f"{name}/0"] for name in names})
     return Expansion(
         form=form,
         reading=reading,

@@ -19,6 +19,8 @@ from torch import Tensor
 
 Ordering = Literal["pca", "bridge"]
 ORDERINGS: tuple[str, ...] = ("pca", "bridge")
+# Fewer replicates make for more exact means, but their skewness is known too badly to be made up for.
+REPLICATES = 32
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ class MonteCarlo:
 
     Parameters
     ----------
-    paths : at least 16. Rounded up to whole replicates of at most 512 paths each, at least eight of them.
+    paths : at least 16. Rounded up to whole replicates of at most 512 paths each: 32 of them or more, one for each
+        pair where there are fewer pairs.
     seed : one integer determines every path.
     block : paths that are walked together; a matter of speed and memory only.
     """
@@ -170,7 +173,7 @@ class MonteCarlo:
         if paths < 16:
             raise ValueError(f"paths: expected at least 16 (eight antithetic pairs), got {paths}")
         self.seed, self.block = seed, block
-        self.replicates = max(8, math.ceil(paths / 512))
+        self.replicates = min(max(REPLICATES, math.ceil(paths / 512)), paths // 2)
         self.per_replicate = 2 * math.ceil(paths / self.replicates / 2)
         self.paths = self.replicates * self.per_replicate
 
@@ -188,9 +191,10 @@ class QuasiMonteCarlo:
 
     Parameters
     ----------
-    paths : in all; each replicate has a power of two, so the number is rounded up.
+    paths : in all, at least 16; each replicate has a power of two, so the number is rounded up.
     seed : one integer determines every path.
-    replicates : independent scrambles, at least 4.
+    replicates : independent scrambles, at least 4. With 32 intervals cover what they say; with 16 the error is a third
+        smaller on smooth losses, and intervals miss more often on skewed ones.
     ordering : "pca" or "bridge".
     widen : the first component of each channel is drawn ``widen`` times too wide, and weighted for it. A loss that
         grows like an exponential has most of its error in the last cell of each end; 1.3 to 1.5 puts that right with
@@ -204,7 +208,7 @@ class QuasiMonteCarlo:
         self,
         paths: int,
         seed: int,
-        replicates: int = 16,
+        replicates: int = REPLICATES,
         ordering: Ordering = "bridge",
         widen: float = 1.0,
         block: int = 4096,
@@ -213,12 +217,12 @@ class QuasiMonteCarlo:
             raise ValueError(f"replicates: expected at least 4 independent scrambles, got {replicates}")
         if ordering not in ORDERINGS:
             raise ValueError(f"ordering: expected one of {ORDERINGS}, got {ordering!r}")
-        if paths < replicates:
-            raise ValueError(f"paths: expected at least one per replicate ({replicates}), got {paths}")
+        if paths < 16:
+            raise ValueError(f"paths: expected at least 16, got {paths}")
         if not 1.0 <= widen < 4.0:
             raise ValueError(f"widen: expected a factor from 1 to 4, got {widen}")
         self.seed, self.replicates, self.ordering, self.widen = seed, replicates, ordering, widen
-        self.per_replicate = 2 ** math.ceil(math.log2(paths / replicates))
+        self.per_replicate = 2 ** math.ceil(math.log2(max(1.0, paths / replicates)))
         self.paths = replicates * self.per_replicate
         self.block = block
 

@@ -268,9 +268,9 @@ def test_pairs():
 def test_a_sampler_draws_the_seeds_own_paths():
     """Replicate by replicate the paths and areas of one BrownianPath, whatever their number, and coarsened by Chen."""
     sampler, grid, like = BrownianSampler(2100, seed=5), TimeGrid(1.0, 3.0, 4), torch.zeros(3, dtype=torch.float32)
-    assert (sampler.replicates, sampler.per_replicate, sampler.paths) == (9, 234, 2106)
+    assert (sampler.replicates, sampler.per_replicate, sampler.paths) == (32, 66, 2112)
     (noise,) = sampler.draw([2, 3], 3, grid, like)
-    path = BrownianPath(5, 468, 3, 1.0, 3.0, first=468)
+    path = BrownianPath(5, 132, 3, 1.0, 3.0, first=132)
     for factor in (1, 2):
         pairs = zip(noise.coarsen(factor).areas(), path.at(2, finest=2).coarsen(factor).areas(), strict=True)
         for (dB, area), (dB2, area2) in pairs:
@@ -291,7 +291,7 @@ def test_blocks_of_a_sampler_do_not_matter():
         sample(moments, BrownianSampler(600, 1, block=block), 2, TimeGrid(0.0, 1.0, 8), torch.zeros(2, dtype=F64))
         for block in (10, 10_000)
     )
-    assert abs(one["area"] - other["area"]).max() < 1e-15 and one["area"].shape == (8,)
+    assert abs(one["area"] - other["area"]).max() < 1e-15 and one["area"].shape == (32,)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -294,7 +294,7 @@ def test_no_fewer_paths_than_asked_for(paths):
     ("make_it", "fragments"),
     [
         (lambda: MonteCarlo(15, 0), ("paths", "at least 16", "15")),
-        (lambda: QuasiMonteCarlo(15, 0), ("paths", "at least one per replicate (16)", "15")),
+        (lambda: QuasiMonteCarlo(15, 0), ("paths", "at least 16", "15")),
         (lambda: QuasiMonteCarlo(64, 0, replicates=3), ("replicates", "at least 4", "3")),
         (lambda: QuasiMonteCarlo(64, 0, ordering="plain"), ("ordering", "pca", "bridge", "plain")),
         (lambda: QuasiMonteCarlo(64, 0, widen=0.9), ("widen", "from 1 to 4", "0.9")),
