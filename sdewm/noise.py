@@ -7,20 +7,24 @@ often as needed and give the same values each time, and ``coarsen(k)`` gives the
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Ordering = Literal["pca", "bridge"]
-ORDERINGS: tuple[str, ...] = ("pca", "bridge")
+from sdewm.components import ORDERINGS, Ordering, unit_increments
+from sdewm.sobol import MAX_DIMENSION, ScrambledSobol, normals
+
 # Fewer replicates make for more exact means, but their skewness is known too badly to be made up for.
 REPLICATES = 32
+# What a block of stored increments takes at most, where it has more than one path of each replicate.
+STORED_BYTES = 2**27
+# What is transformed at a time: little enough to stay in the processor's cache.
+WORKING_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,10 @@ class QuasiMonteCarlo:
     the best ones, carry the most of the path: its principal components, or its Brownian bridge. Dimensions beyond
     Sobol's 21,201 are filled with pseudo-random numbers.
 
+    A block of paths is stored, since the transform needs all of a path at once. A block takes at most 128 MiB, or one
+    path of each of its replicates; while one block is walked, the next may already be there. Work grows like steps for
+    "bridge" and like steps · log(steps) for "pca"; ``python -m benchmarks.samplers`` measures both.
+
     Parameters
     ----------
     paths : in all, at least 16; each replicate has a power of two, so the number is rounded up.
@@ -199,10 +207,10 @@ class QuasiMonteCarlo:
     widen : the first component of each channel is drawn ``widen`` times too wide, and weighted for it. A loss that
         grows like an exponential has most of its error in the last cell of each end; 1.3 to 1.5 puts that right with
         one or two channels. The weights' own spread spoils it with many.
-    block : paths that are walked together; a matter of speed and memory only.
+    block : the most paths that are walked together; a matter of speed and memory only.
     """
 
-    largest_dimension = torch.quasirandom.SobolEngine.MAXDIM
+    largest_dimension = MAX_DIMENSION
 
     def __init__(
         self,
@@ -230,59 +238,39 @@ class QuasiMonteCarlo:
         streams = [_stream_seed(self.seed, r) for r in replicates]
         dimension = grid.steps * channels
         covered = min(dimension, self.largest_dimension)
-        engines = [torch.quasirandom.SobolEngine(max(covered, 1), scramble=True, seed=s) for s in streams]
-        paddings = [torch.Generator().manual_seed(s + 1) for s in streams]
-        basis = math.sqrt(grid.dt) * path_basis(grid.steps, self.ordering)
-        at_once = 2 ** int(math.log2(max(1, min(self.per_replicate, self.block // len(streams)))))
-        for _ in range(self.per_replicate // at_once):
-            parts = []
-            for engine, padding in zip(engines, paddings, strict=True):
-                # The engine's points are multiples of 2^-30; half a cell keeps them off 0, whose quantile is infinite.
-                normal = torch.special.ndtri(engine.draw(at_once, dtype=torch.float64) + 2.0**-31)[:, :covered]
+        engines = [ScrambledSobol(max(covered, 1), seed) for seed in streams]
+        paddings = [torch.Generator().manual_seed(seed + 1) for seed in streams]
+
+        def of_each(paths: int, bytes_each: int) -> int:
+            """As many paths of each stream as fit, a power of two, at least one."""
+            fit = min(paths, self.block, bytes_each // (8 * max(dimension, 1))) // len(streams)
+            return 2 ** (max(1, min(fit, self.per_replicate)).bit_length() - 1)
+
+        at_once = of_each(self.paths, STORED_BYTES)
+        together = of_each(at_once * len(streams), WORKING_BYTES)
+        for start in range(0, self.per_replicate, at_once):
+            values = torch.empty(grid.steps, len(streams), at_once, channels, dtype=like.dtype)
+            weights = torch.ones(len(streams), at_once, dtype=torch.float64) if self.widen > 1 else None
+            for first in range(0, at_once, together):
+                paths = slice(first, first + together)
+                normal = [normals(engine.points(start + first, together))[:covered] for engine in engines]
                 if covered < dimension:
                     # Quantiles of uniform numbers: torch.randn's values would depend on how many it draws at once.
-                    rest = torch.rand(at_once, dimension - covered, generator=padding, dtype=torch.float64)
-                    normal = torch.cat([normal, torch.special.ndtri(rest.clamp_min(2.0**-54))], 1)
-                parts.append(normal)
-            # Dimension i·channels + k is component i of channel k: all channels share the good dimensions.
-            components = torch.cat(parts).view(-1, grid.steps, channels)
-            weights = None
-            if self.widen > 1:
-                drawn = components[:, 0]
-                density_ratio = torch.exp(0.5 * (1 - self.widen**2) * (drawn**2).sum(-1))
-                weights = (self.widen**channels * density_ratio).to(like)
-                components[:, 0] = self.widen * drawn
-            yield StoredIncrements(torch.einsum("sc,pck->spk", basis, components).to(like), weights)
-
-
-@functools.lru_cache(maxsize=16)
-def path_basis(steps: int, ordering: Ordering) -> Tensor:
-    """An orthogonal matrix ``(steps, steps)``: its columns are a Brownian path's unit increments, component by
-    component, in the given ordering (the largest principal component, or the coarsest bridge level, first)."""
-    if ordering == "pca":
-        times = np.arange(1, steps + 1) / steps
-        eigenvalues, vectors = np.linalg.eigh(np.minimum.outer(times, times))
-        columns = vectors[:, ::-1] * np.sqrt(np.maximum(eigenvalues[::-1], 0.0) * steps)
-        increments = np.diff(columns, axis=0, prepend=0.0)
-        # Rounding in the smallest eigenvalues is amplified by the difference; the nearest orthogonal matrix mends it.
-        left, _, right = np.linalg.svd(increments)
-        return torch.from_numpy(np.ascontiguousarray(left @ right))
-    columns_list = [np.full(steps, 1 / math.sqrt(steps))]
-    level = [(0, steps)]
-    while level:
-        deeper = []
-        for start, stop in level:
-            if stop - start < 2:
-                continue
-            middle = (start + stop) // 2
-            a, b = middle - start, stop - middle
-            column = np.zeros(steps)
-            column[start:middle] = math.sqrt(b / (a * (a + b)))
-            column[middle:stop] = -math.sqrt(a / (b * (a + b)))
-            columns_list.append(column)
-            deeper += [(start, middle), (middle, stop)]
-        level = deeper
-    return torch.from_numpy(np.stack(columns_list, 1))
+                    for i, padding in enumerate(paddings):
+                        rest = torch.rand(together, dimension - covered, generator=padding, dtype=torch.float64)
+                        normal[i] = torch.cat([normal[i], torch.special.ndtri(rest.clamp_min(2.0**-54)).T])
+                # Dimension i·channels + k is component i of channel k: all channels share the good dimensions.
+                components = torch.stack(normal, 1).view(grid.steps, channels, len(streams), together)
+                if weights is not None:
+                    drawn = components[0]
+                    density_ratio = torch.exp(0.5 * (1 - self.widen**2) * (drawn**2).sum(0))
+                    weights[:, paths] = self.widen**channels * density_ratio
+                    components[0] = self.widen * drawn
+                unit = unit_increments(components, self.ordering)
+                values[:, :, paths] = (math.sqrt(grid.dt) * unit).movedim(1, -1)
+            yield StoredIncrements(
+                values.flatten(1, 2).to(like), None if weights is None else weights.flatten().to(like)
+            )
 
 
 def _stream_seed(seed: int, replicate: int) -> int:

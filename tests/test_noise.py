@@ -13,9 +13,9 @@ from scipy import stats
 from support import F64, FALSE_FAILURE, agrees, refuses
 from torch import Tensor
 
+from sdewm.components import ORDERINGS, unit_increments
 from sdewm.montecarlo import Sample, sample
 from sdewm.noise import (
-    ORDERINGS,
     Increments,
     MonteCarlo,
     QuasiMonteCarlo,
@@ -23,7 +23,6 @@ from sdewm.noise import (
     StoredIncrements,
     StreamedIncrements,
     TimeGrid,
-    path_basis,
 )
 
 LIKE = torch.zeros((), dtype=F64)
@@ -106,32 +105,72 @@ def test_grids_that_do_not_divide_are_refused(factor):
         GRID.coarsen(factor)
 
 
-# -- the basis
+# -- components into increments
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 7, 16, 33, 100])
+def dense_transform(steps: int, ordering: str) -> Tensor:
+    """Unit increments of each component as a column, by the definitions: eigenvectors, and midpoints one by one."""
+    if ordering == "pca":
+        times = np.arange(1, steps + 1) / steps
+        eigenvalues, vectors = np.linalg.eigh(np.minimum.outer(times, times))
+        paths = vectors[:, ::-1] * np.sqrt(np.maximum(eigenvalues[::-1], 0.0) * steps)
+        # Rounding in the smallest eigenvalues is amplified by the difference; the nearest orthogonal matrix mends it.
+        left, _, right = np.linalg.svd(np.diff(paths, axis=0, prepend=0.0))
+        dense = left @ right
+        return torch.from_numpy(dense * np.sign(dense[0]))  # an eigenvector's sign is anyone's
+    columns, level = [np.full(steps, 1 / math.sqrt(steps))], [(0, steps)]
+    while level:
+        deeper = []
+        for start, stop in level:
+            if stop - start < 2:
+                continue
+            middle = (start + stop) // 2
+            a, b = middle - start, stop - middle
+            column = np.zeros(steps)
+            column[start:middle], column[middle:stop] = math.sqrt(b / (a * (a + b))), -math.sqrt(a / (b * (a + b)))
+            columns.append(column)
+            deeper += [(start, middle), (middle, stop)]
+        level = deeper
+    return torch.from_numpy(np.stack(columns, 1))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 16, 33, 100, 128, 511])
 @pytest.mark.parametrize("ordering", ORDERINGS)
-def test_path_basis_is_orthogonal(steps, ordering):
-    basis = path_basis(steps, ordering)
-    assert basis.shape == (steps, steps)
-    torch.testing.assert_close(basis.T @ basis, torch.eye(steps, dtype=F64), rtol=0, atol=1e-12)
+def test_the_fast_transforms_are_the_dense_ones(steps, ordering):
+    fast = unit_increments(torch.eye(steps, dtype=F64), ordering)
+    if ordering == "bridge" or steps <= 16:  # an eigenvector is as wrong as its eigenvalue's neighbours are close
+        torch.testing.assert_close(fast, dense_transform(steps, ordering), rtol=0, atol=1e-12)
+    torch.testing.assert_close(fast.T @ fast, torch.eye(steps, dtype=F64), rtol=0, atol=1e-13)
+    # Whatever axes follow the first.
+    z = torch.randn(steps, 3, 2, generator=torch.Generator().manual_seed(steps), dtype=F64)
+    expected = torch.einsum("sc,ckp->skp", fast, z)
+    torch.testing.assert_close(unit_increments(z, ordering), expected, rtol=0, atol=1e-13 * steps**0.5)
 
 
 @pytest.mark.parametrize("steps", [7, 16])
 def test_bridge_starts_with_the_end_point(steps):
     """The end of the path is the first component, and no other component moves it."""
-    ends = path_basis(steps, "bridge").sum(0)
+    ends = unit_increments(torch.eye(steps, dtype=F64), "bridge").sum(0)
     expected = torch.zeros(steps, dtype=F64)
     expected[0] = math.sqrt(steps)
     torch.testing.assert_close(ends, expected, rtol=0, atol=1e-12)
 
 
-def test_principal_components_diagonalize_the_paths_covariance_in_descending_order():
-    steps = 12
-    paths = path_basis(steps, "pca").cumsum(0)
+@pytest.mark.parametrize("steps", [1, 12, 100, 511])
+def test_principal_components_diagonalize_the_paths_covariance_in_descending_order(steps):
+    """With orthogonality and distinct eigenvalues this leaves nothing but signs open."""
+    paths = unit_increments(torch.eye(steps, dtype=F64), "pca").cumsum(0)
     covariance = paths.T @ paths
-    torch.testing.assert_close(covariance, covariance.diagonal().diag(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(covariance, covariance.diagonal().diag(), rtol=0, atol=1e-14 * steps**2)
     assert bool((covariance.diagonal().diff() < 0).all())
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_a_million_steps_are_transformed_in_seconds(ordering):
+    """A dense transform would need 8 terabytes. Orthogonal, so the sum of squares stays: to rounding."""
+    z = torch.randn(10**6, 1, generator=torch.Generator().manual_seed(0), dtype=F64)
+    unit = unit_increments(z, ordering)
+    assert float((unit**2).sum()) == pytest.approx(float((z**2).sum()), rel=1e-12)
 
 
 # -- the law of the increments
@@ -181,7 +220,7 @@ def test_beyond_sobols_dimensions():
     sampler = QuasiMonteCarlo(16, seed=2, replicates=4)
     (noise,) = increments_of(sampler, grid, channels)
     assert whole(noise).shape == (1000, 16, 22)
-    components = torch.einsum("sc,spk->pck", path_basis(1000, "bridge"), whole(noise)) / math.sqrt(grid.dt)
+    components = torch.einsum("sc,spk->pck", dense_transform(1000, "bridge"), whole(noise)) / math.sqrt(grid.dt)
     flat = components.reshape(16, -1)
     assert bool(torch.isfinite(flat).all())
     for part in (flat[:, QuasiMonteCarlo.largest_dimension :], flat[:, : QuasiMonteCarlo.largest_dimension]):
@@ -273,7 +312,7 @@ def test_widened_weights_have_mean_one_and_keep_the_answer():
 def test_widening_scales_the_first_component_alone():
     plain = torch.cat([whole(n) for n in increments_of(QuasiMonteCarlo(256, 1))], 1)
     wide = torch.cat([whole(n) for n in increments_of(QuasiMonteCarlo(256, 1, widen=1.5))], 1)
-    basis = path_basis(GRID.steps, "bridge")
+    basis = dense_transform(GRID.steps, "bridge")
     plain, wide = (torch.einsum("sc,spk->cpk", basis, x) for x in (plain, wide))
     torch.testing.assert_close(wide[0], 1.5 * plain[0])
     torch.testing.assert_close(wide[1:], plain[1:])
