@@ -233,6 +233,37 @@ def test_block_suprema_are_within_a_factor_of_two_and_a_half_on_a_random_walk(ke
     assert truth < bound < 2.5 * truth
 
 
+@pytest.mark.parametrize(("keep", "factor"), [(1.0, DOOB), (0.5, 4 / 3)])
+def test_block_suprema_in_closed_form(keep, factor):
+    """u stays at 1, so that N's martingale has variance n; or else the sum of mean squares will do."""
+    n = 40
+    bounds = block_supremum(StepConstants(1.0, 0.0, 0.0, 1.0, keep), n, (1.0, 0.0))
+    walks = [(1 + math.sqrt(factor * k)) ** 2 for k in range(n + 1)]
+    squares = [sum(keep ** (2 * j) for j in range(k)) for k in range(n + 1)]
+    sums = [sum(1 + square for square in squares[: k + 1]) for k in range(n + 1)]
+    assert bounds == pytest.approx([min(pair) for pair in zip(walks, sums, strict=True)], rel=1e-12)
+    assert bounds[2] < walks[2] and (keep < 1 or bounds[-1] < sums[-1])
+
+
+def test_what_the_noise_moves_moves_h_too():
+    """Where z̃ drives h and h does not drive z̃'s mean: a unit of noise takes h to f (1 − sⁿ)/(1 − s), and is held."""
+    s, f, noise, n = 0.5, 0.4, 0.1, 200
+    c = StepConstants(s, f, 0.0, noise, 1.0)
+    start = (1.0, 0.0)
+    u, v = block_mean_squares(c, n, start)
+    moved = math.hypot(f * (1 - s**n) / (1 - s), 1.0)
+    together = (1 + moved * noise * math.sqrt(DOOB * sum(square**2 for square in u[:n]))) ** 2
+    total = sum(a * a + b * b for a, b in zip(u, v, strict=True))
+    assert together < total
+    assert block_supremum(c, n, start)[-1] == pytest.approx(together, rel=1e-12)
+
+
+def test_suprema_start_at_the_error_itself():
+    assert supremum_from_mean_square([1.0, 1.0], 0.1, 1.0, 1.0)[0] == 1.0
+    assert second_derivative_supremum(1.1, 1.0, 1.0, 1.0, 1.0, 0.1, 1)[0] == 0.0
+    assert block_supremum(StepConstants(0.5, 0.5, 0.5, 0.5, 0.5), 1, (3.0, 4.0))[0] == 25.0
+
+
 def moments_of_a_geometric_walk(a: float, b: float, dt: float, steps: int) -> tuple[list[float], list[float]]:
     """E(Σ_{k<n} y_k²)² and Σ_{k<n} E y_k⁴ of y' = (1 + aΔt + b ΔB) y, y_0 = 1, n = 0..steps."""
     second = (1 + a * dt) ** 2 + b**2 * dt
@@ -262,6 +293,28 @@ def test_second_derivatives_grow_as_fast_as_their_bound(a, b, dt, steps):
     bounds = second_derivative_supremum(1 + a * dt, a, b, 0.0, 1.0, dt, steps)
     ratios = [bound / (dt * truth) for bound, truth in zip(bounds[1:], exact[1:], strict=True)]
     assert min(ratios) >= 1 - 1e-12 and max(ratios) < 80
+
+
+@pytest.mark.parametrize(("a", "b", "dt"), [(0.0, 1.0, 0.5), (0.7, 1.3, 0.5), (-3.0, 0.4, 0.2)])
+def test_the_fourth_moment_of_one_step_is_exact(a, b, dt):
+    """It is read off the bound after two and three steps of a curved diffusion, whose square adds up by steps."""
+    _, sums = moments_of_a_geometric_walk(a, b, dt, 2)
+    fourth = sums[2] - sums[1]
+    root = math.sqrt(dt)
+    w_1 = root
+    w_2 = math.hypot((1 + a * dt) * w_1, root * (b * w_1 + math.sqrt(fourth)))
+    drift = [dt * abs(a) * w_1, dt * abs(a) * (w_1 + w_2)]
+    noise = [dt * (1 + (b * w_1 + math.sqrt(fourth)) ** 2)]
+    noise.append(noise[0] + dt * (b * w_2 + fourth) ** 2)
+    bounds = second_derivative_supremum(1 + a * dt, abs(a), b, 0.0, 1.0, dt, 3)
+    for bound, d, n in zip(bounds[2:], drift, noise, strict=True):
+        assert bound == pytest.approx((d + 2 * math.sqrt(n)) ** 2, rel=1e-12)
+
+
+def test_second_derivatives_are_proportional_to_the_curvatures():
+    once = second_derivative_supremum(1.1, 1.0, 0.6, 0.5, 0.2, 0.1, 20)
+    thrice = second_derivative_supremum(1.1, 1.0, 0.6, 1.5, 0.6, 0.1, 20)
+    assert thrice == pytest.approx([9 * bound for bound in once], rel=1e-12)
 
 
 def test_the_second_derivatives_martingale_part_is_within_a_factor_of_two_and_a_half():
