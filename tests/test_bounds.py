@@ -135,6 +135,17 @@ def test_second_derivatives_of_a_nonlinear_equation():
     assert all(float(m) <= b for m, b in zip(measured, bounds, strict=True))
 
 
+@pytest.mark.parametrize("steps", [1, 10, 1000, 10**6])
+def test_saturation_is_attained_without_noise_and_within_a_factor_of_two_with_it(steps):
+    """Corners of the box that are farthest apart; and E max ξ² of N normals, by quadrature."""
+    assert saturation(2.0, 3, 0.5, 0.0, steps) == pytest.approx(3 * (2 * 2.0) ** 2 + 0.5**2, rel=1e-12)
+    largest = integrate.quad(lambda t: -math.expm1(steps * stats.chi2.logcdf(t, 1)), 0, 100, limit=500)[0]
+    assert largest <= saturation(0.0, 3, 0.0, 1.0, steps) <= 2 * largest
+    assert saturation(0.0, 3, 0.5, 2.0, steps) == pytest.approx(
+        (0.5 + 2 * saturation(0.0, 3, 0.0, 1.0, steps) ** 0.5) ** 2
+    )
+
+
 # -- constants that are attained, or nearly: a smaller one would make the bound false
 
 
