@@ -4,6 +4,7 @@ from sdewm.brownian import BrownianPath, BrownianSampler
 from sdewm.calculus import to_ito, to_stratonovich
 from sdewm.convergence import Convergence, convergence, convergences
 from sdewm.expansion import BeyondRadius, Expansion, expand
+from sdewm.jets import value_of
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.lipschitz import SlopeNetwork
 from sdewm.losses import SummedLoss
@@ -57,4 +58,5 @@ __all__ = [
     "taylor_test",
     "to_ito",
     "to_stratonovich",
+    "value_of",
 ]

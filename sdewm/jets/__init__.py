@@ -6,8 +6,8 @@ A `Jet` is a tensor that carries its Taylor coefficients in a few parameters, so
 
 import torch as _torch
 
-from sdewm.jets import elementwise, fallback, linear, structure  # noqa: F401 (they fill the table of rules)
-from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant
+from sdewm.jets import comparisons, elementwise, fallback, linear, structure  # noqa: F401 (they fill the table of rules)
+from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant, value_of
 from sdewm.jets.space import JetSpace
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "NotDifferentiable",
     "Parameter",
     "constant",
+    "value_of",
 ]
 
 # Freeing one large block raises glibc's thresholds for returning memory to the system. Without it every stack

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdewm.jets.comparisons import step
 from sdewm.jets.jet import Jet
 from sdewm.jets.registry import (
     lift,
@@ -47,6 +48,39 @@ def compose(x: Jet, series: Series) -> Jet:
                 out[target].addcmul_(previous[rows], c[i])
         slope = out[0]
     return Jet(out, space)
+
+
+def compose_singular(x: Jet, series: Callable[[Tensor, int], Series], regular: float) -> Jet:
+    """f(x) where the derivatives of f are infinite at some points, as those of the square root are at 0.
+
+    Where all that is left of a jet is its value, f of it is a constant too, whatever the derivatives: 0·∞ is 0 there.
+    So it is with what a `clamp` or a branch has cut off. An infinite slope counts there as the largest number: zero
+    times it is zero, and what is not zero leaves the numbers, as it should. `regular` is any point without trouble.
+    """
+    point, order = x.value, x.space.order
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    differentiated = transformed or (point.requires_grad and torch.is_grad_enabled())
+    terms = series(point, order + differentiated)
+    if _finite(terms[-1]):
+        return compose(x, terms[: order + 1])
+    value, *slopes = [t.detach() for t in series(point.detach(), order + 1)]
+    still = (x.coefficients[1:] == 0).all(0)
+    singular = still & ~torch.isfinite(slopes[-1]) & ~torch.isnan(value)
+    largest = torch.finfo(point.dtype).max / (order + 2)
+    slopes = [torch.where(torch.isfinite(t), t, largest) for t in slopes]
+    # Zero; but where the coefficients themselves are differentiated, this has the slopes that belong to them.
+    zero = point - point.detach()
+    constants = [value + zero * slopes[0], *(t + zero * (j + 2) * up for j, (t, up) in enumerate(pairwise(slopes)))]
+    others = series(torch.where(singular, regular, point), order)
+    return compose(x, [torch.where(singular, a, b) for a, b in zip(constants, others, strict=True)])
+
+
+def _finite(x: Tensor) -> bool:
+    """Whether all elements are finite, in one pass; under vmap, where nobody can tell, the answer is no."""
+    try:
+        return bool(torch.isfinite(x.sum()))
+    except RuntimeError:
+        return False
 
 
 def piecewise_linear(x: Jet, value: Tensor, slope: Tensor) -> Jet:
@@ -121,9 +155,7 @@ def mul(input: Any, other: Any) -> Jet:
 @rule("div", "divide", "true_divide")
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Jet:
     if rounding_mode is not None:
-        from sdewm.jets.fallback import refuse
-
-        refuse(f"div(rounding_mode={rounding_mode!r})", "it is a step function; divide without rounding")
+        return step(torch.div, "div", input, other, rounding_mode=rounding_mode)
     if isinstance(other, Jet):
         return mul(reciprocal(other), input)
     c = promoted(input, other)
@@ -201,7 +233,9 @@ def power(input: Any, exponent: Any) -> Jet:
         input = Jet(lift(c, len(shape)).expand(-1, *shape), input.space)
     elif exponent == 2:
         return square(input)
-    return compose(input, _power_series(input.value, exponent, input.space.order))
+    if isinstance(exponent, int) and exponent >= 0:
+        return compose(input, _power_series(input.value, exponent, input.space.order))
+    return compose_singular(input, lambda x, order: _power_series(x, exponent, order), 1.0)
 
 
 @rule("__rpow__")
@@ -406,20 +440,29 @@ def _scalar(series: Callable[[Tensor, int], Series], *names: str) -> Callable[..
     return apply
 
 
+def _singular(series: Callable[[Tensor, int], Series], name: str, regular: float = 1.0) -> Callable[..., Jet]:
+    def apply(input: Jet) -> Jet:
+        return compose_singular(input, series, regular)
+
+    apply.__name__ = name
+    register(apply, name)
+    return apply
+
+
+reciprocal = _singular(_reciprocal, "reciprocal")
+sqrt = _singular(_sqrt, "sqrt")
+rsqrt = _singular(_rsqrt, "rsqrt")
+log = _singular(_log, "log")
+_singular(_log1p, "log1p")
+_singular(_log2, "log2")
+_singular(_log10, "log10")
 exp = _scalar(_exp, "exp")
-log = _scalar(_log, "log")
-reciprocal = _scalar(_reciprocal, "reciprocal")
-sqrt = _scalar(_sqrt, "sqrt")
-rsqrt = _scalar(_rsqrt, "rsqrt")
 tanh = _scalar(_tanh, "tanh")
 sigmoid = _scalar(_sigmoid, "sigmoid", "expit")
 erf = _scalar(_erf, "erf")
 erfc = _scalar(_erfc, "erfc")
 for _series, _names in (
     (_expm1, ("expm1",)),
-    (_log1p, ("log1p",)),
-    (_log2, ("log2",)),
-    (_log10, ("log10",)),
     (_exp2, ("exp2",)),
     (_sin, ("sin",)),
     (_cos, ("cos",)),

@@ -15,22 +15,14 @@ from sdewm.jets.jet import RULES, Jet, NotDifferentiable
 from sdewm.jets.registry import functions, in_place, space_of, warn_nonsmooth
 from sdewm.jets.space import JetSpace
 
-_COMPARE = "a comparison is a step function; compare x.value, for example in torch.where(x.value > 0, a, b)"
-_STEP = "it is a step function; apply it to x.value, or use a smooth stand-in"
-_READ = "a jet is no plain number or array; read x.value or x.coefficient(alpha)"
-_INDEX = "its result is discrete; apply it to x.value"
+_READ = "the derivatives would be lost; where they are to be dropped, read sdewm.value_of(x)"
+_COUNT = "its result has no derivative; apply it to sdewm.value_of(x)"
 _CELL = "the fused loop has no rule; step nn.GRUCell, nn.LSTMCell or nn.RNNCell over the sequence"
 _GRADIENT = "a jet has no gradient of its own; differentiate its .coefficients or one .coefficient(alpha)"
 
 REFUSED = {
-    "eq ne lt le gt ge greater greater_equal less less_equal not_equal "
-    "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ equal allclose isclose": _COMPARE,
-    "round floor ceil trunc fix sign sgn heaviside floor_divide __floordiv__ __rfloordiv__ signbit histc": _STEP,
-    "__bool__ __int__ __float__ __index__ __complex__ __contains__ __array__ item tolist numpy is_nonzero "
-    "data_ptr storage untyped_storage": _READ,
-    "argmax argmin argsort nonzero argwhere bucketize searchsorted multinomial bernoulli isnan isinf "
-    "isfinite isreal all any logical_not logical_and logical_or long int short bool char byte "
-    "unique isin count_nonzero one_hot": _INDEX,
+    "__float__ __index__ __complex__ __array__ item tolist numpy data_ptr storage untyped_storage": _READ,
+    "histc unique one_hot multinomial bernoulli": _COUNT,
     "gru lstm rnn_tanh rnn_relu": _CELL,
     "backward register_hook retain_grad": _GRADIENT,
 }
@@ -82,7 +74,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         flat, out_spec = call(None)
         smooth = [i for i, y in enumerate(flat) if isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex())]
         if not smooth:
-            refuse(name, _INDEX)
+            refuse(name, _COUNT)
 
         def on(direction: Direction) -> Line:
             return lambda t: tuple(call(t, direction)[0][i] for i in smooth)
@@ -188,9 +180,3 @@ for _names, _advice in REFUSED.items():
 for _name in NONSMOOTH.split():
     for _func in functions(_name):
         RULES.setdefault(_func, _nonsmooth(_func, _name))
-
-# torch turns a TypeError in these operators into NotImplemented, after which == would compare identities
-for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
-    setattr(Jet, _name, _refusal(_name, _COMPARE))
-for _name in ("__floordiv__", "__rfloordiv__"):
-    setattr(Jet, _name, _refusal("floor_divide", _STEP))

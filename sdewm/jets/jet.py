@@ -98,6 +98,23 @@ class Jet(torch.Tensor):
         raise NotDifferentiable(f"{func} bypassed the jet rules; pass it x.value or x.coefficients instead of the jet")
 
 
+def value_of(x: Tensor) -> Tensor:
+    """The plain tensor of a tensor or a jet: what a coefficient may look at without asking which of them it got.
+
+    A tensor is returned as it is, a jet's value (its zeroth coefficient) without its derivatives. Both share memory
+    with `x` and have its shape, dtype and device. Raises TypeError for anything else.
+
+    >>> value_of(torch.ones(2))
+    tensor([1., 1.])
+
+    Use it for what is to have no derivatives: an index, a threshold that is held fixed, a number to print. A branch
+    needs none of it: `torch.where(x > 0, a, b)` works on tensors and on jets alike.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x: expected a tensor or a jet, got {type(x).__name__}")
+    return x.value if isinstance(x, Jet) else x
+
+
 def constant(tensor: Tensor, space: JetSpace) -> Jet:
     """`tensor` as a jet with zero higher coefficients (a copy, so that it may be written to)."""
     if isinstance(tensor, Jet):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from sdewm.jets.jet import RULES, Jet, NonSmoothWarning
 from sdewm.jets.space import JetSpace
 
 _PLACES = (torch, Tensor, F, torch.special, torch.linalg, torch._C._nn)
+_MACHINERY = ("sdewm.jets", "torch._tensor", "torch.functional", "torch.nn.functional", "torch.overrides")
 Rule = Callable[..., Any]
 
 
@@ -138,9 +141,22 @@ def stacked(x: Jet, function: Callable[[Tensor], Tensor]) -> Jet:
 
 
 def warn_nonsmooth(name: str) -> None:
+    """Say that an operation is not smooth: once in a process for each name, where filters do not say otherwise."""
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back is not None and _module(frame).startswith(_MACHINERY):
+        frame, depth = frame.f_back, depth + 1
+    if _module(frame) == "torch.distributions.constraints":
+        return  # it compares arguments with what they may be, and no result depends on that
     warnings.warn(
         f"{name} is not twice continuously differentiable: its jet is right almost everywhere only, and "
         "the C² assumption of the expansion theorems fails",
         NonSmoothWarning,
-        stacklevel=5,
+        stacklevel=depth,
     )
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+warnings.simplefilter("once", NonSmoothWarning, append=True)

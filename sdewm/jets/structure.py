@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdewm.jets.jet import RULES, Jet, constant
+from sdewm.jets.jet import RULES, Jet, constant, value_of
 from sdewm.jets.registry import (
     functions,
     in_place,
@@ -149,7 +149,7 @@ def getitem(input: Any, index: Any) -> Jet:
     if not isinstance(input, Jet):
         from sdewm.jets.fallback import refuse
 
-        refuse("indexing with a jet", "an index is discrete; use index.value")
+        refuse("indexing with a jet", "an index is discrete; use index.long(), or sdewm.value_of(index)")
     everywhere = _stacked_index(index)
     if everywhere is None:
         return stacked(input, lambda row: row[index])
@@ -181,9 +181,15 @@ def _direct(name: str) -> None:
     """Functions that mean the same on the stacked coefficients."""
     method = getattr(Tensor, name)
 
-    def apply(input: Jet, *args: Any, **kwargs: Any) -> Jet:
-        plain = [a.coefficients if isinstance(a, Jet) else a for a in args]
-        return Jet(method(input.coefficients, *plain, **kwargs), input.space)
+    def apply(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        plain = [value_of(a) if isinstance(a, Tensor) else a for a in args]
+        if not isinstance(input, Jet):
+            return method(input, *plain, **kwargs)
+        c = method(input.coefficients, *plain, **kwargs)
+        if c.is_floating_point() or c.is_complex():
+            return Jet(c, input.space)
+        warn_nonsmooth(name)  # whole numbers and truth values have no derivatives
+        return c[0]
 
     register(apply, name)
 
