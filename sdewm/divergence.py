@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.jets import Jet
-from sdewm.noise import Increments, StoredIncrements, TimeGrid
+from sdewm.noise import Increments, TimeGrid
 from sdewm.sde import SDE
 from sdewm.sensitivity import along
-from sdewm.solvers import Method, Stepper, trajectory
+from sdewm.solvers import Method, Stepper, as_increments, walk
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,17 @@ def distances(
 
     Errors are those of :func:`sdewm.solve`, and ``ValueError`` for perturbations of another shape.
     """
+    x0 = arguments.state(x0)
+    perturbations = arguments.tensor("perturbations", perturbations).to(x0)
     if perturbations.ndim != 2 or perturbations.shape[-1] != x0.shape[-1]:
         raise ValueError(
             f"perturbations: expected shape (perturbations, {x0.shape[-1]}), got {tuple(perturbations.shape)}"
         )
-    increments = _as_increments(noise)
+    increments = as_increments(noise)
     copies = 1 + len(perturbations)
     starts = torch.cat([x0.expand(1, -1), x0 + perturbations]).repeat_interleave(increments.paths, 0)
     squared: list[Tensor] = []
-    for _, _, x in trajectory(sde, starts, grid, method, RepeatedIncrements(increments, copies)):
+    for _, _, x in walk(sde, starts, grid, method, RepeatedIncrements(increments, copies)):
         together = x.unflatten(0, (copies, -1))
         squared.append((together[1:] - together[:1]).square().sum(-1))
     return torch.stack(squared, 1)
@@ -116,9 +119,10 @@ def jacobian_suprema(
     sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method | Stepper = "euler", noise: Increments | Tensor
 ) -> tuple[Tensor, Tensor]:
     """sup over the grid's times of ‖∂g_0/∂x‖_F² and of Σ_{k≥1} ‖∂g_k/∂x‖_F² along unperturbed paths, ``(paths,)``."""
+    x0 = arguments.state(x0)
     drift = diffusion = torch.zeros((), dtype=x0.dtype, device=x0.device)
     identity = torch.eye(x0.shape[-1], dtype=x0.dtype, device=x0.device)
-    for _, t, x in trajectory(sde, x0, grid, method, _as_increments(noise)):
+    for _, t, x in walk(sde, x0, grid, method, noise):
         jet = along(x, [e.expand_as(x) for e in identity], 1)
         drift = torch.maximum(drift, _first_squared(sde.f(t, jet)))
         diffusion = torch.maximum(diffusion, _first_squared(sde.g(t, jet)))
@@ -140,10 +144,13 @@ def _jets(
     sde: SDE, x0: Tensor, directions: Tensor, order: int, grid: TimeGrid, method: Method | Stepper,
     noise: Increments | Tensor,
 ) -> Iterator[Jet]:  # fmt: skip
-    increments = _as_increments(noise)
+    increments = as_increments(noise)
+    x0, directions = arguments.state(x0), arguments.tensor("directions", directions)
+    if directions.ndim != 2 or directions.shape[-1] != len(x0):
+        raise ValueError(f"directions: expected shape (k, {len(x0)}), got {tuple(directions.shape)}")
     start = x0.expand(increments.paths, -1)
     jet = along(start, [v.expand_as(start) for v in directions.to(x0)], order)
-    for _, _, x in trajectory(sde, jet, grid, method, increments):
+    for _, _, x in walk(sde, jet, grid, method, increments):
         assert isinstance(x, Jet)
         yield x
 
@@ -152,10 +159,6 @@ def _first_squared(value: Tensor) -> Tensor:
     if not isinstance(value, Jet):
         return value.new_zeros(len(value))
     return value.coefficients[1:].square().transpose(0, 1).flatten(1).sum(-1)
-
-
-def _as_increments(noise: Increments | Tensor) -> Increments:
-    return StoredIncrements(noise) if isinstance(noise, Tensor) else noise
 
 
 def _pair(k: int, i: int, j: int) -> tuple[int, ...]:

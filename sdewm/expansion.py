@@ -15,13 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdewm import arguments
+from sdewm.checks import check_loss
 from sdewm.jets import Jet, JetSpace
-from sdewm.losses import Loss, SummedLoss, as_summed, check_loss
+from sdewm.losses import Loss, SummedLoss, as_summed
 from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, richardson, sample
 from sdewm.noise import Increments, Sampler, TimeGrid
 from sdewm.paper.formulas import READINGS, TERMS, formula_terms
 from sdewm.sde import PerturbedSDE
-from sdewm.solvers import Method, check_system, trajectory
+from sdewm.solvers import Method, check_system, stepper, trajectory
 
 Form = Literal["corrected", "printed"]
 Value = TypeVar("Value", Tensor, Values)
@@ -173,18 +175,17 @@ def expand(
     ValueError, TypeError : name the argument that is wrong, before any work is done.
     NonFiniteState : names the time and the component.
     """
-    if form not in ("corrected", "printed"):
-        raise ValueError(f"form: expected 'corrected' or 'printed', got {form!r}")
-    if reading not in READINGS:
-        raise ValueError(f"reading: expected one of {list(READINGS)}, got {reading!r}")
-    if order not in (2, 3):
-        raise ValueError(f"order: expected 2 or 3, got {order!r}")
+    arguments.choice("form", form, ("corrected", "printed"))
+    arguments.choice("reading", reading, tuple(READINGS))
+    order = arguments.choice("order", order, (2, 3))
     if form == "printed" and order == 3:
         raise ValueError("order: expected 2 for form 'printed', got 3; the paper prints no third-order term")
     if form == "printed" and method != "euler":
         raise ValueError(f"method: expected 'euler' for form 'printed', got {method!r}")
     if grids is None:
         grids = 1 if form == "corrected" else 2
+    grids = arguments.integer("grids", grids)
+    x0 = arguments.state(x0)
     summed = {"loss": as_summed(loss, grid)}
     channels = check_problem(family, summed, x0, grid, method, grids)
     drawn = make_sampler(sampler, paths, seed)
@@ -217,15 +218,14 @@ def check_problem(
         raise ValueError(
             f"grids: expected a number with 2^(grids-1) a divisor of the grid's {grid.steps} steps, got {grids}"
         )
-    if x0.ndim != 1:
-        raise ValueError(f"x0: expected one initial state (n,), got shape {tuple(x0.shape)}")
-    channels = check_system(family.base, x0, grid, method)
-    check_system(family.at(1.0), x0, grid, method)
+    stepper(method, family.base)
+    probe = check_system(family.at(1.0), arguments.state(x0), grid, method)
     for loss in losses.values():
-        check_loss(loss, x0, grid)
-        for level in range(1, grids):
+        for level in range(grids):
             loss.on(grid.coarsen(2**level))
-    return channels
+        t = torch.as_tensor(loss.times[0], dtype=x0.dtype, device=x0.device)
+        check_loss("loss", lambda x, fn=loss.fn, t=t: fn(t, x), probe)  # type: ignore[misc]
+    return probe.channels
 
 
 def corrected_terms(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.noise import TimeGrid
 
 TerminalLoss = Callable[[Tensor], Tensor]
@@ -29,14 +29,20 @@ class SummedLoss:
     weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if not self.times:
+        arguments.function("fn", self.fn, "(t, x)")
+        times = arguments.reals("times", self.times)
+        if not times:
             raise ValueError("times: expected at least one, got none")
-        if self.weights is not None and len(self.weights) != len(self.times):
-            raise ValueError(f"weights: expected {len(self.times)}, one per time, got {len(self.weights)}")
+        object.__setattr__(self, "times", times)
+        if self.weights is not None:
+            weights = arguments.reals("weights", self.weights)
+            if len(weights) != len(times):
+                raise ValueError(f"weights: expected {len(times)}, one per time, got {len(weights)}")
+            object.__setattr__(self, "weights", weights)
 
     def on(self, grid: TimeGrid) -> dict[int, float]:
         """The weight of each grid index that the sum visits."""
-        weights = self.weights or [1.0] * len(self.times)
+        weights = [1.0] * len(self.times) if self.weights is None else self.weights
         total: dict[int, float] = {}
         for t, w in zip(self.times, weights, strict=True):
             total[grid.index(t)] = total.get(grid.index(t), 0.0) + w
@@ -51,19 +57,5 @@ def as_summed(loss: Loss, grid: TimeGrid) -> SummedLoss:
     if isinstance(loss, SummedLoss):
         return loss
     if not callable(loss):
-        raise TypeError(f"loss: expected a function of states (paths, n) or a SummedLoss, got {type(loss).__name__}")
+        raise TypeError(f"loss: expected a function of states (paths, n) or a SummedLoss, got {arguments.shown(loss)}")
     return SummedLoss(lambda t, x: loss(x), [grid.t1])
-
-
-def check_loss(loss: SummedLoss, x0: Tensor, grid: TimeGrid) -> None:
-    """Hold a loss against a few states: one finite number per path, or an error that says what came instead."""
-    loss.on(grid)
-    x = x0[:3] if x0.ndim == 2 else x0.expand(3, *x0.shape)
-    t = torch.as_tensor(loss.times[0], dtype=x0.dtype, device=x0.device)
-    value = loss.fn(t, x)
-    if not isinstance(value, Tensor) or tuple(value.shape) != (len(x),):
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        hint = " Reduce over the last axis only: a mean over paths is taken later." if got == "shape ()" else ""
-        raise ValueError(f"loss: expected one number per path, shape ({len(x)},) for {len(x)} paths, got {got}.{hint}")
-    if not bool(torch.isfinite(value).all()):
-        raise ValueError(f"loss: expected finite numbers, got {value.tolist()} at the initial state")

@@ -14,7 +14,7 @@ from sdewm.latent import LatentSDE
 from sdewm.noise import Increments, TimeGrid
 from sdewm.rollout import LatentRollout
 from sdewm.sensitivity import along
-from sdewm.solvers import Method, Stepper, trajectory
+from sdewm.solvers import Method, Stepper, walk
 
 JACOBIANS = ("F_h", "F_z", "P_h", "P̄_h")
 COMPOSED = ("F_hh", "F_hz", "F_zh", "F_zz")
@@ -145,7 +145,7 @@ def smallest_constant(d: float, delta: float, terms: Terms) -> float:
 def _states(
     rollout: LatentRollout, x0: Tensor, grid: TimeGrid, method: Method | Stepper, noise: Increments, every: int
 ) -> Iterator[Tensor]:
-    for i, _, x in trajectory(rollout, x0, grid, method, noise):
+    for i, _, x in walk(rollout, x0, grid, method, noise):
         if i % every == 0 or i == grid.steps:
             yield x
 

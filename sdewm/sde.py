@@ -13,13 +13,14 @@ An SDE is any object that meets torchsde's protocol::
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from sdewm.jets import Parameter
+from sdewm import arguments
+from sdewm.jets import Jet, Parameter
 
 SdeType = Literal["ito", "stratonovich"]
 SDE_TYPES: tuple[str, ...] = ("ito", "stratonovich")
@@ -46,7 +47,8 @@ class FunctionSDE:
 
     Parameters
     ----------
-    f, g : ``(t, x) -> Tensor``; ``None`` stands for zero. ``g`` has the shape that ``noise_type`` asks for.
+    f, g : ``(t, x) -> Tensor``; ``None`` stands for zero. ``g`` has the shape that ``noise_type`` asks for. In a
+        :class:`PerturbedSDE` a part with ``g=None`` has zeros in the channels that the other part has.
     noise_type : "diagonal" (default), "additive", "scalar" or "general".
     sde_type : "ito" (default) or "stratonovich": how the integral of ``g`` is meant.
 
@@ -60,13 +62,15 @@ class FunctionSDE:
         noise_type: NoiseType = "diagonal",
         sde_type: SdeType = "ito",
     ) -> None:
-        if noise_type not in NOISE_TYPES:
-            raise ValueError(f"noise_type: expected one of {NOISE_TYPES}, got {noise_type!r}")
-        if sde_type not in SDE_TYPES:
-            raise ValueError(f"sde_type: expected one of {SDE_TYPES}, got {sde_type!r}")
-        self.noise_type: str = noise_type
-        self.sde_type: str = sde_type
-        self._f, self._g = f, g
+        self.noise_type: str = arguments.choice("noise_type", noise_type, NOISE_TYPES)
+        self.sde_type: str = arguments.choice("sde_type", sde_type, SDE_TYPES)
+        self._f = arguments.function("f", f, "(t, x)", optional=True)
+        self._g = arguments.function("g", g, "(t, x)", optional=True)
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is no diffusion at all."""
+        return self._g is None
 
     def f(self, t: Tensor, x: Tensor) -> Tensor:
         return torch.zeros_like(x) if self._f is None else self._f(t, x)
@@ -94,9 +98,15 @@ def diffusion_at(sde: SDE, t: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
     if hasattr(sde, "g_prod"):
         return lambda dB: sde.g_prod(t, x, dB)
     g = sde.g(t, x)
-    if sde.noise_type == "diagonal":
-        return lambda dB: g * dB
-    return lambda dB: (g * dB.unsqueeze(-2)).sum(-1)
+    diagonal = sde.noise_type == "diagonal"
+
+    def product(dB: Tensor) -> Tensor:
+        # One channel would be broadcast over many, and be another diffusion.
+        if _shape(g)[-1] != _shape(dB)[-1]:
+            raise ValueError(f"dB: expected increments of {g.shape[-1]} channels, got {dB.shape[-1]}")
+        return g * dB if diagonal else (g * dB.unsqueeze(-2)).sum(-1)
+
+    return product
 
 
 def noise_channels(sde: SDE, t: Tensor, x: Tensor) -> int:
@@ -113,20 +123,32 @@ class PerturbedSDE:
     ----------
     base : SDE with drift g_0 and diffusion g_k.
     error : SDE whose drift η_0 (σ in (5)) and diffusion η_k (σ̄ in (5)) perturb it, driven by the *same* noise:
-        the error's channel k rides on the base's channel k.
+        the error's channel k rides on the base's channel k. The noise types may differ, the numbers of channels may
+        not; that is checked when the family is first used with a state.
 
     ``at(eps)`` is an SDE again and runs in ``torchsde.sdeint`` as it is. ``at(eps, eps_drift)`` scales the diffusion
-    error by ``eps`` and the drift error by ``eps_drift``; by default both are ``eps``. Either may be a
-    :class:`~sdewm.jets.Parameter`, and then a solver carries the ε-sensitivities along.
+    error by ``eps`` and the drift error by ``eps_drift``; by default both are ``eps``. Either is a finite number, a
+    tensor with one element, or a :class:`~sdewm.jets.Parameter`, and then a solver carries the ε-sensitivities along.
+
+    Raises ``TypeError`` and ``ValueError`` that name the part that is no Itô SDE.
     """
 
     def __init__(self, base: SDE, error: SDE) -> None:
         for name, sde in (("base", base), ("error", error)):
-            _check_protocol(name, sde)
-        self.base, self.error = base, error
+            check_protocol(name, sde)
+            if sde.sde_type != "ito":
+                raise ValueError(
+                    f"{name}.sde_type: expected 'ito', got {sde.sde_type!r}; the paper's (5)-(8) are Itô equations. "
+                    "Add ½ Σ_k ∂g_k g_k to a Stratonovich drift to convert it, as sdewm.calculus.to_ito does."
+                )
+        self.base = base if _silent(error) else _in_channels_of(error, base)
+        self.error = _in_channels_of(self.base, error)
 
     def at(self, eps: Magnitude, eps_drift: Magnitude | None = None) -> SDE:
-        return _AtMagnitude(self.base, self.error, eps, eps if eps_drift is None else eps_drift)
+        eps = _magnitude("eps", eps)
+        return _AtMagnitude(
+            self.base, self.error, eps, eps if eps_drift is None else _magnitude("eps_drift", eps_drift)
+        )
 
     @property
     def unperturbed(self) -> SDE:
@@ -149,26 +171,57 @@ class _AtMagnitude:
             self.stages = base.stages
             self.f_stage, self.g_prod_stage = self._f_stage, self._g_prod_stage
 
+    @property
+    def parts(self) -> Mapping[str, SDE]:
+        """What is to be checked by itself before it is used."""
+        return {"base": self.base, "error": self.error}
+
     def f(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.base.f(t, x) + _scaled(self.eps_drift, lambda y: self.error.f(t, y), x)
+        return _sum("f", self.base.f(t, x), _scaled(self.eps_drift, lambda y: self.error.f(t, y), x))
 
     def g(self, t: Tensor, x: Tensor) -> Tensor:
         if self.noise_type == self.base.noise_type == self.error.noise_type:
-            return self.base.g(t, x) + _scaled(self.eps, lambda y: self.error.g(t, y), x)
+            return _sum("g", self.base.g(t, x), _scaled(self.eps, lambda y: self.error.g(t, y), x))
         matrix = diffusion_matrix(self.base, t, x)
-        return matrix + _scaled(self.eps, lambda y: diffusion_matrix(self.error, t, y), x)
+        return _sum("g", matrix, _scaled(self.eps, lambda y: diffusion_matrix(self.error, t, y), x))
 
     def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         response = _scaled(self.eps, lambda y: diffusion_product(self.error, t, y, dB), x)
-        return diffusion_product(self.base, t, x, dB) + response
+        return _sum("g_prod", diffusion_product(self.base, t, x, dB), response)
 
     def _f_stage(self, stage: int, t: Tensor, x: Tensor) -> Tensor:
         error = _scaled(self.eps_drift, lambda y: stage_drift(self.error, self.stages, stage, t, y), x)
-        return self.base.f_stage(stage, t, x) + error  # type: ignore[attr-defined]
+        return _sum("f_stage", self.base.f_stage(stage, t, x), error)  # type: ignore[attr-defined]
 
     def _g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         error = _scaled(self.eps, lambda y: stage_diffusion(self.error, self.stages, stage, t, y, dB), x)
-        return self.base.g_prod_stage(stage, t, x, dB) + error  # type: ignore[attr-defined]
+        return _sum("g_prod_stage", self.base.g_prod_stage(stage, t, x, dB), error)  # type: ignore[attr-defined]
+
+
+class _Silent:
+    """A drift alone, with zeros for a diffusion in the channels of another SDE."""
+
+    sde_type = "ito"
+
+    def __init__(self, drift: SDE, other: SDE) -> None:
+        self.f, self.other, self.noise_type = drift.f, other, other.noise_type
+
+    def g(self, t: Tensor, x: Tensor) -> Tensor:
+        return torch.zeros_like(self.other.g(t, x))
+
+    def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    def noise_channels(self, t: Tensor, x: Tensor) -> int:
+        return noise_channels(self.other, t, x)
+
+
+def _silent(sde: SDE) -> bool:
+    return isinstance(sde, FunctionSDE) and sde.silent
+
+
+def _in_channels_of(other: SDE, sde: SDE) -> SDE:
+    return _Silent(sde, other) if _silent(sde) else sde
 
 
 class Stage:
@@ -199,17 +252,38 @@ def _scaled(eps: Magnitude, coefficient: Callable[[Tensor], Tensor], x: Tensor) 
     return eps * coefficient(x)
 
 
-def _check_protocol(name: str, sde: object) -> None:
+def _sum(name: str, base: Tensor, error: Tensor) -> Tensor:
+    # Broadcasting would add another error than the one that was written, and could change the base itself.
+    if _shape(base) != _shape(error):
+        raise ValueError(f"error.{name}: expected shape {tuple(base.shape)}, as the base's, got {tuple(error.shape)}")
+    return base + error
+
+
+def _shape(x: Tensor) -> torch.Size:
+    # Asking a jet itself goes through torch's dispatch, which would be felt at every step.
+    return x.coefficients.shape[1:] if isinstance(x, Jet) else x.shape
+
+
+def _magnitude(name: str, eps: Any) -> Magnitude:
+    if isinstance(eps, Parameter | Jet):
+        return eps
+    if isinstance(eps, Tensor) and eps.is_floating_point() and eps.numel() == 1:
+        arguments.tensor(name, eps)
+        return eps.reshape(())  # without axes it has no say in shapes and dtypes
+    return arguments.real(name, eps)
+
+
+def check_protocol(name: str, sde: object) -> None:
+    """Hold an object against torchsde's protocol; ``TypeError`` or ``ValueError`` where it does not meet it."""
+    if isinstance(sde, PerturbedSDE):
+        raise TypeError(f"{name}: expected an SDE, got a PerturbedSDE; its .at(eps) is an SDE")
     missing = [a for a in ("f", "g", "noise_type", "sde_type") if not hasattr(sde, a)]
     if missing:
         raise TypeError(
             f"{name}: expected an SDE with f(t, x), g(t, x), noise_type and sde_type; "
             f"{type(sde).__name__} lacks {', '.join(missing)}"
         )
-    if sde.noise_type not in NOISE_TYPES:  # type: ignore[attr-defined]
-        raise ValueError(f"{name}.noise_type: expected one of {NOISE_TYPES}, got {sde.noise_type!r}")  # type: ignore[attr-defined]
-    if sde.sde_type != "ito":  # type: ignore[attr-defined]
-        raise ValueError(
-            f"{name}.sde_type: expected 'ito', got {sde.sde_type!r}; the paper's (5)-(8) are Itô equations. "  # type: ignore[attr-defined]
-            "Add ½ Σ_k ∂g_k g_k to a Stratonovich drift to convert it, as sdewm.calculus.to_ito does."
-        )
+    for attribute, allowed in (("noise_type", NOISE_TYPES), ("sde_type", SDE_TYPES)):
+        arguments.choice(f"{name}.{attribute}", getattr(sde, attribute), allowed)
+    for attribute in ("f", "g"):
+        arguments.function(f"{name}.{attribute}", getattr(sde, attribute), "(t, x)")

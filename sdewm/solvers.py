@@ -10,11 +10,13 @@ from typing import Literal, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor
 
+from sdewm import arguments
+from sdewm.checks import Probe, check_sde, named
 from sdewm.heun import Heun
 from sdewm.jets import Jet
 from sdewm.milstein import Milstein
 from sdewm.noise import Increments, StoredIncrements, TimeGrid
-from sdewm.sde import SDE, diffusion_product, noise_channels
+from sdewm.sde import SDE, check_protocol, diffusion_product
 from sdewm.srk import PlatenWeak2, RoesslerSRI2
 
 Method = Literal["euler", "euler-sequential", "heun", "milstein", "platen-weak", "sri2"]
@@ -140,7 +142,8 @@ def stepper(method: str | Stepper, sde: SDE) -> Stepper:
             raise ValueError(f"method: expected one of {sorted(METHODS)}, got {method!r}")
         chosen = METHODS[method]
     else:
-        chosen = method
+        needed = ("strong_order", "weak_order", "sde_types", "needs_areas", "check", "prepare", "step")
+        chosen = arguments.has("method", method, needed, f"one of {sorted(METHODS)} or a Stepper")
     if sde.sde_type not in chosen.sde_types:
         others = sorted(name for name, other in METHODS.items() if sde.sde_type in other.sde_types)
         convert = "to_ito" if sde.sde_type == "stratonovich" else "to_stratonovich"
@@ -164,12 +167,13 @@ def trajectory(
     x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape)
     t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
     yield 0, t, x
-    for i, increment in enumerate(_increments(chosen, noise, method)):
-        x = chosen.step(sde, t, grid.dt, x, *increment)
+    for i, increment in enumerate(_increments(chosen, noise, method, x0)):
+        with named(f"sde: expected coefficients that are defined at the states of step {i}, from t = {float(t):g}"):
+            x = chosen.step(sde, t, grid.dt, x, *increment)
         t = torch.as_tensor(grid.time(i + 1), dtype=x0.dtype, device=x0.device)
-        if i + 1 == grid.steps and not _finite(x):
+        if i + 1 == grid.steps and not arguments.finite(x):
             # What is not finite stays so; only then is it worth walking again to see where it began.
-            _locate(sde, start, grid, chosen, _increments(chosen, noise, method))
+            _locate(sde, start, grid, chosen, _increments(chosen, noise, method, x0))
         yield i + 1, t, x
 
 
@@ -187,12 +191,15 @@ def solve(
     Parameters
     ----------
     sde : see :mod:`sdewm.sde`; ``PerturbedSDE.at(eps)`` is one.
-    x0 : one state ``(n,)``, or one for each path ``(paths, n)``; a tensor or a jet.
+    x0 : one state ``(n,)``, or one for each path ``(paths, n)``: a tensor, a jet, or what numpy makes an array of.
+        Floating-point tensors and arrays keep their dtype, in which everything is computed; lists and whole numbers
+        become float64.
     grid : the time grid.
     method : a key of :data:`METHODS`, or a :class:`Stepper`. Itô: "euler" (strong order ½), "milstein" and "sri2"
         (strong order 1), "platen-weak" (weak order 2, strong order 1), and "euler-sequential" for an
         SDE with stages. Stratonovich: "heun" and "milstein".
-    noise : Brownian increments, ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`. "milstein", "sri2" and
+    noise : Brownian increments, ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`, which are converted to
+        the dtype of x0. "milstein", "sri2" and
         "platen-weak" need Lévy areas where the diffusion vectors do not commute, which
         ``BrownianPath(seed, paths, m, t0, t1).at(level, finest=level)`` has.
     save : "final" gives ``(paths, n)``; "path" ``(steps + 1, paths, n)``; a function of (t, x) is called at every
@@ -208,23 +215,10 @@ def solve(
     >>> grid = TimeGrid(0.0, 1.0, 100)
     >>> x = solve(gbm, torch.ones(1), grid, noise=torch.randn(100, 5000, 1) * grid.dt**0.5)
     """
-    increments: Increments = StoredIncrements(noise) if isinstance(noise, Tensor) else noise
-    if increments.steps != grid.steps:
-        raise ValueError(f"noise: expected {grid.steps} steps, as the grid has, got {increments.steps}")
-    own = getattr(increments, "grid", grid)  # a tensor of increments has no times of its own
-    if (own.t0, own.t1) != (grid.t0, grid.t1):
-        raise ValueError(
-            f"noise: expected a path from {grid.t0:g} to {grid.t1:g}, as the grid has, got one from {own.t0:g} to "
-            f"{own.t1:g}"
-        )
     if save not in ("final", "path") and not callable(save):
         raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
-    channels = check_system(sde, x0, grid, method)
-    if increments.channels != channels:
-        raise ValueError(f"noise: expected {channels} channels, as the diffusion has, got {increments.channels}")
-    if x0.ndim == 2 and len(x0) != increments.paths:
-        raise ValueError(f"x0: expected {increments.paths} states, as the noise has paths, got {len(x0)}")
-    steps = trajectory(sde, x0, grid, method, increments)
+    x0 = arguments.state(x0, many=True)
+    steps = walk(sde, x0, grid, method, noise)
     # Compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
     differentiates = not isinstance(stepper(method, sde), EulerMaruyama | SequentialEuler | Heun)
     with torch.compiler.set_stance("force_eager" if differentiates or _carries_jets(sde, x0, grid) else "default"):
@@ -233,41 +227,53 @@ def solve(
             return final
         if save == "path":
             return torch.stack([x for _, _, x in steps])
-        return torch.stack([save(t, x) for _, t, x in steps])
+        return torch.stack([_saved(save, t, x) for _, t, x in steps])
 
 
-def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper) -> int:
-    """Hold an SDE against x0 at the initial time: shapes, finite values. Returns the number of noise channels."""
-    if x0.ndim not in (1, 2):
-        raise ValueError(f"x0: expected shape (n,) or (paths, n), got {tuple(x0.shape)}")
-    if not x0.is_floating_point():
-        raise ValueError(f"x0: expected a floating-point tensor, got {x0.dtype}")
-    if not _finite(x0):
-        raise ValueError("x0: expected finite numbers, got a non-finite one")
-    stepper(method, sde)
-    x = x0[:2] if x0.ndim == 2 else x0.expand(2, *x0.shape)
-    t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
-    paths, n = x.shape
-    drift = sde.f(t, x)
-    if drift.shape != x.shape:
-        raise ValueError(f"f: expected shape (paths, {n}), got ({_paths(drift, paths)}) from x0 with {n} coordinates")
-    channels = noise_channels(sde, t, x)
-    diffusion = sde.g(t, x)
-    expected = (paths, n) if sde.noise_type == "diagonal" else (paths, n, channels)
-    if tuple(diffusion.shape) != expected:
+def walk(
+    sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper, noise: Increments | Tensor
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """:func:`trajectory`, its arguments checked at the call. For one walk along some paths; an estimate checks once and
+    walks often."""
+    probe = check_system(sde, x0, grid, method)
+    increments = as_increments(noise)
+    if increments.steps != grid.steps:
+        raise ValueError(f"noise: expected {grid.steps} steps, as the grid has, got {increments.steps}")
+    own = getattr(increments, "grid", grid)  # a tensor of increments has no times of its own
+    if (own.t0, own.t1) != (grid.t0, grid.t1):
         raise ValueError(
-            f"g: expected shape ({_shape_text(expected)}) for noise_type {sde.noise_type!r}, "
-            f"got ({_paths(diffusion, paths)})"
+            f"noise: expected a path from {grid.t0:g} to {grid.t1:g}, as the grid has, got one from {own.t0:g} to "
+            f"{own.t1:g}"
         )
-    if sde.noise_type == "scalar" and channels != 1:
-        raise ValueError(f"g: expected one channel for noise_type 'scalar', got {channels}")
-    for name, value in (("f", drift), ("g", diffusion)):
-        if not _finite(value):
-            plain = value.coefficients if isinstance(value, Jet) else value
-            coordinate = -1 if name == "f" or sde.noise_type == "diagonal" else -2
-            component = int((~torch.isfinite(plain)).nonzero()[0][coordinate])
-            raise ValueError(f"{name}: expected finite numbers, component {component} is not at t = {grid.t0:g}")
-    return channels
+    if increments.channels != probe.channels:
+        raise ValueError(f"noise: expected {probe.channels} channels, as the diffusion has, got {increments.channels}")
+    if x0.ndim == 2 and len(x0) != increments.paths:
+        raise ValueError(f"x0: expected {increments.paths} states, as the noise has paths, got {len(x0)}")
+    return trajectory(sde, x0, grid, method, increments)
+
+
+def as_increments(noise: Increments | Tensor) -> Increments:
+    """Increments as an object: a tensor, or what numpy makes an array of, ``(steps, paths, m)``, is stored."""
+    if all(hasattr(noise, name) for name in ("steps", "paths", "channels", "coarsen", "__iter__")):
+        return cast(Increments, noise)
+    return StoredIncrements(arguments.tensor("noise", noise))
+
+
+def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper) -> Probe:
+    """Hold an SDE, a method and a grid against each other and against x0, before any work is done.
+
+    Returns the states that coefficients were held against, and the number of noise channels; see
+    :func:`sdewm.checks.check_sde`.
+    """
+    check_protocol("sde", sde)
+    arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
+    stepper(method, sde)
+    return check_sde(sde, x0, grid)
+
+
+def _saved(save: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor) -> Tensor:
+    with named("save: expected a function of (t, x)"):
+        return arguments.instance("save", save(t, x), Tensor, "a function that returns a tensor")
 
 
 def _carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
@@ -277,23 +283,13 @@ def _carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
     return isinstance(sde.f(torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device), x), Jet)
 
 
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return ", ".join(["paths", *map(str, shape[1:])])
-
-
-def _paths(value: Tensor, paths: int) -> str:
-    shape = list(map(str, value.shape))
-    return ", ".join(["paths", *shape[1:]] if shape and shape[0] == str(paths) else shape)
-
-
-def _finite(x: Tensor) -> bool:
-    return bool(torch.isfinite(x.coefficients if isinstance(x, Jet) else x).all())
-
-
-def _increments(chosen: Stepper, noise: Increments, method: str | Stepper) -> Iterator[tuple[Tensor, ...]]:
-    """What a step takes of the noise: the increments, and the areas where it needs them."""
+def _increments(
+    chosen: Stepper, noise: Increments, method: str | Stepper, like: Tensor
+) -> Iterator[tuple[Tensor, ...]]:
+    """What a step takes of the noise: the increments, in the precision of x0, and the areas where it needs them."""
+    dtype, device = like.dtype, like.device
     if not chosen.needs_areas:
-        return ((dB,) for dB in noise)
+        return ((dB.to(device, dtype),) for dB in noise)
     if not isinstance(noise, IncrementsWithAreas):
         raise ValueError(
             f"noise: {method!r} needs Lévy areas, as the diffusion vectors do not commute, and {type(noise).__name__} "
@@ -305,7 +301,7 @@ def _increments(chosen: Stepper, noise: Increments, method: str | Stepper) -> It
     if structure is not None and drawn is not None and bool((structure.pairs & ~drawn.cpu()).any()):
         needed, there = (torch.triu(mask).nonzero().tolist() for mask in (structure.pairs, drawn))
         raise ValueError(f"pairs: expected areas of the pairs that do not commute, {needed}, got those of {there}")
-    return cast(Iterator[tuple[Tensor, ...]], noise.areas())
+    return ((dB.to(device, dtype), area.to(device, dtype)) for dB, area in noise.areas())
 
 
 def _locate(sde: SDE, x: Tensor, grid: TimeGrid, chosen: Stepper, increments: Iterator[tuple[Tensor, ...]]) -> None:

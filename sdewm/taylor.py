@@ -13,6 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.brownian import BrownianSampler
 from sdewm.expansion import Form, check_problem
 from sdewm.jets import Jet, JetSpace
@@ -141,8 +142,7 @@ def taylor_test(
     The other arguments and errors are those of :func:`sdewm.expand`. Leaves no state behind: the random numbers are
     the sampler's own.
     """
-    if form not in ("corrected", "printed"):
-        raise ValueError(f"form: expected 'corrected' or 'printed', got {form!r}")
+    arguments.choice("form", form, FORMS)
     tests = taylor_tests(
         family, {"loss": loss}, x0, grid,
         eps=eps, order=order, paths=paths, seed=seed, method=method, sampler=sampler, level=level, progress=progress,
@@ -166,8 +166,9 @@ def taylor_tests(
     progress: Progress | None = None,
 ) -> dict[tuple[str, Form], TaylorTest]:
     """:func:`taylor_test` for several losses and both forms, ``{(loss, form): test}``, on the same paths."""
-    if order not in (0, 1, 2):
-        raise ValueError(f"order: expected 0, 1 or 2, got {order!r}")
+    order = arguments.choice("order", order, (0, 1, 2))
+    level = arguments.level(level)
+    x0 = arguments.state(x0)
     summed = {name: as_summed(loss, grid) for name, loss in losses.items()}
     channels = check_problem(family, summed, x0, grid, method, 1)
     drawn = make_sampler(sampler, paths, seed)
@@ -190,10 +191,10 @@ def taylor_tests(
 
 def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
     """A ladder of at least four positive numbers, each half the one before."""
-    ladder = tuple(float(e) for e in eps)
+    ladder = arguments.reals("eps", eps)
     if len(ladder) < 4:
         raise ValueError(f"eps: expected at least four numbers, got {len(ladder)}")
-    if not all(math.isfinite(e) and e > 0 for e in ladder):
+    if not all(e > 0 for e in ladder):
         raise ValueError(f"eps: expected positive numbers, got {list(ladder)}; the expansion is about ε = 0")
     if any(abs(a / b - 2) > 1e-9 for a, b in itertools.pairwise(ladder)):
         raise ValueError(f"eps: expected each number to be half the one before, got {list(ladder)}")

@@ -333,5 +333,5 @@ def test_the_calculus_is_checked():
             solve(other, x0, GRID, method=method, noise=noise)
     with refuses(ValueError, "sde.sde_type: expected 'stratonovich', got 'ito'"):
         to_ito(ito)
-    with refuses(ValueError, "sde_type: expected one of ('ito', 'stratonovich'), got 'backward'"):
+    with refuses(ValueError, "sde_type: expected 'ito' or 'stratonovich', got 'backward'"):
         FunctionSDE(sde_type="backward")

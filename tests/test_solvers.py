@@ -270,7 +270,8 @@ def with_nan(value: Tensor, component: int) -> Tensor:
     [
         ({"x0": torch.zeros(())}, ("x0", "(n,) or (paths, n)", "()")),
         ({"x0": torch.zeros(1, 2, 3)}, ("x0", "(n,) or (paths, n)", "(1, 2, 3)")),
-        ({"x0": torch.zeros(2, dtype=torch.int64)}, ("x0", "floating-point", "int64")),
+        ({"x0": torch.zeros(2, dtype=torch.bool)}, ("x0", "floating-point", "bool")),
+        ({"x0": torch.zeros(2, dtype=torch.complex128)}, ("x0", "floating-point", "complex128")),
         ({"x0": torch.tensor([0.0, NAN])}, ("x0", "finite", "non-finite")),
         ({"x0": torch.zeros(4, 2, dtype=F64)}, ("x0", "6 states", "got 4")),
         ({"noise": NOISE[:7]}, ("noise", "10 steps", "got 7")),
@@ -280,7 +281,7 @@ def with_nan(value: Tensor, component: int) -> Tensor:
         ({"save": "last"}, ("save", '"final"', '"path"', "function of (t, x)", "last")),
         ({"save": 3}, ("save", '"final"', "3")),
         ({"sde": FunctionSDE(lambda t, x: x[:, :1])}, ("f:", "(paths, 2)", "(paths, 1)")),
-        ({"sde": FunctionSDE(lambda t, x: x.sum(-1))}, ("f:", "(paths, 2)", "(paths)")),
+        ({"sde": FunctionSDE(lambda t, x: x.sum(-1))}, ("f:", "(paths, 2)", "(paths,)")),
         (
             {"sde": FunctionSDE(drift, lambda t, x: x[:, :1])},
             ("g:", "(paths, 2)", "'diagonal'", "(paths, 1)"),
@@ -295,11 +296,11 @@ def with_nan(value: Tensor, component: int) -> Tensor:
         ),
         (
             {"sde": FunctionSDE(drift, lambda t, x: x.unsqueeze(-2), "general")},
-            ("g:", "(paths, 2, 2)", "'general'", "(paths, 1, 2)"),
+            ("g:", "(paths, 2, m)", "'general'", "(paths, 1, 2)"),
         ),
         (
             {"sde": FunctionSDE(drift, lambda t, x: torch.diag_embed(x), "scalar")},
-            ("g:", "one channel", "'scalar'", "2"),
+            ("g:", "(paths, 2, 1)", "'scalar'", "(paths, 2, 2)"),
         ),
         ({"sde": FunctionSDE(lambda t, x: with_nan(x, 1))}, ("f:", "finite", "component 1", "t = 0.2")),
         (

@@ -86,7 +86,7 @@ def _drawn(system: str, settings: Settings) -> Sample:
             for name, value in remainder_terms(problem.family, problem.x0, grid, noise, eps).items()
         }
 
-    channels = check_system(problem.family.base, problem.x0, grid, "euler")
+    channels = check_system(problem.family.base, problem.x0, grid, "euler").channels
     sampler = QuasiMonteCarlo(max(PATHS, settings.paths(PATHS)), settings.seed)
     return sample(evaluate, sampler, channels, grid, problem.x0)
 

@@ -11,7 +11,7 @@ from sdewm.jets import Jet
 from sdewm.noise import Increments, TimeGrid
 from sdewm.sde import SDE, diffusion_matrix
 from sdewm.sensitivity.steps import jacobian
-from sdewm.solvers import IncrementsWithAreas, Method, trajectory
+from sdewm.solvers import IncrementsWithAreas, Method, walk
 
 TIMES = 6
 PATHS = 16
@@ -37,8 +37,8 @@ def jacobians_along(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(ΔB, A) for each step: increments ``(paths, m + 1)``, the first one Δt, and ∂g_0, …, ∂g_m at the step's left end,
     ``(paths, m + 1, n, n)``."""
-    walk = trajectory(sde, x0, grid, method, noise)
-    for dB, (_, t, x) in zip(noise, walk, strict=False):
+    steps = walk(sde, x0, grid, method, noise)
+    for dB, (_, t, x) in zip(noise, steps, strict=False):
         x = x.value if isinstance(x, Jet) else x
         drift = jacobian(lambda p, t=t: sde.f(t, p), x)  # type: ignore[misc]
         diffusion = jacobian(lambda p, t=t: diffusion_matrix(sde, t, p), x)  # type: ignore[misc]
@@ -83,8 +83,8 @@ def commutators(
     Over the Jacobians of drift and diffusion at six times of the grid, on sixteen paths.
     """
     every = max(1, grid.steps // TIMES)
-    walk = enumerate(jacobians_along(sde, x0, grid, noise, method))
-    met = torch.cat([slopes[:PATHS] for i, (_, slopes) in walk if i % every == 0], 1)
+    steps = enumerate(jacobians_along(sde, x0, grid, noise, method))
+    met = torch.cat([slopes[:PATHS] for i, (_, slopes) in steps if i % every == 0], 1)
     left, right = met.unsqueeze(2), met.unsqueeze(1)
     sizes = torch.linalg.matrix_norm(left @ right - right @ left)
     norms = torch.linalg.matrix_norm(left) * torch.linalg.matrix_norm(right)

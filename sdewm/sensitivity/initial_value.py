@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.jets import Jet
 from sdewm.noise import Increments, TimeGrid
 from sdewm.sde import SDE, FunctionSDE, Magnitude, PerturbedSDE, diffusion_product, noise_channels
 from sdewm.sensitivity.steps import along, first_derivatives
-from sdewm.solvers import Method, solve
+from sdewm.solvers import Method, as_increments, solve
 
 
 def fundamental_matrix(
@@ -55,8 +56,11 @@ def initial_value_derivatives(
     >>> found = initial_value_derivatives(sde, x0, grid, directions=torch.stack([u, v]), noise=noise)
     >>> found.second[:, :, 0, 1]  # ∂²x[u, v]
     """
-    if directions is not None and (directions.ndim != 2 or directions.shape[-1] != x0.shape[-1]):
-        raise ValueError(f"directions: expected shape (d, {x0.shape[-1]}), got {tuple(directions.shape)}")
+    x0 = arguments.state(x0, many=True)
+    if directions is not None:
+        directions = arguments.tensor("directions", directions).to(x0)
+        if directions.ndim != 2 or directions.shape[-1] != x0.shape[-1] or not len(directions):
+            raise ValueError(f"directions: expected shape (d, {x0.shape[-1]}), got {tuple(directions.shape)}")
     x = _solve_along(sde, x0, grid, directions, 2, method, noise)
     d = x.space.parameters
     unit = torch.eye(d, dtype=torch.int64)
@@ -110,9 +114,11 @@ def _solve_along(
     method: Method,
     noise: Increments | Tensor,
 ) -> Jet:
-    n = x0.shape[-1]
-    paths = noise.shape[1] if isinstance(noise, Tensor) else noise.paths
+    x0, increments = arguments.state(x0, many=True), as_increments(noise)
+    paths, n = increments.paths, x0.shape[-1]
+    if x0.ndim == 2 and len(x0) != paths:
+        raise ValueError(f"x0: expected {paths} states, as the noise has paths, got {len(x0)}")
     start = x0.expand(paths, n)
     vectors = torch.eye(n, dtype=x0.dtype, device=x0.device) if directions is None else directions
     jet = along(start, [v.expand(paths, n) for v in vectors], order)
-    return solve(sde, jet, grid, method=method, noise=noise)  # type: ignore[return-value]
+    return solve(sde, jet, grid, method=method, noise=increments)  # type: ignore[return-value]
