@@ -6,7 +6,7 @@ A `Jet` is a tensor that carries its Taylor coefficients in a few parameters, so
 
 import torch as _torch
 
-from sdewm.jets import comparisons, elementwise, fallback, linear, structure  # noqa: F401 (they fill the table of rules)
+from sdewm.jets import comparisons, elementwise, fallback, linear, linear_algebra, special, structure  # noqa: F401 (they fill the table of rules)
 from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant, value_of
 from sdewm.jets.space import JetSpace
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sdewm.jets.comparisons import step
-from sdewm.jets.jet import Jet
+from sdewm.jets.jet import Jet, constant
 from sdewm.jets.registry import (
     lift,
     pair,
@@ -222,11 +222,7 @@ def _power_series(x: Tensor, p: Any, order: int) -> Series:
 @rule("pow", "__pow__", "float_power")
 def power(input: Any, exponent: Any) -> Jet:
     if isinstance(exponent, Jet):
-        if isinstance(input, Jet):
-            space_of(input, exponent)
-            return exp(mul(exponent, log(input)))
-        base = torch.as_tensor(input, dtype=exponent.dtype, device=exponent.device)
-        return exp(mul(exponent, base.log()))
+        return _power_of_jet(input, exponent)
     if isinstance(exponent, Tensor):
         c = promoted(input, exponent)
         shape = torch.broadcast_shapes(input.shape, exponent.shape)
@@ -236,6 +232,23 @@ def power(input: Any, exponent: Any) -> Jet:
     if isinstance(exponent, int) and exponent >= 0:
         return compose(input, _power_series(input.value, exponent, input.space.order))
     return compose_singular(input, lambda x, order: _power_series(x, exponent, order), 1.0)
+
+
+def _power_of_jet(base: Any, exponent: Jet) -> Jet:
+    """exp(exponent · log base); where the exponent stands still, or zero stays zero, whatever sign the base has."""
+    space = space_of(base, exponent)
+    if not isinstance(base, Jet):
+        plain = torch.as_tensor(base, dtype=exponent.dtype, device=exponent.device)
+        base = constant(plain.expand(torch.broadcast_shapes(plain.shape, exponent.shape)), space)
+    exponent = add(torch.zeros_like(base), exponent)
+    base = add(torch.zeros_like(exponent), base)
+    moves = (exponent.coefficients[1:] != 0).any(0)
+    still = power(base, exponent.value)
+    if not bool(moves.any()):
+        return still
+    zero = (base.coefficients == 0).all(0) & (exponent.value > 0)
+    general = exp(mul(exponent, log(base))).coefficients
+    return Jet(torch.where(zero, 0.0, torch.where(moves, general, still.coefficients)), space)
 
 
 @rule("__rpow__")
@@ -432,7 +445,7 @@ def _univariate(f: Callable[[Any], Any], x: Tensor, order: int) -> Series:
 
 
 def _scalar(series: Callable[[Tensor, int], Series], *names: str) -> Callable[..., Jet]:
-    def apply(input: Jet, **ignored: Any) -> Jet:
+    def apply(input: Jet) -> Jet:
         return compose(input, series(input.value, input.space.order))
 
     apply.__name__ = names[0]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from math import factorial, prod
 from typing import Any, NoReturn
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.func import jvp, vjp
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from sdewm.jets.jet import RULES, Jet, NotDifferentiable
-from sdewm.jets.registry import functions, in_place, space_of, warn_nonsmooth
+from sdewm.jets.proof import Line, differ, disagreement, forget, is_due, writes_into
+from sdewm.jets.registry import functions, honouring_inplace, in_place, space_of, warn_nonsmooth
 from sdewm.jets.space import JetSpace
+from sdewm.jets.traced import SCRIPTED, by_parts
 
 _READ = "the derivatives would be lost; where they are to be dropped, read sdewm.value_of(x)"
 _COUNT = "its result has no derivative; apply it to sdewm.value_of(x)"
@@ -45,45 +49,55 @@ def without_rule(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
     if name == "__get__":
         name = getattr(getattr(func, "__self__", None), "__name__", name)
         raise NotDifferentiable(f"the attribute {name!r} of a jet: {_READ}")
-    if kwargs.get("out") is not None:
-        raise TypeError(f"{name} with out= cannot hold a jet; use the result that it returns")
     if name.endswith("_") and not name.endswith("__"):
         outside = getattr(Tensor, name[:-1], None)
         if outside is None:
             refuse(name, "it writes in place; there is no rule for that")
         return in_place(lambda *a, **k: outside(*a, **k), name)(*args, **kwargs)
+    if isinstance(func, SCRIPTED):
+        return by_parts(func, args, kwargs)
     return nested(func, args, kwargs)
 
 
 def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """func on jets, by nested forward mode along lines ε = t v, or reverse mode where forward mode fails."""
+    """func on jets, by nested derivatives along lines ε = t v, in forward or in reverse mode, whichever is proven."""
     leaves, spec = tree_flatten((args, kwargs))
     jets = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet)]
     space = space_of(*(leaves[i] for i in jets))
     name = getattr(func, "__name__", str(func))
-    like = leaves[jets[0]].coefficients
+    origin = leaves[jets[0]].coefficients.new_zeros(())
 
-    def call(t: Tensor | None, direction: Direction = ()) -> tuple[list[Any], Any]:
-        plain = list(leaves)
-        for i in jets:
-            plain[i] = leaves[i].value if t is None else _on_line(leaves[i], direction, t)
-        a, k = tree_unflatten(plain, spec)
+    def call(arguments: list[Any]) -> tuple[list[Any], Any]:
+        a, k = tree_unflatten(arguments, spec)
         return tree_flatten(func(*a, **k))
 
+    def moved(move: Callable[[Jet], Tensor]) -> list[Any]:
+        return [move(leaf) if isinstance(leaf, Jet) else leaf for leaf in leaves]
+
+    def along(direction: Direction) -> Callable[[Tensor], list[Any]]:
+        return lambda t: moved(lambda x: _on_line(x, direction, t))
+
+    signature = (func, spec, space.order, *map(_kind, leaves))
     try:
-        flat, out_spec = call(None)
+        flat, out_spec = call(moved(lambda x: x.value.clone()))
         smooth = [i for i, y in enumerate(flat) if isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex())]
         if not smooth:
             refuse(name, _COUNT)
 
-        def on(direction: Direction) -> Line:
-            return lambda t: tuple(call(t, direction)[0][i] for i in smooth)
+        def on(move: Callable[[Tensor], list[Any]]) -> Line:
+            return lambda t: tuple(call(move(t))[0][i] for i in smooth)
 
-        lines = [on(direction) for direction in _directions(space)]
-        coefficients = _interpolate(lines, space, like.new_zeros(()))
+        if is_due(signature):
+            _ROUTES.pop(signature, None)
+            _check_repeatable(name, call, moved(lambda x: x.value.clone()), flat)
+            _ROUTES[signature] = _proven_route(name, on(_random_line(leaves)), space.order)
+        lines = [on(along(direction)) for direction in _directions(space)]
+        coefficients = _interpolate(lines, space, origin, _ROUTES[signature])
     except NotDifferentiable:
+        forget(signature)
         raise
     except (RuntimeError, NotImplementedError, TypeError) as error:
+        forget(signature)
         raise NotDifferentiable(
             f"{name} has no rule for jets, and torch cannot differentiate it to order {space.order} "
             f"({str(error).splitlines()[0]}); write it with differentiable functions"
@@ -93,8 +107,73 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     return tree_unflatten(flat, out_spec)
 
 
+def _kind(leaf: Any) -> Any:
+    """What a signature says of an argument: all of a static one, of a tensor what decides how it is computed."""
+    if isinstance(leaf, Tensor):
+        return isinstance(leaf, Jet), leaf.dtype, leaf.ndim
+    try:
+        hash(leaf)
+    except TypeError:
+        return repr(leaf)
+    return leaf
+
+
+def _check_repeatable(name: str, call: Callable[[list[Any]], Any], arguments: list[Any], first: list[Any]) -> None:
+    """A derivative takes several calls: they may neither change their arguments nor differ."""
+    before = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in arguments]
+    again, _ = call(arguments)
+    if writes_into(arguments, before):
+        refuse(name, "it writes into its arguments; use the form that returns its result, without inplace=True or out=")
+    if differ(first, again):
+        refuse(name, "it draws random numbers; call .eval() on the module, or draw them yourself and pass them in")
+
+
+def _random_line(leaves: list[Any]) -> Callable[[Tensor], list[Any]]:
+    """The arguments in double precision, the jets among them moving through their values along a random parabola."""
+    generator = torch.Generator().manual_seed(0)
+    still = [leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf for leaf in leaves]
+    moving = {}
+    for i, leaf in enumerate(leaves):
+        if isinstance(leaf, Jet):
+            value = leaf.value.to(torch.complex128 if leaf.is_complex() else torch.float64)
+            size = float(value.abs().max()) if value.numel() else 1.0
+            size = size if 0 < size < math.inf else 1.0
+            steps = size * torch.randn((2, *value.shape), generator=generator, dtype=torch.float64).to(value)
+            moving[i] = value, steps[0], 0.5 * steps[1]
+
+    def move(t: Tensor) -> list[Any]:
+        t = t.double()
+        return [
+            moving[i][0] + t * (moving[i][1] + t * moving[i][2]) if i in moving else leaf
+            for i, leaf in enumerate(still)
+        ]
+
+    return move
+
+
+def _proven_route(name: str, line: Line, order: int) -> Route:
+    """The first of torch's two ways to differentiate that agrees with plain calls along the line."""
+    origin, reason = torch.zeros((), dtype=torch.float64), ""
+    for route in (_forward, _reverse):
+        try:
+            claimed = _derivatives(line, order, origin, route)
+        except (RuntimeError, NotImplementedError, TypeError):
+            if route is _reverse and not reason:
+                raise
+            continue
+        wrong = disagreement(line, claimed)
+        if wrong is None:
+            return route
+        reason = reason or wrong
+    refuse(
+        name,
+        f"torch's own derivatives of it cannot be trusted: {reason}; write it with other functions, or give it a rule",
+    )
+
+
 Direction = tuple[float, ...]
-Line = Callable[[Tensor], tuple[Tensor, ...]]
+Route = Callable[[Any, Tensor], Any]
+_ROUTES: dict[Any, Route] = {}  # for each signature, the way of differentiating that was proven
 
 
 def _directions(space: JetSpace) -> list[Direction]:
@@ -119,12 +198,9 @@ def _on_line(x: Jet, direction: Direction, t: Tensor) -> Tensor:
     return total
 
 
-def _interpolate(lines: list[Line], space: JetSpace, origin: Tensor) -> list[Tensor]:
+def _interpolate(lines: list[Line], space: JetSpace, origin: Tensor, route: Route) -> list[Tensor]:
     """Stacked Taylor coefficients of every output, from the derivatives at t = 0 along `_directions`."""
-    try:
-        found = [_derivatives(line, space.order, origin, _forward) for line in lines]
-    except (RuntimeError, NotImplementedError):
-        found = [_derivatives(line, space.order, origin, _reverse) for line in lines]
+    found = [_derivatives(line, space.order, origin, route) for line in lines]
     powers = torch.tensor([_powers(space, v) for v in _directions(space)], dtype=torch.float64)
     blocks: list[list[Tensor]] = [[] for _ in found[0][0]]
     for degree in range(space.order + 1):
@@ -147,7 +223,7 @@ def _reverse(line: Line, t: Tensor) -> Any:
     return y, vjp(lambda w: pullback(w)[0], zeros)[1](torch.ones_like(t))[0]
 
 
-def _derivatives(line: Line, order: int, origin: Tensor, differentiate: Any) -> list[tuple[Tensor, ...]]:
+def _derivatives(line: Line, order: int, origin: Tensor, differentiate: Route) -> list[tuple[Tensor, ...]]:
     def raised(lower: Callable[[Tensor], list[Any]]) -> Callable[[Tensor], list[Any]]:
         def derivatives(t: Tensor) -> list[Any]:
             values, slopes = differentiate(lower, t)
@@ -179,4 +255,5 @@ for _names, _advice in REFUSED.items():
             RULES.setdefault(_func, _refusal(_name, _advice))
 for _name in NONSMOOTH.split():
     for _func in functions(_name):
-        RULES.setdefault(_func, _nonsmooth(_func, _name))
+        _rule = _nonsmooth(_func, _name)
+        RULES.setdefault(_func, honouring_inplace(_rule) if getattr(F, _name, None) is _func else _rule)

@@ -85,11 +85,11 @@ class Jet(torch.Tensor):
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         rule = RULES.get(func)
-        if rule is None:
-            from sdewm.jets.fallback import without_rule
+        if rule is not None and not kwargs:
+            return rule(*args)
+        from sdewm.jets.calls import called
 
-            return without_rule(func, args, kwargs or {})
-        return rule(*args, **kwargs) if kwargs else rule(*args)
+        return called(func, rule, args, kwargs or {})
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

@@ -71,7 +71,12 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Jet:
     return out
 
 
-@rule("addmm", "addmv", "baddbmm", "addbmm")
+@rule("addbmm")
+def addbmm(input: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    return beta * input + alpha * (a @ b).sum(0)
+
+
+@rule("addmm", "addmv", "baddbmm")
 def addmm(input: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     return beta * input + alpha * (a @ b)
 
@@ -169,6 +174,14 @@ def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any 
     return _affine(_normalise(input, tuple(range(-len(normalized_shape), 0)), eps), weight, bias)
 
 
+@rule("native_layer_norm")
+def native_layer_norm(input: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float) -> Any:
+    dim = tuple(range(-len(normalized_shape), 0))
+    mean = input.mean(dim, keepdim=True)
+    scale = ((input - mean).square().mean(dim, keepdim=True) + eps).rsqrt()
+    return _affine((input - mean) * scale, weight, bias), mean, scale
+
+
 @rule("rms_norm")
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
     dim = tuple(range(-len(normalized_shape), 0))
@@ -208,9 +221,31 @@ def batch_norm(
     )
 
 
+@rule("instance_norm")
+def instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Any:
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if running_mean is not None or running_var is not None:
+        from sdewm.jets.fallback import refuse
+
+        refuse("instance_norm in training mode", "it updates its running statistics; call .eval() on the module")
+    normal = _normalise(input, tuple(range(2, input.ndim)), eps)
+    return _affine(normal, _per_channel(weight, input.ndim), _per_channel(bias, input.ndim))
+
+
 @rule("normalize")
-def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None) -> Any:
-    return input / torch.linalg.vector_norm(input, p, dim, keepdim=True)
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
+    return input / torch.linalg.vector_norm(input, p, dim, keepdim=True).clamp_min(eps).expand_as(input)
 
 
 @rule(

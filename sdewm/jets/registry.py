@@ -34,7 +34,7 @@ def register(rule: Rule, *names: str) -> None:
     """Attach `rule` to functions of these names, its in-place form to those with an underscore."""
     for name in names:
         for func in functions(name):
-            RULES[func] = _honouring_inplace(rule) if getattr(F, name, None) is func else rule
+            RULES[func] = honouring_inplace(rule) if getattr(F, name, None) is func else rule
         if not name.startswith("_"):
             for func in functions(name + "_"):
                 RULES.setdefault(func, in_place(rule, name + "_"))
@@ -50,7 +50,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return attach
 
 
-def _honouring_inplace(rule: Rule) -> Rule:
+def honouring_inplace(rule: Rule) -> Rule:
     """A rule for a function of torch.nn.functional, whose `inplace=True` writes to its argument."""
 
     def apply(*args: Any, inplace: bool = False, **kwargs: Any) -> Any:

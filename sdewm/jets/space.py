@@ -113,6 +113,15 @@ class JetSpace(metaclass=_Cached):
         return tuple(_runs(moved))
 
     @cache  # noqa: B019
+    def factors(self, row: int) -> tuple[tuple[int, int], ...]:
+        """Pairs of rows, both of degree at least one, whose product adds to this row."""
+        alpha = self.indices[row]
+        rests = ((i, tuple(a - b for a, b in zip(alpha, beta, strict=True))) for i, beta in enumerate(self.indices))
+        return tuple(
+            (i, self._positions[rest]) for i, rest in rests if i and self._positions.get(rest, 0) and min(rest) >= 0
+        )
+
+    @cache  # noqa: B019
     def inner(self, degree: int) -> tuple[tuple[int, slice, slice], ...]:
         """Products of two coefficients of degree at least one, up to total `degree`.
 

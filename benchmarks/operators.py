@@ -1,0 +1,222 @@
+"""Torch's own operators through jets: every sample of its operator database, to third order, against plain calls.
+
+``python -m benchmarks.operators`` takes each sample input of ``torch.testing``'s operator database in float64, puts a
+cubic polynomial in ε into every floating-point tensor, and holds the jet of the result against a Chebyshev fit to plain
+calls at several ε. Each sample has one outcome:
+
+    right       values and derivatives to third order agree with the fit
+    not smooth  the operation said by a NonSmoothWarning that it has kinks or jumps; it agrees, or the fit met one
+    refused     an error of the jets' own, which names the operation
+    no float    nothing that it returns is a floating-point tensor
+    random      two plain calls differ
+    unresolved  the fit is too uncertain to tell right from wrong (singular, or at the edge of the domain)
+    wrong       anything else
+
+Writes ``results/operators.json``, with the reasons of all that is not right; exits with 1 where anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from sdewm.jets import Jet, JetSpace, NonSmoothWarning, NotDifferentiable
+
+ORDER = 3
+NODES = 11  # of the Chebyshev fit
+RADII = (0.2, 0.05, 0.0125)  # of the fits, in ε; two neighbours give the fit's own error
+LARGEST = 4096  # numbers in one sample
+
+
+def inputs(sample: Any) -> tuple[list[Any], Any]:
+    return tree_flatten(((sample.input, *sample.args), sample.kwargs))
+
+
+def moving(leaves: list[Any], generator: torch.Generator) -> dict[int, Tensor]:
+    """Coefficients of a cubic in ε for every floating-point tensor, small next to the tensor's own size."""
+    cubic = {}
+    for i, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor) and leaf.dtype == torch.float64 and leaf.layout == torch.strided:
+            size = float(leaf.abs().max()) if leaf.numel() else 1.0
+            size = 0.1 * (size if np.isfinite(size) and 0 < size < 10 else 1.0)
+            rest = torch.randn((ORDER, *leaf.shape), generator=generator, dtype=torch.float64)
+            rest *= size * torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64).reshape(-1, *(1,) * leaf.ndim)
+            cubic[i] = torch.cat([leaf.detach()[None], rest])
+    return cubic
+
+
+def at(leaves: list[Any], cubic: dict[int, Tensor], eps: float) -> list[Any]:
+    moved = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    for i, c in cubic.items():
+        moved[i] = c[0] + eps * (c[1] + eps * (c[2] + eps * c[3]))
+    return moved
+
+
+def flat(result: Any) -> list[Tensor]:
+    dtypes = (torch.float64, torch.complex128)
+    return [y for y in tree_flatten(result)[0] if isinstance(y, Tensor) and y.dtype in dtypes]
+
+
+def differ(first: list[Tensor], second: list[Tensor]) -> bool:
+    pairs = zip(first, second, strict=True)
+    return any(a.shape != b.shape or not torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
+
+
+def fitted(call: Callable[[float], list[Tensor]], radius: float) -> list[np.ndarray]:
+    """Taylor coefficients (ORDER + 1, …) of each output, from a Chebyshev fit on [−radius, radius]."""
+    nodes = np.cos((2 * np.arange(NODES) + 1) * np.pi / (2 * NODES))
+    values = [call(float(radius * x)) for x in nodes]
+    found = []
+    for column in zip(*values, strict=True):
+        y = np.stack([v.detach().resolve_conj().resolve_neg().numpy() for v in column])
+        chebyshev = np.polynomial.chebyshev.chebvander(nodes, NODES - 1)
+        c = np.linalg.solve(chebyshev, y.reshape(NODES, -1))
+        to_powers = np.stack([
+            np.pad(p, (0, NODES - len(p))) for p in (np.polynomial.chebyshev.cheb2poly(e) for e in np.eye(NODES))
+        ])  # fmt: skip
+        powers = to_powers.T @ c
+        found.append((powers[: ORDER + 1] / radius ** np.arange(ORDER + 1)[:, None]).reshape(ORDER + 1, *y.shape[1:]))
+    return found
+
+
+def outcome(function: Callable[..., Any], sample: Any, seed: int) -> tuple[str, str]:
+    """The outcome of one sample, and its reason."""
+    generator = torch.Generator().manual_seed(seed)
+    leaves, spec = inputs(sample)
+    cubic = moving(leaves, generator)
+    if any(isinstance(leaf, Tensor) and leaf.layout != torch.strided for leaf in leaves):
+        return "skipped", "a sparse input"
+    if not cubic or sum(c[0].numel() for c in cubic.values()) > LARGEST:
+        return "skipped", "no floating-point input, or too large"
+
+    def call(moved: list[Any]) -> Any:
+        args, kwargs = tree_unflatten(moved, spec)
+        return sample.output_process_fn_grad(function(*args, **kwargs))  # takes off what is arbitrary, such as a sign
+
+    space = JetSpace(1, ORDER)
+    try:
+        torch.manual_seed(seed)
+        first = flat(call(at(leaves, cubic, 0.0)))
+        torch.manual_seed(seed + 1)
+        second = flat(call(at(leaves, cubic, 0.0)))
+    except Exception as error:
+        return "skipped", f"plain call: {type(error).__name__}"
+    if not first:
+        return "no float", ""
+    if differ(first, second):
+        return "random", ""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        carried = [Jet(cubic[i].clone(), space) if i in cubic else leaf for i, leaf in enumerate(leaves)]
+        try:
+            result = call(carried)
+        except NotDifferentiable as error:
+            return "refused", str(error)
+        except Exception as error:
+            return "wrong", f"raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    kinks = any(issubclass(w.category, NonSmoothWarning) for w in said)
+    got = flat(result)
+    if len(got) != len(first) or any(g.shape != f.shape or g.dtype != f.dtype for g, f in zip(got, first, strict=True)):
+        shapes = [tuple(g.shape) for g in got], [tuple(f.shape) for f in first]
+        return "wrong", f"returned {shapes[0]} for {shapes[1]}"
+    if not all(isinstance(g, Jet) for g in got):
+        return "wrong", "returned a plain tensor"
+
+    def plain(eps: float) -> list[Tensor]:
+        torch.manual_seed(seed)
+        return flat(call(at(leaves, cubic, eps)))
+
+    return judged([g.coefficients for g in got], plain, first, kinks)  # type: ignore[attr-defined]
+
+
+def judged(
+    got: list[Tensor], plain: Callable[[float], list[Tensor]], first: list[Tensor], kinks: bool
+) -> tuple[str, str]:
+    try:
+        fits = [fitted(plain, radius) for radius in RADII]
+    except Exception as error:
+        return "unresolved", f"plain call nearby: {type(error).__name__}"
+    worst, resolved = "", True
+    for which, coefficients in enumerate(got):
+        ours = coefficients.detach().resolve_conj().resolve_neg().numpy()
+        if not ours.size:
+            continue
+        candidates = np.stack([fit[which] for fit in fits])
+        changes = np.abs(np.diff(candidates, axis=0))  # between neighbouring radii
+        best = np.argmin(np.nan_to_num(changes, nan=np.inf), axis=0)[None]
+        fit = np.take_along_axis(candidates[1:], best, 0)[0]
+        error = np.take_along_axis(changes, best, 0)[0]
+        scale = np.abs(fit).max(initial=0.0, where=np.isfinite(fit)) + 1e-3
+        off = np.abs(ours - fit)
+        bad = ~(off <= 10 * error + 1e-6 * scale) & np.isfinite(fit) & np.isfinite(error)
+        unknown = ~np.isfinite(fit) | (error > 1e-3 * scale)
+        same = (ours == fit) | (np.isnan(ours) & np.isnan(first[which].numpy())[None])
+        resolved &= not (unknown & ~same).any()
+        if (bad & ~unknown).any():
+            k = np.unravel_index(np.argmax(np.where(bad & ~unknown, off, 0)), off.shape)
+            worst = f"order {k[0]}: {ours[k]:.6g}, right {fit[k]:.6g}"
+    if worst:
+        return ("not smooth" if kinks else "wrong"), worst
+    if kinks:
+        return "not smooth", ""
+    return ("right", "") if resolved else ("unresolved", "")
+
+
+def samples(op: Any) -> Iterator[Any]:
+    try:
+        yield from op.sample_inputs("cpu", torch.float64, requires_grad=False)
+    except Exception:
+        return
+
+
+def run(chosen: list[str], seed: int) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for op in op_db:
+        if torch.float64 not in op.supported_dtypes("cpu") or (chosen and op.name not in chosen):
+            continue
+        name = op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
+        counts: Counter[str] = Counter()
+        reasons: dict[str, str] = {}
+        for number, sample in enumerate(samples(op)):
+            what, why = outcome(op.op, sample, seed + number)
+            counts[what] += 1
+            if why and what != "skipped":
+                reasons.setdefault(what, f"sample {number}: {why}"[:300])
+        table[name] = {"counts": dict(counts), "reasons": reasons}
+        if counts["wrong"]:
+            print(f"{name}: {dict(counts)} {reasons.get('wrong')}", flush=True)
+    total: Counter[str] = Counter()
+    for row in table.values():
+        total.update(row["counts"])
+    return {"torch": torch.__version__, "seed": seed, "operators": len(table), "samples": dict(total), "table": table}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.operators", description=__doc__.splitlines()[0])
+    parser.add_argument("operators", nargs="*", help="names of torch's database (all)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=None, help="where to write the record")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    record = run(arguments.operators, arguments.seed)
+    print(json.dumps({k: record[k] for k in ("torch", "operators", "samples")}))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+    return 1 if record["samples"].get("wrong") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Holds derivatives that torch gave against differences of plain calls, before they are believed.
+
+torch's nested differentiation is silently wrong for a number of operations. So the first time that a function meets
+arguments of a kind, and again at every doubling of its calls, its coefficients are compared with those of polynomials
+fitted to plain calls along a random line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Line = Callable[[Tensor], tuple[Tensor, ...]]
+Derivatives = list[tuple[Tensor, ...]]  # by order, then by output
+
+NODES = 9  # of a fit
+RADII = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # of the fits, relative to the size of the arguments
+LOOSE = 1e-4  # how far a derivative may be off, relative to its own size and the fit's error
+RESOLVED = 1e-2  # a fit whose own relative error is above this decides nothing
+TINY = 1e-12  # a number without meaning
+
+_calls: dict[Hashable, int] = {}
+
+
+def is_due(signature: Hashable) -> bool:
+    """Whether this call of a function on arguments of this kind is to be proven: the first, second, fourth, …"""
+    count = _calls[signature] = _calls.get(signature, 0) + 1
+    return count & (count - 1) == 0
+
+
+def forget(signature: Hashable) -> None:
+    """Take a call back, so that the next one is proven again."""
+    _calls.pop(signature, None)
+
+
+def disagreement(line: Line, claimed: Derivatives) -> str | None:
+    """What is wrong with derivatives at t = 0 along a line, or ``None``.
+
+    ``claimed[k]`` are the k-th derivatives of the outputs. The fit is made at several radii; the one that changes
+    least from its neighbour is believed, with that change as its error. Where no fit is good enough for half of the
+    numbers (at a singularity, at the edge of the domain) that is said too: nothing unproven is let through.
+    """
+    order = len(claimed) - 1
+    fits = [_fit(line, radius, order) for radius in RADII]
+    for which in range(len(claimed[0])):
+        ours = torch.stack([claimed[k][which] for k in range(order + 1)])
+        candidates = torch.stack([fit[which] for fit in fits])
+        if ours.shape != candidates.shape[1:]:
+            return f"its shape {tuple(ours.shape[1:])} is not that of a plain call, {tuple(candidates.shape[2:])}"
+        if not ours.numel():
+            continue
+        change = (candidates[1:] - candidates[:-1]).abs().nan_to_num(nan=math.inf)
+        error, best = change.min(0)
+        fit = candidates[1:].gather(0, best.unsqueeze(0))[0]
+        size = fit.abs().nan_to_num(nan=0.0, posinf=0.0).max()
+        undecided = (error > RESOLVED * size + TINY) | ~torch.isfinite(fit)
+        off = (ours - fit).abs()
+        wrong = ~undecided & ~(off <= 30 * error + LOOSE * size + TINY)
+        if bool(wrong.any()):
+            place = tuple(wrong.nonzero()[0].tolist())
+            got, right = complex(ours[place]), complex(fit[place])
+            return f"derivative {place[0]} is {got.real:.6g} where plain calls have {right.real:.6g}"
+        if bool((undecided.flatten(1).double().mean(1) > 0.5).any() if undecided.ndim > 1 else undecided.any()):
+            return "plain calls are too rough here to confirm them"
+    return None
+
+
+def _fit(line: Line, radius: float, order: int) -> list[Tensor]:
+    """Derivatives to ``order`` at 0 of each output, stacked, from a polynomial through Chebyshev nodes."""
+    k = torch.arange(NODES, dtype=torch.float64)
+    nodes = torch.cos((2 * k + 1) * math.pi / (2 * NODES))
+    values = [line(radius * node) for node in nodes]
+    inverse = torch.linalg.inv(torch.linalg.vander(nodes))[: order + 1]
+    scale = torch.tensor([math.factorial(j) / radius**j for j in range(order + 1)], dtype=torch.float64)
+    weights = inverse * scale[:, None]
+    return [torch.tensordot(weights.to(y[0].dtype), torch.stack(list(y)), 1) for y in zip(*values, strict=True)]
+
+
+def writes_into(arguments: list[Any], before: list[Any]) -> bool:
+    """Whether a call changed one of its tensors."""
+    return any(
+        isinstance(old, Tensor) and not (old.shape == new.shape and _same(old, new))
+        for old, new in zip(before, arguments, strict=True)
+    )
+
+
+def differ(first: list[Any], second: list[Any]) -> bool:
+    """Whether two calls on the same arguments returned different numbers."""
+    if len(first) != len(second):
+        return True
+    return any(
+        isinstance(a, Tensor) and not (isinstance(b, Tensor) and a.shape == b.shape and _same(a, b))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a.layout != torch.strided:
+        return True
+    if a.is_floating_point() or a.is_complex():
+        return bool(((a == b) | ((a != a) & (b != b))).all())
+    return torch.equal(a, b)

@@ -1,0 +1,53 @@
+"""Compiled code of torch.jit on jets: traced into the operations that it is made of, each of which has its own rule.
+
+torch's own derivatives through torch.jit are wrong from the first order on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Interpreter
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from sdewm.jets.jet import RULES, Jet
+from sdewm.jets.registry import functions
+
+SCRIPTED = (torch.ScriptFunction, torch._C.ScriptMethod)
+
+
+class _OnJets(Interpreter):
+    """Runs a graph of aten's operations, each by the function of torch with that name."""
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if not any(isinstance(leaf, Jet) for leaf in tree_flatten((args, kwargs))[0]):
+            return super().call_function(target, args, kwargs)
+        return _named(target)(*args, **kwargs)
+
+
+def _named(operation: Any) -> Callable[..., Any]:
+    """The function of torch for an operation of aten: one with a rule where there is one."""
+    name = operation._schema.name.split("::")[-1] if hasattr(operation, "_schema") else operation.__name__
+    candidates = functions(name)
+    return next((f for f in candidates if f in RULES), candidates[0] if candidates else operation)
+
+
+def by_parts(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What ``func`` returns for jets, operation by operation; the branches are those that the values take."""
+    leaves, spec = tree_flatten((args, kwargs))
+    tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+
+    def call(*given: Tensor) -> Any:
+        plain = list(leaves)
+        for i, tensor in zip(tensors, given, strict=True):
+            plain[i] = tensor
+        a, k = tree_unflatten(plain, spec)
+        return func(*a, **k)
+
+    values = [leaf.value if isinstance(leaf, Jet) else leaf for leaf in (leaves[i] for i in tensors)]
+    graph = make_fx(call)(*(value.detach() for value in values))
+    return _OnJets(graph).run(*(leaves[i] for i in tensors))

@@ -1,0 +1,200 @@
+"""Operations that torch differentiates wrongly or not at all, and calls that a rule could swallow."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.special
+import torch
+import torch.nn.functional as F
+from support import F64, refuses
+
+from sdewm.jets import Jet, JetSpace, NotDifferentiable, fallback, proof
+
+S = torch.special
+LINE = JetSpace(1, 3)
+
+
+def along(*values: float) -> Jet:
+    """x + ε at each value."""
+    c = torch.zeros(4, len(values), dtype=F64)
+    c[0], c[1] = torch.tensor(values, dtype=F64), 1
+    return Jet(c, LINE)
+
+
+def derivatives(y: Jet) -> np.ndarray:
+    return y.coefficients.numpy() * np.array([1, 1, 2, 6])[:, None]
+
+
+def random_jet(*shape: int, seed: int = 0) -> Jet:
+    return Jet(torch.randn(4, *shape, generator=torch.Generator().manual_seed(seed), dtype=F64), LINE)
+
+
+# Special functions.
+
+
+def test_sinc_through_its_removable_singularity():
+    x = np.array([-2.3, -0.51, -0.49, 0.0, 1e-8, 0.3, 0.5, 1.0, 4.2])
+    got = derivatives(torch.sinc(along(*x)))
+    u = np.polynomial.legendre.leggauss(60)  # sinc(x) = ∫₀¹ cos(πxu) du
+    nodes, weights = (u[0] + 1) / 2, u[1] / 2
+    phase = np.pi * x[:, None] * nodes
+    for k, wave in enumerate((np.cos(phase), -np.sin(phase), -np.cos(phase), np.sin(phase))):
+        np.testing.assert_allclose(got[k], ((np.pi * nodes) ** k * wave) @ weights, atol=2e-13)
+    assert got[2, 3] == pytest.approx(-(math.pi**2) / 3, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "points"),
+    [
+        ("bessel_j0", lambda x, k: scipy.special.jvp(0, x, k), (-3.0, -0.5, 0.0, 0.2, 0.7, 5.0)),
+        ("bessel_j1", lambda x, k: scipy.special.jvp(1, x, k), (-3.0, -0.5, 0.0, 0.2, 0.7, 5.0)),
+        ("bessel_y0", lambda x, k: scipy.special.yvp(0, x, k), (0.7, 2.0, 5.0)),
+        ("bessel_y1", lambda x, k: scipy.special.yvp(1, x, k), (0.7, 2.0, 5.0)),
+        ("modified_bessel_i0", lambda x, k: scipy.special.ivp(0, x, k), (-3.0, 0.0, 0.2, 0.7, 3.0)),
+        ("modified_bessel_i1", lambda x, k: scipy.special.ivp(1, x, k), (-3.0, 0.0, 0.2, 0.7, 3.0)),
+        ("modified_bessel_k0", lambda x, k: scipy.special.kvp(0, x, k), (0.7, 2.0)),
+        ("modified_bessel_k1", lambda x, k: scipy.special.kvp(1, x, k), (0.7, 2.0)),
+    ],
+)
+def test_bessel_functions_have_scipys_derivatives(name, reference, points):
+    got, x = derivatives(getattr(S, name)(along(*points))), np.array(points)
+    for k in range(4):
+        np.testing.assert_allclose(got[k], reference(x, k), rtol=1e-6, atol=1e-7)  # torch's own values have 7 digits
+
+
+@pytest.mark.parametrize(
+    ("name", "polynomial", "shift"),
+    [
+        ("chebyshev_polynomial_t", scipy.special.chebyt, 0),
+        ("chebyshev_polynomial_u", scipy.special.chebyu, 0),
+        ("shifted_chebyshev_polynomial_t", scipy.special.chebyt, 1),
+        ("hermite_polynomial_h", scipy.special.hermite, 0),
+        ("hermite_polynomial_he", scipy.special.hermitenorm, 0),
+        ("laguerre_polynomial_l", scipy.special.laguerre, 0),
+        ("legendre_polynomial_p", scipy.special.legendre, 0),
+    ],
+)
+def test_orthogonal_polynomials(name, polynomial, shift):
+    x = np.array([-0.4, 0.1, 0.9])
+    for n in range(6):
+        p = np.poly1d(polynomial(n).coefficients)
+        p = p(np.poly1d([2, -1])) if shift else p
+        got = derivatives(getattr(S, name)(along(*x), n))
+        for k in range(4):
+            np.testing.assert_allclose(got[k], np.polyder(p, k)(x), atol=1e-10)
+
+
+def test_powers_at_zero_and_of_negative_bases():
+    x = along(-0.8, 0.0)
+    np.testing.assert_allclose(
+        torch.pow(x, torch.full_like(x, 2.0)).coefficients, [[0.64, 0], [-1.6, 0], [1, 1], [0, 0]], atol=1e-15
+    )
+    assert not torch.pow(torch.zeros(2, dtype=F64), x * x + 1).coefficients.any()
+    y = along(0.7, 2.0)
+    np.testing.assert_allclose(derivatives(y**y)[1], y.value**y.value * (y.value.log() + 1))
+
+
+# Normalisation, torch.jit.
+
+
+def test_instance_norm_is_group_norm_with_a_group_a_channel():
+    x = random_jet(3, 2, 5)
+    torch.testing.assert_close(F.instance_norm(x, eps=0.25).coefficients, F.group_norm(x, 2, eps=0.25).coefficients)
+    module = torch.nn.InstanceNorm1d(2, affine=True, track_running_stats=True).double()
+    with refuses(NotDifferentiable, "instance_norm in training mode", "call .eval()"):
+        module(x)
+    assert module.eval()(x).shape == x.shape
+
+
+def test_scripted_modules_are_taken_apart():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.LayerNorm(4), torch.nn.GELU(), torch.nn.Linear(4, 2)
+    ).double()
+    x = random_jet(5, 2)
+    scripted = torch.jit.script(net)
+    for _ in range(3):  # torch specializes scripted code after a few calls
+        torch.testing.assert_close(scripted(x).coefficients, net(x).coefficients, rtol=1e-12, atol=1e-12)
+    function = torch.jit.script(_branching)
+    torch.testing.assert_close(function(x, 2.0).coefficients, (x.sin() * 2.0).coefficients)
+
+
+def _branching(x: torch.Tensor, a: float) -> torch.Tensor:
+    if a > 1:
+        return x.sin() * a
+    return x
+
+
+# Calls that a rule could swallow.
+
+
+def test_out_receives_the_jet():
+    x = random_jet(3)
+    y = torch.zeros_like(x)
+    assert torch.sin(x, out=y) is y
+    torch.testing.assert_close(y.coefficients, torch.sin(x).coefficients)
+    torch.linalg.norm(random_jet(3, 2), dim=1, out=y)
+    torch.sin(torch.ones(3, dtype=F64), out=y)
+    assert y.value[0] == math.sin(1) and not y.coefficients[1:].any()
+    with refuses(NotDifferentiable, "sin of a jet: out= is a plain tensor, which has no room"):
+        torch.sin(x, out=torch.zeros(3, dtype=F64))
+    with refuses(ValueError, "out: expected a jet of shape (3,) for sin, got (2,)"):
+        torch.sin(x, out=random_jet(2))
+
+
+def test_a_keyword_without_an_answer_is_refused():
+    with refuses(NotDifferentiable, "sin of a jet: its rule has no answer for the argument 'colour'"):
+        torch.overrides.handle_torch_function(torch.sin, (random_jet(3),), random_jet(3), colour=3)
+
+
+@pytest.mark.parametrize("function", [F.hardswish, F.relu, F.silu, F.hardtanh, F.elu], ids=lambda f: f.__name__)
+def test_inplace_is_honoured(function):
+    x = random_jet(7)
+    expected = function(random_jet(7))
+    result = function(x, inplace=True)
+    assert result is x
+    torch.testing.assert_close(x.coefficients, expected.coefficients)
+
+
+def test_batched_sums():
+    m, a, b = random_jet(2, 3), random_jet(4, 2, 5, seed=1), random_jet(4, 5, 3, seed=2)
+    expected = 0.5 * m + 2 * (a @ b).sum(0)
+    torch.testing.assert_close(torch.addbmm(m, a, b, beta=0.5, alpha=2).coefficients, expected.coefficients)
+
+
+# The fallback proves itself.
+
+
+def test_random_operations_are_refused():
+    with refuses(NotDifferentiable, "rrelu of a jet: it draws random numbers; call .eval()"):
+        F.rrelu(random_jet(5), training=True)
+
+
+def test_writing_into_an_argument_is_refused():
+    def store(x):
+        return torch.overrides.handle_torch_function(store, (x,), x) if isinstance(x, Jet) else x.mul_(2).sin()
+
+    with refuses(NotDifferentiable, "store of a jet: it writes into its arguments"):
+        fallback.nested(store, (random_jet(3),), {})
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_a_wrong_derivative_is_caught_at_its_order(order):
+    line = lambda t: (torch.exp(0.3 * t).reshape(1),)  # noqa: E731
+    claimed = [(torch.tensor([0.3**k], dtype=F64),) for k in range(4)]
+    assert proof.disagreement(line, claimed) is None
+    claimed[order] = (claimed[order][0] * 1.01 + 1e-3,)
+    assert f"derivative {order} is" in proof.disagreement(line, claimed)
+
+
+def test_silently_missing_derivatives_are_refused():
+    with refuses(NotDifferentiable, "special_airy_ai of a jet: torch's own derivatives of it cannot be trusted"):
+        S.airy_ai(along(0.7, 1.2))
+
+
+def test_a_proof_is_repeated_at_every_doubling():
+    due = [proof.is_due("a test's signature") for _ in range(9)]
+    assert [i + 1 for i, d in enumerate(due) if d] == [1, 2, 4, 8]
+    proof.forget("a test's signature")
+    assert proof.is_due("a test's signature")
