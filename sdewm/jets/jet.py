@@ -95,7 +95,12 @@ class Jet(torch.Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        raise NotDifferentiable(f"{func} bypassed the jet rules; pass it x.value or x.coefficients instead of the jet")
+        from sdewm.jets.traced import named
+
+        function = named(func)
+        if function is func:
+            raise NotDifferentiable(f"{func} of a jet: there is no rule for it; write it with functions of torch")
+        return function(*args, **(kwargs or {}))
 
 
 def value_of(x: Tensor) -> Tensor:

@@ -26,10 +26,10 @@ class _OnJets(Interpreter):
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if not any(isinstance(leaf, Jet) for leaf in tree_flatten((args, kwargs))[0]):
             return super().call_function(target, args, kwargs)
-        return _named(target)(*args, **kwargs)
+        return named(target)(*args, **kwargs)
 
 
-def _named(operation: Any) -> Callable[..., Any]:
+def named(operation: Any) -> Callable[..., Any]:
     """The function of torch for an operation of aten: one with a rule where there is one."""
     name = operation._schema.name.split("::")[-1] if hasattr(operation, "_schema") else operation.__name__
     candidates = functions(name)
