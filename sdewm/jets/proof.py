@@ -41,7 +41,7 @@ def disagreement(line: Line, claimed: Derivatives) -> str | None:
     """What is wrong with derivatives at t = 0 along a line, or ``None``.
 
     ``claimed[k]`` are the k-th derivatives of the outputs. The fit is made at several radii; the one that changes
-    least from its neighbour is believed, with that change as its error. Where no fit is good enough for half of the
+    least from its neighbours is believed, with that change as its error. Where no fit is good enough for half of the
     numbers (at a singularity, at the edge of the domain) that is said too: nothing unproven is let through.
     """
     order = len(claimed) - 1
@@ -54,8 +54,8 @@ def disagreement(line: Line, claimed: Derivatives) -> str | None:
         if not ours.numel():
             continue
         change = (candidates[1:] - candidates[:-1]).abs().nan_to_num(nan=math.inf)
-        error, best = change.min(0)
-        fit = candidates[1:].gather(0, best.unsqueeze(0))[0]
+        error, best = torch.maximum(change[1:], change[:-1]).min(0)  # near a kink two fits may agree by chance
+        fit = candidates[1:-1].gather(0, best.unsqueeze(0))[0]
         size = fit.abs().nan_to_num(nan=0.0, posinf=0.0).max()
         undecided = (error > RESOLVED * size + TINY) | ~torch.isfinite(fit)
         off = (ours - fit).abs()
