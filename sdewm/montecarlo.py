@@ -180,6 +180,12 @@ def _skewness(v: Values) -> float:
     return float(np.mean(deviation**3)) / variance**1.5 * math.sqrt(n * (n - 1)) / (n - 2)
 
 
+def pool(samples: Sequence[Sample], seed: int) -> Sample:
+    """Independent samples of the same quantities as one; ``seed`` is the one that theirs follow from."""
+    values = {name: np.concatenate([s[name] for s in samples]) for name in samples[0].values}
+    return Sample(values, sum(s.paths for s in samples), seed)
+
+
 def make_sampler(sampler: Literal["rqmc", "mc"] | Sampler, paths: int, seed: int) -> Sampler:
     """The sampler of that name, or the one given."""
     if sampler == "rqmc":

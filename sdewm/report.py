@@ -17,10 +17,19 @@ from rich.console import Console
 from rich.table import Table
 
 import sdewm
-from sdewm.verdicts import Verdict
+from sdewm.verdicts import LARGEST_PART, Form, LeftOut, Status, Verdict
 
-MARKS = {"verified": "✓ verified", "refuted": "✗ refuted", "vacuous": "○ vacuous", "inconclusive": "? inconclusive"}
-STYLES = {"verified": "green", "refuted": "bold red", "vacuous": "yellow", "inconclusive": "yellow"}
+NEAR_ZERO: Status = "indistinguishable from 0"
+MARKS: dict[Status, str] = {
+    "verified": "✓ verified",
+    "refuted": "✗ refuted",
+    NEAR_ZERO: f"≈ {NEAR_ZERO}",
+    "vacuous": "○ vacuous",
+    "inconclusive": "? inconclusive",
+}
+STYLES: dict[Status, str] = {
+    "verified": "green", "refuted": "bold red", NEAR_ZERO: "yellow", "vacuous": "yellow", "inconclusive": "yellow"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,11 +64,12 @@ def environment() -> dict[str, Any]:
 def write_json(
     path: Path,
     verdicts: Sequence[Verdict],
+    left_out: Sequence[LeftOut],
     terms: Sequence[Mapping[str, Any]],
     curves: Sequence[Curve],
     run: Mapping[str, Any],
 ) -> None:
-    """Write ``{"run", "environment", "records", "terms", "curves"}``, replacing the file in one step.
+    """Write ``{"run", "environment", "records", "left out", "terms", "curves"}``, replacing the file in one step.
 
     There is one record for each verdict.
     """
@@ -69,6 +79,7 @@ def write_json(
             "run": run,
             "environment": environment(),
             "records": records,
+            "left out": [asdict(row) for row in left_out],
             "terms": list(terms),
             "curves": [asdict(c) for c in curves],
         },
@@ -101,6 +112,7 @@ def print_table(verdicts: Sequence[Verdict], console: Console) -> None:
         table.add_column(name)
     table.add_column("deviation of the printed", justify="right")
     table.add_column("deviation of the corrected", justify="right")
+    table.add_column("within", justify="right")
     table.add_column("seen from", justify="right")
     table.add_column("s", justify="right")
     last: tuple[str, str] | None = None
@@ -118,6 +130,7 @@ def print_table(verdicts: Sequence[Verdict], console: Console) -> None:
             _status(corrected),
             _deviation(_least_refuted(printed)),
             _deviation(_worst(corrected)),
+            _within(corrected),
             f"{max(v.detectable for v in group):.1g}",
             f"{max(v.seconds for v in group):.1f}",
         )
@@ -133,21 +146,67 @@ def grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str], list[Verd
     return groups
 
 
-def overall(verdicts: Sequence[Verdict], form: str) -> str | None:
+def overall(verdicts: Sequence[Verdict], form: Form) -> Status | None:
     """The status of several readings or routes together; ``None`` where there are none.
 
     A printed claim is refuted only where every reading is, and verified where one reading is. A corrected claim is
-    verified only where every route to it is, and refuted where one is.
+    verified only where every route to it is, and refuted where one is. Either is indistinguishable from 0 where a
+    reading or route is, and the others leave nothing open.
     """
-    statuses = [v.status for v in verdicts]
+    statuses = {v.status for v in verdicts}
     if not statuses:
         return None
-    good, bad = ("verified", "refuted")
-    if set(statuses) == {"vacuous"}:
-        return "vacuous"
+    if len(statuses) == 1:
+        return statuses.pop()
     if form == "printed":
-        return good if good in statuses else bad if set(statuses) == {bad} else "inconclusive"
-    return bad if bad in statuses else good if set(statuses) == {good} else "inconclusive"
+        if "verified" in statuses:
+            return "verified"
+        return NEAR_ZERO if statuses == {NEAR_ZERO, "refuted"} else "inconclusive"
+    if "refuted" in statuses:
+        return "refuted"
+    return NEAR_ZERO if statuses == {NEAR_ZERO, "verified"} else "inconclusive"
+
+
+def failures(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Corrected rows that are refuted or inconclusive, and those that nothing verifies.
+
+    A row that is indistinguishable from 0 says nothing for its claim or against it. That is no failure, as long as the
+    same quantity of the same claim is verified in another row.
+    """
+    corrected = [v for v in verdicts if v.form == "corrected"]
+    seen = {(v.claim, v.quantity) for v in corrected if v.status == "verified"}
+    return [
+        v for v in corrected if v.status != "verified" and (v.status != NEAR_ZERO or (v.claim, v.quantity) not in seen)
+    ]
+
+
+def summary(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut]) -> list[str]:
+    """How many rows are of which status, and by name those that are neither verified nor refuted, or not there."""
+    corrected = [v for v in verdicts if v.form == "corrected"]
+    verified = sum(v.status == "verified" for v in corrected)
+    near = [v for v in verdicts if v.status == NEAR_ZERO]
+    corrected_near = sum(v.form == "corrected" for v in near)
+    printed = grouped([v for v in verdicts if v.form == "printed"]).values()
+    refuted = sum(overall(g, "printed") == "refuted" for g in printed)
+    near_printed = sum(overall(g, "printed") == NEAR_ZERO for g in printed)
+    lines = [
+        f"{verified} of {len(corrected)} corrected statements verified, {corrected_near} {NEAR_ZERO}; "
+        f"{refuted} of {len(printed)} printed ones refuted in every reading, {near_printed} {NEAR_ZERO}; "
+        f"{len(left_out)} rows left out"
+    ]
+    lines += [f"  {v.status}: {describe(v)}" for v in failures(verdicts)]
+    for form in ("corrected", "printed"):
+        names = dict.fromkeys(f"{v.claim} on {v.system}, {v.quantity}" for v in near if v.form == form)
+        lines += [f"  {NEAR_ZERO}, {form}: {name}" for name in names]
+    lines += [f"  left out: {r.claim} on {r.system}, {r.quantity}, {r.form}: {r.reason}" for r in left_out]
+    return lines
+
+
+def describe(v: Verdict) -> str:
+    """A verdict's row in one line: what it is about, its numbers, and its reason where it has one."""
+    about = ", ".join(p for p in (f"{v.claim} on {v.system}", v.quantity, v.reading) if p)
+    numbers = f"{v.statistic:+.3e} ± {v.stderr:.1e}, numerical {v.numerical:.1e}, margin {v.margin:.1e}"
+    return f"{about}: {numbers}" + (f"; {v.reason}" if v.reason else "")
 
 
 def _status(verdicts: list[Verdict]) -> str:
@@ -160,6 +219,12 @@ def _status(verdicts: list[Verdict]) -> str:
         agreeing = sum(v.status == status for v in verdicts)
         text += f" {agreeing}/{len(verdicts)} readings"
     return text
+
+
+def _within(verdicts: list[Verdict]) -> str:
+    """The part of the quantity that the widest of the verified intervals reaches from the truth."""
+    parts = [v.reach / v.scale for v in verdicts if v.relation == "=" and v.status == "verified" and v.scale > 0]
+    return f"{100 * max(parts):.1g} %" if parts else ""
 
 
 def _least_refuted(verdicts: list[Verdict]) -> Verdict | None:
@@ -192,8 +257,12 @@ def _explanation(verdicts: Sequence[Verdict]) -> str:
         "A deviation is the claimed value less the true one (for a rate, less the expected one; for a bound, what is",
         "bounded less the bound, so that it should be negative), with its standard error. Of the readings of a printed",
         "formula the one closest to the truth is shown, and a claim counts as refuted only where every reading is.",
-        "Vacuous: a constant is free, and the number is the smallest that will do. «seen from»: the smallest deviation",
-        "that the run would have seen with probability 0.95.",
-        f"Each judgement has a false-failure rate of {verdicts[0].level:.1e}, all together 1e-3.",
+        f"Verified: the whole 99.9 % interval is within the margin, which is at most {LARGEST_PART:g} of the quantity",
+        "itself; «within» says what part of it the interval reaches to. Indistinguishable from 0: what is claimed",
+        "agrees with the truth at this precision, and 0 in its place would too. Vacuous: a constant is free, and the",
+        "number is the smallest that will do. «seen from»: the smallest deviation that the run would have seen with",
+        "probability 0.95.",
+        f"Each judgement has a false-failure rate of {verdicts[0].level:.1e}, "
+        f"all together {sum(v.level for v in verdicts):.1e}.",
     ]
     return "\n".join(lines)

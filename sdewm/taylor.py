@@ -18,7 +18,7 @@ from sdewm.brownian import BrownianSampler
 from sdewm.expansion import Form, check_problem
 from sdewm.jets import Jet, JetSpace
 from sdewm.losses import Loss, SummedLoss, as_summed
-from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, sample
+from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, pool, sample
 from sdewm.noise import Increments, MonteCarlo, Sampler, TimeGrid
 from sdewm.sde import Magnitude, PerturbedSDE
 from sdewm.solvers import Method, trajectory
@@ -187,6 +187,18 @@ def taylor_tests(
         for name in summed
         for form in FORMS
     }
+
+
+def pool_tests(tests: Sequence[TaylorTest], level: float = 0.99) -> TaylorTest:
+    """Tests of one loss and form on independent samples as one test.
+
+    Their ladders of ε have to be the same: give those after the first its ``eps``.
+    """
+    first = tests[0]
+    if any(t.eps != first.eps or t.order != first.order or t.form != first.form for t in tests):
+        raise ValueError("tests: expected the same ε, order and form in each")
+    found = pool([t.sample for t in tests], first.sample.seed)
+    return _result(found, first.eps, first.order, first.form, level)
 
 
 def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:

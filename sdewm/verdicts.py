@@ -1,4 +1,4 @@
-"""A claim held against numbers: verified, refuted, vacuous or inconclusive."""
+"""A claim held against numbers: verified, refuted, indistinguishable from 0, vacuous or inconclusive."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from scipy import stats
 
 from sdewm.montecarlo import Estimate
 
-Status = Literal["verified", "refuted", "vacuous", "inconclusive"]
+Status = Literal["verified", "refuted", "indistinguishable from 0", "vacuous", "inconclusive"]
 Form = Literal["printed", "corrected"]
 POWER = 0.95
+# A claim counts as verified where its whole interval at 1 − DOUBT is within the margin.
+DOUBT = 1e-3
+# … and within this part of the quantity itself, so that 0 in its place, or twice the quantity, would not be.
+LARGEST_PART = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,15 +29,20 @@ class Verdict:
     claim, system : which statement, on which system.
     quantity : what of it is compared, such as "coefficient of ε²".
     form, reading : "printed" or "corrected"; which reading of the printed formula, or which route to the corrected.
-    status : "verified", "refuted", "vacuous" (true only because a constant is free) or "inconclusive".
+    status : "verified"; "refuted"; "indistinguishable from 0" (what is claimed agrees with the truth at this precision,
+        and so would 0); "vacuous" (true only because a constant is free); or "inconclusive".
     statistic, stderr : the deviation of what is claimed from what is true, a rate, or what is said to be bounded, and
         its standard error.
     expected : what the statistic is if the claim holds; for a relation of "≤", the most that it may be.
     numerical : error of the statistic that is not sampling error: extrapolation, cancellation.
     level : false-failure rate of this one comparison, corrected for their number in the run.
     detectable : the smallest deviation that this run would have seen with probability 0.95.
-    margin : a claim counts as verified only where its whole 99.9 % interval is within this of the truth.
-    scale : the size of the true quantity, for reading the numbers by.
+    margin : a claim counts as verified only where its whole 99.9 % interval is within this of the truth; at most half
+        of the quantity itself.
+    scale : the size of the true quantity, in the statistic's units.
+    reach : how far from the truth the whole 99.9 % interval reaches, numerical error included; of a bound, how far
+        above it (negative: how much room is left).
+    reason : why a verdict is inconclusive whatever the interval: the flags of its estimate.
     paths, seconds, seed, config : what the row rests on and took, and what repeats it.
     """
 
@@ -51,11 +60,27 @@ class Verdict:
     detectable: float
     margin: float
     scale: float
+    reach: float
     paths: int
     seconds: float = 0.0
     seed: int = 0
     config: dict[str, Any] = field(default_factory=dict)
     relation: Literal["=", "≤"] = "="
+    reason: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, Form, str]:
+        """What the row is about; no two rows of a run share it."""
+        return self.claim, self.system, self.quantity, self.form, self.reading
+
+    @property
+    def sampling_decides(self) -> bool:
+        """Whether more paths could decide what is inconclusive, as far as the numerical error goes."""
+        if self.reason or self.stderr == 0 or not math.isfinite(self.statistic):
+            return False
+        deviation = self.statistic - self.expected
+        size = abs(deviation) if self.relation == "=" else deviation
+        return size > self.numerical or size + self.numerical <= self.margin
 
     @property
     def standard_errors(self) -> float:
@@ -71,9 +96,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An equality that is to be judged once the number of judgements in the run is known.
+    """An equality that is to be judged: that ``statistic`` is ``expected``.
 
-    Fields as in :class:`Verdict`.
+    ``scale`` is the true quantity in the statistic's units, or its estimate where it is not known: then only what the
+    estimate is sure of counts. Where the truth is exactly 0 it is the size that the margin is a part of, and the
+    quantity's name says so. Other fields as in :class:`Verdict`.
     """
 
     claim: str
@@ -85,32 +112,38 @@ class Comparison:
     expected: float
     numerical: float
     margin: float
-    scale: float
+    scale: float | Estimate
     seconds: float = 0.0
     config: dict[str, Any] = field(default_factory=dict)
 
-    def judge(self, level: float) -> Verdict:
-        """The verdict at a false-failure rate of ``level``.
+    def judge(self, level: float, share: float = 1.0) -> Verdict:
+        """The verdict at a false-failure rate of ``level``; ``share`` as in :func:`share_of_look`.
 
         Refuted: the statistic differs from what is expected by more than the numerical error and the two-sided
-        Student-t half-width. Verified: it does not, and the whole 99.9 % interval, numerical error included, is
-        within the margin. Inconclusive: neither, for the sample is too small or the numerical error too large.
+        half-width. Verified: it does not, and the whole 99.9 % interval, numerical error included, is within the
+        margin and within half of the quantity itself. Indistinguishable from 0: it is within the margin, and so is the
+        quantity, of which half is less than what the interval reaches to. Inconclusive: none of these, for the sample
+        is too small or the numerical error too large; or the estimate is flagged.
         """
         s = self.statistic
-        deviation = abs(s.mean - self.expected)
-        threshold = _threshold(s, self.numerical, level, sides=2)
+        reach = _reach(s, self.expected, self.numerical, share)
+        low, high = s.interval(1 - share * level)
+        most, known = _size(self.scale)
+        margin = min(self.margin, LARGEST_PART * known)
         status: Status = "inconclusive"
-        if math.isfinite(deviation) and math.isfinite(threshold):
-            if deviation > threshold:
+        if not s.flags and math.isfinite(reach) and math.isfinite(high - low):
+            if not low - self.numerical <= self.expected <= high + self.numerical:
                 status = "refuted"
-            elif deviation + _half_width(s) + self.numerical <= self.margin:
+            elif reach <= margin:
                 status = "verified"
-        return _verdict(self, status, level, threshold, self.expected, self.margin, "=")
+            elif reach <= self.margin and most <= self.margin:
+                status, margin = "indistinguishable from 0", self.margin
+        return _verdict(self, status, level, share, 2, self.expected, margin, most, reach, "=")
 
 
 @dataclass(frozen=True)
 class Inequality:
-    """A bound that is to be judged once the number of judgements in the run is known: ``statistic`` ≤ ``bound``.
+    """A bound that is to be judged: ``statistic`` ≤ ``bound``.
 
     Where the bound is itself estimated, the statistic is a difference or the logarithm of a ratio, and the bound 0.
     ``vacuous`` is for a claim that leaves a constant free: whatever is finite satisfies it, and the statistic is the
@@ -130,28 +163,45 @@ class Inequality:
     config: dict[str, Any] = field(default_factory=dict)
     vacuous: bool = False
 
-    def judge(self, level: float) -> Verdict:
-        """The verdict at a false-failure rate of ``level``.
+    def judge(self, level: float, share: float = 1.0) -> Verdict:
+        """The verdict at a false-failure rate of ``level``; ``share`` as in :func:`share_of_look`.
 
-        Refuted: the statistic exceeds the bound by more than the numerical error and the one-sided Student-t
-        half-width. Verified: the whole 99.9 % interval, numerical error included, is within the bound. Inconclusive:
-        neither.
+        Refuted: the statistic exceeds the bound by more than the numerical error and the one-sided half-width.
+        Verified: the whole 99.9 % interval, numerical error included, is within the bound. Inconclusive: neither, or
+        the estimate is flagged.
         """
         s = self.statistic
-        excess = s.mean - self.bound
-        threshold = _threshold(s, self.numerical, level, sides=1)
+        low = s.interval(1 - 2 * share * level)[0] - self.numerical
+        high = s.interval(1 - share * DOUBT)[1] + self.numerical
         status: Status = "inconclusive"
-        if self.vacuous:
-            status = "vacuous" if math.isfinite(s.mean) else "inconclusive"
-        elif math.isfinite(excess) and math.isfinite(threshold):
-            if excess > threshold:
-                status = "refuted"
-            elif excess + _half_width(s) + self.numerical <= 0:
-                status = "verified"
-        return _verdict(self, status, level, threshold, self.bound, 0.0, "≤")
+        if s.flags or not math.isfinite(s.mean - self.bound):
+            pass
+        elif self.vacuous:
+            status = "vacuous"
+        elif math.isfinite(high - low):
+            status = "refuted" if low > self.bound else "verified" if high <= self.bound else "inconclusive"
+        return _verdict(self, status, level, share, 1, self.bound, 0.0, abs(self.scale), high - self.bound, "≤")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that cannot be made: what it would have been about, and why there is none."""
+
+    claim: str
+    system: str
+    quantity: str
+    form: Form
+    reading: str
+    reason: str
+
+    @property
+    def key(self) -> tuple[str, str, str, Form, str]:
+        """As :attr:`Verdict.key`."""
+        return self.claim, self.system, self.quantity, self.form, self.reading
 
 
 Claimed = Comparison | Inequality
+Row = Claimed | LeftOut
 
 
 def judge_all(claimed: Sequence[Claimed], run_level: float = 1e-3) -> list[Verdict]:
@@ -159,21 +209,34 @@ def judge_all(claimed: Sequence[Claimed], run_level: float = 1e-3) -> list[Verdi
     return [c.judge(run_level / len(claimed)) for c in claimed]
 
 
-def _threshold(s: Estimate, numerical: float, level: float, sides: int) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a number between 0 and 1, got {level}")
-    return float(stats.t.ppf(1 - level / sides, s.dof)) * s.stderr + numerical
+def share_of_look(look: int) -> float:
+    """What look 0, 1, 2, … at a growing sample may spend of the false-failure rate: ½, ¼, ⅛, …, together at most 1.
+
+    Whoever samples on until a question is decided has looked more than once, and pays for each look: whatever the
+    looks depend on, a true claim is refuted in one of them with at most the whole rate. The same holds for the doubt of
+    0.1 % that «verified» leaves.
+    """
+    return 2.0 ** -(look + 1)
 
 
-def _half_width(s: Estimate) -> float:
-    return float(stats.t.ppf(0.9995, s.dof)) * s.stderr
+def _size(scale: float | Estimate) -> tuple[float, float]:
+    """The size of a quantity, and how large it is at least."""
+    if not isinstance(scale, Estimate):
+        return abs(scale), abs(scale)
+    return abs(scale.mean), max(0.0, abs(scale.mean) - scale.half_width(1 - DOUBT))
+
+
+def _reach(s: Estimate, expected: float, numerical: float, share: float) -> float:
+    low, high = s.interval(1 - share * DOUBT)
+    return max(high - expected, expected - low) + numerical
 
 
 def _verdict(
-    c: Claimed, status: Status, level: float, threshold: float, expected: float, margin: float,
-    relation: Literal["=", "≤"],
+    c: Claimed, status: Status, level: float, share: float, sides: int, expected: float, margin: float, scale: float,
+    reach: float, relation: Literal["=", "≤"],
 ) -> Verdict:  # fmt: skip
     s = c.statistic
+    threshold = s.half_width(1 - 2 / sides * share * level) + c.numerical
     detectable = threshold + float(stats.t.ppf(POWER, s.dof)) * s.stderr
     return Verdict(
         claim=c.claim,
@@ -189,10 +252,12 @@ def _verdict(
         level=level,
         detectable=detectable if math.isfinite(detectable) else math.inf,
         margin=margin,
-        scale=c.scale,
+        scale=scale,
+        reach=reach if math.isfinite(reach) else math.inf,
         paths=s.n,
         seconds=c.seconds,
         seed=s.seed or 0,
         config=c.config,
         relation=relation,
+        reason="; ".join(s.flags),
     )

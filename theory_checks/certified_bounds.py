@@ -18,7 +18,7 @@ from sdewm.divergence import distances
 from sdewm.latent import LatentSDE
 from sdewm.lipschitz import SlopeNetwork
 from sdewm.montecarlo import Estimate, Values, sample
-from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.noise import Increments
 from sdewm.report import Curve
 from sdewm.rollout import LatentRollout
 from sdewm.verdicts import Claimed, Inequality
@@ -149,7 +149,7 @@ def _measure_additive(settings: Settings) -> dict[int, float]:
             largest[i] = max(largest.get(i, 0.0), float(found[:, i].max()))
         return {"end": found[0, -1]}
 
-    sample(evaluate, QuasiMonteCarlo(of.paths, settings.seed), of.channels, of.grid, of.x0)
+    sample(evaluate, settings.draw(of.paths, 0), of.channels, of.grid, of.x0)
     return largest
 
 

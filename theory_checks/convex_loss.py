@@ -15,7 +15,7 @@ from torch import Tensor
 from sdewm.expansion import check_problem, corrected_terms
 from sdewm.losses import SummedLoss, as_summed
 from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.noise import Increments
 from sdewm.verdicts import Claimed, Inequality
 from theory_checks.evidence import without_drift_error
 from theory_checks.settings import Settings
@@ -70,7 +70,7 @@ def _measure(name: str, settings: Settings) -> tuple[Sample, dict[str, float]]:
         return values
 
     channels = check_problem(family, of, system.x0, system.grid, system.method, 1)
-    drawn = QuasiMonteCarlo(settings.paths(2**10), settings.seed)
+    drawn = settings.draw(settings.paths(2**10), 0)
     return sample(evaluate, drawn, channels, system.grid, system.x0), smallest
 
 

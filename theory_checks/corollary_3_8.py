@@ -4,7 +4,7 @@ As :mod:`theory_checks.theorem_3_7`, with both the drift and the diffusion error
 """
 
 from sdewm.report import Curve
-from sdewm.verdicts import Claimed
+from sdewm.verdicts import Row
 from theory_checks.curves import loss_curves, term_curves
 from theory_checks.evidence import gather
 from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
@@ -15,7 +15,7 @@ CLAIM = "corollary_3_8"
 SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
+def check(system: str, settings: Settings) -> list[Row]:
     evidence = gather(system, settings)
     return [
         *coefficient_rows(CLAIM, evidence, "full"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -18,14 +17,14 @@ from sdewm.bounds import second_derivative_supremum
 from sdewm.divergence import RepeatedIncrements
 from sdewm.jets import Jet
 from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.noise import Increments
 from sdewm.report import Curve
 from sdewm.rollout_terms import COMPOSED
 from sdewm.sensitivity import along
 from sdewm.solvers import solve
 from sdewm.verdicts import Claimed, Comparison, Inequality
 from theory_checks.rollouts import constants, measure_sensitivities, rollout_system, terms_at_horizon
-from theory_checks.settings import Settings
+from theory_checks.settings import Settings, pooled
 
 CLAIM = "corollary_4_2"
 RARE = "rare errors"
@@ -65,8 +64,8 @@ def value_function(inputs: int, actions: int = 2) -> Callable[[Tensor], Tensor]:
     return lambda x: (torch.tanh(x @ first[:, :inputs].T + shift) * last).sum(-1)
 
 
-@cache
-def _measure(system: str, settings: Settings) -> Sample:
+@pooled
+def _measure(system: str, settings: Settings, round: int) -> Sample:
     """E of the squared remainder of Q at the horizon, for each ‖ε‖ along one direction of z̃."""
     of = rollout_system(system)
     q = value_function(len(of.x0))
@@ -88,7 +87,7 @@ def _measure(system: str, settings: Settings) -> Sample:
             for s, part in zip(sizes, perturbed.split(noise.paths), strict=True)
         }
 
-    drawn = QuasiMonteCarlo(settings.paths(2**9), settings.seed)
+    drawn = settings.draw(settings.paths(2**9), round)
     return sample(evaluate, drawn, of.channels, of.until_horizon, of.x0)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdewm.expansion import corrected_terms
 from sdewm.montecarlo import Estimate, Sample, Values, richardson, sample
-from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.noise import Increments
 from sdewm.paper.formulas import READINGS, TERMS, formula_terms
 from sdewm.report import Curve
 from theory_checks.evidence import VARIANTS, Evidence, channels, from_terms, losses_at, summed
@@ -96,7 +96,7 @@ def _losses_and_terms(evidence: Evidence, loss: str, eps: Values) -> Sample:
         return values
 
     paths = evidence.settings.paths(system.paired_paths)
-    drawn = QuasiMonteCarlo(paths, evidence.settings.seed + 2, widen=system.widen)
+    drawn = evidence.settings.draw(paths, 0, purpose=2, widen=system.widen)
     return sample(evaluate, drawn, channels(system), grid, system.x0)
 
 

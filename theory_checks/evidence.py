@@ -12,17 +12,18 @@ from torch import Tensor
 
 from sdewm.expansion import check_problem, corrected_terms, second_coefficient
 from sdewm.losses import SummedLoss, as_summed
-from sdewm.montecarlo import Sample, Values, richardson, sample
-from sdewm.noise import Increments, QuasiMonteCarlo, TimeGrid
+from sdewm.montecarlo import Sample, Values, pool, richardson, sample
+from sdewm.noise import Increments, TimeGrid
 from sdewm.paper.formulas import CORRECTED, READINGS, TERMS, formula_terms
 from sdewm.sde import SDE, Magnitude, PerturbedSDE
 from sdewm.solvers import trajectory
-from sdewm.taylor import TaylorTest, taylor_tests
+from sdewm.taylor import TaylorTest, pool_tests, taylor_tests
 from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS, System
 
 VARIATION = "variation of constants"
 VARIANTS = {**READINGS, VARIATION: CORRECTED}
+LossCaseForm = tuple[str, str, str]
 # Central differences over seven points: exact for polynomials of degree six.
 STENCIL = (-3, -2, -1, 1, 2, 3)
 
@@ -52,7 +53,7 @@ class Evidence:
     corrected_on_grid: dict[str, Coefficients]
     paired: dict[str, dict[str, Coefficients]]
     numerical: dict[tuple[str, str], dict[str, float]]
-    taylor: dict[tuple[str, str, str], TaylorTest]
+    taylor: dict[LossCaseForm, TaylorTest]
     seconds: dict[str, float]
     config: dict[str, object]
 
@@ -79,16 +80,19 @@ class Evidence:
 
 @cache
 def gather(name: str, settings: Settings) -> Evidence:
-    """Sample one system; kept for the claims that share it."""
+    """Sample one system, on top of the rounds of the look before; kept for the claims that share it."""
     system = SYSTEMS[name]()
+    before = gather(name, settings.before) if settings.before else None
     started = time.perf_counter()
-    taylor = _taylor_tests(system, settings)
+    taylor = _taylor_tests(system, settings, before.taylor if before else {})
     taylor_done = time.perf_counter()
-    large = _large_sample(system, settings)
+    new = [_large_sample(system, settings, r) for r in settings.new_rounds]
+    large = pool([before.large, *new] if before else new, settings.seed)
     large_done = time.perf_counter()
     # A twentieth of the radius that the coefficients suggest: differences then err by about 20⁻⁶.
     h = min(taylor[loss, "full", "corrected"].eps[0] for loss in system.losses) / 4
-    small = _small_sample(system, settings, h)
+    new = [_small_sample(system, settings, r, h) for r in settings.new_rounds]
+    small = pool([before.small, *new] if before else new, settings.seed)
     small_done = time.perf_counter()
 
     numerical: dict[tuple[str, str], dict[str, float]] = {}
@@ -149,16 +153,23 @@ def _routes(system: System) -> list[str]:
     return ["jets", *VARIANTS] if system.continuous else ["jets"]
 
 
-def _taylor_tests(system: System, settings: Settings) -> dict[tuple[str, str, str], TaylorTest]:
-    tests: dict[tuple[str, str, str], TaylorTest] = {}
-    for case, family in (("zero drift", without_drift_error(system.family)), ("full", system.family)):
-        found = taylor_tests(
-            family, system.losses, system.x0, system.grid,
-            method=system.method, seed=settings.seed,
-            sampler=QuasiMonteCarlo(system.taylor_paths, settings.seed, widen=system.widen),
-        )  # fmt: skip
-        tests |= {(loss, case, form): test for (loss, form), test in found.items()}
-    return tests
+def _taylor_tests(
+    system: System, settings: Settings, before: Mapping[LossCaseForm, TaylorTest]
+) -> dict[LossCaseForm, TaylorTest]:
+    rounds = [before] if before else []
+    for r in settings.new_rounds:
+        # The ladders stay those of the first round: remainders at different ε cannot be pooled.
+        ladders = {case: test.eps for (_, case, _), test in rounds[0].items()} if rounds else {}
+        tests: dict[LossCaseForm, TaylorTest] = {}
+        for case, family in (("zero drift", without_drift_error(system.family)), ("full", system.family)):
+            found = taylor_tests(
+                family, system.losses, system.x0, system.grid,
+                eps=ladders.get(case), method=system.method, seed=settings.stream(r),
+                sampler=settings.draw(system.taylor_paths, r, widen=system.widen),
+            )  # fmt: skip
+            tests |= {(loss, case, form): test for (loss, form), test in found.items()}
+        rounds.append(tests)
+    return {key: pool_tests([r[key] for r in rounds]) for key in rounds[0]}
 
 
 def _large_levels(system: System) -> range:
@@ -174,7 +185,7 @@ def channels(system: System) -> int:
     return check_problem(system.family, summed(system), system.x0, system.grid, system.method, system.grids)
 
 
-def _large_sample(system: System, settings: Settings) -> Sample:
+def _large_sample(system: System, settings: Settings, round: int) -> Sample:
     losses = summed(system)
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
@@ -185,11 +196,11 @@ def _large_sample(system: System, settings: Settings) -> Sample:
             values |= {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
         return values
 
-    drawn = QuasiMonteCarlo(settings.paths(system.paths), settings.seed, widen=system.widen, block=system.block)
+    drawn = settings.draw(settings.paths(system.paths), round, widen=system.widen, block=system.block)
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
-def _small_sample(system: System, settings: Settings, h: float) -> Sample:
+def _small_sample(system: System, settings: Settings, round: int, h: float) -> Sample:
     """All routes on common noise: jets, the formulas, and losses at several ε where there is no exact truth."""
     losses = summed(system)
 
@@ -219,7 +230,7 @@ def _small_sample(system: System, settings: Settings, h: float) -> Sample:
 
     # Paired differences vary little, so that a small sample shows them even where the precision asks for less.
     paths = max(system.paired_paths, settings.paths(system.paired_paths))
-    drawn = QuasiMonteCarlo(paths, settings.seed + 1, widen=system.widen)
+    drawn = settings.draw(paths, round, purpose=1, widen=system.widen)
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 

@@ -157,7 +157,7 @@ def exact(value: float, paths: int, seed: int) -> Estimate:
 
 def row(
     claim: str, system: str, quantity: str, form: Form, reading: str, statistic: Estimate, expected: float,
-    numerical: float, margin: float, scale: float, started: float, config: dict[str, object],
+    numerical: float, margin: float, scale: float | Estimate, started: float, config: dict[str, object],
 ) -> Comparison:  # fmt: skip
     """A comparison that has taken since ``started``."""
     return Comparison(

@@ -7,7 +7,6 @@ and one noise, which always meets it, is not enough. Elsewhere the gap is that o
 
 import time
 from collections.abc import Iterator
-from functools import cache
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from sdewm.brownian import BrownianPath
 from sdewm.convergence import convergence
 from sdewm.montecarlo import Sample, Values, richardson, sample
-from sdewm.noise import Increments, QuasiMonteCarlo, StoredIncrements, TimeGrid
+from sdewm.noise import Increments, StoredIncrements, TimeGrid
 from sdewm.paper.flow import printed_flow_exponents
 from sdewm.report import Curve
 from sdewm.sde import SDE
@@ -31,7 +30,7 @@ from sdewm.sensitivity import (
 from sdewm.solvers import solve, trajectory
 from sdewm.verdicts import Claimed, Form
 from theory_checks.flows import FLOWS, Flow, exact, rotating, row, slope, two_noises
-from theory_checks.settings import Settings
+from theory_checks.settings import Settings, pooled
 
 CLAIM = "fundamental_matrix"
 ROUTES = ("gbm", "linear", "clock", "latent")
@@ -65,7 +64,7 @@ def curves(system: str, settings: Settings) -> list[Curve]:
     found: list[Curve] = []
     if system in ORDERS:
         for method in ("euler", "milstein"):
-            table = _inverse_sample(system, method, settings)
+            table = _inverse_sample(system, settings, method)
             found.append(_against_dt(system, f"ΦΦ⁻¹ − I, {method}", [table[f"{level}"] for level in LEVELS]))
     if system in EXPONENTS:
         table = _exponent_sample(system, settings)
@@ -107,7 +106,7 @@ def _route_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
     for form, reading, value, numerical in routes:
         yield row(
             CLAIM, system, "Φ of (43), on the grid", form, reading, exact(value, paths, settings.seed), 0.0, numerical,
-            1e-9 if numerical == ROUNDING else 1e-6, size, started, {"steps": grid.steps, "paths": paths},
+            1e-9 if numerical == ROUNDING else 1e-6, 1.0, started, {"steps": grid.steps, "paths": paths},
         )  # fmt: skip
 
 
@@ -149,14 +148,15 @@ def _order_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
     phi = FundamentalMatrixSDE(flow.base)
     for method, order in (("euler", 0.5), ("milstein", 1.0)):
         found = convergence(
-            phi, phi.initial(flow.x0), flow.grid(1), method=method, levels=(3, 4, 5), paths=settings.paths(2048),
+            phi, phi.initial(flow.x0), flow.grid(1), method=method, levels=(3, 4, 5),
+            paths=settings.rounds * settings.paths(2048),
             refine=1, seed=settings.seed,
         )  # fmt: skip
         yield row(
             CLAIM, system, f"strong order of Φ, {method}", "corrected", "(43) as a system", found.slope, order,
             float(abs(found.rates[-1] - found.slope.mean)), 0.25, order, started, {"levels": [3, 4, 5]},
         )  # fmt: skip
-        table = _inverse_sample(system, method, settings)
+        table = _inverse_sample(system, settings, method)
         rate, moved = slope([table[f"{level}"] for level in LEVELS], table.paths, settings.seed)
         yield row(
             CLAIM, system, f"order of ΦΦ⁻¹ − I, {method}", "corrected", "equation of the inverse", rate, order, moved,
@@ -164,8 +164,8 @@ def _order_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
         )  # fmt: skip
 
 
-@cache
-def _inverse_sample(system: str, method: str, settings: Settings) -> Sample:
+@pooled
+def _inverse_sample(system: str, settings: Settings, round: int, method: str) -> Sample:
     flow = FLOWS[system]()
     phi, inverse = FundamentalMatrixSDE(flow.base), InverseMatrixSDE(flow.base)
     identity = torch.eye(len(flow.x0), dtype=flow.x0.dtype)
@@ -181,7 +181,7 @@ def _inverse_sample(system: str, method: str, settings: Settings) -> Sample:
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         return {f"{level}": squares(noise.coarsen(2 ** (LEVELS[0] - level)), 2**level) for level in LEVELS}
 
-    drawn = QuasiMonteCarlo(settings.paths(2**13), settings.seed, replicates=32)
+    drawn = settings.draw(settings.paths(2**13), round, replicates=32)
     return sample(evaluate, drawn, flow.channels, flow.grid(2 ** LEVELS[0]), flow.x0)
 
 
@@ -210,8 +210,8 @@ def _readings(table: Sample) -> list[str]:
     ]
 
 
-@cache
-def _exponent_sample(system: str, settings: Settings) -> Sample:
+@pooled
+def _exponent_sample(system: str, settings: Settings, round: int) -> Sample:
     """Mean squares of exp(…) − Φ for each reading and grid; Φ by Milstein's scheme, as exact in Δt as the sums are."""
     flow = FLOWS[system]()
 
@@ -229,14 +229,14 @@ def _exponent_sample(system: str, settings: Settings) -> Sample:
                 values[f"{reading}/{level}"] = (torch.linalg.matrix_exp(exponent) - phi).square().sum((1, 2))
         return values
 
-    drawn = QuasiMonteCarlo(settings.paths(2**10), settings.seed, replicates=32)
+    drawn = settings.draw(settings.paths(2**10), round, replicates=32)
     return sample(evaluate, drawn, flow.channels, flow.grid(2 ** LEVELS[0]), flow.x0)
 
 
 def _gap_rows(system: str, settings: Settings) -> Iterator[Claimed]:
     """Without commuting Jacobians: what the commutators do not explain of the gap, as the Jacobians shrink."""
     started, level, replicates = time.perf_counter(), 4, 16
-    per = max(16, settings.paths(2**10) // replicates)
+    per = settings.rounds * max(16, settings.paths(2**10) // replicates)
     # Even in the size; its square halves from one to the next.
     sizes = [0.5 / 2 ** (i / 2) for i in range(3)]
     unexplained = np.empty((len(sizes), replicates))

@@ -20,13 +20,13 @@ from sdewm.bounds import log_gronwall, mean_square, supremum_from_mean_square
 from sdewm.divergence import fundamental_supremum, jacobian_suprema
 from sdewm.lipschitz import SlopeNetwork
 from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments, QuasiMonteCarlo, TimeGrid
+from sdewm.noise import Increments, TimeGrid
 from sdewm.report import Curve
 from sdewm.sde import SDE, noise_channels
 from sdewm.solvers import Method
 from sdewm.verdicts import Claimed, Inequality
 from theory_checks.rollouts import constants, rollout_system
-from theory_checks.settings import Settings
+from theory_checks.settings import Settings, pooled
 
 CLAIM = "fundamental_matrix_bound"
 FROZEN = "frozen slopes"
@@ -126,8 +126,8 @@ def _frozen() -> list[Claimed]:
     return rows
 
 
-@cache
-def _measure(system: str, settings: Settings) -> Sample:
+@pooled
+def _measure(system: str, settings: Settings, round: int) -> Sample:
     sde, x0, grid, method = _problem(system)
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
@@ -136,7 +136,7 @@ def _measure(system: str, settings: Settings) -> Sample:
         return {"drift": drift, "diffusion": diffusion} | {f"Φ|{i}": phi[i] for i in TIMES[system]}
 
     channels = noise_channels(sde, torch.as_tensor(grid.t0, dtype=x0.dtype), x0[None])
-    return sample(evaluate, QuasiMonteCarlo(settings.paths(2**8), settings.seed), channels, grid, x0)
+    return sample(evaluate, settings.draw(settings.paths(2**8), round), channels, grid, x0)
 
 
 @cache

@@ -7,19 +7,18 @@ terms over ε³ have lost the ε⁶ by which they bound R^ε.
 from __future__ import annotations
 
 import itertools
-from functools import cache
 
 import numpy as np
 from torch import Tensor
 
 from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments, QuasiMonteCarlo, TimeGrid
+from sdewm.noise import Increments, TimeGrid
 from sdewm.paper.remainder import remainder_terms
 from sdewm.problems import PROBLEMS
 from sdewm.report import Curve
 from sdewm.solvers import check_system
 from sdewm.verdicts import Claimed, Comparison, Inequality
-from theory_checks.settings import Settings
+from theory_checks.settings import Settings, pooled
 
 CLAIM = "lemma_b7_steps"
 SYSTEMS = QUICK = ("gbm", "circle")
@@ -74,8 +73,8 @@ def curves(system: str, settings: Settings) -> list[Curve]:
     ]
 
 
-@cache
-def _drawn(system: str, settings: Settings) -> Sample:
+@pooled
+def _drawn(system: str, settings: Settings, round: int) -> Sample:
     problem = PROBLEMS[system]()
     grid = TimeGrid(0.0, problem.horizon, STEPS)
 
@@ -87,7 +86,7 @@ def _drawn(system: str, settings: Settings) -> Sample:
         }
 
     channels = check_system(problem.family.base, problem.x0, grid, "euler").channels
-    sampler = QuasiMonteCarlo(max(PATHS, settings.paths(PATHS)), settings.seed)
+    sampler = settings.draw(max(PATHS, settings.paths(PATHS)), round)
     return sample(evaluate, sampler, channels, grid, problem.x0)
 
 

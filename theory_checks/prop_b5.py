@@ -5,7 +5,7 @@ mean square over paths falls like ε³ if the term is right, like ε² if it is 
 """
 
 from sdewm.report import Curve
-from sdewm.verdicts import Claimed
+from sdewm.verdicts import Row
 from theory_checks.curves import remainder_curves
 from theory_checks.evidence import gather
 from theory_checks.rows import rate_rows
@@ -16,7 +16,7 @@ CLAIM = "prop_b5"
 SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
+def check(system: str, settings: Settings) -> list[Row]:
     evidence = gather(system, settings)
     return [
         *rate_rows(CLAIM, evidence, "full", "loss", "printed"),

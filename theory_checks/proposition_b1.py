@@ -25,7 +25,7 @@ from sdewm.sde import FunctionSDE
 from sdewm.solvers import solve, trajectory
 from sdewm.verdicts import Claimed, Inequality
 from theory_checks.flows import exact, row
-from theory_checks.settings import Settings
+from theory_checks.settings import Settings, pooled
 
 CLAIM = "proposition_b1"
 SYSTEMS = ("latent-frozen", "random-inputs", "h-hears-z", "h-hears-z-in-noise", "h-apart")
@@ -130,14 +130,7 @@ def _frozen_sample(settings: Settings) -> tuple[KnownInputs, Values, tuple[int, 
 def _mixture_rows(system: str, settings: Settings) -> Iterator[Claimed]:
     """dz = q̄(h) dB, dh = −h dt + dW: Gaussian given h, a mixture without."""
     started = time.perf_counter()
-
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
-        z, variance = _mixture(noise)
-        return {"z²": z**2, "z⁴": z**4, "v": variance, "v²": variance**2}
-
-    # A fourth moment of a mixture needs them even where the precision asks for less.
-    drawn = MonteCarlo(max(2**17, settings.paths(2**17)), settings.seed)
-    found = sample(evaluate, drawn, 2, UNIT, torch.zeros(2, dtype=torch.float64))
+    found = _mixture_sample(system, settings)
     measured = found["z⁴"] / found["z²"].mean() ** 2 - 3
     predicted = 3 * (found["v²"] / found["v"].mean() ** 2 - 1)
     config: dict[str, object] = {"steps": STEPS}
@@ -161,6 +154,17 @@ def _mixture_rows(system: str, settings: Settings) -> Iterator[Claimed]:
         distance(stats.norm.cdf((z / variance.sqrt()).numpy()), settings.seed), 0.0, 0.0,
         2 * DEVIATION * math.sqrt(settings.precision / 1e-3), 1.0, started, config,
     )  # fmt: skip
+
+
+@pooled
+def _mixture_sample(system: str, settings: Settings, round: int) -> Sample:
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        z, variance = _mixture(noise)
+        return {"z²": z**2, "z⁴": z**4, "v": variance, "v²": variance**2}
+
+    # A fourth moment of a mixture needs them even where the precision asks for less.
+    drawn = MonteCarlo(max(2**17, settings.paths(2**17)), settings.stream(round))
+    return sample(evaluate, drawn, 2, UNIT, torch.zeros(2, dtype=torch.float64))
 
 
 def _mixture(noise: Increments) -> tuple[Tensor, Tensor]:

@@ -17,12 +17,12 @@ from sdewm.divergence import distances, sensitivity_suprema
 from sdewm.latent import LatentSDE
 from sdewm.lipschitz import SlopeNetwork, curvature, gru_lipschitz, interval, spectral_product
 from sdewm.montecarlo import Estimate, Sample, Values, sample
-from sdewm.noise import Increments, QuasiMonteCarlo, TimeGrid
+from sdewm.noise import Increments, TimeGrid
 from sdewm.rollout import LatentRollout
 from sdewm.rollout_terms import hessian_terms, jacobian_terms, suprema
 from sdewm.sde import noise_channels
 from sdewm.solvers import Method
-from theory_checks.settings import Settings
+from theory_checks.settings import Settings, pooled
 
 # ‖ε‖, the largest first. ε is c times one of ±e_i in z̃, all alike likely, so that δ = c and E‖ε‖² = c².
 LADDER = (0.1, 0.05, 0.025, 0.0125, 0.00625)
@@ -152,9 +152,13 @@ class Measured:
                 "paths": self.sample.paths, "ε": "c·(±e_i), each i and sign alike likely"}  # fmt: skip
 
 
-@cache
 def measure(name: str, settings: Settings, scale: float = 1.0) -> Measured:
     """E sup of the divergence along the ladder of ‖ε‖, and of the Jacobian terms, at every time asked for."""
+    return Measured(rollout_system(name, scale), settings, _suprema(name, settings, scale))
+
+
+@pooled
+def _suprema(name: str, settings: Settings, round: int, scale: float) -> Sample:
     system = rollout_system(name, scale)
     rollout, directions = system.rollout, system.directions
     both = torch.cat([directions, -directions])
@@ -172,8 +176,8 @@ def measure(name: str, settings: Settings, scale: float = 1.0) -> Measured:
             method=system.method, noise=short,
         )  # fmt: skip
 
-    drawn = QuasiMonteCarlo(settings.paths(system.paths), settings.seed)
-    return Measured(system, settings, sample(evaluate, drawn, system.channels, system.grid, system.x0))
+    drawn = settings.draw(settings.paths(system.paths), round)
+    return sample(evaluate, drawn, system.channels, system.grid, system.x0)
 
 
 @cache
@@ -187,13 +191,17 @@ def measure_hessians(name: str, settings: Settings, scale: float = 1.0) -> Measu
             method=system.method, noise=noise, every=system.hessian_every,
         )  # fmt: skip
 
-    drawn = QuasiMonteCarlo(system.hessian_paths, settings.seed)
+    drawn = settings.draw(system.hessian_paths, 0)
     return Measured(system, settings, sample(evaluate, drawn, system.channels, system.until_horizon, system.x0))
 
 
-@cache
 def measure_sensitivities(name: str, settings: Settings) -> Measured:
     """E sup of ‖∂_i x‖² and ‖∂²_ij x‖² in the coordinates of z̃, up to the horizon."""
+    return Measured(rollout_system(name), settings, _sensitivity_suprema(name, settings))
+
+
+@pooled
+def _sensitivity_suprema(name: str, settings: Settings, round: int) -> Sample:
     system = rollout_system(name)
     k = len(system.directions)
 
@@ -204,8 +212,8 @@ def measure_sensitivities(name: str, settings: Settings) -> Measured:
         values = {f"first|{i}": first[-1, i] for i in range(k)}
         return values | {f"second|{i},{j}": second[-1, i, j] for i in range(k) for j in range(i, k)}
 
-    drawn = QuasiMonteCarlo(settings.paths(max(system.paths // 2, 2**7)), settings.seed)
-    return Measured(system, settings, sample(evaluate, drawn, system.channels, system.until_horizon, system.x0))
+    drawn = settings.draw(settings.paths(max(system.paths // 2, 2**7)), round)
+    return sample(evaluate, drawn, system.channels, system.until_horizon, system.x0)
 
 
 def terms_at_horizon(name: str, settings: Settings, scale: float = 1.0) -> dict[str, float]:

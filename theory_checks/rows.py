@@ -10,14 +10,14 @@ import numpy as np
 from sdewm.montecarlo import Estimate, Values, richardson
 from sdewm.referees import Coefficients as Exact
 from sdewm.taylor import Rate
-from sdewm.verdicts import Comparison
+from sdewm.verdicts import Comparison, Form, LeftOut
 from theory_checks.evidence import VARIATION, Coefficients, Evidence
 
 Case = Literal["zero drift", "full"]
 ORDERS = ("first", "second")
 POWERS = {"first": "coefficient of ε", "second": "coefficient of ε²", "third": "coefficient of ε³"}
-# Where a coefficient is exactly zero there is nothing to be relative to.
-ABSOLUTE_MARGIN = 1e-4
+# A coefficient that is exactly zero is held to its size over paths instead of itself, and its row says so.
+IS_ZERO = ", which is 0, in parts of its root mean square over paths"
 
 
 def coefficient_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
@@ -28,22 +28,22 @@ def coefficient_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Com
         yield from _against_measured(claim, evidence, case)
 
 
-def rate_rows(
-    claim: str, evidence: Evidence, case: Case, kind: str, form: Literal["corrected", "printed"]
-) -> Iterator[Comparison]:
+def rate_rows(claim: str, evidence: Evidence, case: Case, kind: str, form: Form) -> Iterator[Comparison | LeftOut]:
     """The rate of the second-order remainder.
 
-    A mean over paths whose ε³ term is lost in the noise has no rate to be seen; the root mean square, which bounds
-    it, always has one.
+    A mean over paths whose ε³ term is lost in the noise has no rate to be seen, and its row is left out; the root mean
+    square, which bounds it, always has one.
     """
+    quantity = f"{kind} rate of the remainder past ε²"
     for loss in evidence.system.losses:
         rate = evidence.taylor[loss, case, form].rates[kind, 2]
         if kind == "weak" and rate.outcome in ("below noise", "below roundoff"):
+            yield LeftOut(claim, _name(evidence, loss), quantity, form, "", f"the rate is {rate.outcome}")
             continue
         yield _comparison(
-            claim, evidence, loss, f"{kind} rate of the remainder past ε²", form, "",
-            _as_estimate(rate, evidence), expected=float(rate.expected), numerical=rate.numerical,
-            margin=0.5, scale=float(rate.expected), part="taylor",
+            claim, evidence, loss, quantity, form, "", _as_estimate(rate, evidence),
+            expected=float(rate.expected), numerical=rate.numerical, margin=0.5, scale=float(rate.expected),
+            part="taylor",
         )  # fmt: skip
 
 
@@ -51,11 +51,11 @@ def third_order_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Com
     """Weak remainder over ε³ against the predicted third-order coefficient."""
     for loss in evidence.system.losses:
         test = evidence.taylor[loss, case, "corrected"]
-        scale = evidence.size(loss, case, 3)
+        third = test.third["predicted"]
         yield _comparison(
             claim, evidence, loss, "remainder/ε³ − predicted third coefficient", "corrected", "",
             test.third["difference"], expected=0.0, numerical=test.third_numerical,
-            margin=evidence.settings.precision * scale, scale=scale, part="taylor",
+            margin=evidence.settings.precision * evidence.size(loss, case, 3), scale=third, part="taylor",
         )  # fmt: skip
 
 
@@ -65,31 +65,34 @@ def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Compa
     for order in ORDERS:
         truth = _exact(system.truth, case, order)
         on_grids = [np.array([_exact(t, case, order)]) for t in system.euler_truths]
+        pick = ORDERS.index(order)
         for loss in system.losses:
-            margin = _margin(evidence, truth)
-            pick = ORDERS.index(order)
+            quantity, scale = POWERS[order], abs(truth)
+            if truth == 0:
+                quantity, scale = quantity + IS_ZERO, evidence.size(loss, case, pick + 1)
+            margin = evidence.settings.precision * scale
             on_grid = _pick(evidence.corrected_on_grid[loss], case)[pick]
             yield _comparison(
-                claim, evidence, loss, f"{POWERS[order]}, on the Euler grid", "corrected", "jets",
-                evidence.large.estimate(on_grid - on_grids[0]), 0.0, 0.0, margin, truth, part="large",
+                claim, evidence, loss, f"{quantity}, on the Euler grid", "corrected", "jets",
+                evidence.large.estimate(on_grid - on_grids[0]), 0.0, 0.0, margin, scale, part="large",
             )  # fmt: skip
             limit = _pick(evidence.corrected[loss], case)[pick]
             # What the extrapolation leaves is known here without sampling; it counts once, as numerical error.
             known = float(richardson(on_grids)[0][0])
             left = abs(known - truth)
             yield _comparison(
-                claim, evidence, loss, POWERS[order], "corrected", "jets",
-                evidence.large.estimate(limit - known), 0.0, left, margin, truth, part="large",
+                claim, evidence, loss, quantity, "corrected", "jets",
+                evidence.large.estimate(limit - known), 0.0, left, margin, scale, part="large",
             )  # fmt: skip
             # The jets are a control variate whose mean is known exactly, discretization included.
             control = _pick(evidence.paired[loss]["jets"], case)[pick] - known
             for route in (VARIATION, *_printed(evidence)):
                 value = _pick(evidence.paired[loss][route], case)[pick]
-                margin = evidence.settings.precision * system.formula_factor * abs(truth)
                 yield _comparison(
-                    claim, evidence, loss, POWERS[order], _form(route), route,
+                    claim, evidence, loss, quantity, _form(route), route,
                     evidence.small.estimate(value - control - truth), 0.0,
-                    evidence.numerical[loss, route][f"{case} {order}"], margin, truth, part="small",
+                    evidence.numerical[loss, route][f"{case} {order}"], system.formula_factor * margin, scale,
+                    part="small",
                 )  # fmt: skip
 
 
@@ -109,7 +112,7 @@ def _against_measured(claim: str, evidence: Evidence, case: Case) -> Iterator[Co
                 yield _comparison(
                     claim, evidence, loss, POWERS[order], _form(route), route,
                     evidence.small.estimate(value - measured), 0.0, difference + left, precision * size,
-                    float(measured.mean()), part="small",
+                    evidence.small.estimate(measured), part="small",
                 )  # fmt: skip
 
 
@@ -120,12 +123,12 @@ def _left(evidence: Evidence, loss: str, route: str, case: Case, order: str) -> 
 
 
 def _comparison(
-    claim: str, evidence: Evidence, loss: str, quantity: str, form: Literal["corrected", "printed"], reading: str,
-    statistic: Estimate, expected: float, numerical: float, margin: float, scale: float, part: str,
+    claim: str, evidence: Evidence, loss: str, quantity: str, form: Form, reading: str, statistic: Estimate,
+    expected: float, numerical: float, margin: float, scale: float | Estimate, part: str,
 ) -> Comparison:  # fmt: skip
     return Comparison(
         claim=claim,
-        system=f"{evidence.system.name} {loss}".strip(),
+        system=_name(evidence, loss),
         quantity=quantity,
         form=form,
         reading=reading,
@@ -139,11 +142,15 @@ def _comparison(
     )
 
 
+def _name(evidence: Evidence, loss: str) -> str:
+    return f"{evidence.system.name} {loss}".strip()
+
+
 def _pick(coefficients: Coefficients, case: Case) -> tuple[Values, Values]:
     return coefficients.zero_drift if case == "zero drift" else coefficients.full
 
 
-def _form(route: str) -> Literal["corrected", "printed"]:
+def _form(route: str) -> Form:
     return "corrected" if route in ("jets", VARIATION) else "printed"
 
 
@@ -158,10 +165,6 @@ def _exact(truth: Exact, case: Case, order: str) -> float:
     if order == "first":
         return truth[1, 0] + truth[0, 1]
     return truth[2, 0] + truth[1, 1] + truth[0, 2]
-
-
-def _margin(evidence: Evidence, truth: float) -> float:
-    return max(evidence.settings.precision * abs(truth), ABSOLUTE_MARGIN if truth == 0 else 0.0)
 
 
 def _as_estimate(rate: Rate, evidence: Evidence) -> Estimate:

@@ -1,21 +1,75 @@
-"""What a run of the checks asks for."""
+"""What a run of the checks asks for, and how its samples grow until it is answered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from functools import cache, wraps
+from typing import Literal
+
+import numpy as np
+
+from sdewm.montecarlo import Sample, pool
+from sdewm.noise import MonteCarlo, QuasiMonteCarlo, Sampler
+
+SamplerName = Literal["rqmc", "mc"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The relative ``precision`` of a coefficient, and the seed.
+    """The relative ``precision`` of a coefficient, the seed, the sampler by name, and how many rounds of sampling.
 
-    A coefficient that is known exactly is held to this part of itself, one that is measured to this part of its
-    root mean square over paths, since its mean may vanish.
+    A coefficient is held to this part of itself where it is known exactly; where it is measured, to this part of its
+    root mean square over paths, since its mean may vanish, and to a quarter of itself at most.
+
+    A *round* is an independent sample of the size that the first look at a question takes. Each further look pools
+    twice as many rounds as the one before.
     """
 
     precision: float = 1e-3
     seed: int = 0
+    sampler: SamplerName = "rqmc"
+    rounds: int = 1
 
     def paths(self, at_default: int) -> int:
-        """Sample sizes follow the precision: quasi-Monte Carlo errors fall about like 1/paths."""
+        """Of one round. Sample sizes follow the precision: quasi-Monte Carlo errors fall about like 1/paths."""
         return max(2**8, int(at_default * 1e-3 / self.precision))
+
+    def at_look(self, look: int) -> Settings:
+        """Of look 0, 1, 2, …: 1, 2, 4, … rounds."""
+        return replace(self, rounds=2**look)
+
+    @property
+    def before(self) -> Settings | None:
+        """Of the look before."""
+        return replace(self, rounds=self.rounds // 2) if self.rounds > 1 else None
+
+    @property
+    def new_rounds(self) -> range:
+        """What a look draws on top of the one before."""
+        return range(self.rounds // 2, self.rounds)
+
+    def stream(self, round: int, purpose: int = 0) -> int:
+        """The seed of one round of what is sampled for one purpose."""
+        return int(np.random.SeedSequence([self.seed, purpose, round]).generate_state(1)[0])
+
+    def draw(
+        self, paths: int, round: int, purpose: int = 0, *, replicates: int = 16, widen: float = 1.0, block: int = 4096
+    ) -> Sampler:
+        """Where one round's paths come from; ``replicates`` and ``widen`` are for randomized quasi-Monte Carlo."""
+        seed = self.stream(round, purpose)
+        if self.sampler == "mc":
+            return MonteCarlo(paths, seed, block)
+        return QuasiMonteCarlo(paths, seed, replicates, widen=widen, block=block)
+
+
+def pooled(draw: Callable[..., Sample]) -> Callable[..., Sample]:
+    """Of ``draw(name, settings, round, …)``, which samples one round: all rounds so far as one sample, kept."""
+
+    @cache
+    def all_rounds(name: str, settings: Settings, *args: Hashable) -> Sample:
+        before = [all_rounds(name, settings.before, *args)] if settings.before else []
+        new = [draw(name, settings, r, *args) for r in settings.new_rounds]
+        return pool([*before, *new], settings.seed)
+
+    return wraps(draw)(all_rounds)

@@ -9,7 +9,6 @@ an expectation: exp(x²/2T)/(1 + x²)² has one at ε = 0 and none for any ε > 
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import numpy as np
 import torch
@@ -17,12 +16,12 @@ from scipy import integrate
 from torch import Tensor
 
 from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments, QuasiMonteCarlo, TimeGrid
+from sdewm.noise import Increments, TimeGrid
 from sdewm.report import Curve
 from sdewm.sde import FunctionSDE, PerturbedSDE
 from sdewm.solvers import solve
 from sdewm.verdicts import Claimed, Comparison, Inequality
-from theory_checks.settings import Settings
+from theory_checks.settings import Settings, pooled
 
 CLAIM = "smoothness"
 POWERS = {"power-2.5": 2.5, "power-3": 3.0, "power-3.5": 3.5}
@@ -37,7 +36,7 @@ def check(system: str, settings: Settings) -> list[Claimed]:
     if system == "growth":
         return _growth()
     power = POWERS[system]
-    drawn = _remainders(settings)
+    drawn = _remainders("powers", settings)
     rates = [_rate(drawn, power, i) for i in range(len(LADDER) - 1)]
     rate = drawn.estimate(rates[-1])
     # The rate of a finite ε is not yet the limit's: what the last halving changed stands for what is left.
@@ -65,7 +64,7 @@ def curves(system: str, settings: Settings) -> list[Curve]:
             for loss in ("exponential", "polynomial")
             for eps in (0.0, 0.5)
         ]
-    drawn = _remainders(settings)
+    drawn = _remainders("powers", settings)
     values = [drawn.estimate(f"{POWERS[system]:g}/{i}") for i in range(len(LADDER))]
     return [Curve(CLAIM, system, "remainder", list(LADDER), [v.mean for v in values], [v.stderr for v in values])]
 
@@ -76,8 +75,8 @@ def family() -> PerturbedSDE:
     return PerturbedSDE(base, FunctionSDE(lambda t, x: torch.cos(x), lambda t, x: 1 + 0.3 * torch.sin(x)))
 
 
-@cache
-def _remainders(settings: Settings) -> Sample:
+@pooled
+def _remainders(name: str, settings: Settings, round: int) -> Sample:
     """E |x^ε_T − x⁰_T|^p for every p and ε, on common noise: the remainder, for the expansion's terms vanish."""
     perturbed, x0 = family(), torch.tensor([0.8], dtype=torch.float64)
     none = torch.zeros(GRID.steps, 1, 1, dtype=torch.float64)
@@ -90,7 +89,7 @@ def _remainders(settings: Settings) -> Sample:
             values |= {f"{power:g}/{i}": distance**power for power in POWERS.values()}
         return values
 
-    return sample(evaluate, QuasiMonteCarlo(settings.paths(PATHS), settings.seed), 1, GRID, x0)
+    return sample(evaluate, settings.draw(settings.paths(PATHS), round), 1, GRID, x0)
 
 
 def _rate(drawn: Sample, power: float, i: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from sdewm.montecarlo import Estimate
 from sdewm.paper import consistency
 from sdewm.paper.consistency import Finding
-from sdewm.verdicts import Claimed, Comparison, Inequality
+from sdewm.verdicts import Claimed, Inequality
 from theory_checks.settings import Settings
 
 CLAIM = "tables"
@@ -29,17 +29,15 @@ def check(system: str, settings: Settings) -> list[Claimed]:
 
 
 def _row(system: str, f: Finding) -> Claimed:
-    # Rounding is numerical error: a difference within it is none.
-    slack = float(f.slack)
-    statistic = Estimate(float(f.value), 0.0, consistency.TRIALS)
-    if f.relation == "≤":
-        return Inequality(
-            CLAIM, system, f.quantity, f.form, f.reading, statistic, 0.0, slack, abs(float(f.value)), config=f.notes
-        )
-    return Comparison(
-        CLAIM, system, f.quantity, f.form, f.reading, statistic, 0.0, slack, 2 * slack, abs(float(f.value)),
-        config=f.notes,
-    )  # fmt: skip
+    if f.relation == "=":
+        # Two printed numbers agree where they differ by no more than rounding can do.
+        value, bound, notes = abs(f.value), f.slack, {"difference": float(f.value), **f.notes}
+    else:
+        value, bound, notes = f.value, f.slack, f.notes
+    statistic = Estimate(float(value), 0.0, consistency.TRIALS)
+    return Inequality(
+        CLAIM, system, f.quantity, f.form, f.reading, statistic, float(bound), 0.0, abs(float(value)), config=notes
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Coefficients of ε and ε² against the truth, in every reading of the printed f
 the rate of the remainder, and its limit against the predicted third-order coefficient.
 """
 
-from sdewm.verdicts import Claimed
+from sdewm.verdicts import Row
 from theory_checks.evidence import gather
 from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
 from theory_checks.settings import Settings
@@ -14,7 +14,7 @@ CLAIM = "theorem_3_7"
 SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
+def check(system: str, settings: Settings) -> list[Row]:
     evidence = gather(system, settings)
     return [
         *coefficient_rows(CLAIM, evidence, "zero drift"),

@@ -9,7 +9,6 @@ and the constants of :mod:`sdewm.bounds`, it holds. The Hessian terms F_hh … F
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 from sdewm.bounds import log_gronwall
 from sdewm.divergence import divergence
 from sdewm.montecarlo import Estimate, Sample, Values, sample
-from sdewm.noise import Increments, QuasiMonteCarlo
+from sdewm.noise import Increments
 from sdewm.report import Curve
 from sdewm.rollout_terms import COMPOSED, log_printed_bound, smallest_constant
 from sdewm.verdicts import Claimed, Comparison, Form, Inequality
@@ -32,7 +31,7 @@ from theory_checks.rollouts import (
     rollout_system,
     terms_at_horizon,
 )
-from theory_checks.settings import Settings
+from theory_checks.settings import Settings, pooled
 
 CLAIM = "theorem_4_1"
 HEAVY, LINEAR = "heavy tails", "linear growth"
@@ -167,28 +166,28 @@ def _chain_rule(system: str, settings: Settings) -> list[Claimed]:
     return rows
 
 
-@cache
-def _measure_heavy(settings: Settings) -> Sample:
+@pooled
+def _measure_heavy(name: str, settings: Settings, round: int) -> Sample:
     """E sup ‖x^{Me} − x⁰‖² for each M: the expectation over ε is then a sum of two terms, one of them zero."""
-    system = rollout_system("latent")
+    system = rollout_system(name)
     e = system.directions[:1]
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         found = divergence(system.rollout, system.x0, torch.cat([m * e for m in MAGNITUDES]), system.grid, noise=noise)
         return {f"{m}": found[k, -1] for k, m in enumerate(MAGNITUDES)}
 
-    drawn = QuasiMonteCarlo(settings.paths(2**9), settings.seed)
+    drawn = settings.draw(settings.paths(2**9), round)
     return sample(evaluate, drawn, system.channels, system.grid, system.x0)
 
 
 def _heavy_quotients(settings: Settings) -> dict[float, Values]:
     """d_ε/δ for each M, replicate by replicate: M⁻³ E sup ‖x^{Me} − x⁰‖² over M⁻²."""
-    found = _measure_heavy(settings)
+    found = _measure_heavy("latent", settings)
     return {m: found[f"{m}"] / m for m in MAGNITUDES}
 
 
 def _heavy_tails(settings: Settings) -> list[Claimed]:
-    found, quotients = _measure_heavy(settings), _heavy_quotients(settings)
+    found, quotients = _measure_heavy("latent", settings), _heavy_quotients(settings)
     config = {"ε": "M e with probability M⁻³, else 0", "M": MAGNITUDES, "d_ε/δ": [float(q.mean()) for q in
               quotients.values()], "paths": found.paths}  # fmt: skip
     slope = np.polyfit(np.log(MAGNITUDES), np.log(np.stack(list(quotients.values()))), 1)[0]
@@ -209,7 +208,7 @@ def _heavy_tails(settings: Settings) -> list[Claimed]:
 
 
 def _heavy_curves(settings: Settings) -> list[Curve]:
-    found, quotients = _measure_heavy(settings), _heavy_quotients(settings)
+    found, quotients = _measure_heavy("latent", settings), _heavy_quotients(settings)
     estimates = [found.estimate(q) for q in quotients.values()]
     x = list(MAGNITUDES)
     bound = constants("latent").supremum(rollout_system("latent"))[-1]
