@@ -16,7 +16,7 @@ from sdewm.noise import TimeGrid
 from sdewm.paper.formulas import CORRECTED
 from sdewm.report import overall
 from sdewm.sde import FunctionSDE, PerturbedSDE
-from sdewm.verdicts import Comparison, Inequality, judge_all
+from sdewm.verdicts import Comparison, Inequality, LeftOut, judge_all
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
 from theory_checks.evidence import VARIATION, gather
 from theory_checks.run import main, parse
@@ -30,7 +30,8 @@ CHECKS = (prop_b5, lemma_b7, theorem_3_7, corollary_3_8)
 
 def verdicts(system: str, settings: Settings):
     gather.cache_clear()
-    return judge_all([c for check in CHECKS for c in check.check(system, settings)])
+    rows = [row for check in CHECKS for row in check.check(system, settings)]
+    return judge_all([row for row in rows if not isinstance(row, LeftOut)])
 
 
 def statuses(found, form: str) -> set[str]:
