@@ -138,8 +138,8 @@ def refuted_in_some_look(level: float, runs: int, share) -> int:
 
 
 def test_sampling_on_until_a_true_claim_is_refuted_does_so_at_the_level_at_most():
-    """2,000 claims at a level of 5 %; looks that spend all of it each would refute 15 %. One-sided binomial test."""
-    level, runs = 0.05, 2000
+    """600 claims at a level of 5 %; looks that spend all of it each would refute 15 %. One-sided binomial test."""
+    level, runs = 0.05, 600
     refuted = refuted_in_some_look(level, runs, share_of_look)
     assert stats.binomtest(refuted, runs, level, alternative="greater").pvalue > FALSE_FAILURE, refuted
     greedy = refuted_in_some_look(level, runs, lambda look: 1.0)
