@@ -170,14 +170,12 @@ def overall(verdicts: Sequence[Verdict], form: Form) -> Status | None:
 def failures(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Corrected rows that are refuted or inconclusive, and those that nothing verifies.
 
-    A row that is indistinguishable from 0 says nothing for its claim or against it. That is no failure, as long as the
-    same quantity of the same claim is verified in another row.
+    A row that is indistinguishable from 0 says nothing for its claim or against it. That is no failure, as long as
+    another row of the same claim is verified.
     """
     corrected = [v for v in verdicts if v.form == "corrected"]
-    seen = {(v.claim, v.quantity) for v in corrected if v.status == "verified"}
-    return [
-        v for v in corrected if v.status != "verified" and (v.status != NEAR_ZERO or (v.claim, v.quantity) not in seen)
-    ]
+    seen = {v.claim for v in corrected if v.status == "verified"}
+    return [v for v in corrected if v.status != "verified" and (v.status != NEAR_ZERO or v.claim not in seen)]
 
 
 def summary(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut]) -> list[str]:

@@ -121,22 +121,22 @@ class Comparison:
 
         Refuted: the statistic differs from what is expected by more than the numerical error and the two-sided
         half-width. Verified: it does not, and the whole 99.9 % interval, numerical error included, is within the
-        margin and within half of the quantity itself. Indistinguishable from 0: it is within the margin, and so is the
-        quantity, of which half is less than what the interval reaches to. Inconclusive: none of these, for the sample
-        is too small or the numerical error too large; or the estimate is flagged.
+        margin and within half of the quantity itself. Indistinguishable from 0: it is within the margin only, and so is
+        the quantity, or its own 99.9 % interval holds 0. Inconclusive: none of these, for the sample is too small or
+        the numerical error too large; or the estimate is flagged.
         """
         s = self.statistic
         reach = _reach(s, self.expected, self.numerical, share)
         low, high = s.interval(1 - share * level)
         most, known = _size(self.scale)
-        margin = min(self.margin, LARGEST_PART * known)
+        margin = min(self.margin, LARGEST_PART * known) if known > 0 else self.margin
         status: Status = "inconclusive"
         if not s.flags and math.isfinite(reach) and math.isfinite(high - low):
             if not low - self.numerical <= self.expected <= high + self.numerical:
                 status = "refuted"
-            elif reach <= margin:
+            elif reach <= margin and known > 0:
                 status = "verified"
-            elif reach <= self.margin and most <= self.margin:
+            elif reach <= self.margin and (most <= self.margin or known == 0):
                 status, margin = "indistinguishable from 0", self.margin
         return _verdict(self, status, level, share, 2, self.expected, margin, most, reach, "=")
 

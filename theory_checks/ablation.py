@@ -63,8 +63,8 @@ def check(system: str, settings: Settings) -> list[Claimed]:
     for reading in READ:
         # Only ξ, the diffusion error's response, is in (16) as printed: it is the same whatever the drift error.
         value, left = richardson([drawn[f"{reading}|Q~/{level}"] for level in range(GRIDS)])
-        quantity = "Q̃ of (16) at zero drift error, in parts of the coefficient of ε²"
-        rows.append(_row(drawn, system, quantity, "printed", reading, value / scale, left / scale, VANISHES, 1.0))
+        quantity = "Q̃ of (16) at zero drift error"  # which should be 0: in parts of the coefficient of ε²
+        rows.append(_row(drawn, system, quantity, "printed", reading, value, left, VANISHES * scale, coefficient))
     return rows
 
 
@@ -134,11 +134,10 @@ def _coefficient(
 
 def _row(
     drawn: Sample, system: str, quantity: str, form: Literal["printed", "corrected"], reading: str, value: Values,
-    left: float, margin: float, scale: float | Estimate,
+    left: float, margin: float, scale: Estimate,
 ) -> Comparison:  # fmt: skip
     # A difference that is exactly zero in theory is so to rounding only.
-    size = abs(scale.mean) if isinstance(scale, Estimate) else scale
-    rounding = float(np.finfo(np.float64).eps) * 1e3 * size
+    rounding = float(np.finfo(np.float64).eps) * 1e3 * abs(scale.mean)
     return Comparison(
         CLAIM, system, quantity, form, reading, drawn.estimate(value), 0.0, left + rounding, margin, scale,
         config={"paths": drawn.paths, "grids": GRIDS},

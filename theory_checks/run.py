@@ -82,9 +82,9 @@ examples:
   python -m theory_checks --errata --report report.json what does not hold as printed, with a run's numbers
   python -m theory_checks --statements                  every numbered statement and the check that covers it
 
-exit status: 0 no corrected statement is refuted or inconclusive, and each is verified; 1 one is not; 2 bad arguments.
-A row that is indistinguishable from 0 is counted and named; it is no failure where the same quantity of the same claim
-is verified in another row.
+exit status: 0 no corrected statement is refuted or inconclusive, 1 one is, 2 bad arguments.
+A row that is indistinguishable from 0 is counted and named; it is no failure where another row
+of its claim is verified.
 """
 
 

@@ -284,7 +284,7 @@ ERRATA: tuple[Erratum, ...] = (
         "H⁰ in (16) is built from ξ, the diffusion error's response: at σ = 0 the corollary contradicts the theorem.",
         "wrong",
         "The circle and the latent model, σ = 0.",
-        Evidence("ablation", "circle", "Q̃ of (16) at zero drift error, in parts of the coefficient of ε²"),
+        Evidence("ablation", "circle", "Q̃ of (16) at zero drift error"),
     ),
     Erratum(
         "E24", "Section 3.2.1: regularization by S",
