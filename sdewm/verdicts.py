@@ -13,6 +13,7 @@ from sdewm.montecarlo import Estimate
 
 Status = Literal["verified", "refuted", "indistinguishable from 0", "vacuous", "inconclusive"]
 Form = Literal["printed", "corrected"]
+Relation = Literal["=", "≤"]
 POWER = 0.95
 # A claim counts as verified where its whole interval at 1 − DOUBT is within the margin.
 DOUBT = 1e-3
@@ -65,7 +66,7 @@ class Verdict:
     seconds: float = 0.0
     seed: int = 0
     config: dict[str, Any] = field(default_factory=dict)
-    relation: Literal["=", "≤"] = "="
+    relation: Relation = "="
     reason: str = ""
 
     @property
@@ -233,7 +234,7 @@ def _reach(s: Estimate, expected: float, numerical: float, share: float) -> floa
 
 def _verdict(
     c: Claimed, status: Status, level: float, share: float, sides: int, expected: float, margin: float, scale: float,
-    reach: float, relation: Literal["=", "≤"],
+    reach: float, relation: Relation,
 ) -> Verdict:  # fmt: skip
     s = c.statistic
     threshold = s.half_width(1 - 2 / sides * share * level) + c.numerical
