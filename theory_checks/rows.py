@@ -71,10 +71,11 @@ def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Compa
             if truth == 0:
                 quantity, scale = quantity + IS_ZERO, evidence.size(loss, case, pick + 1)
             margin = evidence.settings.precision * scale
+            of = _terms(loss, case, order)
             on_grid = _pick(evidence.corrected_on_grid[loss], case)[pick]
             yield _comparison(
                 claim, evidence, loss, f"{quantity}, on the Euler grid", "corrected", "jets",
-                evidence.large.estimate(on_grid - on_grids[0]), 0.0, 0.0, margin, scale, part="large",
+                evidence.large.estimate(on_grid - on_grids[0], of), 0.0, 0.0, margin, scale, part="large",
             )  # fmt: skip
             limit = _pick(evidence.corrected[loss], case)[pick]
             # What the extrapolation leaves is known here without sampling; it counts once, as numerical error.
@@ -82,7 +83,7 @@ def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Compa
             left = abs(known - truth)
             yield _comparison(
                 claim, evidence, loss, quantity, "corrected", "jets",
-                evidence.large.estimate(limit - known), 0.0, left, margin, scale, part="large",
+                evidence.large.estimate(limit - known, of), 0.0, left, margin, scale, part="large",
             )  # fmt: skip
             # The jets are a control variate whose mean is known exactly, discretization included.
             control = _pick(evidence.paired[loss]["jets"], case)[pick] - known
@@ -140,6 +141,14 @@ def _comparison(
         seconds=evidence.seconds[part],
         config=evidence.config,
     )
+
+
+def _terms(loss: str, case: Case, order: str) -> list[str]:
+    """What the coefficient is the sum of in the large sample: where a few paths carry one of these, it is flagged."""
+    terms = ["P"] if order == "first" else ["Q", "S"]
+    if case == "full":
+        terms += [f"{term}~" for term in terms]
+    return [f"{loss}|jets|{term}/0" for term in terms]
 
 
 def _name(evidence: Evidence, loss: str) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from sdewm.montecarlo import Sample, pool
-from sdewm.noise import MonteCarlo, QuasiMonteCarlo, Sampler
+from sdewm.noise import REPLICATES, MonteCarlo, QuasiMonteCarlo, Sampler
 
 SamplerName = Literal["rqmc", "mc"]
 
@@ -53,14 +53,12 @@ class Settings:
         """The seed of one round of what is sampled for one purpose."""
         return int(np.random.SeedSequence([self.seed, purpose, round]).generate_state(1)[0])
 
-    def draw(
-        self, paths: int, round: int, purpose: int = 0, *, replicates: int = 16, widen: float = 1.0, block: int = 4096
-    ) -> Sampler:
-        """Where one round's paths come from; ``replicates`` and ``widen`` are for randomized quasi-Monte Carlo."""
+    def draw(self, paths: int, round: int, purpose: int = 0, *, widen: float = 1.0, block: int = 4096) -> Sampler:
+        """Where one round's paths come from; ``widen`` is for randomized quasi-Monte Carlo."""
         seed = self.stream(round, purpose)
         if self.sampler == "mc":
             return MonteCarlo(paths, seed, block)
-        return QuasiMonteCarlo(paths, seed, replicates, widen=widen, block=block)
+        return QuasiMonteCarlo(paths, seed, REPLICATES, widen=widen, block=block)
 
 
 def pooled(draw: Callable[..., Sample]) -> Callable[..., Sample]:
