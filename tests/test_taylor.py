@@ -13,10 +13,11 @@ from support import F64, FALSE_FAILURE, grid_of, refuses
 from sdewm import reference
 from sdewm.brownian import BrownianSampler
 from sdewm.montecarlo import Sample
-from sdewm.noise import MonteCarlo, TimeGrid
+from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.sde import FunctionSDE, PerturbedSDE
 from sdewm.taylor import KINDS, Rate, TaylorTest, _jackknife, _rate, check_ladder, taylor_test
+from theory_checks.settings import Settings
 
 GRID = TimeGrid(0.0, 1.0, 8)
 ORDERS = [(kind, order) for kind in KINDS for order in range(3)]
@@ -310,3 +311,18 @@ def test_bad_input_is_refused(changes, error, fragments):
     usual = {"family": CIRCLE.family, "loss": CIRCLE.loss, "x0": CIRCLE.x0, "grid": GRID, "paths": 64}
     with refuses(error, *fragments):
         taylor_test(**usual | changes)
+
+
+def test_the_limit_over_the_third_power_is_off_by_no_more_than_its_numerical_error():
+    """The prediction is exact on the grid, so the difference is the limit's error and nothing else, to the noise.
+
+    In this sample the order below agrees with the limit by chance, to a sixth of what both are off.
+    """
+    problem = PROBLEMS["circle"]()
+    diffusion_alone = PerturbedSDE(problem.family.base, FunctionSDE(None, problem.family.error.g))
+    sampler = QuasiMonteCarlo(512, Settings(seed=0).stream(0), widen=1.3)
+    grid = TimeGrid(0.0, problem.horizon, 32)
+    test = taylor_test(diffusion_alone, problem.loss, problem.x0, grid, sampler=sampler)
+    difference = test.third["difference"]
+    assert abs(difference.mean) > 5 * difference.stderr  # more than noise
+    assert abs(difference.mean) < test.third_numerical + 4 * difference.stderr
