@@ -4,7 +4,7 @@ from sdewm.brownian import BrownianPath, BrownianSampler
 from sdewm.calculus import to_ito, to_stratonovich
 from sdewm.convergence import Convergence, convergence, convergences
 from sdewm.expansion import BeyondRadius, Expansion, expand
-from sdewm.jets import value_of
+from sdewm.jets import gradient, value_of
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.lipschitz import SlopeNetwork
 from sdewm.losses import SummedLoss
@@ -53,6 +53,7 @@ __all__ = [
     "convergences",
     "expand",
     "fundamental_matrix",
+    "gradient",
     "initial_value_derivatives",
     "solve",
     "taylor_test",

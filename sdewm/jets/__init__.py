@@ -6,7 +6,18 @@ A `Jet` is a tensor that carries its Taylor coefficients in a few parameters, so
 
 import torch as _torch
 
-from sdewm.jets import comparisons, elementwise, fallback, linear, linear_algebra, special, structure  # noqa: F401 (they fill the table of rules)
+from sdewm.jets import (  # noqa: F401 (they fill the table of rules)
+    attention,
+    comparisons,
+    elementwise,
+    fallback,
+    gradients,
+    linear,
+    linear_algebra,
+    special,
+    structure,
+)
+from sdewm.jets.gradients import gradient
 from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant, value_of
 from sdewm.jets.space import JetSpace
 
@@ -17,6 +28,7 @@ __all__ = [
     "NotDifferentiable",
     "Parameter",
     "constant",
+    "gradient",
     "value_of",
 ]
 

@@ -22,7 +22,7 @@ from sdewm.jets.traced import SCRIPTED, by_parts
 _READ = "the derivatives would be lost; where they are to be dropped, read sdewm.value_of(x)"
 _COUNT = "its result has no derivative; apply it to sdewm.value_of(x)"
 _CELL = "the fused loop has no rule; step nn.GRUCell, nn.LSTMCell or nn.RNNCell over the sequence"
-_GRADIENT = "a jet has no gradient of its own; differentiate its .coefficients or one .coefficient(alpha)"
+_GRADIENT = "use sdewm.gradient(potential)(x) for ∇U in a coefficient, or differentiate one .coefficient(alpha)"
 
 REFUSED = {
     "__float__ __index__ __complex__ __array__ item tolist numpy data_ptr storage untyped_storage": _READ,
