@@ -89,11 +89,14 @@ class LatentSDE:
         ``(paths, size, channels)``, and may be ``None`` for none at all.
     policy : π(h, z) -> actions.
     observation : s_t; a function of t, a :class:`RecordedObservation`, or an SDE, simulated alongside with channels
-        of its own (its state becomes a fifth block).
+        of its own (its state becomes a fifth block). A vector s_t ``(size,)`` reaches the coefficients as
+        ``(paths, size)``, like h and z, so that ``torch.cat([h, s], -1)`` works; an image (more than one axis) as it
+        is, without an axis of paths, so that it can be encoded once for all of them.
     sizes : :class:`BlockSizes`.
     leak : 0 for the paper's (5)–(8). With 1 a coefficient is the value that its block relaxes to, and one step of the
         method "euler-sequential" with Δt = 1 is the step of a recurrent state-space model: h, then z, z̃ and s̃,
-        each drawn from its new distribution.
+        each drawn from its new distribution. Any other method with leak·Δt = 1 steps through another model, and a
+        warning says so.
     observation0 : the observation SDE's initial state ``(size,)``; required with an SDE, refused without.
 
     Raises
@@ -169,10 +172,12 @@ class LatentSDE:
         return torch.cat(parts, -1)
 
     def observed(self, t: Tensor, x: Tensor) -> Tensor:
-        """s_t: ``(paths, size)`` where it is simulated, else what the observation function returns at t."""
+        """s_t: a vector as ``(paths, size)``, the same for every path unless it is simulated; an image as recorded."""
         if self.simulated:
             return x[..., self.stages[0].block]
-        return self.observation(t)  # type: ignore[operator]
+        s = self.observation(t)  # type: ignore[operator]
+        # A view, so that torch.cat([h, s], -1) is right and nothing is copied; an image is better encoded once.
+        return s.expand(*x.shape[:-1], -1) if s.ndim == 1 else s
 
     def encoder_error(self, sigma: TwoInputs | None = None, sigma_bar: TwoInputs | None = None) -> _EncoderError:
         """The representation error of (5) as an SDE: drift (σ(h, s), 0, 0, 0), diffusion (σ̄(h, s), 0, 0, 0) dB^enc.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -267,13 +268,27 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper) ->
     """
     check_protocol("sde", sde)
     arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
-    stepper(method, sde)
+    _warn_of_another_model(sde, grid, stepper(method, sde))
     return check_sde(sde, x0, grid)
 
 
 def _saved(save: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor) -> Tensor:
     with named("save: expected a function of (t, x)"):
         return arguments.instance("save", save(t, x), Tensor, "a function that returns a tensor")
+
+
+def _warn_of_another_model(sde: SDE, grid: TimeGrid, chosen: Stepper) -> None:
+    """With leak·Δt = 1 a step replaces each block, and only the sequential one is the recurrent model's own."""
+    model = getattr(sde, "base", sde)
+    replaces = hasattr(model, "stages") and abs(getattr(model, "leak", 0.0) * grid.dt - 1) < 1e-9
+    if replaces and not isinstance(chosen, SequentialEuler):
+        warnings.warn(
+            f"method: {type(chosen).__name__} with leak·Δt = 1 updates all blocks from their old values, which is "
+            'another model than the recurrent one that its coefficients come from; method="euler-sequential" takes '
+            "that model's own step, and a finer grid approximates the SDE",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -422,3 +423,41 @@ def test_a_simulated_observation_is_its_own_sde():
 def test_an_initial_observation_belongs_to_an_sde(changes):
     with refuses(ValueError, "observation0", "if and only if the observation is an SDE", "got observation0="):
         LatentSDE(**coefficients(**changes))
+
+
+def test_the_natural_way_of_joining_h_and_s():
+    """A vector s_t comes with the axis of paths that h has; an image comes as it was recorded."""
+    joined = {
+        "q_enc": lambda h, s: torch.tanh(torch.cat([h, s], -1)[..., [0, 3]]),
+        "q_enc_bar": lambda h, s: 0.3 + 0.1 * torch.sin(torch.cat([s, h], -1)[..., :2]),
+    }
+    by_hand = {
+        "q_enc": lambda h, s: torch.tanh(torch.stack([h[..., 0], s[..., 0].expand(len(h))], -1)),
+        "q_enc_bar": lambda h, s: 0.3 + 0.1 * torch.sin(s[..., :2].expand(len(h), -1)),
+    }
+    grid = TimeGrid(0.0, 1.0, 4)
+    models = [LatentSDE(**coefficients(**change)) for change in (joined, by_hand)]
+    size = sum(SIZES)
+    x0 = torch.linspace(-0.5, 0.5, size, dtype=F64)
+    noise = normal_increments(grid, 6, models[0].noise_channels(torch.tensor(0.0, dtype=F64), x0[None]), seed=0)
+    first, second = (solve(model, x0, grid, noise=noise) for model in models)
+    torch.testing.assert_close(first, second)
+    image = torch.zeros(3, 4, 4, dtype=F64)
+    model = LatentSDE(**coefficients(observation=lambda t: image))
+    assert model.observed(torch.tensor(0.0), x0.expand(6, -1)) is image
+
+
+@pytest.mark.parametrize("method, leak, steps, warns", [
+    ("euler", 1.0, 2, True), ("euler-sequential", 1.0, 2, False), ("euler", 1.0, 4, False), ("euler", 0.0, 2, False),
+])  # fmt: skip
+def test_another_step_than_the_recurrent_models_own_is_said(method, leak, steps, warns):
+    model, grid = LatentSDE(**coefficients(leak=leak)), TimeGrid(0.0, 2.0, steps)
+    family = PerturbedSDE(model, model.encoder_error(sigma=lambda h, s: torch.sin(s)))
+    x0 = torch.zeros(sum(SIZES), dtype=F64)
+    channels = model.noise_channels(torch.tensor(0.0, dtype=F64), x0[None])
+    for sde in (model, family.at(0.1)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            solve(sde, x0, grid, method=method, noise=normal_increments(grid, 3, channels, seed=0))
+        said = [w for w in caught if 'method="euler-sequential" takes that model\'s own step' in str(w.message)]
+        assert bool(said) is warns

@@ -50,7 +50,7 @@ def gradient(potential: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
             return u.coefficients if isinstance(u, Jet) else constant(u, space).coefficients
 
         plain = x.coefficients if isinstance(x, Jet) else x
-        u, pull = torch.func.vjp(coefficients, plain)
+        u, pull = torch.func.vjp(coefficients, plain)  # type: ignore[misc]
         if space is None:
             return pull(torch.ones_like(u))[0]
         ones = torch.zeros_like(u)

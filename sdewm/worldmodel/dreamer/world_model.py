@@ -271,6 +271,7 @@ class WorldModel(nn.Module):
         s = s.to(self.observation_mean.dtype)
 
         def encode(h: Tensor, s: Tensor) -> Gaussian:
+            s = s[:1] if s.ndim == 2 and s.stride(0) == 0 else s  # one vector for all paths is embedded once
             from_s = self.posterior_from_s(self.embed(s.reshape(-1, *self.observation_shape)))
             return self._posterior(h, from_s.expand(h.shape[0], -1))
 
