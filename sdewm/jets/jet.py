@@ -97,16 +97,14 @@ class Jet(torch.Tensor):
     ) -> Any:
         from sdewm.jets.traced import named
 
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            # No TypeError: torch's operators turn one into "unsupported operand", and the advice would be lost.
-            raise RuntimeError(
-                f"{func} got a jet inside torch.func.grad, vmap or jacrev, whose own derivatives are not held against "
-                "anything. For the gradient of a potential U(x), (paths, n) -> (paths,), use sdewm.gradient(U)(x), or "
-                "torch.autograd.grad; where derivatives are to be dropped, sdewm.value_of(x)"
-            )
         function = named(func)
         if function is func:
-            raise NotDifferentiable(f"{func} of a jet: there is no rule for it; write it with functions of torch")
+            # No TypeError: torch's operators turn one into "unsupported operand", and the advice would be lost.
+            raise RuntimeError(
+                f"{func} of a jet: there is no rule for it; write it with functions of torch. For the gradient of a "
+                "potential U(x), (paths, n) -> (paths,), use sdewm.gradient(U)(x) or torch.autograd.grad in place of "
+                "torch.func.grad"
+            )
         return function(*args, **(kwargs or {}))
 
 
