@@ -7,7 +7,7 @@ from sdewm.expansion import BeyondRadius, Expansion, expand
 from sdewm.jets import gradient, value_of
 from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.lipschitz import SlopeNetwork
-from sdewm.losses import SummedLoss
+from sdewm.losses import NonFiniteLoss, SummedLoss
 from sdewm.montecarlo import Estimate
 from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.policy import LocalMaximizer
@@ -39,6 +39,7 @@ __all__ = [
     "LatentSDE",
     "LocalMaximizer",
     "MonteCarlo",
+    "NonFiniteLoss",
     "NonFiniteState",
     "PerturbedSDE",
     "QuasiMonteCarlo",

@@ -63,9 +63,18 @@ def real(
 
 def reals(name: str, values: Any) -> tuple[float, ...]:
     """Finite numbers in a row: a list, a tuple, or an array or tensor with one axis."""
+    return tuple(real(f"{name}[{i}]", value) for i, value in enumerate(_row(name, values)))
+
+
+def integers(name: str, values: Any, least: int | None = None) -> tuple[int, ...]:
+    """Whole numbers in a row, as in :func:`reals`."""
+    return tuple(integer(f"{name}[{i}]", value, least) for i, value in enumerate(_row(name, values)))
+
+
+def _row(name: str, values: Any) -> Iterable[Any]:
     if isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
         raise ValueError(f"{name}: expected a sequence of numbers, got {shown(values)}")
-    return tuple(real(f"{name}[{i}]", value) for i, value in enumerate(values))
+    return values
 
 
 def level(value: Any) -> float:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.levy import AreaPlan, LevyAlgorithm, chen, plan_areas
 from sdewm.noise import REPLICATES, TimeGrid
 
@@ -46,9 +47,7 @@ class BrownianPath:
     def __post_init__(self) -> None:
         TimeGrid(self.t0, self.t1, 1)
         for name, least in (("seed", 0), ("paths", 1), ("channels", 1), ("first", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+            object.__setattr__(self, name, arguments.integer(name, getattr(self, name), least))
 
     def at(
         self,
@@ -172,6 +171,7 @@ class DyadicIncrements:
 
     def coarsen(self, factor: int) -> DyadicIncrements:
         """The same paths over steps ``factor`` times as long; the areas' finest level stays."""
+        factor = arguments.integer("factor", factor)
         if factor < 1 or self.steps % factor:
             raise ValueError(f"factor: expected a divisor of {self.steps} steps, got {factor}")
         return replace(self, level=self.level - (factor.bit_length() - 1))
@@ -214,8 +214,8 @@ class BrownianSampler:
     per_replicate: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.paths, int) or self.paths < 16:
-            raise ValueError(f"paths: expected an integer of at least 16, got {self.paths!r}")
+        for name, least in (("paths", 16), ("seed", 0), ("block", 1)):
+            object.__setattr__(self, name, arguments.integer(name, getattr(self, name), least))
         replicates = min(max(REPLICATES, math.ceil(self.paths / BLOCK)), self.paths // 2)
         per_replicate = math.ceil(self.paths / replicates)
         for name, value in (
@@ -240,5 +240,4 @@ class BrownianSampler:
 
 
 def _check_level(name: str, level: int, least: int) -> None:
-    if not isinstance(level, int) or not least <= level <= MAX_LEVEL:
-        raise ValueError(f"{name}: expected an integer from {least} to {MAX_LEVEL}, got {level!r}")
+    arguments.integer(name, level, least, MAX_LEVEL)

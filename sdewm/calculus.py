@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdewm.sde import SDE, diffusion_product, noise_channels
+from sdewm.sde import SDE, check_protocol, diffusion_product, noise_channels
 from sdewm.structure import directional
 
 
@@ -26,6 +26,7 @@ def to_ito(sde: SDE) -> SDE:
 
 
 def _converted(sde: SDE, before: str, after: str) -> SDE:
+    check_protocol("sde", sde)
     if sde.sde_type != before:
         raise ValueError(f"sde.sde_type: expected {before!r}, got {sde.sde_type!r}")
     return sde.sde if isinstance(sde, _Converted) else _Converted(sde, after)

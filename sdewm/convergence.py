@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.brownian import BrownianPath
 from sdewm.levy import chen
 from sdewm.montecarlo import Estimate, Values
@@ -33,6 +34,7 @@ from sdewm.structure import noise_structure
 GROUP = 32  # paths in a jackknife group
 PILOT = 512
 BLOCK = 1024
+FINEST = 20  # the noise of a block is kept at its finest level: gigabytes beyond this one
 
 Kind = Literal["strong", "weak"]
 Exact = Callable[[Tensor], Tensor]
@@ -109,7 +111,7 @@ class Convergence:
 
     def contains(self, order: float, level: float = 0.99) -> bool:
         low, high = self.interval(level)
-        return low <= order <= high
+        return low <= arguments.real("order", order) <= high
 
     def __str__(self) -> str:
         low, high = self.interval()
@@ -193,24 +195,31 @@ def convergences(
 
     Where ``paths`` is ``None`` there are enough for the least precise of the slopes.
     """
-    t0, t1 = (span.t0, span.t1) if isinstance(span, TimeGrid) else span
-    levels = tuple(levels)
+    ends = (span.t0, span.t1) if isinstance(span, TimeGrid) else arguments.reals("span", span)
+    if len(ends) != 2:
+        raise ValueError(f"span: expected a TimeGrid or (t0, t1), got {arguments.shown(span)}")
+    t0, t1 = ends
+    levels = arguments.integers("levels", levels)
     if len(levels) < 3 or any(b <= a for a, b in itertools.pairwise(levels)) or levels[0] < 0:
         raise ValueError(f"levels: expected at least three increasing numbers from 0 on, got {list(levels)}")
     if kind not in ("strong", "weak"):
         raise ValueError(f'kind: expected "strong" or "weak", got {kind!r}')
     if functional is not None and kind == "strong":
         raise ValueError('functional: expected None for kind "strong", got a function; strong errors are of the state')
-    if x0.ndim != 1:
-        raise ValueError(f"x0: expected shape (n,), got {tuple(x0.shape)}")
-    if not (math.isfinite(precision) and precision > 0):
-        raise ValueError(f"precision: expected a positive half-width, got {precision}")
+    x0 = arguments.state(x0)
+    precision, level = arguments.real("precision", precision, above=0.0), arguments.level(level)
+    seed, max_paths = arguments.integer("seed", seed, 0), arguments.integer("max_paths", max_paths, 1)
+    refine = arguments.integer("refine", refine)
+    paths = None if paths is None else arguments.integer("paths", paths)
     by_method = isinstance(reference, str) or not callable(reference)
     if refine < 1:
         raise ValueError(f"refine: expected at least one level, got {refine}")
     finest = levels[-1] + (refine if by_method else 0)
+    if finest > FINEST:
+        raise ValueError(f"levels, refine: expected at most 2^{FINEST} steps in all, got 2^{finest}")
     if paths is not None and paths < 8 * GROUP:
         raise ValueError(f"paths: expected at least {8 * GROUP}, got {paths}")
+    arguments.has("methods", methods, ("items", "values"), "methods by name")
     if not methods:
         raise ValueError("methods: expected at least one, got none")
     grid = TimeGrid(t0, t1, 2**finest)

@@ -255,9 +255,9 @@ def corrected_terms(
             if i not in weights[name]:
                 continue
             weight = weights[name][i]
-            whole = _coefficients(loss.fn(t, x), space)
+            whole = _coefficients(loss.at(t, x), space)
             # Without the first-order part of x, what is left at second order is ∇L·(second-order part of x).
-            gradient_part = _coefficients(loss.fn(t, _without_first_order(x)), space)
+            gradient_part = _coefficients(loss.at(t, _without_first_order(x)), space)
             curvature_part = whole - gradient_part
             add(name, "loss0", weight * whole[0])
             add(name, "P", weight * whole[1])
@@ -271,7 +271,7 @@ def corrected_terms(
         for i, t, x in trajectory(family.at(line.parameter(0)), x0, grid, method, noise):
             for name, loss in losses.items():
                 if i in weights[name]:
-                    add(name, "third", weights[name][i] * _coefficients(loss.fn(t, x), line)[3])
+                    add(name, "third", weights[name][i] * _coefficients(loss.at(t, x), line)[3])
     return total
 
 

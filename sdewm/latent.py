@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.sde import SDE, Stage, diffusion_matrix, diffusion_product
 
 TwoInputs = Callable[[Tensor, Tensor], Tensor]
@@ -43,7 +44,11 @@ class RecordedObservation:
     """
 
     def __init__(self, times: Tensor, values: Tensor) -> None:
-        times = torch.as_tensor(times)
+        # A time that is not finite is named by its place.
+        times = times if isinstance(times, Tensor) else torch.tensor(arguments.reals("times", times))
+        values = arguments.tensor("values", values) if not isinstance(values, Tensor) else values
+        if values.ndim < 2 or not values.is_floating_point():
+            raise ValueError(f"values: expected floating-point numbers (T, *shape), got {arguments.shown(values)}")
         if times.ndim != 1 or len(times) < 2:
             raise ValueError(f"times: expected at least two increasing numbers, got shape {tuple(times.shape)}")
         finite_and_increasing = torch.isfinite(times[1:]) & (times.diff() > 0)
@@ -60,7 +65,7 @@ class RecordedObservation:
         self.times, self.values = times, values
 
     def __call__(self, t: Tensor | float) -> Tensor:
-        t = float(t)
+        t = arguments.real("t", t)
         first, last = float(self.times[0]), float(self.times[-1])
         # A grid accumulates its times, and a last step may overshoot by rounding alone.
         slack = 1e-9 * (last - first)
@@ -124,14 +129,25 @@ class LatentSDE:
         leak: float = 0.0,
         observation0: Tensor | None = None,
     ) -> None:
+        required = {"q_enc": q_enc, "f": f, "p": p, "q_dec": q_dec, "policy": policy}
+        optional = {"q_enc_bar": q_enc_bar, "f_bar": f_bar, "p_bar": p_bar, "q_dec_bar": q_dec_bar}
+        for name, given in (required | optional).items():
+            arguments.function(name, given, "the blocks that it reads", optional=name in optional)
         self.q_enc, self.q_enc_bar = q_enc, q_enc_bar
         self.f_seq, self.f_seq_bar = f, f_bar
         self.p, self.p_bar = p, p_bar
         self.q_dec, self.q_dec_bar = q_dec, q_dec_bar
         self.policy, self.observation = policy, observation
-        self.sizes, self.leak = BlockSizes(*sizes), leak
+        blocks = arguments.integers("sizes", sizes, 1)
+        if len(blocks) != 4:
+            raise ValueError(f"sizes: expected four, those of z, h, z̃ and s̃, got {list(blocks)}")
+        self.sizes, self.leak = BlockSizes(*blocks), arguments.real("leak", leak)
+        if observation0 is not None:
+            observation0 = arguments.tensor("observation0", observation0)
         self.observation0 = observation0
         self.simulated = isinstance(observation, SDE)
+        if not self.simulated:
+            arguments.function("observation", observation, "t, or an SDE")
         if self.simulated != (observation0 is not None):
             raise ValueError(
                 "observation0: expected an initial state if and only if the observation is an SDE, "
@@ -283,11 +299,11 @@ class LatentSDE:
             counts = []
             for block, name in enumerate(("q_enc", "f", "p", "q_dec")):
                 size = self.sizes[block]
-                _check_shape(name, self._target(block, t, probe).shape, [(1, size), (size,)])
+                _check_shape(name, self._target(block, t, probe), [(1, size), (size,)])
                 g = self._diffusion(block, t, probe)
                 if g is not None:
-                    allowed = [(1, size), (size,), (1, size, *g.shape[-1:])]
-                    _check_shape(name + "_bar", g.shape, allowed)
+                    allowed = [(1, size), (size,), (1, size, *getattr(g, "shape", ())[-1:])]
+                    _check_shape(name + "_bar", g, allowed)
                 counts.append(0 if g is None else g.shape[-1])
             if self.simulated:
                 counts.append(diffusion_matrix(self.observation, t, self.observed(t, probe)).shape[-1])  # type: ignore[arg-type]
@@ -324,14 +340,14 @@ class _EncoderError:
         h, s = self.model.blocks(probe).h, self.model.observed(t, probe)
         size = self.model.sizes.z
         if self.sigma is not None:
-            _check_shape("sigma", self.sigma(h, s).shape, [(1, size), (size,)])
+            _check_shape("sigma", self.sigma(h, s), [(1, size), (size,)])
         if self.sigma_bar is not None:
             encoder = self.model.channel_slices(t, probe)[0]
             channels = encoder.stop - encoder.start
             if channels == 0:
                 raise ValueError("sigma_bar: expected None where q_enc_bar is None, as it rides on the encoder's noise")
             diagonal = [(1, size), (size,)] if channels == size else []
-            _check_shape("sigma_bar", self.sigma_bar(h, s).shape, [*diagonal, (1, size, channels)])
+            _check_shape("sigma_bar", self.sigma_bar(h, s), [*diagonal, (1, size, channels)])
 
     def _in_z(self, value: Tensor, x: Tensor) -> Tensor:
         if value.ndim == 1:
@@ -384,9 +400,12 @@ def _zeros(like: Tensor, *shape: int) -> Tensor:
     return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 
-def _check_shape(name: str, got: torch.Size, allowed: list[tuple[int, ...]]) -> None:
+def _check_shape(name: str, value: object, allowed: list[tuple[int, ...]]) -> None:
+    expected = " or ".join(_shape_text(a) for a in allowed)
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name}: expected a tensor of shape {expected}, got {arguments.shown(value)}")
+    got = value.shape
     if tuple(got) not in allowed:
-        expected = " or ".join(_shape_text(a) for a in allowed)
         raise ValueError(f"{name}: expected shape {expected}, got {_shape_text(tuple(got))}")
 
 

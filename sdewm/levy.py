@@ -44,6 +44,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import polygamma
 from torch import Tensor
 
+from sdewm import arguments
+
 
 @dataclass(frozen=True)
 class LevyAlgorithm(ABC):
@@ -325,6 +327,7 @@ def plan_areas(
     if pairs is None:
         families, mask = [everything], None
     else:
+        arguments.instance("pairs", pairs, Tensor, f"a bool mask of shape {(m, m)}")
         if pairs.shape != (m, m) or pairs.dtype != torch.bool:
             raise ValueError(f"pairs: expected a bool mask of shape {(m, m)}, got {pairs.dtype} {tuple(pairs.shape)}")
         mask = (pairs | pairs.mT) & ~torch.eye(m, dtype=torch.bool, device=pairs.device)
@@ -417,13 +420,12 @@ def conditional_area_variance(dB: Tensor, h: float) -> Tensor:
 
 
 def _select(m: int, h: float, algorithm: str | LevyAlgorithm, tolerance: float | None) -> tuple[LevyAlgorithm, int]:
-    if tolerance is None:
-        tolerance = default_tolerance(h)
+    tolerance = default_tolerance(h) if tolerance is None else arguments.real("tolerance", tolerance, above=0.0)
     if isinstance(algorithm, LevyAlgorithm):
         return algorithm, algorithm.terms_for(m, h, tolerance)
     if algorithm == "auto":
         return _cheapest(m, h, tolerance)
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise ValueError(f'algorithm: expected "auto" or one of {sorted(ALGORITHMS)}, got {algorithm!r}')
     return ALGORITHMS[algorithm], ALGORITHMS[algorithm].terms_for(m, h, tolerance)
 

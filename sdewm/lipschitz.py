@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sdewm import arguments
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -84,6 +86,7 @@ class SlopeNetwork:
     """
 
     def __init__(self, inputs: int) -> None:
+        inputs = arguments.integer("inputs", inputs)
         if inputs < 1:
             raise ValueError(f"inputs: expected at least one, got {inputs}")
         self.size = inputs
@@ -100,7 +103,7 @@ class SlopeNetwork:
 
     def layer(self, form: Tensor, activation: str) -> Tensor:
         """Add neurons φ(form + bias) and return the form of their increments."""
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ValueError(f"activation: expected one of {sorted(ACTIVATIONS)}, got {activation!r}")
         start = self.columns
         self._layers.append((self.pad(form), ACTIVATIONS[activation]))
@@ -110,6 +113,9 @@ class SlopeNetwork:
 
     def pad(self, form: Tensor) -> Tensor:
         """A form with a column for every neuron made so far."""
+        form = arguments.tensor("form", form)
+        if form.ndim != 2 or form.shape[1] > self.columns:
+            raise ValueError(f"form: expected shape (rows, {self.columns}) or fewer columns, got {tuple(form.shape)}")
         return nn.functional.pad(form.double(), (0, self.columns - form.shape[1]))
 
     def stack(self, *forms: Tensor) -> Tensor:

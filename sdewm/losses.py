@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sdewm import arguments
+from sdewm.checks import named
+from sdewm.jets import Jet
 from sdewm.noise import TimeGrid
+
+
+@dataclass(eq=False)
+class NonFiniteLoss(ArithmeticError):
+    """A loss, or a derivative of it, left the numbers: at which time, of which order, and for how many paths."""
+
+    time: float
+    order: int
+    paths: int
+    of: int
+
+    def __str__(self) -> str:
+        what = "is" if self.order == 0 else f"has a derivative of order {self.order} that is"
+        return (
+            f"loss: {what} not finite at t = {self.time:g} on {self.paths} of {self.of} paths, so that its mean is no "
+            "number. It needs a loss that is defined, and smooth, wherever paths go."
+        )
+
 
 TerminalLoss = Callable[[Tensor], Tensor]
 
@@ -40,6 +61,18 @@ class SummedLoss:
                 raise ValueError(f"weights: expected {len(times)}, one per time, got {len(weights)}")
             object.__setattr__(self, "weights", weights)
 
+    def at(self, t: Tensor, x: Tensor) -> Tensor:
+        """fn(t, x), a tensor or a jet ``(paths,)``; :class:`NonFiniteLoss` where a path's is not finite."""
+        with named("loss: expected a function of states (paths, n)"):
+            value = self.fn(t, x)
+        coefficients = value.coefficients if isinstance(value, Jet) else value.unsqueeze(0)
+        finite = torch.isfinite(coefficients)
+        if not bool(finite.all()):
+            row = int((~finite).any(1).nonzero()[0])
+            order = sum(value.space.indices[row]) if isinstance(value, Jet) else 0
+            raise NonFiniteLoss(float(t), order, int((~finite).any(0).sum()), finite.shape[1])
+        return value
+
     def on(self, grid: TimeGrid) -> dict[int, float]:
         """The weight of each grid index that the sum visits."""
         weights = [1.0] * len(self.times) if self.weights is None else self.weights
@@ -54,6 +87,7 @@ Loss = TerminalLoss | SummedLoss
 
 def as_summed(loss: Loss, grid: TimeGrid) -> SummedLoss:
     """A terminal loss is a sum with one term."""
+    arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
     if isinstance(loss, SummedLoss):
         return loss
     if not callable(loss):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.noise import Increments, MonteCarlo, QuasiMonteCarlo, Sampler, TimeGrid
 
 Evaluate = Callable[[Increments], Mapping[str, Tensor]]
@@ -28,6 +29,7 @@ Values = NDArray[np.float64]
 # the root of n/256 times as many. In samples with a heavy tail the number hardly grows with n, so that a fixed one
 # would be passed by size alone. `python -m benchmarks.coverage` shows what is missed, and what is flagged in vain.
 CARRIERS = 10
+LARGEST = 1e75
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ class Estimate:
 
     def _reach(self, level: float) -> tuple[float, float]:
         """How far the interval goes below and above the mean."""
-        if not 0 < level < 1:
-            raise ValueError(f"level: expected a number between 0 and 1, got {level}")
+        level = arguments.level(level)
         t = float(stats.t.ppf(0.5 + level / 2, self.dof))
         if self.skew == 0 or math.isinf(self.dof):
             return t * self.stderr, t * self.stderr
@@ -189,13 +190,14 @@ def pool(samples: Sequence[Sample], seed: int) -> Sample:
 
 def make_sampler(sampler: Literal["rqmc", "mc"] | Sampler, paths: int, seed: int) -> Sampler:
     """The sampler of that name, or the one given."""
-    if sampler == "rqmc":
+    if isinstance(sampler, str) and sampler == "rqmc":
         return QuasiMonteCarlo(paths, seed)
-    if sampler == "mc":
+    if isinstance(sampler, str) and sampler == "mc":
         return MonteCarlo(paths, seed)
     if isinstance(sampler, str):
         raise ValueError(f"sampler: expected 'rqmc', 'mc' or a sampler object, got {sampler!r}")
-    return sampler
+    needed = ("seed", "paths", "replicates", "per_replicate", "block", "draw")
+    return arguments.has("sampler", sampler, needed, "'rqmc', 'mc' or a sampler object")
 
 
 def sample(
@@ -233,6 +235,7 @@ def sample(
                 if increments.weights is not None:
                     found = {name: value * increments.weights for name, value in found.items()}
                 for name, value in found.items():
+                    check_numbers(name, value)
                     by_replicate = value.view(len(unit), -1).sum(1, dtype=torch.float64).cpu().numpy()
                     sums[name] = sums.get(name, 0.0) + by_replicate
                 for name, of_block in _moments(found).items():
@@ -252,6 +255,17 @@ def sample(
     values = {name: np.concatenate([means[name] for means, _ in parts]) for name in names}
     moments = {name: reduce(add, [of_unit[name] for _, of_unit in parts]) for name in names}
     return Sample(values, sampler.paths, sampler.seed, moments)
+
+
+def check_numbers(name: str, value: Tensor) -> None:
+    """Raise ``ArithmeticError`` where a path's value is no number, or has a fourth power that double precision cannot
+    hold: nothing would be known of the mean, or of its error."""
+    bad = int((~(value.abs() < LARGEST)).sum())
+    if bad:
+        raise ArithmeticError(
+            f"values: expected finite numbers below {LARGEST:g} in size, got others on {bad} of {len(value)} paths in "
+            f"{name!r}"
+        )
 
 
 def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:

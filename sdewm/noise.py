@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.components import ORDERINGS, Ordering, unit_increments
 from sdewm.sobol import MAX_DIMENSION, ScrambledSobol, normals
 
@@ -36,10 +37,11 @@ class TimeGrid:
     steps: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.t0) and math.isfinite(self.t1) and self.t1 > self.t0):
+        for name in ("t0", "t1"):
+            object.__setattr__(self, name, arguments.real(name, getattr(self, name)))
+        if not self.t0 < self.t1:
             raise ValueError(f"t0, t1: expected finite times with t0 < t1, got t0={self.t0}, t1={self.t1}")
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise ValueError(f"steps: expected a positive integer, got {self.steps!r}")
+        object.__setattr__(self, "steps", arguments.integer("steps", self.steps, 1))
 
     @property
     def dt(self) -> float:
@@ -51,12 +53,14 @@ class TimeGrid:
 
     def coarsen(self, factor: int) -> TimeGrid:
         """The grid with every ``factor`` steps made one; ``ValueError`` where they do not divide."""
+        factor = arguments.integer("factor", factor)
         if factor < 1 or self.steps % factor:
             raise ValueError(f"factor: expected a divisor of the grid's {self.steps} steps, got {factor}")
         return replace(self, steps=self.steps // factor)
 
     def index(self, t: float) -> int:
         """The number of steps to time t; ``ValueError`` where t is not on the grid."""
+        t = arguments.real("t", t)
         i = round((t - self.t0) / self.dt)
         if not 0 <= i <= self.steps or abs(self.time(i) - t) > 1e-9 * max(1.0, abs(self.t1), abs(self.t0)):
             raise ValueError(
@@ -174,9 +178,10 @@ class MonteCarlo:
     """
 
     def __init__(self, paths: int, seed: int, block: int = 2048) -> None:
-        if paths < 16:
-            raise ValueError(f"paths: expected at least 16 (eight antithetic pairs), got {paths}")
-        self.seed, self.block = seed, block
+        paths = arguments.integer("paths", paths)
+        if not 16 <= paths <= 2**40:
+            raise ValueError(f"paths: expected at least 16 (eight antithetic pairs), at most 2^40, got {paths}")
+        self.seed, self.block = arguments.integer("seed", seed, 0), arguments.integer("block", block, 1)
         self.replicates = min(max(REPLICATES, math.ceil(paths / 512)), paths // 2)
         self.per_replicate = 2 * math.ceil(paths / self.replicates / 2)
         self.paths = self.replicates * self.per_replicate
@@ -221,6 +226,8 @@ class QuasiMonteCarlo:
         widen: float = 1.0,
         block: int = 4096,
     ) -> None:
+        paths, replicates = arguments.integer("paths", paths), arguments.integer("replicates", replicates)
+        widen = arguments.real("widen", widen)
         if replicates < 4:
             raise ValueError(f"replicates: expected at least 4 independent scrambles, got {replicates}")
         if ordering not in ORDERINGS:
@@ -229,10 +236,13 @@ class QuasiMonteCarlo:
             raise ValueError(f"paths: expected at least 16, got {paths}")
         if not 1.0 <= widen < 4.0:
             raise ValueError(f"widen: expected a factor from 1 to 4, got {widen}")
-        self.seed, self.replicates, self.ordering, self.widen = seed, replicates, ordering, widen
+        self.seed, self.replicates = arguments.integer("seed", seed, 0), replicates
+        self.ordering, self.widen = ordering, widen
         self.per_replicate = 2 ** math.ceil(math.log2(max(1.0, paths / replicates)))
+        if self.per_replicate > 2**30:
+            raise ValueError(f"paths: expected at most {replicates * 2**30}, as Sobol points end there, got {paths}")
         self.paths = replicates * self.per_replicate
-        self.block = block
+        self.block = arguments.integer("block", block, 1)
 
     def draw(self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor) -> Iterator[Increments]:
         streams = [_stream_seed(self.seed, r) for r in replicates]

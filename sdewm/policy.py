@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sdewm import arguments
+from sdewm.checks import named
 from sdewm.derivatives import derivatives
 from sdewm.jets import Jet, JetSpace
 from sdewm.jets.jet import constant
@@ -16,6 +18,16 @@ ValueFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 class NoLocalMaximum(ArithmeticError):
     """Q(h, z̃, ·) has no nondegenerate local maximum where the search ended; the message names a path."""
+
+
+def _bound(name: str, value: float | Tensor | None, none: float, start: Tensor) -> Tensor:
+    """One bound of the box for each action."""
+    if value is None:
+        return torch.full_like(start, none)
+    bound = torch.as_tensor(arguments.tensor(name, value)).to(start)
+    if bound.ndim and bound.shape != start.shape:
+        raise ValueError(f"{name}: expected a number or shape {tuple(start.shape)}, got {tuple(bound.shape)}")
+    return bound.expand_as(start)
 
 
 class LocalMaximizer:
@@ -53,18 +65,19 @@ class LocalMaximizer:
         self, q: ValueFunction, start: Tensor, *, low: float | Tensor | None = None, high: float | Tensor | None = None,
         tolerance: float = 1e-10, iterations: int = 100,
     ) -> None:  # fmt: skip
+        arguments.function("q", q, "(h, z, a)")
+        start = arguments.tensor("start", start)
+        tolerance, iterations = (
+            arguments.real("tolerance", tolerance, above=0.0),
+            arguments.integer("iterations", iterations, 1),
+        )
         if start.ndim != 1 or not start.is_floating_point():
             raise ValueError(
                 f"start: expected floating-point actions (actions,), got {start.dtype} {tuple(start.shape)}"
             )
         self.q, self.start, self.tolerance, self.iterations = q, start, tolerance, iterations
-        infinity = torch.full_like(start, torch.inf)
-        self.low = (
-            -infinity if low is None else torch.as_tensor(low, dtype=start.dtype, device=start.device).expand_as(start)
-        )
-        self.high = (
-            infinity if high is None else torch.as_tensor(high, dtype=start.dtype, device=start.device).expand_as(start)
-        )
+        self.low = _bound("low", low, -torch.inf, start)
+        self.high = _bound("high", high, torch.inf, start)
         if not bool((self.low < self.high).all()):
             raise ValueError(f"low, high: expected low < high, got {self.low.tolist()} and {self.high.tolist()}")
 
@@ -105,6 +118,11 @@ class LocalMaximizer:
         The rows and columns of the Hessian that belong to coordinates held by the box are those of minus the identity.
         """
         paths = max(len(h), len(z))
+        start = self.start.to(h).expand(paths, -1)
+        with named(f"q: expected a function of (h, z, a), with actions {tuple(start.shape)}"):
+            value = arguments.instance("q", self.q(h, z, start), Tensor, "a function that returns a tensor (paths,)")
+        if value.shape != (paths,) or not value.is_floating_point():
+            raise ValueError(f"q: expected floating-point values of shape {(paths,)}, got {arguments.shown(value)}")
         a = self.start.to(h).expand(paths, -1).clamp(self.low.to(h), self.high.to(h))
         largest = h.new_zeros(paths)
         last = h.new_full((paths,), torch.inf)

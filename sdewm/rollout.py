@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.latent import LatentSDE, apply_block
 from sdewm.sde import Stage
 
@@ -28,6 +29,7 @@ class LatentRollout:
     noise_type = "general"
 
     def __init__(self, model: LatentSDE) -> None:
+        arguments.instance("model", model, LatentSDE, "a LatentSDE")
         if model.f_seq_bar is not None:
             raise ValueError("model: expected no sequence noise (f_bar=None), as (19) has none, got a model with one")
         self.model = model

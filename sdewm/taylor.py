@@ -60,7 +60,7 @@ class Rate:
     outcome: Outcome
 
     def interval(self, level: float = 0.99) -> tuple[float, float]:
-        half = float(stats.t.ppf(0.5 + level / 2, self.dof)) * self.stderr + self.numerical
+        half = float(stats.t.ppf(0.5 + arguments.level(level) / 2, self.dof)) * self.stderr + self.numerical
         return self.value - half, self.value + half
 
     @property
@@ -257,7 +257,7 @@ class _Paths:
                     c = weight * self._loss_series(loss, t, x, form)
                     series[name, form] = series.get((name, form), 0.0) + c
                 for j, x_eps in enumerate(states):
-                    perturbed[name, j] = perturbed.get((name, j), 0.0) + weight * loss.fn(t, x_eps)
+                    perturbed[name, j] = perturbed.get((name, j), 0.0) + weight * loss.at(t, x_eps)
         values = largest
         for (name, form), c in series.items():
             for k in range(4):
@@ -278,11 +278,11 @@ class _Paths:
         return c
 
     def _loss_series(self, loss: SummedLoss, t: Tensor, x: Tensor, form: Form) -> Tensor:
-        c = _series(loss.fn(t, x), self.space)
+        c = _series(loss.at(t, x), self.space)
         if form == "printed" and isinstance(x, Jet):
             bare = x.coefficients.clone()
             bare[1] = 0
-            gradient_part = _series(loss.fn(t, Jet(bare, self.space)), self.space)[2]
+            gradient_part = _series(loss.at(t, Jet(bare, self.space)), self.space)[2]
             c = torch.stack([c[0], c[1], c[2] + gradient_part, c[3]])  # (33): ε²∇f·∂²x, likewise
         return c
 

@@ -335,7 +335,7 @@ def test_stored_areas_coarsen_as_the_path_does():
         ({"levels": (3, 5, 4)}, ["levels: expected at least three increasing"]),
         ({"kind": "both"}, ['kind: expected "strong" or "weak", got \'both\'']),
         ({"functional": torch.sum}, ["functional: expected None"]),
-        ({"precision": 0.0, "paths": None}, ["precision: expected a positive half-width, got 0.0"]),
+        ({"precision": 0.0, "paths": None}, ["precision: expected a finite number greater than 0, got 0.0"]),
         ({"refine": 0}, ["refine: expected at least one level, got 0"]),
         ({"paths": 10}, ["paths: expected at least 256, got 10"]),
         ({"method": "heun"}, ["method: 'heun' is for stratonovich SDEs"]),
@@ -345,5 +345,5 @@ def test_stored_areas_coarsen_as_the_path_does():
 def test_errors(arguments, fragments):
     with refuses(ValueError, *fragments):
         measured("diagonal", arguments.pop("method", "euler"), **arguments)
-    with refuses(ValueError, "x0: expected shape (n,), got (1, 2)"):
+    with refuses(ValueError, "x0: expected one initial state (n,), got (1, 2)"):
         convergence(SYSTEMS["diagonal"], PAIR[None], SPAN, method="euler")

@@ -81,11 +81,11 @@ def test_grid_times_and_indices():
     ("arguments", "fragments"),
     [
         ((1.0, 1.0, 4), ("t0, t1", "t0 < t1", "t0=1.0, t1=1.0")),
-        ((0.0, math.inf, 4), ("t0, t1", "finite", "inf")),
-        ((math.nan, 1.0, 4), ("t0, t1", "finite", "nan")),
-        ((0.0, 1.0, 0), ("steps", "positive integer", "0")),
-        ((0.0, 1.0, -3), ("steps", "positive integer", "-3")),
-        ((0.0, 1.0, 2.5), ("steps", "positive integer", "2.5")),
+        ((0.0, math.inf, 4), ("t1", "finite", "inf")),
+        ((math.nan, 1.0, 4), ("t0", "finite", "nan")),
+        ((0.0, 1.0, 0), ("steps", "integer of at least 1", "0")),
+        ((0.0, 1.0, -3), ("steps", "integer of at least 1", "-3")),
+        ((0.0, 1.0, 2.5), ("steps", "integer of at least 1", "2.5")),
     ],
 )
 def test_grid_errors(arguments, fragments):

@@ -114,8 +114,8 @@ class _Variant:
 
     def terms(self, loss: SummedLoss, t: Tensor, x: Tensor, phi: Tensor) -> dict[str, Tensor]:
         y_a, y_b, w, w_tilde = (phi @ self.integrals).unbind(-1)
-        value, p, p_tilde, s, s_ab, s_bb = _derivatives(loss.fn(t, along(x, [y_a, y_b], order=2)))
-        _, q, q_tilde = _derivatives(loss.fn(t, along(x, [w, w_tilde], order=1)))[:3]
+        value, p, p_tilde, s, s_ab, s_bb = _derivatives(loss.at(t, along(x, [y_a, y_b], order=2)))
+        _, q, q_tilde = _derivatives(loss.at(t, along(x, [w, w_tilde], order=1)))[:3]
         s_tilde = s_ab + 0.5 * s_bb if "E10" in self.corrections else s_ab
         return {"loss0": value, "P": p, "Q": q, "S": s, "P~": p_tilde, "Q~": q_tilde, "S~": s_tilde}
 

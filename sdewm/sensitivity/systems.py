@@ -13,7 +13,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdewm.sde import SDE, Magnitude, PerturbedSDE, diffusion_matrix, diffusion_product, noise_channels
+from sdewm import arguments
+from sdewm.sde import (
+    SDE,
+    Magnitude,
+    PerturbedSDE,
+    check_protocol,
+    diffusion_matrix,
+    diffusion_product,
+    noise_channels,
+)
 from sdewm.sensitivity.steps import jacobian, second_derivative
 from sdewm.structure import directional
 
@@ -29,6 +38,7 @@ class Prolongation(ABC):
     """
 
     def __init__(self, sde: SDE) -> None:
+        check_protocol("sde", sde)
         self.sde, self.sde_type = sde, sde.sde_type
         self.noise_type = sde.noise_type if sde.noise_type in ("additive", "scalar") else "general"
 
@@ -105,11 +115,13 @@ class SensitivitySDE(Prolongation):
     """(x, ∂_ε x, ∂²_ε x) of a perturbed system: equations (35)–(37), which are (38)–(40) at ε = 0; N = 3 n."""
 
     def __init__(self, family: PerturbedSDE, eps: Magnitude = 0.0) -> None:
+        arguments.instance("family", family, PerturbedSDE, "a PerturbedSDE(base, error)")
         super().__init__(family.at(eps))
         self.error = family.error
 
     def initial(self, x0: Tensor) -> Tensor:
         """(x0, 0, 0); ``(..., 3 n)`` from ``(..., n)``."""
+        x0 = arguments.state(x0, many=True)
         return torch.cat([x0, torch.zeros_like(x0), torch.zeros_like(x0)], -1)
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,6 +171,7 @@ class SecondVariationSDE(Prolongation):
 
 
 def _with_identity(x0: Tensor) -> Tensor:
+    x0 = arguments.state(x0, many=True)
     identity = torch.eye(x0.shape[-1], dtype=x0.dtype, device=x0.device).flatten()
     return torch.cat([x0, identity.expand(*x0.shape[:-1], -1)], -1)
 

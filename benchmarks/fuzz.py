@@ -1,0 +1,515 @@
+"""Inputs made at random for every public function: each gives a right answer, or an error that names the argument.
+
+    python -m benchmarks.fuzz [--inputs 10000] [--seed 0] [--out results/fuzz.json]
+
+An input is a valid call with some of its arguments replaced: numbers by other kinds of numbers, texts, booleans or
+nothing; states by other shapes, dtypes and values; coefficients and losses by functions that return odd things. What
+comes is "right" (an independent computation agrees), "finite" (numbers, all of them finite), "refused" (a documented
+error that starts with the name of what is wrong), or a fault: "raw" (an error from inside torch, numpy or Python),
+"unnamed", "not finite", "wrong", "accepted" (what must be refused gave a number) or "time".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import signal
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import sdewm
+from sdewm import FunctionSDE, PerturbedSDE, TimeGrid
+from sdewm.jets import NotDifferentiable
+
+F64 = torch.float64
+GOOD = ("right", "finite", "refused")
+SECONDS = 30
+# The start of a message: the name of an argument or of a coefficient, perhaps with a place or a part.
+NAMED = re.compile(r"^[a-zA-Zσ_][\w.]*(\[\d+\])?((, | )[\w. ]+)*: ")
+
+
+@dataclass
+class Case:
+    """One input: a call, whether it must be refused, and an independent check of what it returns."""
+
+    function: str
+    kind: str
+    call: Callable[[], Any]
+    bad: bool = False
+    check: Callable[[Any], bool] | None = None
+
+
+# -- what is put in place of an argument
+
+NUMBERS: list[Any] = [
+    100.5, "7", True, False, -1, 0, None, math.nan, math.inf, 1e308, [3], (1, 2), {}, 1j, b"1", np.bool_(True),
+    np.int64(32), np.float64(0.5), np.float32(0.25), np.array(16), np.array([1.0, 2.0]), torch.tensor(16),
+    torch.tensor(0.5), torch.tensor([1.0, 2.0]), torch.tensor(True), object(), 2**70, 0.5, 2, 3, 64, "euler",
+]  # fmt: skip
+OBJECTS: list[Any] = [None, 1.0, "rqmc", [], {}, object(), lambda *a: None, np.zeros(2), torch.zeros(2), True, int]
+STATES: list[Any] = [
+    None, 1.0, 3, "x", True, [], [[]], [1, 2], (0.5, 0.1), [0.3], [[0.1, 0.2]] * 5, ["a"], [None], [1, [2]], {}, 1j,
+    np.array([0.5, 0.1]), np.array([1, 2]), np.array([True, False]), np.array(["a"]), np.array([0.5, 0.1], np.float16),
+    np.array([1j, 2]), np.array(0.5), np.array([[0.5, 0.1]] * 5), np.array([math.nan, 1.0]), np.zeros((2, 2, 2)),
+    torch.tensor([1, 2]), torch.tensor([True, False]), torch.tensor([0.5, 0.1]), torch.tensor(0.5), torch.zeros(0),
+    torch.zeros(5, 2, dtype=F64), torch.zeros(4, 2), torch.zeros(1, 2, 3), torch.tensor([math.inf, 0.0]),
+    torch.tensor([1e300, 1e300], dtype=F64), torch.tensor([0.5, 0.1], requires_grad=True), torch.zeros(3, dtype=F64),
+    torch.tensor([0.5, 0.1], dtype=torch.complex128), [torch.tensor(0.5), 0.1], range(2), object(),
+]  # fmt: skip
+# Functions of a state; where True, no coefficient may be so.
+ODD: dict[str, tuple[Callable[[Tensor], Any], bool]] = {
+    "float": (lambda x: 0.1, True),
+    "none": (lambda x: None, True),
+    "array": (lambda x: np.zeros(x.shape), True),
+    "list": (lambda x: [0.0], True),
+    "sum over paths": (lambda x: 0 * x + x.sum(0), True),
+    "mean over paths": (lambda x: x - x.mean(), True),
+    "number of paths": (lambda x: x * len(x), True),
+    "random": (torch.rand_like, True),
+    "dropout": (lambda x: torch.nn.functional.dropout(x + 1, 0.5), True),
+    "scalar": (lambda x: x.sum(), True),
+    "one path": (lambda x: x[0], True),
+    "first path": (lambda x: x[:1], True),
+    "three paths": (lambda x: torch.ones(3, x.shape[-1], dtype=x.dtype), True),
+    "turned": (lambda x: x.T, True),
+    "one more axis": (lambda x: x[..., None, None], True),
+    "float32": (lambda x: x.float(), True),
+    "complex": (lambda x: x + 0j, True),
+    "whole": (lambda x: x.long(), True),
+    "bool": (lambda x: x > 0, True),
+    "nan": (lambda x: x * math.nan, True),
+    "inf": (lambda x: x / 0, True),
+    "in place": (lambda x: x.mul_(2), True),
+    "weights do not fit": (lambda x: x @ torch.ones(7, 7, dtype=x.dtype), True),
+    "raises": (lambda x: {}[0], True),
+    "grows": (lambda x: x.exp().exp().exp(), False),
+    "root": (lambda x: (x - 0.05).sqrt(), False),
+    "logarithm": (lambda x: x.abs().log(), False),
+    "kink": (lambda x: x.relu(), False),
+    "constant": (lambda x: torch.full_like(x, 0.3), False),
+    "large": (lambda x: 1e150 * x, False),
+}  # fmt: skip
+
+
+# -- valid calls, their arguments drawn at random, with what their answer must be
+
+
+def linear(rng: Random) -> dict[str, Any]:
+    """dx = (A x + a) dt + b dB, an error with drift C x and noise c: numbers that numpy can redo."""
+    draw = np.random.default_rng(rng.getrandbits(32))
+    n = rng.choice([1, 2, 3])
+    noise = rng.choice(["diagonal", "scalar", "additive", "general"])
+    m = {"diagonal": n, "scalar": 1}.get(noise, rng.choice([1, 2, 3]))
+    b, c = draw.normal(size=(2, n, m)) * 0.3
+    if noise == "diagonal":
+        b, c = (np.diag(np.diag(v)) for v in (b, c))
+    return {
+        "n": n, "m": m, "noise": noise, "A": 0.5 * draw.normal(size=(n, n)), "a": draw.normal(size=n),
+        "C": 0.5 * draw.normal(size=(n, n)), "b": b, "c": c, "x0": draw.normal(size=n), "v": draw.normal(size=n),
+        "steps": rng.choice([1, 2, 4, 8]), "seed": rng.getrandbits(30), "draw": draw,
+    }  # fmt: skip
+
+
+def sde_of(s: dict[str, Any], drift: str, offset: str | None, noise: str) -> FunctionSDE:
+    matrix, g = torch.tensor(s[drift]), torch.tensor(s[noise])
+    shift = torch.tensor(s[offset]) if offset else 0.0
+
+    def diffusion(t: Tensor, x: Tensor) -> Tensor:
+        if s["noise"] == "diagonal":
+            return 0 * x + g.diagonal()
+        return g.expand(len(x), -1, -1)
+
+    return FunctionSDE(lambda t, x: x @ matrix.mT + shift, diffusion, s["noise"])
+
+
+def family_of(s: dict[str, Any]) -> PerturbedSDE:
+    return PerturbedSDE(sde_of(s, "A", "a", "b"), sde_of(s, "C", None, "c"))
+
+
+def grid_of(s: dict[str, Any]) -> TimeGrid:
+    return TimeGrid(0.0, 1.0, s["steps"])
+
+
+def increments(s: dict[str, Any], paths: int = 5) -> np.ndarray:
+    return s["draw"].normal(size=(s["steps"], paths, s["m"])) / math.sqrt(s["steps"])
+
+
+def euler(s: dict[str, Any], dB: np.ndarray, eps: float = 0.0) -> np.ndarray:
+    x = np.tile(s["x0"], (dB.shape[1], 1))
+    for step in dB:
+        x = x + (x @ (s["A"] + eps * s["C"]).T + s["a"]) / s["steps"] + step @ (s["b"] + eps * s["c"]).T
+    return x
+
+
+def close(found: Any, expected: Any, slack: float = 1e-9) -> bool:
+    return bool(np.allclose(np.asarray(found), np.asarray(expected), rtol=slack, atol=slack))
+
+
+def means(s: dict[str, Any]) -> list[np.ndarray]:
+    """E v·x_T on the grid, and its first and second coefficient in ε."""
+    dt, zero = 1 / s["steps"], np.zeros(s["n"])
+    x, y, w = s["x0"], zero, zero
+    for _ in range(s["steps"]):
+        x, y, w = x + dt * (s["A"] @ x + s["a"]), y + dt * (s["A"] @ y + s["C"] @ x), w + dt * (s["A"] @ w + s["C"] @ y)
+    return [s["v"] @ one for one in (x, y, w)]
+
+
+def loss_of(s: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    v = torch.tensor(s["v"])
+    return lambda x: x @ v
+
+
+def solve_case(rng: Random) -> Case:
+    s, eps = linear(rng), rng.choice([0.0, 0.3, np.float64(-0.2), torch.tensor(0.1, dtype=F64)])
+    dB = increments(s)
+    x0 = rng.choice([s["x0"], s["x0"].tolist(), torch.tensor(s["x0"]), torch.tensor(s["x0"]).expand(5, -1)])
+    noise = rng.choice([dB, torch.tensor(dB)])
+    call = lambda: sdewm.solve(family_of(s).at(eps), x0, grid_of(s), noise=noise)  # noqa: E731
+    return Case("solve", "valid", call, check=lambda x: close(x, euler(s, dB, float(eps))))
+
+
+def fundamental_case(rng: Random) -> Case:
+    s = linear(rng)
+    expected = np.linalg.matrix_power(np.eye(s["n"]) + s["A"] / s["steps"], s["steps"])
+    call = lambda: sdewm.fundamental_matrix(sde_of(s, "A", "a", "b"), s["x0"], grid_of(s), noise=increments(s))  # noqa: E731
+    return Case("fundamental_matrix", "valid", call, check=lambda phi: close(phi, np.tile(expected, (5, 1, 1))))
+
+
+def derivatives_case(rng: Random) -> Case:
+    s = linear(rng)
+    u = s["draw"].normal(size=(2, s["n"]))
+    expected = np.linalg.matrix_power(np.eye(s["n"]) + s["A"] / s["steps"], s["steps"]) @ u.T
+
+    def call() -> Any:
+        sde = sde_of(s, "A", "a", "b")
+        return sdewm.initial_value_derivatives(sde, s["x0"], grid_of(s), directions=u, noise=increments(s))
+
+    def check(found: Any) -> bool:
+        return close(found.first, np.tile(expected, (5, 1, 1))) and close(found.second, np.zeros((5, s["n"], 2, 2)))
+
+    return Case("initial_value_derivatives", "valid", call, check=check)
+
+
+def expand_case(rng: Random) -> Case:
+    s = linear(rng)
+    how = {"paths": rng.choice([64, np.int64(128)]), "sampler": rng.choice(["rqmc", "mc"]), "seed": s["seed"]}
+
+    def check(found: Any) -> bool:
+        estimates = (found.loss0, found.first, found.second)
+        return all(
+            abs(e.mean - truth) <= 12 * e.stderr + 1e-9 * (1 + abs(truth))
+            for e, truth in zip(estimates, means(s), strict=True)
+        )
+
+    call = lambda: sdewm.expand(family_of(s), loss_of(s), s["x0"], grid_of(s), **how)  # noqa: E731
+    return Case("expand", "valid", call, check=check)
+
+
+def taylor_case(rng: Random) -> Case:
+    s = linear(rng)
+    call = lambda: sdewm.taylor_test(family_of(s), loss_of(s), s["x0"], grid_of(s), paths=64).remainders  # noqa: E731
+    return Case("taylor_test", "valid", call)
+
+
+VALID = [solve_case, fundamental_case, derivatives_case, expand_case, taylor_case]
+
+
+def brownian(rng: Random) -> Case:
+    seed, level = rng.getrandbits(20), rng.choice([0, 1, np.int64(3)])
+
+    def call() -> Any:
+        path = sdewm.BrownianPath(seed, 5, 2)
+        return torch.stack(list(path.at(level))).sum(0), next(iter(path.at(0)))
+
+    return Case("BrownianPath", "valid", call, check=lambda pair: close(*pair))
+
+
+# -- mutants: one or two arguments of a valid call replaced
+
+
+def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]]]]:
+    """Every public function: the function, its valid arguments, and what each is replaced by."""
+    s = linear(rng)
+    s |= {"n": 2, "x0": np.array([0.5, 0.1]), "noise": "diagonal", "m": 2}
+    s |= {name: 0.3 * np.eye(2) for name in ("A", "b", "c", "C")} | {"a": np.ones(2), "v": np.ones(2), "steps": 4}
+    base, family, grid, dB = sde_of(s, "A", "a", "b"), family_of(s), grid_of(s), torch.tensor(increments(s))
+    stratonovich = FunctionSDE(lambda t, x: -x, lambda t, x: 0.1 * x, sde_type="stratonovich")
+    texts = [*OBJECTS, "milstein", "heun", "EULER", "", "euler-sequential", "platen-weak", "sri2"]
+    walk = {
+        "x0": STATES, "grid": [*OBJECTS, (0, 1, 4), TimeGrid(0.0, 2.0, 4), TimeGrid(0.0, 1.0, 5)],
+        "method": texts, "noise": [*STATES, dB[:2], dB[..., :1], dB.float(), dB * math.nan, dB.long(), dB.numpy()],
+    }  # fmt: skip
+    sdes = [*OBJECTS, family, stratonovich, FunctionSDE(), FunctionSDE(noise_type="scalar")]
+    estimate = {
+        "loss": [*OBJECTS, sdewm.SummedLoss(lambda t, x: x.sum(-1), [0.5, 1.0], [math.pi, -1])],
+        "x0": STATES, "grid": [*OBJECTS, (0, 1, 4)], "family": [*OBJECTS, base], "method": texts,
+        "paths": NUMBERS, "seed": NUMBERS, "order": NUMBERS,
+        "sampler": [*OBJECTS, "sobol", sdewm.BrownianSampler(64, 0), sdewm.MonteCarlo(64, 0)],
+        "form": [*OBJECTS, "printed", "literal"],
+    }  # fmt: skip
+    problem = {"family": family, "loss": loss_of(s), "x0": s["x0"], "grid": grid, "paths": 64}
+    few = {"sde": base, "x0": s["x0"], "span": (0.0, 1.0), "levels": (1, 2, 3), "paths": 256, "refine": 1}
+    order = {
+        "x0": STATES, "span": [*OBJECTS, (0, 1, 2), (1, 0), ("a", "b"), grid], "levels": [*OBJECTS, (1, 2), (3, 2, 1),
+        (1.5, 2, 3), np.array([1, 2, 3]), (True, 2, 3), range(1, 4)], "paths": NUMBERS, "refine": NUMBERS[:-3],
+        "precision": NUMBERS, "level": NUMBERS, "seed": NUMBERS, "kind": OBJECTS, "sde": sdes,
+    }  # fmt: skip
+    model = {
+        "q_enc": lambda h, s: h[:, :1], "q_enc_bar": lambda h, s: 0.1 + 0 * h[:, :1], "f": lambda h, z, a: -h + z,
+        "p": lambda h: h[:, :1], "p_bar": None, "q_dec": lambda h, z: z, "policy": lambda h, z: z,
+        "observation": lambda t: torch.ones(1, dtype=F64), "sizes": (1, 2, 1, 1),
+    }  # fmt: skip
+    latent_noise = torch.zeros(4, 5, 1, dtype=F64)
+    functions = [*OBJECTS, lambda *a: a[0], lambda *a: a[0][:, :1] * math.nan, lambda *a: 1.0, torch.nn.Identity()]
+
+    def latent(**given: Any) -> Tensor:
+        return sdewm.solve(sdewm.LatentSDE(**given), torch.zeros(5, dtype=F64), grid, noise=latent_noise)
+
+    def rollout(model: Any) -> Tensor:
+        made = sdewm.LatentRollout(model)
+        return sdewm.solve(made, torch.zeros(3, dtype=F64), grid, noise=torch.zeros(4, 5, 0, dtype=F64))
+
+    def maximizer(**given: Any) -> Tensor:
+        h = torch.ones(3, 1, dtype=F64)
+        return sdewm.LocalMaximizer(**given)(h, h)
+
+    def observed(times: Any, values: Any, t: Any) -> Tensor:
+        return sdewm.RecordedObservation(times, values)(t)
+
+    def slopes(inputs: Any, activation: Any) -> float:
+        net = sdewm.SlopeNetwork(inputs)
+        return net.lipschitz(net.layer(net.inputs, activation), search=2)
+
+    def summed(**given: Any) -> Any:
+        return sdewm.SummedLoss(**given).on(grid)
+
+    def prolonged(kind: Any, of: Any, x0: Any) -> Tensor:
+        system = kind(of)
+        return sdewm.solve(system, system.initial(x0), grid, noise=dB)
+
+    def brownian_path(level: Any, finest: Any, **given: Any) -> list[Tensor]:
+        return list(sdewm.BrownianPath(**given).at(level, finest=finest))
+
+    def drawn(kind: Any, **given: Any) -> Any:
+        return kind(**given).paths
+
+    def interval(level: Any) -> Any:
+        return sdewm.Estimate(1.0, 0.1, 64, 7).interval(level)
+
+    return {
+        "solve": (sdewm.solve, {"sde": base, "x0": s["x0"], "grid": grid, "noise": dB},
+                  walk | {"sde": sdes, "save": [*OBJECTS, "path", "last"]}),
+        "fundamental_matrix": (sdewm.fundamental_matrix, {"sde": base, "x0": s["x0"], "grid": grid, "noise": dB},
+                               walk | {"sde": sdes}),
+        "initial_value_derivatives": (sdewm.initial_value_derivatives,
+                                      {"sde": base, "x0": s["x0"], "grid": grid, "noise": dB},
+                                      walk | {"sde": sdes, "directions": STATES}),
+        "expand": (sdewm.expand, problem, estimate | {
+            "grids": NUMBERS, "reading": OBJECTS, "executor": [None], "progress": [None]}),
+        "taylor_test": (sdewm.taylor_test, problem, estimate | {
+            "eps": [*STATES, [0.4, 0.2, 0.1, 0.05], [math.nan] * 4], "level": NUMBERS}),
+        "convergence": (sdewm.convergence, few | {"method": "euler"}, order | {"method": texts}),
+        "convergences": (sdewm.convergences, few | {"methods": {"e": "euler"}},
+                         order | {"methods": [*OBJECTS, {"a": "heun"}, {"a": 3}, ["euler"]]}),
+        "TimeGrid": (lambda **a: sdewm.TimeGrid(**a).dt, {"t0": 0.0, "t1": 1.0, "steps": 4},
+                     {"t0": NUMBERS, "t1": NUMBERS, "steps": NUMBERS}),
+        "FunctionSDE": (lambda **a: sdewm.FunctionSDE(**a).noise_type, {"f": None, "g": None},
+                        {"f": OBJECTS, "g": OBJECTS, "noise_type": OBJECTS, "sde_type": OBJECTS}),
+        "PerturbedSDE": (lambda eps, **a: sdewm.solve(sdewm.PerturbedSDE(**a).at(eps), s["x0"], grid, noise=dB),
+                         {"base": base, "error": base, "eps": 0.1}, {"base": sdes, "error": sdes, "eps": NUMBERS}),
+        "LatentSDE": (latent, model, {name: functions for name in model if name != "sizes"} | {
+            "sizes": [*OBJECTS, (1, 2, 1), (1, 2, 1, 0), (1.5, 2, 1, 1), (-1, 2, 1, 1), np.array([1, 2, 1, 1])],
+            "leak": NUMBERS, "observation0": STATES}),
+        "LatentRollout": (rollout, {"model": sdewm.LatentSDE(**model)}, {"model": sdes}),
+        "LocalMaximizer": (maximizer, {"q": lambda h, z, a: -((a - h) ** 2).sum(-1), "start": [0.0]},
+                           {"q": functions, "start": STATES, "low": NUMBERS, "high": NUMBERS, "tolerance": NUMBERS,
+                            "iterations": NUMBERS}),
+        "RecordedObservation": (observed, {"times": [0.0, 1.0], "values": torch.zeros(2, 3, dtype=F64), "t": 0.5},
+                                {"times": STATES, "values": STATES, "t": NUMBERS}),
+        "SlopeNetwork": (slopes, {"inputs": 2, "activation": "tanh"}, {"inputs": NUMBERS[:-6], "activation": texts}),
+        "SummedLoss": (summed, {"fn": lambda t, x: x.sum(-1), "times": [0.5, 1.0]},
+                       {"fn": OBJECTS, "times": STATES, "weights": STATES}),
+        "FundamentalMatrixSDE": (prolonged, {"kind": sdewm.FundamentalMatrixSDE, "of": base, "x0": s["x0"]},
+                                 {"of": sdes, "x0": STATES}),
+        "SensitivitySDE": (prolonged, {"kind": sdewm.SensitivitySDE, "of": family, "x0": s["x0"]},
+                           {"of": sdes, "x0": STATES}),
+        "BrownianPath": (brownian_path, {"seed": 1, "paths": 5, "channels": 2, "level": 2, "finest": None},
+                         {"seed": NUMBERS, "paths": NUMBERS[:-9], "channels": NUMBERS[:-9], "level": NUMBERS[:-2],
+                          "finest": NUMBERS[:-2], "t0": NUMBERS, "t1": NUMBERS, "first": NUMBERS}),
+        "MonteCarlo": (drawn, {"kind": sdewm.MonteCarlo, "paths": 64, "seed": 0},
+                       {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS}),
+        "QuasiMonteCarlo": (drawn, {"kind": sdewm.QuasiMonteCarlo, "paths": 64, "seed": 0},
+                            {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS, "replicates": NUMBERS,
+                             "ordering": OBJECTS, "widen": NUMBERS}),
+        "BrownianSampler": (drawn, {"kind": sdewm.BrownianSampler, "paths": 64, "seed": 0},
+                            {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS}),
+        "Estimate.interval": (interval, {"level": 0.9}, {"level": NUMBERS}),
+        "to_ito": (lambda sde: sdewm.to_ito(sde).sde_type, {"sde": stratonovich}, {"sde": sdes}),
+        "to_stratonovich": (lambda sde: sdewm.to_stratonovich(sde).sde_type, {"sde": base}, {"sde": sdes}),
+    }  # fmt: skip
+
+
+def mutant(rng: Random) -> Case:
+    table = mutable(rng)
+    name = rng.choice(sorted(table))
+    function, arguments, replacements = table[name]
+    changed = rng.sample(sorted(replacements), rng.choice([1, 1, 1, min(2, len(replacements))]))
+    given = arguments | {which: rng.choice(replacements[which]) for which in changed}
+    return Case(name, "argument " + ", ".join(changed), lambda: function(**given))
+
+
+def odd_function(rng: Random) -> Case:
+    """A coefficient of base or error, or a loss, that returns odd things."""
+    s = linear(rng)
+    kind = rng.choice(sorted(ODD))
+    function, bad = ODD[kind]
+    place = rng.choice(["base f", "base g", "error f", "error g", "loss"])
+    base, error = sde_of(s, "A", "a", "b"), sde_of(s, "C", None, "c")
+    loss = loss_of(s)
+    if place == "loss":
+        loss = (lambda x: function(x).sum(-1)) if not bad or kind in ("nan", "inf", "random") else function
+    else:
+        part, which = place.split()
+        sde = base if part == "base" else error
+        shaped = function if s["noise"] == "diagonal" or which == "f" else lambda x: function(x)[..., None]
+        given = {"f": sde.f, "g": sde.g} | {which: lambda t, x: shaped(x)}
+        odd = FunctionSDE(given["f"], given["g"], s["noise"])
+        base, error = (odd, error) if part == "base" else (base, odd)
+    estimate = place == "loss" or rng.random() < 0.3
+    run = rng.choice([sdewm.expand, sdewm.taylor_test])
+
+    def call() -> Any:
+        family = PerturbedSDE(base, error)
+        if not estimate:
+            return sdewm.solve(family.at(0.1), s["x0"], grid_of(s), noise=increments(s))
+        found = run(family, loss, s["x0"], grid_of(s), paths=64)
+        return found.remainders if isinstance(found, sdewm.TaylorTest) else found
+
+    return Case(run.__name__ if estimate else "solve", f"{place}: {kind}", call, bad=bad)
+
+
+def cases(count: int, seed: int) -> Iterator[Case]:
+    rng = Random(seed)
+    kinds = [mutant, odd_function, *VALID, brownian]
+    weights = [60, 25, *[2] * len(VALID), 1]
+    for _ in range(count):
+        yield rng.choices(kinds, weights)[0](rng)
+
+
+# -- what came of it
+
+
+def numbers(value: Any, depth: int = 0) -> Iterator[float]:
+    """Every number in a result."""
+    if isinstance(value, Tensor):
+        yield from value.detach().double().flatten().tolist()
+    elif isinstance(value, np.ndarray):
+        yield from value.astype(float).ravel().tolist()
+    elif isinstance(value, int | float):
+        yield float(value)
+    elif isinstance(value, sdewm.Estimate):
+        yield from (value.mean, value.stderr)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from numbers(one, depth + 1)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from numbers(one, depth + 1)
+    elif is_dataclass(value) and depth < 3:
+        for field in fields(value):
+            if field.name not in ("bias_left", "bias", "sample", "rates", "slope", "own_slope"):
+                yield from numbers(getattr(value, field.name), depth + 1)
+
+
+class TooLong(Exception):
+    pass
+
+
+def _alarm(*_: Any) -> None:
+    raise TooLong
+
+
+def judge(case: Case) -> tuple[str, str]:
+    """The outcome and what there is to say of it."""
+    signal.signal(signal.SIGALRM, _alarm)
+    signal.alarm(SECONDS)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = case.call()
+    except TooLong:
+        return "time", f"more than {SECONDS} s"
+    except (ValueError, TypeError, ArithmeticError) as error:
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        text = f"{type(error).__name__}: {error}"
+        inside = frame is not None and not str(frame.tb_frame.f_globals.get("__name__")).startswith("sdewm")
+        if isinstance(error, NotDifferentiable):
+            return "refused", text
+        if inside:
+            return "raw", text
+        return ("refused" if NAMED.match(str(error)) else "unnamed"), text
+    except Exception as error:
+        return "raw", f"{type(error).__name__}: {error}"
+    finally:
+        signal.alarm(0)
+    if case.bad:
+        return "accepted", "gave a number"
+    if not all(map(math.isfinite, numbers(result))):
+        return "not finite", "a number that is not finite"
+    if case.check is None:
+        return "finite", ""
+    return ("right", "") if case.check(result) else ("wrong", "disagrees with the independent computation")
+
+
+def fuzz(count: int, seed: int) -> dict[str, Any]:
+    """Counts by outcome and by function, and every fault."""
+    outcomes: Counter[str] = Counter()
+    by_function: dict[str, Counter[str]] = {}
+    faults = []
+    start = time.perf_counter()
+    for number, case in enumerate(cases(count, seed)):
+        outcome, text = judge(case)
+        outcomes[outcome] += 1
+        by_function.setdefault(case.function, Counter())[outcome] += 1
+        if outcome not in GOOD:
+            faults.append({
+                "number": number, "function": case.function, "kind": case.kind, "outcome": outcome,
+                "text": text.splitlines()[0][:300] if text else "",
+            })  # fmt: skip
+    return {
+        "inputs": count, "seed": seed, "seconds": round(time.perf_counter() - start), "outcomes": dict(outcomes),
+        "by_function": {name: dict(found) for name, found in sorted(by_function.items())}, "faults": faults,
+    }  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("results/fuzz.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    record = fuzz(options.inputs, options.seed)
+    options.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    print(record["outcomes"])
+    for fault in record["faults"][:50]:
+        print(fault)
+    return 1 if record["faults"] else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

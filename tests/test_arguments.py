@@ -1,0 +1,275 @@
+"""Numbers, grids, samplers and losses: what users write is accepted properly, or refused by name."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from support import F64, refuses
+
+import sdewm
+from benchmarks.fuzz import GOOD, cases, judge
+from sdewm import (
+    BlockSizes,
+    BrownianPath,
+    BrownianSampler,
+    Estimate,
+    FunctionSDE,
+    LatentRollout,
+    LatentSDE,
+    LocalMaximizer,
+    MonteCarlo,
+    NonFiniteLoss,
+    PerturbedSDE,
+    QuasiMonteCarlo,
+    RecordedObservation,
+    SensitivitySDE,
+    SlopeNetwork,
+    SummedLoss,
+    TimeGrid,
+    convergence,
+    expand,
+    solve,
+    taylor_test,
+    to_ito,
+)
+from sdewm.montecarlo import sample
+
+SDE = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 + 0 * x)
+FAMILY = PerturbedSDE(SDE, SDE)
+GRID = TimeGrid(0.0, 1.0, 4)
+X0 = torch.tensor([0.5], dtype=F64)
+
+
+def total(x: torch.Tensor) -> torch.Tensor:
+    return x.sum(-1)
+
+
+def expanded(**changes):
+    return expand(**{"family": FAMILY, "loss": total, "x0": X0, "grid": GRID, "paths": 64} | changes)
+
+
+def taylor(**changes):
+    return taylor_test(**{"family": FAMILY, "loss": total, "x0": X0, "grid": GRID, "paths": 64} | changes)
+
+
+def measured(**changes):
+    usual = {"sde": SDE, "x0": X0, "span": (0.0, 1.0), "method": "euler", "levels": (1, 2, 3), "paths": 256}
+    return convergence(**usual | changes)
+
+
+NOT_WHOLE = [100.5, "7", True, None, math.nan, 64.0, [64], 1j, torch.tensor(True), np.float64(64)]
+
+
+@pytest.mark.parametrize("value", NOT_WHOLE, ids=repr)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("paths", lambda v: MonteCarlo(v, 0)),
+        ("seed", lambda v: MonteCarlo(64, v)),
+        ("block", lambda v: MonteCarlo(64, 0, v)),
+        ("paths", lambda v: QuasiMonteCarlo(v, 0)),
+        ("seed", lambda v: QuasiMonteCarlo(64, v)),
+        ("replicates", lambda v: QuasiMonteCarlo(64, 0, replicates=v)),
+        ("block", lambda v: QuasiMonteCarlo(64, 0, block=v)),
+        ("paths", lambda v: BrownianSampler(v, 0)),
+        ("seed", lambda v: BrownianSampler(64, v)),
+        ("block", lambda v: BrownianSampler(64, 0, block=v)),
+        ("paths", lambda v: BrownianPath(0, v, 1)),
+        ("seed", lambda v: BrownianPath(v, 1, 1)),
+        ("channels", lambda v: BrownianPath(0, 1, v)),
+        ("level", lambda v: BrownianPath(0, 1, 1).at(v)),
+        ("steps", lambda v: TimeGrid(0.0, 1.0, v)),
+        ("factor", lambda v: GRID.coarsen(v)),
+        ("paths", lambda v: expanded(paths=v)),
+        ("seed", lambda v: expanded(seed=v)),
+        ("paths", lambda v: taylor(paths=v)),
+        ("seed", lambda v: measured(seed=v)),
+        ("refine", lambda v: measured(refine=v)),
+        ("inputs", lambda v: SlopeNetwork(v)),
+        ("iterations", lambda v: LocalMaximizer(total, [0.0], iterations=v)),
+    ],
+)
+def test_whole_numbers_are_whole(name, call, value):
+    with refuses(ValueError, f"{name}: expected an integer"):
+        call(value)
+
+
+def test_whole_numbers_of_numpy_and_torch_are_taken():
+    for number in (64, np.int64(64), np.uint8(64), np.array(64), torch.tensor(64)):
+        assert MonteCarlo(number, number).paths == MonteCarlo(64, 64).paths
+        assert TimeGrid(0, np.float32(1), number) == TimeGrid(0.0, 1.0, 64)
+    assert type(TimeGrid(0, 1, np.int64(4)).t0) is float
+    assert BrownianPath(np.int64(1), 2, 1).at(np.int64(2)).steps == 4
+
+
+@pytest.mark.parametrize("value", [-1, 2**70, 0], ids=repr)
+def test_whole_numbers_have_bounds(value):
+    with refuses(ValueError, "paths: expected", str(value)):
+        expanded(paths=value)
+    with refuses(ValueError, "paths: expected", str(value)):
+        expanded(paths=value, sampler="mc")
+    if value < 0:
+        with refuses(ValueError, "seed: expected an integer of at least 0, got -1"):
+            expanded(seed=value)
+    else:
+        assert expanded(seed=value).first.seed == value
+
+
+NOT_LEVELS = [2.0, 0.0, 1.0, -0.5, "0.9", True, None, math.nan]
+
+
+@pytest.mark.parametrize("value", NOT_LEVELS, ids=repr)
+def test_levels_lie_between_0_and_1(value):
+    found = measured()
+    for call in (
+        Estimate(1.0, 0.1, 64, 7).interval,
+        Estimate(1.0, 0.1, 64, 7).half_width,
+        lambda v: taylor(level=v),
+        lambda v: measured(level=v),
+        found.interval,
+        next(iter(taylor().rates.values())).interval,
+    ):
+        with refuses(ValueError, "level: expected a number between 0 and 1"):
+            call(value)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fragments"),
+    [
+        (lambda: FAMILY.at(math.nan), ValueError, ("eps: expected a finite number", "nan")),
+        (lambda: FAMILY.at("0.1"), ValueError, ("eps: expected a finite number", "'0.1'")),
+        (lambda: FAMILY.at(True), ValueError, ("eps: expected a finite number", "True")),
+        (lambda: FAMILY.at(0.1, torch.ones(2)), ValueError, ("eps_drift: expected a finite number", "(2,)")),
+        (lambda: FAMILY.at(torch.tensor(math.inf)), ValueError, ("eps: expected finite",)),
+        (lambda: TimeGrid("0", 1.0, 4), ValueError, ("t0: expected a finite number", "'0'")),
+        (lambda: TimeGrid(0.0, True, 4), ValueError, ("t1: expected a finite number", "True")),
+        (lambda: expanded(grid=(0.0, 1.0, 4)), TypeError, ("grid: expected a TimeGrid(t0, t1, steps)", "tuple")),
+        (lambda: solve(SDE, X0, 4, noise=torch.zeros(4, 2, 1)), TypeError, ("grid: expected a TimeGrid", "4 (int)")),
+        (lambda: solve(FAMILY, X0, GRID, noise=torch.zeros(4, 2, 1)), TypeError, ("sde:", "PerturbedSDE", ".at(eps)")),
+        (lambda: solve(3, X0, GRID, noise=torch.zeros(4, 2, 1)), TypeError, ("sde:", "int lacks f, g")),
+        (lambda: solve(SDE, X0, GRID, noise=[1, 2]), ValueError, ("values:", "(steps, paths, channels)", "(2,)")),
+        (lambda: solve(SDE, X0, GRID, noise=torch.zeros(4, 2, 1) * math.nan), ValueError, ("noise:", "finite")),
+        (lambda: solve(SDE, X0, GRID, noise=torch.zeros(4, 2, 1), method=3), TypeError, ("method:", "a Stepper")),
+        (lambda: solve(SDE, 0.5, GRID, noise=torch.zeros(4, 2, 1)), ValueError, ("x0:", "(n,)", "()", "[x0]")),
+        (lambda: solve(SDE, ["a"], GRID, noise=torch.zeros(4, 2, 1)), ValueError, ("x0:", "floating-point")),
+        (lambda: solve(SDE, [], GRID, noise=torch.zeros(4, 2, 1)), ValueError, ("x0:", "(n,)", "(0,)")),
+        (lambda: solve(SDE, [[1], [2, 3]], GRID, noise=torch.zeros(4, 2, 1)), ValueError, ("x0:", "array")),
+        (lambda: expanded(order=True), ValueError, ("order: expected 2 or 3", "True")),
+        (lambda: expanded(order=2.0), ValueError, ("order: expected 2 or 3", "2.0")),
+        (lambda: expanded(grids=1.5), ValueError, ("grids: expected an integer", "1.5")),
+        (lambda: expanded(sampler=3), TypeError, ("sampler:", "'rqmc', 'mc' or a sampler object", "3 (int)")),
+        (lambda: taylor(eps=0.1), ValueError, ("eps: expected a sequence", "0.1")),
+        (lambda: taylor(eps=["a"] * 4), ValueError, ("eps[0]: expected a finite number",)),
+        (lambda: measured(span=(0, 1, 2)), ValueError, ("span: expected a TimeGrid or (t0, t1)",)),
+        (lambda: measured(levels=(1, 2, 2.5)), ValueError, ("levels[2]: expected an integer", "2.5")),
+        (lambda: measured(refine=64), ValueError, ("levels, refine: expected at most 2^20", "2^67")),
+        (lambda: SummedLoss(total, [math.nan]), ValueError, ("times[0]: expected a finite number",)),
+        (lambda: SummedLoss(total, [1.0], [math.nan]), ValueError, ("weights[0]: expected a finite number",)),
+        (lambda: SummedLoss(3, [1.0]), TypeError, ("fn: expected a function",)),
+        (lambda: FunctionSDE(0.1), TypeError, ("f: expected a function of (t, x) or None", "0.1 (float)")),
+        (lambda: to_ito(3), TypeError, ("sde: expected an SDE",)),
+        (lambda: SensitivitySDE(SDE), TypeError, ("family: expected a PerturbedSDE",)),
+        (lambda: LatentRollout(SDE), TypeError, ("model: expected a LatentSDE",)),
+        (lambda: LocalMaximizer(3, [0.0]), TypeError, ("q: expected a function of (h, z, a)",)),
+        (lambda: LocalMaximizer(total, [0.0], low="a"), ValueError, ("low: expected",)),
+        (lambda: LocalMaximizer(total, [0.0], high=[1.0, 2.0]), ValueError, ("high: expected a number or shape (1,)",)),
+        (lambda: RecordedObservation([0.0, 1.0], torch.zeros(2)), ValueError, ("values:", "(T, *shape)")),
+        (lambda: SlopeNetwork(2).layer(torch.eye(3), "tanh"), ValueError, ("form: expected shape (rows, 2)",)),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_named(call, error, fragments):
+    with refuses(error, *fragments):
+        call()
+
+
+def latent(**changes) -> LatentSDE:
+    usual = {
+        "q_enc": lambda h, s: h, "q_enc_bar": None, "f": lambda h, z, a: z, "p": lambda h: h, "p_bar": None,
+        "q_dec": lambda h, z: z, "policy": lambda h, z: z, "observation": lambda t: t, "sizes": BlockSizes(1, 1, 1, 1),
+    }  # fmt: skip
+    return LatentSDE(**usual | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "fragments"),
+    [
+        ({"sizes": (1, 1, 1)}, ValueError, ("sizes: expected four",)),
+        ({"sizes": (1, 1, 1, 0)}, ValueError, ("sizes[3]: expected an integer of at least 1, got 0",)),
+        ({"sizes": 4}, ValueError, ("sizes: expected a sequence",)),
+        ({"leak": "1"}, ValueError, ("leak: expected a finite number",)),
+        ({"p": None}, TypeError, ("p: expected a function",)),
+        ({"p_bar": 0.1}, TypeError, ("p_bar: expected a function", "None")),
+        ({"observation": 3}, TypeError, ("observation: expected a function of t, or an SDE",)),
+    ],
+)
+def test_latent_models_name_what_does_not_fit(changes, error, fragments):
+    with refuses(error, *fragments):
+        latent(**changes)
+
+
+@pytest.mark.parametrize("name", ["q_enc", "f", "p", "q_dec"])
+def test_latent_coefficients_that_return_no_tensor_are_named(name):
+    with refuses(ValueError, f"{name}: expected a tensor of shape (paths, 1) or (1,)", "0.5 (float)"):
+        solve(latent(**{name: lambda *a: 0.5}), [0.0] * 4, GRID, noise=torch.zeros(4, 2, 0))
+
+
+def test_a_system_without_channels_is_solved():
+    """A latent model without any noise is an ordinary differential equation."""
+    found = solve(latent(), [1.0, 1.0, 0.0, 0.0], GRID, noise=torch.zeros(4, 2, 0))
+    assert found.shape == (2, 4)
+    result = expand(
+        PerturbedSDE(latent(), latent().encoder_error(lambda h, s: h)), total, [1.0, 1.0, 0.0, 0.0], GRID, paths=64
+    )
+    assert result.first.stderr <= 1e-12 and result.first.mean > 0
+
+
+# -- losses that leave the numbers
+
+
+def root(x: torch.Tensor) -> torch.Tensor:
+    """Undefined where the sum is negative: nowhere near x0 = 0.5, on some paths later."""
+    return x.sum(-1).sqrt()
+
+
+@pytest.mark.parametrize("estimate", [expanded, taylor])
+def test_a_loss_that_leaves_the_numbers_on_some_paths_says_where_and_on_how_many(estimate):
+    sampler = MonteCarlo(64, 0)
+    (noise,) = sampler.draw(range(sampler.replicates), 1, GRID, X0)
+    lost = int((solve(SDE, X0, GRID, noise=noise).sum(-1) < 0).sum())
+    assert 0 < lost < sampler.paths
+    with pytest.raises(NonFiniteLoss) as caught:
+        estimate(loss=root, sampler=sampler)
+    assert (caught.value.time, caught.value.order) == (1.0, 0)
+    if estimate is expanded:
+        assert (caught.value.paths, caught.value.of) == (lost, sampler.paths)
+    assert "loss: is not finite at t = 1 on " in str(caught.value)
+
+
+def test_a_derivative_that_leaves_the_numbers_is_told_from_the_loss():
+    still = PerturbedSDE(FunctionSDE(), FunctionSDE(lambda t, x: 1 + 0 * x))
+    with pytest.raises(NonFiniteLoss, match=r"derivative of order 1 that is not finite at t = 1 on \d+ of") as caught:
+        expand(still, lambda x: x.square().sum(-1) ** 0.25, [0.0], GRID, paths=64)
+    assert caught.value.order == 1
+
+
+def test_nothing_that_is_not_finite_becomes_an_estimate():
+    def evaluate(noise):
+        values = torch.zeros(noise.paths, dtype=F64)
+        values[3] = math.nan
+        return {"quantity": values}
+
+    with refuses(ArithmeticError, "values: expected finite numbers", "on 1 of", "'quantity'"):
+        sample(evaluate, MonteCarlo(64, 0), 1, GRID, X0)
+
+
+# -- whatever else users may write
+
+
+def test_inputs_at_random_are_answered_rightly_or_refused_by_name():
+    """A few of the inputs of ``python -m benchmarks.fuzz``, which makes ten thousand."""
+    assert "SummedLoss" in sdewm.__all__
+    faults = [(case.function, case.kind, *judged) for case in cases(250, 7) if (judged := judge(case))[0] not in GOOD]
+    assert faults == []
