@@ -245,7 +245,8 @@ def named(where: str) -> Iterator[None]:
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next
         raised_in = "" if frame is None else frame.tb_frame.f_globals.get("__name__", "")
-        ours = raised_in.startswith("sdewm") and isinstance(error, ValueError)
+        # Functions written in C, such as int, leave no frame of their own; our messages start with a name.
+        ours = raised_in.startswith("sdewm") and isinstance(error, ValueError) and ":" in str(error)
         if ours or type(error).__module__.startswith("sdewm"):
             raise
         lines = str(error).strip().splitlines() or [""]

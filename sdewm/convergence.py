@@ -202,8 +202,7 @@ def convergences(
     levels = arguments.integers("levels", levels)
     if len(levels) < 3 or any(b <= a for a, b in itertools.pairwise(levels)) or levels[0] < 0:
         raise ValueError(f"levels: expected at least three increasing numbers from 0 on, got {list(levels)}")
-    if kind not in ("strong", "weak"):
-        raise ValueError(f'kind: expected "strong" or "weak", got {kind!r}')
+    arguments.choice("kind", kind, ("strong", "weak"))
     if functional is not None and kind == "strong":
         raise ValueError('functional: expected None for kind "strong", got a function; strong errors are of the state')
     x0 = arguments.state(x0)

@@ -46,8 +46,10 @@ class RecordedObservation:
     def __init__(self, times: Tensor, values: Tensor) -> None:
         # A time that is not finite is named by its place.
         times = times if isinstance(times, Tensor) else torch.tensor(arguments.reals("times", times))
+        if times.dtype == torch.bool or times.is_complex():
+            raise ValueError(f"times: expected increasing numbers, got {arguments.shown(times)}")
         values = arguments.tensor("values", values) if not isinstance(values, Tensor) else values
-        if values.ndim < 2 or not values.is_floating_point():
+        if values.ndim < 1 or not values.is_floating_point():
             raise ValueError(f"values: expected floating-point numbers (T, *shape), got {arguments.shown(values)}")
         if times.ndim != 1 or len(times) < 2:
             raise ValueError(f"times: expected at least two increasing numbers, got shape {tuple(times.shape)}")

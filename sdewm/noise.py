@@ -230,8 +230,7 @@ class QuasiMonteCarlo:
         widen = arguments.real("widen", widen)
         if replicates < 4:
             raise ValueError(f"replicates: expected at least 4 independent scrambles, got {replicates}")
-        if ordering not in ORDERINGS:
-            raise ValueError(f"ordering: expected one of {ORDERINGS}, got {ordering!r}")
+        arguments.choice("ordering", ordering, ORDERINGS)
         if paths < 16:
             raise ValueError(f"paths: expected at least 16, got {paths}")
         if not 1.0 <= widen < 4.0:

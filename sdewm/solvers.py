@@ -216,17 +216,17 @@ def solve(
     >>> grid = TimeGrid(0.0, 1.0, 100)
     >>> x = solve(gbm, torch.ones(1), grid, noise=torch.randn(100, 5000, 1) * grid.dt**0.5)
     """
-    if save not in ("final", "path") and not callable(save):
+    if not callable(save) and not (isinstance(save, str) and save in ("final", "path")):
         raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
     x0 = arguments.state(x0, many=True)
     steps = walk(sde, x0, grid, method, noise)
     # Compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
     differentiates = not isinstance(stepper(method, sde), EulerMaruyama | SequentialEuler | Heun)
     with torch.compiler.set_stance("force_eager" if differentiates or _carries_jets(sde, x0, grid) else "default"):
-        if save == "final":
+        if isinstance(save, str) and save == "final":
             [(_, _, final)] = deque(steps, maxlen=1)
             return final
-        if save == "path":
+        if isinstance(save, str):
             return torch.stack([x for _, _, x in steps])
         return torch.stack([_saved(save, t, x) for _, t, x in steps])
 

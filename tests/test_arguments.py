@@ -176,7 +176,7 @@ def test_levels_lie_between_0_and_1(value):
         (lambda: LocalMaximizer(3, [0.0]), TypeError, ("q: expected a function of (h, z, a)",)),
         (lambda: LocalMaximizer(total, [0.0], low="a"), ValueError, ("low: expected",)),
         (lambda: LocalMaximizer(total, [0.0], high=[1.0, 2.0]), ValueError, ("high: expected a number or shape (1,)",)),
-        (lambda: RecordedObservation([0.0, 1.0], torch.zeros(2)), ValueError, ("values:", "(T, *shape)")),
+        (lambda: RecordedObservation([0.0, 1.0], torch.zeros(())), ValueError, ("values:", "(T, *shape)")),
         (lambda: SlopeNetwork(2).layer(torch.eye(3), "tanh"), ValueError, ("form: expected shape (rows, 2)",)),
     ],
 )  # fmt: skip

@@ -333,7 +333,7 @@ def test_stored_areas_coarsen_as_the_path_does():
     [
         ({"levels": (3, 4)}, ["levels: expected at least three increasing numbers from 0 on, got [3, 4]"]),
         ({"levels": (3, 5, 4)}, ["levels: expected at least three increasing"]),
-        ({"kind": "both"}, ['kind: expected "strong" or "weak", got \'both\'']),
+        ({"kind": "both"}, ["kind: expected 'strong' or 'weak', got 'both'"]),
         ({"functional": torch.sum}, ["functional: expected None"]),
         ({"precision": 0.0, "paths": None}, ["precision: expected a finite number greater than 0, got 0.0"]),
         ({"refine": 0}, ["refine: expected at least one level, got 0"]),
