@@ -292,6 +292,26 @@ def test_intervals_of_one_layer_are_the_range_itself():
         assert bool((found[0] <= y.amin(0) + 1e-12).all()) and bool((found[1] >= y.amax(0) - 1e-12).all())
 
 
+@pytest.mark.parametrize(("low", "high"), [(-2.0, 0.0), (-1.3, 3.0), (-30.0, -1.2)])
+def test_the_minimum_of_silu_is_inside_its_interval(low, high):
+    layer = nn.Linear(1, 1).double().requires_grad_(False)
+    layer.weight.fill_(1.0)
+    layer.bias.fill_(0.0)
+    ends = [torch.tensor([end], dtype=F64) for end in (low, high)]
+    assert float(interval([layer, nn.SiLU()], *ends)[0]) == pytest.approx(-0.27846, abs=2e-5)
+
+
+def test_the_update_gates_part_of_a_gru_constant_is_attained():
+    """h − n = 2 and u = ½, so that ∂h'/∂x = 2 · ¼ · 3."""
+    cell = nn.GRUCell(1, 1).double().requires_grad_(False)
+    for p in cell.parameters():
+        p.zero_()
+    cell.weight_ih[1], cell.bias_ih[2] = 3.0, -40.0
+    one = torch.ones(1, dtype=F64)
+    slope = jacrev(lambda x: cell(x[None], one[None])[0])(0 * one)
+    assert float(slope) == pytest.approx(1.5) and gru_lipschitz(cell).input == pytest.approx(1.5, rel=1e-6)
+
+
 def test_bad_input_is_named():
     net = SlopeNetwork(2)
     with refuses(ValueError, "inputs", "0"):

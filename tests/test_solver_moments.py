@@ -23,7 +23,7 @@ from support import F64
 from torch import Tensor
 from torch.func import grad, hessian, jacrev, jvp
 
-from sdewm import TimeGrid, milstein, srk
+from sdewm import FunctionSDE, TimeGrid, milstein, srk
 from sdewm.heun import Heun
 from sdewm.sde import diffusion_matrix
 from sdewm.solvers import METHODS, EulerMaruyama, stepper
@@ -164,6 +164,14 @@ def test_one_step_has_the_moments_of_its_order(check, method, calculus, noise_ty
 @pytest.mark.parametrize("check", [check_weak, check_strong])
 def test_one_step_has_the_moments_of_its_order_in_many_systems(check, method, calculus, noise_type):
     hold(check, method, noise_type, calculus, examples=100)
+
+
+def test_heuns_scheme_takes_the_mean_of_both_ends_in_time():
+    """dx = t dt + t dB from t = 2 is integrated by the trapezoidal rule."""
+    x, h, dB = torch.zeros(1, 1, dtype=F64), 0.5, torch.tensor([[0.3]], dtype=F64)
+    clock = FunctionSDE(lambda t, x: t + 0 * x, lambda t, x: t + 0 * x, sde_type="stratonovich")
+    end = METHODS["heun"].step(clock, torch.tensor(2.0, dtype=F64), h, x, dB)
+    assert float(end) == pytest.approx(2.25 * (h + 0.3), rel=1e-12)
 
 
 # -- each moment can fail
