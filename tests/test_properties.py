@@ -362,7 +362,7 @@ def records_survive_json(claimed):
     """Every verdict of a run is read back as it was."""
     found = judge_all(claimed)
     path = records_survive_json.folder / "report.json"
-    write_json(path, found, [], [], {"seed": 1})
+    write_json(path, found, left_out=[], terms=[], curves=[], run={"seed": 1})
     records = json.loads(path.read_text(encoding="utf-8"))["records"]
     fields = [f.name for f in dataclasses.fields(Verdict)]
     assert [Verdict(**{name: record[name] for name in fields}) for record in records] == found
