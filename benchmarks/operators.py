@@ -23,6 +23,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def samples(op: Any) -> Iterator[Any]:
         return
 
 
-def run(chosen: list[str], seed: int) -> dict[str, Any]:
+def run(chosen: list[str], seed: int, most: int | None) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for op in op_db:
         if torch.float64 not in op.supported_dtypes("cpu") or (chosen and op.name not in chosen):
@@ -189,7 +190,7 @@ def run(chosen: list[str], seed: int) -> dict[str, Any]:
         name = op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
         counts: Counter[str] = Counter()
         reasons: dict[str, str] = {}
-        for number, sample in enumerate(samples(op)):
+        for number, sample in enumerate(islice(samples(op), most)):
             what, why = outcome(op.op, sample, seed + number)
             counts[what] += 1
             if why and what != "skipped":
@@ -200,18 +201,26 @@ def run(chosen: list[str], seed: int) -> dict[str, Any]:
     total: Counter[str] = Counter()
     for row in table.values():
         total.update(row["counts"])
-    return {"torch": torch.__version__, "seed": seed, "operators": len(table), "samples": dict(total), "table": table}
+    return {
+        "torch": torch.__version__,
+        "seed": seed,
+        "most": most,
+        "operators": len(table),
+        "samples": dict(total),
+        "table": table,
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operators", description=__doc__.splitlines()[0])
     parser.add_argument("operators", nargs="*", help="names of torch's database (all)")
+    parser.add_argument("--samples", type=int, metavar="N", help="the first N samples of each operator (all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None, help="where to write the record")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    record = run(arguments.operators, arguments.seed)
+    record = run(arguments.operators, arguments.seed, arguments.samples)
     print(json.dumps({k: record[k] for k in ("torch", "operators", "samples")}))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")

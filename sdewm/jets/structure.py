@@ -310,7 +310,7 @@ def squeeze(input: Jet, dim: Any = None) -> Jet:
     if dim is None:
         dims = [d for d in range(1, c.ndim) if c.shape[d] == 1]
     else:
-        dims = list(axes(dim, input.ndim)) if input.ndim else []
+        dims = list(axes(dim, input.ndim)) if input.ndim and dim != () else []
     return Jet(c.squeeze(dims) if dims else c, input.space)
 
 
@@ -438,6 +438,8 @@ def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
 def softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     if dtype is not None:
         input = input.to(dtype)
+    if not input.numel():
+        return input.clone()
     e = (input - torch.amax(input.value, dim, keepdim=True)).exp()
     return e / e.sum(dim, keepdim=True)
 
@@ -446,6 +448,8 @@ def softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None
 def log_softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     if dtype is not None:
         input = input.to(dtype)
+    if not input.numel():
+        return input.clone()
     shifted = input - torch.amax(input.value, dim, keepdim=True)
     return shifted - shifted.exp().sum(dim, keepdim=True).log()
 
@@ -457,6 +461,8 @@ def _extreme(name: str, better: Callable[..., Any]) -> None:
         warn_nonsmooth(name)
         if dim is None:
             return input.flatten()[getattr(torch, "arg" + name)(input.value)]
+        if input.ndim == 0:
+            return extreme(input.unsqueeze(0), dim)
         value = getattr(torch, name)(input.value, dim, keepdim=True)
         picked = torch.take_along_dim(input, value.indices, dim)
         indices = value.indices if keepdim else value.indices.squeeze(dim)
@@ -503,7 +509,7 @@ def _row(x: Any, k: int) -> Any:
     """Coefficient k of an argument; those of a constant vanish."""
     if isinstance(x, Jet):
         return x.coefficients[k]
-    if k == 0:
+    if k == 0 or x is None:
         return x
     return torch.zeros_like(x) if isinstance(x, Tensor) else 0.0
 
