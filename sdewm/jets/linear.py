@@ -195,6 +195,8 @@ def _per_channel(t: Any, ndim: int) -> Any:
 
 @rule("group_norm")
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    if not input.numel():
+        return input.clone()
     grouped = input.reshape(input.shape[0], num_groups, -1)
     normal = _normalise(grouped, -1, eps).reshape(input.shape)
     return _affine(normal, _per_channel(weight, input.ndim), _per_channel(bias, input.ndim))

@@ -20,6 +20,42 @@ from sdewm.jets.registry import functions
 SCRIPTED = (torch.ScriptFunction, torch._C.ScriptMethod)
 
 
+def _into(grad: Any, sizes: Any, index: Any) -> Any:
+    """Zeros of these sizes with ``grad`` at an index: the derivative of reading there."""
+    whole = torch.zeros_like(grad.flatten()[:1]).expand(tuple(sizes)).clone()
+    whole[index] = grad
+    return whole
+
+
+def _axis(sizes: Any, dim: int, index: Any) -> tuple[Any, ...]:
+    return (*[slice(None)] * (dim % len(sizes)), index)
+
+
+def _softplus_backward(grad: Any, x: Any, beta: float, threshold: float) -> Any:
+    return torch.where(x * beta > threshold, grad, grad * torch.sigmoid(beta * x))
+
+
+def _threshold_backward(grad: Any, x: Any, threshold: float) -> Any:
+    return torch.where(x > threshold, grad, torch.zeros_like(grad))
+
+
+# Operations that have no function of their own name: those of gradients, mostly.
+INTERNAL: dict[str, Callable[..., Any]] = {
+    "_unsafe_view": lambda x, sizes: x.reshape(sizes),
+    "_reshape_alias": lambda x, sizes, strides: x.reshape(sizes),
+    "alias": lambda x: x,
+    "linalg_vector_norm": torch.linalg.vector_norm,
+    "select_backward": lambda grad, sizes, dim, index: _into(grad, sizes, _axis(sizes, dim, index)),
+    "slice_backward": lambda grad, sizes, dim, start, end, step: _into(
+        grad, sizes, _axis(sizes, dim, slice(start, end, step))
+    ),
+    "sigmoid_backward": lambda grad, y: grad * y * (1 - y),
+    "softplus_backward": _softplus_backward,
+    "tanh_backward": lambda grad, y: grad * (1 - y * y),
+    "threshold_backward": _threshold_backward,
+}
+
+
 class _OnJets(Interpreter):
     """Runs a graph of aten's operations, each by the function of torch with that name."""
 
@@ -32,6 +68,8 @@ class _OnJets(Interpreter):
 def named(operation: Any) -> Callable[..., Any]:
     """The function of torch for an operation of aten: one with a rule where there is one."""
     name = operation._schema.name.split("::")[-1] if hasattr(operation, "_schema") else operation.__name__
+    if name in INTERNAL:
+        return INTERNAL[name]
     candidates = functions(name)
     return next((f for f in candidates if f in RULES), candidates[0] if candidates else operation)
 
