@@ -33,8 +33,9 @@ REFUSED = {
 
 NONSMOOTH = (
     "prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid max_pool1d max_pool2d "
-    "max_pool3d fractional_max_pool2d fractional_max_pool3d adaptive_max_pool1d adaptive_max_pool2d amax amin aminmax sort topk kthvalue median "
+    "max_pool3d adaptive_max_pool1d adaptive_max_pool2d amax amin aminmax sort topk kthvalue median "
     "nanmedian msort cummax cummin quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod "
+    "fractional_max_pool2d fractional_max_pool3d max_pool2d_with_indices_backward "
     "remainder __mod__ __rmod__ copysign hinge_embedding_loss"
 )
 
