@@ -127,6 +127,8 @@ def outcome(function: Callable[..., Any], sample: Any, seed: int) -> tuple[str, 
             return "refused", str(error)
         except Exception as error:
             return "wrong", f"raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    if result is NotImplemented:
+        return "refused", "an operator of Python's that returned NotImplemented"
     kinks = any(issubclass(w.category, NonSmoothWarning) for w in said)
     got = flat(result)
     if len(got) != len(first) or any(g.shape != f.shape or g.dtype != f.dtype for g, f in zip(got, first, strict=True)):

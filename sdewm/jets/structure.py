@@ -182,7 +182,9 @@ def _direct(name: str) -> None:
     method = getattr(Tensor, name)
 
     def apply(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        plain = [value_of(a) if isinstance(a, Tensor) else a for a in args]
+        # How memory is laid out changes no number.
+        plain = [value_of(a) if isinstance(a, Tensor) else a for a in args if not isinstance(a, torch.memory_format)]
+        kwargs.pop("memory_format", None)
         if not isinstance(input, Jet):
             return method(input, *plain, **kwargs)
         c = method(input.coefficients, *plain, **kwargs)
