@@ -32,8 +32,8 @@ def verdicts(check, settings: Settings = QUICK) -> dict[tuple[str, str, str], Ve
 
 def without_measuring(monkeypatch) -> None:
     """Rows from the record alone."""
-    monkeypatch.setattr(jacobian_regularization, "record_row", lambda claim, settings: regularized.row(
-        claim, "the record, measured anew", "corrected", "", {0: -1.0, 1: -1.0}, 1.0, {}))  # fmt: skip
+    monkeypatch.setattr(jacobian_regularization, "record_rows", lambda claim, settings: [regularized.row(
+        claim, "the record, measured anew", "corrected", "", {0: -1.0, 1: -1.0}, 1.0, {})])  # fmt: skip
     monkeypatch.setattr(leak, "_bounds", lambda settings: iter(()))
 
 

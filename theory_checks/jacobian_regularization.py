@@ -9,7 +9,7 @@ from sdewm.report import Curve
 from sdewm.verdicts import Claimed
 from theory_checks.lean_pair import SYSTEM as PAIR
 from theory_checks.lean_pair import pair_rows
-from theory_checks.regularized import SYSTEM, change_row, curve, record_row
+from theory_checks.regularized import SYSTEM, change_row, curve, record_rows
 from theory_checks.settings import Settings
 
 CLAIM = "jacobian_regularization"
@@ -41,7 +41,7 @@ def check(system: str, settings: Settings) -> list[Claimed]:
         change_row(CLAIM, "what is penalized falls, ‖(∂_h f, ∂_z f)‖_F", "corrected", "", "penalized"),
         change_row(CLAIM, "the leak grows: ‖∂_h f‖_F of the drift", "corrected", "", "drift_h", falls=False),
         change_row(CLAIM, "μ₂ of the drift falls", "corrected", "", "mu_h", of=float),
-        record_row(CLAIM, settings),
+        *record_rows(CLAIM, settings),
     ]
 
 

@@ -12,7 +12,7 @@ product over n = 1 … N − 1. It is the step's counterpart of a one-sided Lips
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -262,10 +262,25 @@ def drift_error_bias(model: WorldModel, episodes: Sequence[Episode], spread: Ten
     the steps. ``bias`` is |ε P̃ + ε² (Q̃ + S̃)|, ``bias_first`` |ε P̃|, ``increase`` |E L(x^ε) − E L(x⁰)| on common
     noise, and ``loss0`` E L(x⁰); each in the mean over starts. ``increase_signed`` is the mean with its sign.
     """
+    found = [{name: s.estimate(name).mean for name in s.values} for s in _drift_errors(model, episodes, spread, seed)]
+    mean = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
+    sizes = {name: sum(abs(f[name]) for f in found) / len(found) for name in ("bias", "bias_first", "increase")}
+    return {"loss0": mean["loss0"], **sizes, "increase_signed": mean["increase"]}
+
+
+def drift_error_standard_errors(
+    model: WorldModel, episodes: Sequence[Episode], spread: Tensor, seed: int
+) -> dict[str, float]:
+    """Standard errors of what :func:`drift_error_bias` returns; not below, since starts share their noise."""
+    found = [{name: s.estimate(name).stderr for name in s.values} for s in _drift_errors(model, episodes, spread, seed)]
+    mean = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
+    return mean | {"increase_signed": mean["increase"]}
+
+
+def _drift_errors(model: WorldModel, episodes: Sequence[Episode], spread: Tensor, seed: int) -> Iterator[Sample]:
     eps = 2 * ERROR
     weights = _normal(torch.Generator().manual_seed(1), model.config.deter, model.config.stoch, like=spread)
     weights = weights / model.config.deter**0.5
-    found: list[dict[str, float]] = []
     for episode in episodes:
         sde = as_sde(model, episode)
         family = PerturbedSDE(sde, sde.encoder_error(lambda h, s: spread * (0.5 + 0.5 * torch.tanh(h @ weights))))
@@ -273,11 +288,7 @@ def drift_error_bias(model: WorldModel, episodes: Sequence[Episode], spread: Ten
             grid = TimeGrid(float(start), float(start + HORIZON), HORIZON)
             times = [grid.time(i) for i in range(1, HORIZON + 1)]
             loss = SummedLoss(reconstruction_loss(model, episode), times, [1 / HORIZON] * HORIZON)
-            sampled = bias_and_increase(family, loss, initial_state(model, episode, start), grid, eps, seed)
-            found.append({name: sampled.estimate(name).mean for name in sampled.values})
-    mean = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
-    sizes = {name: sum(abs(f[name]) for f in found) / len(found) for name in ("bias", "bias_first", "increase")}
-    return {"loss0": mean["loss0"], **sizes, "increase_signed": mean["increase"]}
+            yield bias_and_increase(family, loss, initial_state(model, episode, start), grid, eps, seed)
 
 
 def bias_and_increase(
