@@ -12,6 +12,7 @@ error that starts with the name of what is wrong), or a fault: "raw" (an error f
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import re
@@ -302,7 +303,7 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
         return sdewm.solve(system, system.initial(x0), grid, noise=dB)
 
     def brownian_path(level: Any, finest: Any, **given: Any) -> list[Tensor]:
-        return list(sdewm.BrownianPath(**given).at(level, finest=finest))
+        return list(itertools.islice(sdewm.BrownianPath(**given).at(level, finest=finest), 8))
 
     def drawn(kind: Any, **given: Any) -> Any:
         return kind(**given).paths

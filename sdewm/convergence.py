@@ -210,6 +210,8 @@ def convergences(
     seed, max_paths = arguments.integer("seed", seed, 0), arguments.integer("max_paths", max_paths, 1)
     refine = arguments.integer("refine", refine)
     paths = None if paths is None else arguments.integer("paths", paths)
+    if paths is not None and paths > 2**40:
+        raise ValueError(f"paths: expected at most 2^40, got {paths}")
     by_method = isinstance(reference, str) or not callable(reference)
     if refine < 1:
         raise ValueError(f"refine: expected at least one level, got {refine}")
@@ -300,7 +302,12 @@ class _Errors:
                 table.append(
                     [self._groups(x, y) for x, y in [*zip(found, true, strict=True), *itertools.pairwise(found)]]
                 )
-        return np.array(table)
+        every = np.array(table)
+        if not np.isfinite(every).all():
+            raise ArithmeticError(
+                "x0: expected errors that double precision holds, got some that it does not; start from smaller states"
+            )
+        return every
 
     def slope(self, table: Values) -> Estimate:
         """The least-squares slope of log error in log Δt, and its delete-one-group jackknife standard error."""

@@ -71,7 +71,7 @@ class LocalMaximizer:
             arguments.real("tolerance", tolerance, above=0.0),
             arguments.integer("iterations", iterations, 1),
         )
-        if start.ndim != 1 or not start.is_floating_point():
+        if start.ndim != 1 or not len(start):
             raise ValueError(
                 f"start: expected floating-point actions (actions,), got {start.dtype} {tuple(start.shape)}"
             )
