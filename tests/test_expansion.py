@@ -348,8 +348,8 @@ class System:
     paths: int
 
 
-# At the false-alarm rate an interval of 32 skewed replicates (−1.1 on the circle) reaches 24 standard errors; there E6 is
-# worth 20 of 2^11 paths, and at least 28 of twice as many.
+# At the false-alarm rate an interval of 32 skewed replicates (−1.1 on the circle) reaches 24 standard errors; there E6
+# is worth 20 of 2^11 paths, and at least 28 of twice as many.
 PATHS = {"latent-linear": 2**9, "circle": 2**12}
 SYSTEMS = {
     **{name: System(p.family, p.loss, p.x0, PATHS.get(name, 2**11)) for name, p in MADE.items()},
