@@ -39,7 +39,7 @@ def print_errata(records: Sequence[Record], console: Console) -> None:
     for name in ("", "where", "kind", "as printed", "what holds", "evidence"):
         table.add_column(name)
     for e in ERRATA:
-        known = str(e.evidence).replace("`", "") if e.evidence else "by argument"
+        known = "; ".join(map(str, e.evidence)).replace("`", "") or "by argument"
         if records and e.evidence:
             known += f": {measured(e, records)}"
         table.add_row(*map(escape, (e.id, e.where, e.kind, e.printed, e.corrected, known)))

@@ -44,6 +44,15 @@ def load(path: Path = REPORT) -> list[Record]:
     return written["records"]
 
 
+def refuted_in_every_reading(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """The printed statements, as pairs of claim and quantity, that a report refutes in every reading on some system."""
+    statuses: dict[tuple[str, str, str], set[str]] = {}
+    for r in records:
+        if r["form"] == "printed":
+            statuses.setdefault((r["claim"], r["quantity"], r["system"]), set()).add(r["status"])
+    return list(dict.fromkeys((claim, quantity) for (claim, quantity, _), s in statuses.items() if s == {"refuted"}))
+
+
 def summary(records: Sequence[Record]) -> str:
     """One line: how many rows are of which status, and the row that shows it best.
 
