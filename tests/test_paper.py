@@ -144,7 +144,7 @@ def test_a_row_refuted_in_every_reading_on_one_system_is_missed_and_no_other():
 
 
 def test_evidence_names_systems_that_are_there():
-    for e in [*(x for e in ERRATA for x in e.evidence), *(e for s in STATEMENTS for e in s.evidence)]:
+    for e in [x for entry in (*ERRATA, *STATEMENTS) for x in entry.evidence]:
         if e.claim in CLAIMS and e.system is not None:
             assert e.system in module(e.claim).SYSTEMS
 
@@ -189,6 +189,14 @@ def test_the_command_lists_statements_and_errata(tmp_path, capsys):
     assert main(["--statements", "--errata", "--report", str(path)]) == 0
     out = capsys.readouterr().out
     assert "Theorem 3.6" in out and "not covered yet" in out and "E17" in out and "10 standard errors" in out
+
+
+def test_a_run_names_what_it_refutes_and_the_errata_lack(monkeypatch, capsys):
+    assert main(["tables", "--system", "repeated"]) == 0
+    assert "not in the errata" not in capsys.readouterr().out
+    monkeypatch.setattr(errata, "ERRATA", tuple(e for e in ERRATA if e.id != "E17"))
+    main(["tables", "--system", "repeated"])
+    assert "not in the errata: tables, rows in which two experiments agree, less one" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", [None, "not json", "[]", '{"records": 3}'])

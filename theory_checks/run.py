@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
 from sdewm.report import Curve, failures, print_table, print_terms, summary, write_json
 from sdewm.verdicts import LeftOut, Verdict, share_of_look
@@ -309,4 +310,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(f"\n{counts}; {seconds:.0f} s, seed {args.seed}, {args.sampler}.", highlight=False)
     for line in named:
         console.print(line, highlight=False)
+    for claim, quantity in without_entry([v.as_dict() for v in verdicts]):
+        console.print(f"  refuted in every reading, and not in the errata: {claim}, {quantity}", highlight=False)
     return 1 if failures(verdicts) else 0

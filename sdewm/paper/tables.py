@@ -39,17 +39,28 @@ class Table:
         row, column = at
         return self._cells[row][column]
 
+    def printed(self, row: str, column: str) -> str:
+        """A cell character for character: "1e4" where ``table[row, column]`` is ``Decimal("1E+4")``.
+
+        >>> TABLES[5].printed("eval_every", "value")
+        '1e4'
+        """
+        return self._text[row][column]
+
     def column(self, name: str) -> dict[str, Decimal]:
         """The numbers of one column, by row."""
         return {row: number(cells[name]) for row, cells in self._cells.items()}
 
     @cached_property
     def _cells(self) -> dict[str, dict[str, Cell]]:
-        found: dict[str, dict[str, Cell]] = {}
+        return {row: {c: _cell(text) for c, text in cells.items()} for row, cells in self._text.items()}
+
+    @cached_property
+    def _text(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
         for line in self.text.strip().splitlines():
             label, values = (part.strip() for part in line.split("|"))
-            cells = [_cell(v) for v in values.split()]
-            found[label] = dict(zip(self.columns, cells, strict=True))
+            found[label] = dict(zip(self.columns, values.split(), strict=True))
         return found
 
 
