@@ -205,8 +205,8 @@ def page(cells: list[Cell], found: dict[str, Any]) -> str:
         "Made by `python -m benchmarks.coverage`; `results/coverage.json` has the record. Each number is the part of",
         f"95 % intervals that hold the truth, in per cent, over {least:,} seeds or more. The truth is that of the",
         f"Euler chain itself, so that no discretization error enters: {STEPS} steps, float64. A number in brackets is",
-        "the part of estimates that are flagged as carried by a few paths, where that is 5 % or more; **bold** where it",
-        "is most of them, and then the interval is not to be trusted, whatever it covers.",
+        "the part of estimates that are flagged as carried by a few paths, where that is 5 % or more; **bold** where",
+        "it is most of them, and then the interval is not to be trusted, whatever it covers.",
         "",
         f"Of {found['cells']} cells {found['flagged in most runs']} are flagged in most runs. The others cover "
         + " and ".join(f"{100 * v:.1f} % ({s})" for s, v in found["mean coverage"].items())

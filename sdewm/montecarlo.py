@@ -55,7 +55,8 @@ class Estimate:
         Where replicates are skewed to one side, most intervals that miss lie on the other: the few large values are
         absent, and with them much of the standard error. That end is moved to where Hall's transform of the t
         statistic (1992, "On the removal of skewness by transformation") has it. The other end stays, so that no
-        interval is narrower than Student's. docs/coverage.md has what is covered.
+        interval is narrower than Student's. `python -m benchmarks.coverage` measures what is
+        covered.
 
         Raises ``ValueError`` where ``level`` is not between 0 and 1.
 
