@@ -27,11 +27,14 @@ class Milstein:
     sde_types: tuple[str, ...] = ("ito", "stratonovich")
     needs_areas = False  # known once the structure is
 
+    def __init__(self, structure: NoiseStructure | None = None) -> None:
+        self.structure = structure
+
     def check(self, sde: SDE) -> None:
         """Any SDE will do."""
 
     def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> PreparedMilstein:
-        structure = noise_structure(sde, x0, grid)
+        structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
         return PreparedMilstein(structure, tuple(structure.directions(_plain(x0))))
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:

@@ -19,6 +19,7 @@ from sdewm.milstein import Milstein
 from sdewm.noise import Increments, StoredIncrements, TimeGrid
 from sdewm.sde import SDE, check_protocol, diffusion_product
 from sdewm.srk import PlatenWeak2, RoesslerSRI2
+from sdewm.structure import Audit
 
 Method = Literal["euler", "euler-sequential", "heun", "milstein", "platen-weak", "sri2"]
 
@@ -161,15 +162,21 @@ def trajectory(
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield (i, t_i, x_i) for i = 0..steps, holding one state at a time. ``x0`` is ``(n,)`` or ``(paths, n)``.
 
-    Raises :class:`NonFiniteState` at the end of the grid if a state is not finite there, and ``ValueError`` if the
-    method needs Lévy areas and the noise has none.
+    Raises :class:`NonFiniteState` at the end of the grid if a state is not finite there, ``ValueError`` if the method
+    needs Lévy areas and the noise has none, and :class:`~sdewm.structure.OtherStructure` where it meets states at which
+    the noise has not the structure that the method found before the first step.
     """
     chosen = stepper(method, sde).prepare(sde, x0, grid)
     x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape)
     t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
     yield 0, t, x
+    structure, audit = getattr(chosen, "structure", None), None
     for i, increment in enumerate(_increments(chosen, noise, method, x0)):
+        if i == 0 and structure is not None:
+            audit = Audit(structure, grid, increment[0])
         with named(f"sde: expected coefficients that are defined at the states of step {i}, from t = {float(t):g}"):
+            if audit is not None and i in audit.steps:
+                audit.hold(sde, t, x)
             x = chosen.step(sde, t, grid.dt, x, *increment)
         t = torch.as_tensor(grid.time(i + 1), dtype=x0.dtype, device=x0.device)
         if i + 1 == grid.steps and not arguments.finite(x):
@@ -211,6 +218,7 @@ def solve(
     ValueError : names the argument whose shape or value is wrong, before any step is made; the method, if it is not
         meant for the SDE's calculus; the noise, if it lacks the areas that the method needs.
     NonFiniteState : names the time and the component.
+    OtherStructure : a ``ValueError``; the noise is not what "milstein", "sri2" or "platen-weak" took it to be.
 
     >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.3 * x)
     >>> grid = TimeGrid(0.0, 1.0, 100)

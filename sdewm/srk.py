@@ -30,11 +30,14 @@ class RoesslerSRI2:
     sde_types: tuple[str, ...] = ("ito",)
     needs_areas = False  # known once the structure is
 
+    def __init__(self, structure: NoiseStructure | None = None) -> None:
+        self.structure = structure
+
     def check(self, sde: SDE) -> None:
         """Any Itô SDE will do."""
 
     def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> _PreparedSRI2:
-        structure = noise_structure(sde, x0, grid)
+        structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
         return _PreparedSRI2(structure, *_columns(structure))
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
@@ -98,11 +101,14 @@ class PlatenWeak2:
     sde_types: tuple[str, ...] = ("ito",)
     needs_areas = False  # known once the structure is
 
+    def __init__(self, structure: NoiseStructure | None = None) -> None:
+        self.structure = structure
+
     def check(self, sde: SDE) -> None:
         """Any Itô SDE will do."""
 
     def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> _PreparedWeak2:
-        structure = noise_structure(sde, x0, grid)
+        structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
         return _PreparedWeak2(structure, *_columns(structure))
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
