@@ -338,7 +338,7 @@ def test_the_calculus_is_checked():
 
 
 def test_the_structure_is_found_where_paths_go():
-    """Diffusions that are flat near the start: one beyond a threshold that paths cross, one in a late window of time."""
+    """Diffusions that are flat near the start: one beyond a threshold that paths cross, one late in time."""
     grid, x0 = TimeGrid(0.0, 1.0, 64), torch.zeros(1, dtype=F64)
     beyond = FunctionSDE(lambda t, x: 4 + 0 * x, lambda t, x: 0.2 + 0.6 * torch.relu(x - 2.5))
     late = FunctionSDE(None, lambda t, x: torch.where(t > 0.9, x, torch.ones_like(x)))
