@@ -8,23 +8,29 @@ found against the states that the solve itself reaches. So the order cannot fall
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from sdewm.checks import FROM_INSIDE
 from sdewm.jets import Jet, JetSpace, constant
 from sdewm.noise import TimeGrid
-from sdewm.sde import SDE, diffusion_matrix, noise_channels
+from sdewm.sde import SDE, diffusion_matrix, diffusion_product, noise_channels
 
 Kind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
-PATHS = 32
-TIMES = 64
-# One step in so many is held against the structure, at random, on the outermost paths.
-AUDIT_EVERY = 128
-AUDIT_PATHS = 8
+PATHS = 64
+FEWEST = 16
+TIMES = 8
+# How much more noise three in four of the pilot paths have: three standard deviations of a run are one of theirs.
+WIDTH = 3.0
+# Entries of diffusion matrices that a pilot meets, at most, and of their derivatives that are held at a time.
+ENTRIES = 2**19
+# One look is taken in so many steps, at random: in a shorter run there may be none.
+LOOK_EVERY = 128
+OUTERMOST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +83,11 @@ class NoiseStructure:
     def needs_areas(self) -> bool:
         return self.kind == "general"
 
+    @property
+    def is_largest(self) -> bool:
+        """Whether there is nothing that could be added: all vectors act on all, and no two commute."""
+        return bool(self.acts.all()) and bool((self.pairs | torch.eye(self.channels, dtype=torch.bool)).all())
+
     def areas(self, area: Tensor | None) -> Tensor | None:
         """What a step is to use of the areas it was given: nothing where the vectors commute; ``ValueError`` if it has
         none where they do not."""
@@ -114,11 +125,13 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
     Parameters
     ----------
     sde : coefficients may be jets, as those of ``PerturbedSDE.at(parameter)``; every coefficient then counts.
-    x0 : ``(n,)`` or ``(paths, n)``, a tensor or a jet. 32 pilot paths start there, and make 64 steps at most.
+    x0 : ``(n,)`` or ``(paths, n)``, a tensor or a jet. 64 pilot paths start there, and make 8 steps at most; there
+        are fewer, 16 at least, where the diffusion has more than 910 entries. Three in four have three times the noise,
+        and so visit states that are rare in a run.
     seed : of the pilot paths; global random numbers are left alone.
 
-    A derivative that vanishes along all of the pilot paths is taken to be zero. A path ends where its state or its
-    diffusion is not finite. What is zero up to rounding counts as zero.
+    A derivative that vanishes along all of the pilot paths is taken to be zero. A path ends where its state or a
+    coefficient is not finite, or not defined. What is zero up to rounding counts as zero.
 
     Raises
     ------
@@ -127,41 +140,93 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
     """
     start = x0.value if isinstance(x0, Jet) else x0
     start = start.detach().reshape(-1, start.shape[-1])
-    channels = noise_channels(sde, torch.as_tensor(grid.t0).to(start), start[:1])
+    t0 = torch.as_tensor(grid.t0).to(start)
+    channels = noise_channels(sde, t0, start[:1])
     nothing = torch.zeros(channels, channels, dtype=torch.bool)
     found = NoiseStructure("additive", nothing, nothing, 0.0)
     if channels == 0:
         return found
-    generator = torch.Generator().manual_seed(seed)
-    measured = False
+    entries = start.shape[-1] * channels
+    paths = max(FEWEST, min(PATHS, ENTRIES // (entries * (TIMES + 1))))
     with torch.no_grad():
-        for t, x in _pilot(sde, start, grid, generator):
-            if not measured or departure(found, sde, t, x, generator) is not None:
-                found, measured = _extended(found, sde, t, x), True
-    if not measured:
-        raise ValueError(f"g: expected finite values near the initial value, found none at t = {grid.t0:g}")
+        table = _derivatives(sde, t0, start[_spread(len(start), min(paths, len(start)))])
+        if not len(table):
+            raise ValueError(f"g: expected finite derivatives near the initial value, found none at t = {grid.t0:g}")
+        found = _extended(found, table, sde, t0)
+        if found.is_largest:
+            return found
+        generator = torch.Generator().manual_seed(seed)
+        visits = _pilot(sde, start[_spread(len(start), paths)], grid, channels, generator)
+        for t, x in _together(sde, t0, visits):
+            # Where no vector acts on another, a few derivatives tell whether there is more.
+            if found.kind in ("additive", "diagonal") and departure(found, sde, t, x, generator) is None:
+                continue
+            for part in x.split(max(1, ENTRIES // (entries * channels))):
+                found = _extended(found, _derivatives(sde, t, part), sde, t)
+            if found.is_largest:
+                break
     return found
 
 
-def _pilot(sde: SDE, start: Tensor, grid: TimeGrid, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """(t, states) along Euler's steps, on as many of the paths as are still finite. Itô or Stratonovich is all one
-    here: only whereabouts are asked for. Nothing is evaluated off the paths, where it may not be defined."""
-    x = start[torch.linspace(0, len(start) - 1, PATHS).round().long()]
+@dataclass(frozen=True)
+class _Visit:
+    """The states of the pilot paths at one time, the increments there, and the noise that those make."""
+
+    t: Tensor
+    x: Tensor
+    dB: Tensor
+    noise: Tensor
+
+
+def _pilot(sde: SDE, x: Tensor, grid: TimeGrid, channels: int, generator: torch.Generator) -> list[_Visit]:
+    """Euler's steps, of as many of the paths as are still in the numbers and in the coefficients' domain. Itô or
+    Stratonovich is all one here: only whereabouts are asked for."""
     steps = min(grid.steps, TIMES)
     dt = (grid.t1 - grid.t0) / steps
-    for i in range(steps + 1):
+    width = torch.full((len(x), 1), WIDTH, dtype=torch.float64)
+    width[::4] = 1.0
+    dB = torch.randn(steps + 1, len(x), channels, generator=generator, dtype=torch.float64)
+    dB, plain = (dB * width * dt**0.5).to(x), (width[:, 0] == 1).to(x.device)
+    visits: list[_Visit] = []
+    while len(visits) <= steps and len(x):
+        i = len(visits)
         t = torch.as_tensor(grid.t0 + i * dt, dtype=x.dtype, device=x.device)
-        g = _value(diffusion_matrix(sde, t, x))
-        alive = torch.isfinite(g).flatten(1).all(1)
-        if not bool(alive.any()):
-            return
-        x, g = x[alive], g[alive]
-        yield t, x
-        # A step of the drift no longer than the state is: coarse steps of a stiff drift would leave for infinity.
-        move = dt * _value(sde.f(t, x))
-        move = move / (1 + move.norm(dim=-1, keepdim=True) / (1 + x.norm(dim=-1, keepdim=True)))
-        dB = dt**0.5 * torch.randn(len(x), g.shape[-1], generator=generator, dtype=torch.float64).to(x)
-        x = x + move + (g * dB.unsqueeze(-2)).sum(-1)
+        try:
+            drift, noise = _value(sde.f(t, x)), diffusion_product(sde, t, x, dB[i])
+        except FROM_INSIDE:
+            # A state that no path of a run meets, perhaps: the paths of more noise go first, then all of them.
+            keep = plain & ~plain.all()
+        else:
+            # A step of the drift no longer than the state is: coarse steps of a stiff drift would leave for infinity.
+            longest = 1 + x.abs()
+            after = x + torch.minimum(torch.maximum(dt * drift, -longest), longest) + _value(noise)
+            keep = torch.isfinite(after).all(-1)
+            if bool(keep.all()):
+                visits.append(_Visit(t, x, dB[i], noise))
+                x = after
+                continue
+        x, dB, plain = x[keep], dB[:, keep], plain[keep]
+    return visits
+
+
+def _together(sde: SDE, t0: Tensor, visits: list[_Visit]) -> list[tuple[Tensor, Tensor]]:
+    """(t, states) to look at: all at once where the diffusion is the same at all times, which saves evaluations."""
+    if not visits:
+        return []
+    x, dB = torch.cat([visit.x for visit in visits]), torch.cat([visit.dB for visit in visits])
+    noise = torch.cat([_plain(visit.noise) for visit in visits], 1)
+    try:
+        at_start = _plain(diffusion_product(sde, t0, x, dB))
+    except FROM_INSIDE:
+        at_start = torch.full_like(noise, torch.nan)
+    if torch.allclose(at_start, noise, rtol=torch.finfo(x.dtype).eps ** 0.75, atol=0.0):
+        return [(t0, x)]
+    return [(visit.t, visit.x) for visit in visits]
+
+
+def _spread(of: int, count: int) -> Tensor:
+    """``count`` of the numbers below ``of``, evenly spread."""
+    return torch.linspace(0, of - 1, count).round().long()
 
 
 @dataclass(frozen=True)
@@ -176,51 +241,63 @@ class Departure:
 def departure(
     structure: NoiseStructure, sde: SDE, t: Tensor, x: Tensor, generator: torch.Generator
 ) -> Departure | None:
-    """Hold a structure against the coefficients at states ``(paths, n)`` along a random direction: two derivatives, or
-    three where vectors act on each other, whatever the number of channels. What it lets pass once it finds another
-    time; what it finds is there.
+    """Hold a structure against the coefficients at states ``(paths, n)``.
+
+    A derivative along a random combination of the diffusion vectors must be the sum of the derivatives that the
+    structure knows of. So who acts on whom is held as a whole, by one derivative more than the structure has
+    directions. Where vectors act on each other, a random one is held against those that it should commute with; what
+    that lets pass once it finds another time.
     """
     acts, m = structure.acts, structure.channels
     g = diffusion_matrix(sde, t, x)
-    bound = torch.finfo(x.dtype).eps ** 0.75 * float(_plain(g).abs().max()) ** 2 / (1 + float(x.abs().max()))
+    if structure.kind == "additive" and _constant(_plain(g), 1) and not _constant(x, 0):
+        return None  # the same at other states: no derivative is needed to see it
+    rounding = torch.finfo(x.dtype).eps ** 0.75
+    bound = rounding * _by_state(g) ** 2 / (1 + x.abs().amax(-1))
 
-    # Vectors that should leave a column alone: all of one column's, or at random, which tries many columns at once.
-    column = int(torch.randint(m, (), generator=generator))
-    half = torch.rand(m, generator=generator) < 0.5
-    if not bool(acts.any()):
-        chosen = torch.ones(m, dtype=torch.bool)
-    else:
-        chosen = ~acts[:, column] if bool(torch.rand((), generator=generator) < 0.5) else half
-    free = ~(acts & chosen[:, None]).any(0)
-    if bool(chosen.any()) and bool(free.any()):
-        weights = torch.randn(m, generator=generator, dtype=torch.float64) * chosen
-        moved = directional(lambda y: diffusion_matrix(sde, t, y), x, (g * weights.to(x)).sum(-1))
-        found = _largest(moved, free, bound)
-        if found is not None:
-            return Departure(*found, commutes=True)
+    weights = torch.randn(m, generator=generator, dtype=torch.float64).to(x)
+    excess = directional(lambda y: diffusion_matrix(sde, t, y), x, (g * weights).sum(-1))
+    known = torch.zeros_like(bound)
+    for direction in structure.directions(x):
+        part = directional(lambda y: diffusion_matrix(sde, t, y), x, (g * direction.members).sum(-1))
+        part = part * (weights[direction.source] * direction.acts)
+        excess, known = excess - part, known + _by_state(part)
+    found = _largest(excess, bound + rounding * known)
+    if found is not None:
+        return Departure(*found, commutes=True)
 
     # One vector against a random combination of those that should commute with it.
+    column = int(torch.randint(m, (), generator=generator))
     partners = ~structure.pairs[column]
     partners[column] = False
     if bool((partners & (acts[column] | acts[:, column])).any()):
-        weights = (torch.randn(m, generator=generator, dtype=torch.float64) * partners).to(x)
+        weights = weights * partners.to(weights)
         one, others = g[..., column], (g * weights).sum(-1)
         forth = directional(lambda y: (diffusion_matrix(sde, t, y) * weights).sum(-1), x, one)
         back = directional(lambda y: diffusion_matrix(sde, t, y)[..., column], x, others)
-        size = max(float(_plain(forth).abs().nan_to_num(0.0).max()), float(_plain(back).abs().nan_to_num(0.0).max()))
-        every = torch.ones(1, dtype=torch.bool)
-        found = _largest((forth - back).unsqueeze(-1), every, bound + torch.finfo(x.dtype).eps ** 0.75 * size)
+        size = torch.maximum(_by_state(forth), _by_state(back))
+        found = _largest((forth - back).unsqueeze(-1), bound + rounding * size)
         if found is not None:
             return Departure(column, found[1], commutes=False)
     return None
 
 
-def _largest(values: Tensor, columns: Tensor, bound: float) -> tuple[int, int] | None:
-    """(column, component) of the largest value ``(paths, n, m)`` above the bound, in the given columns."""
-    size = _plain(values).detach().abs().nan_to_num(0.0, 0.0, 0.0).amax((0, 1)).cpu() * columns
-    if not float(size.max()) > bound:
+def _constant(values: Tensor, axis: int) -> bool:
+    return bool((values == values.narrow(axis, 0, 1)).all())
+
+
+def _by_state(values: Tensor) -> Tensor:
+    """The largest number at each state, ``(paths,)``; what is not finite counts for nothing."""
+    return _plain(values).detach().abs().nan_to_num(0.0, 0.0, 0.0).movedim(1, 0).flatten(1).amax(1)
+
+
+def _largest(values: Tensor, bound: Tensor) -> tuple[int, int] | None:
+    """(column, component) of the largest value ``(paths, n, m)`` above the bound ``(paths,)`` of its state."""
+    size = _plain(values).detach().abs().nan_to_num(0.0, 0.0, 0.0).amax(0)
+    above = (size * (size > bound[:, None, None])).amax(0)
+    if not bool(above.any()):
         return None
-    component, column = divmod(int(size.argmax()), size.shape[-1])
+    component, column = divmod(int(above.argmax()), above.shape[-1])
     return column, component
 
 
@@ -228,32 +305,46 @@ class Audit:
     """Holds a structure against the states of a run at a few of its steps, chosen at random.
 
     ``first`` is the run's first increment, which makes the choice another one for each block and the same each time.
+    A structure that has everything in it is not held: there is nothing that it could lack.
     """
 
     def __init__(self, structure: NoiseStructure, grid: TimeGrid, first: Tensor) -> None:
-        key = int(first.flatten()[:1].double().view(torch.int64).sum()) if structure.channels else 0
-        self.generator = torch.Generator().manual_seed(key & (2**63 - 1))
         self.structure = structure
-        wanted = torch.rand(grid.steps, generator=self.generator) * AUDIT_EVERY < 1
-        self.steps = frozenset(wanted.nonzero().flatten().tolist()) if structure.channels else frozenset()
+        self.steps: frozenset[int] = frozenset()
+        if structure.channels and not structure.is_largest:
+            key = int(first.flatten()[:1].double().view(torch.int64))
+            self.generator = torch.Generator().manual_seed(key & (2**63 - 1))
+            chances = torch.rand(1 + grid.steps // LOOK_EVERY, generator=self.generator, dtype=torch.float64)
+            # One step of each stretch of so many; where the grid ends before that step, there is none.
+            looks = ((torch.arange(len(chances)) + chances) * LOOK_EVERY).long().tolist()
+            self.steps = frozenset(i for i in looks if i < grid.steps)
 
     def hold(self, sde: SDE, t: Tensor, x: Tensor) -> None:
         """Raise :class:`OtherStructure` if the noise departs from the structure on the outermost paths."""
-        states = _value(x).detach()
-        coordinate = states[:, int(torch.randint(states.shape[-1], (), generator=self.generator))]
-        order = coordinate.argsort()
-        half = AUDIT_PATHS // 2
-        states = states[torch.cat([order[:half], order[half:][-half:]])]
-        states = states[torch.isfinite(states).all(-1)]
-        if len(states) == 0:
-            return
+        states = _outermost(_value(x).detach(), self.generator)
         with torch.no_grad():
             found = departure(self.structure, sde, t, states, self.generator)
             if found is None:
                 return
-            needed = _extended(self.structure, sde, t, states)
+            needed = _extended(self.structure, _derivatives(sde, t, states), sde, t)
             if not (torch.equal(needed.acts, self.structure.acts) and torch.equal(needed.pairs, self.structure.pairs)):
                 raise OtherStructure(self.structure, needed, found, float(t))
+
+
+def _outermost(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The states furthest out, both ways, along a random coordinate or a random combination of them all."""
+    n = x.shape[-1]
+    coordinate = int(torch.randint(2 * n, (), generator=generator))
+    if coordinate < n:
+        along = x[:, coordinate]
+    else:
+        # In units of the spread of some of the states, so that no coordinate drowns the others.
+        spread = x[:64].std(0, correction=0)
+        weights = torch.randn(n, generator=generator, dtype=torch.float64).to(x)
+        along = x @ (weights / torch.where(spread > 0, spread, 1.0))
+    along = along.nan_to_num(0.0, 0.0, 0.0)
+    count = min(OUTERMOST, len(x))
+    return x[torch.cat([along.topk(count).indices, along.topk(count, largest=False).indices])]
 
 
 class OtherStructure(ValueError):
@@ -293,20 +384,33 @@ def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> T
     return out.coefficients[1] if isinstance(out, Jet) else torch.zeros_like(out)
 
 
-def _extended(structure: NoiseStructure, sde: SDE, t: Tensor, x: Tensor) -> NoiseStructure:
-    """The structure with what there is at states ``(paths, n)`` in addition; every pair is looked at."""
+def _derivatives(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
+    """∂g_l[g_k] at states ``(paths, n)``, as ``(paths, coefficients, n, k, l)``, of those paths where all are finite.
+
+    There is more than one coefficient for jets only. One evaluation serves all k.
+    """
     g = diffusion_matrix(sde, t, x)
-    derivatives = [directional(lambda y: diffusion_matrix(sde, t, y), x, g[..., k]) for k in range(g.shape[-1])]
-    # (coefficients, points, n, l) for each k; coefficients beyond a plain tensor's one are there for jets only.
-    table = torch.stack([_plain(d) for d in derivatives], -2).detach().cpu().to(torch.float64)
-    finite = torch.isfinite(table).flatten(3).all(-1).all(0).all(-1)
-    if not bool(finite.any()):
-        raise ValueError(f"g: expected finite derivatives near the initial value, found none at t = {float(t):g}")
-    table = table[:, finite]
-    size, commutator = table.abs().amax((0, 1, 2)), (table - table.mT).abs().amax((0, 1, 2))
-    rounding = torch.finfo(x.dtype).eps ** 0.75
-    here = size > rounding * size.max()
-    crossing = (commutator > rounding * torch.maximum(size, size.mT).clamp_min(1e-300)) & (here | here.mT)
+    m = g.shape[-1]
+    vectors = torch.cat([g[..., k] for k in range(m)])
+    moved = directional(lambda y: diffusion_matrix(sde, t, y), x.repeat(m, 1), vectors)
+    table = _plain(moved).detach().cpu().to(torch.float64).unflatten(1, (m, len(x)))
+    table = table.permute(2, 0, 3, 1, 4)
+    return table[torch.isfinite(table).flatten(1).all(1)]
+
+
+def _extended(structure: NoiseStructure, table: Tensor, sde: SDE, t: Tensor) -> NoiseStructure:
+    """The structure with what there is in a table of :func:`_derivatives` in addition; every pair is looked at."""
+    if not len(table):
+        return structure
+    size, commutator = table.abs().amax((1, 2)), (table - table.mT).abs().amax((1, 2))  # (paths, k, l)
+    # Rounding is held against the state's own derivatives, so that no state far out hides the others, and at least
+    # against those of a usual state: where all of them vanish, only rounding is left.
+    rounding = torch.finfo(t.dtype).eps ** 0.75
+    largest = size.amax((1, 2), keepdim=True)
+    here = (size > rounding * torch.maximum(largest, largest.median())).any(0)
+    pair = torch.maximum(size, size.mT)
+    crossing = (commutator > rounding * torch.maximum(pair, pair.median(0).values).clamp_min(1e-300)).any(0)
+    crossing &= here | here.mT
     if sde.noise_type == "additive" and bool(here.any()):
         column = int(here.any(0).nonzero()[0])
         component = int(table[..., column].abs().amax((0, 1, 3)).argmax())
@@ -316,8 +420,8 @@ def _extended(structure: NoiseStructure, sde: SDE, t: Tensor, x: Tensor) -> Nois
             "one channel."
         )
     acts, pairs = structure.acts | here, structure.pairs | crossing
-    largest = max(structure.commutator, float((commutator * crossing).max()))
-    return NoiseStructure(_kind(acts, pairs), acts, pairs, largest)
+    greatest = max(structure.commutator, float((commutator.amax(0) * crossing).max()))
+    return NoiseStructure(_kind(acts, pairs), acts, pairs, greatest)
 
 
 def _value(x: Tensor) -> Tensor:

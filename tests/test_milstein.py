@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support import F64, refuses
+from scipy.stats import binom, norm
+from support import F64, FALSE_FAILURE, refuses
 from torch import Tensor
 
-from sdewm import reference
+from sdewm import reference, structure
 from sdewm.brownian import BrownianPath
 from sdewm.calculus import to_ito, to_stratonovich
 from sdewm.jets import JetSpace
@@ -18,7 +19,7 @@ from sdewm.problems import PROBLEMS
 from sdewm.sde import FunctionSDE, PerturbedSDE, diffusion_matrix, noise_channels
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers import METHODS, solve
-from sdewm.structure import directional, noise_structure
+from sdewm.structure import Audit, NoiseStructure, OtherStructure, directional, noise_structure
 
 LEVEL = 3
 GRID = TimeGrid(0.0, 1.0, 2**LEVEL)
@@ -345,3 +346,135 @@ def test_the_structure_is_found_where_paths_go():
     flat = FunctionSDE(lambda t, x: 4 + 0 * x, lambda t, x: 0.2 + 0 * x)
     kinds = [noise_structure(sde, x0, grid).kind for sde in (beyond, late, flat)]
     assert "additive" not in kinds[:2] and kinds[2] == "additive"
+
+
+def beyond(threshold: float, size: int = 1) -> FunctionSDE:
+    """Brownian motion whose first coordinate's noise grows beyond a threshold, and is constant before it."""
+    return FunctionSDE(None, lambda t, x: 1 + 0.5 * torch.relu(x - threshold) * torch.eye(size, dtype=F64)[0])
+
+
+@pytest.mark.parametrize("threshold", [2.0, 3.0, 4.0])
+@pytest.mark.filterwarnings("ignore:relu")
+def test_a_rare_excursion_is_met_by_the_pilot(threshold):
+    """Of 64 paths 48 have three times the noise. That all of them end before the threshold has a known probability:
+    0.01 at four standard deviations, and a path that was there earlier makes it smaller."""
+    seeds, missed = 50, norm.cdf(threshold / 3) ** 48
+    for size in (1, 8):
+        kinds = [
+            noise_structure(beyond(threshold, size), torch.zeros(size, dtype=F64), GRID, seed=seed).kind
+            for seed in range(seeds)
+        ]
+        assert kinds.count("additive") <= binom.isf(FALSE_FAILURE, seeds, missed)
+
+
+def test_a_run_holds_the_structure():
+    """One that was declared, and is too small; on a grid of 128 steps or more some step is held."""
+    steps = 256
+    grid = TimeGrid(0.0, 1.0, steps)
+    for name, taken in (("diagonal", "additive"), ("declared diagonal", "diagonal"), ("general", "commutative")):
+        sde, x0 = SYSTEMS[name], start(name)
+        needed = KINDS.get(name, name)
+        for seed in range(5):
+            noise = torch.randn(steps, 7, 2, generator=torch.Generator().manual_seed(seed), dtype=F64) / steps**0.5
+            times = []
+            for _ in range(2):
+                with refuses(
+                    OtherStructure, f"took the noise to be {taken}", f'NoiseStructure.assume("{needed}", 2)'
+                ) as e:
+                    solve(sde, x0, grid, method=Milstein(NoiseStructure.assume(taken, 2)), noise=noise)
+                times.append(e.value.time)
+            assert times[0] == times[1]
+
+
+@pytest.mark.filterwarnings("ignore:relu")
+def test_a_run_looks_at_its_outermost_paths():
+    """Five paths of 4096, or so, end beyond three standard deviations."""
+    grid = TimeGrid(0.0, 1.0, 2048)
+    noise = torch.randn(2048, 4096, 1, generator=torch.Generator().manual_seed(0), dtype=F64) * grid.dt**0.5
+    with refuses(OtherStructure, "component 0 of diffusion vector 0"):
+        solve(
+            beyond(3.0),
+            torch.zeros(1, dtype=F64),
+            grid,
+            method=Milstein(NoiseStructure.assume("additive", 1)),
+            noise=noise,
+        )
+
+
+def test_how_often_a_run_is_held():
+    """Once in each 128 steps; a shorter run with a probability of its length over 128; never if all is assumed."""
+    additive = NoiseStructure.assume("additive", 2)
+    first = torch.randn(400, 3, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
+    for steps, expected in ((1024, [i // 128 for i in range(0, 1024, 128)]), (128, [0])):
+        for dB in first[:20]:
+            assert sorted(i // 128 for i in Audit(additive, TimeGrid(0.0, 1.0, steps), dB).steps) == expected
+    looks = [len(Audit(additive, TimeGrid(0.0, 1.0, 64), dB).steps) for dB in first]
+    low, high = binom.interval(1 - FALSE_FAILURE, 400, 0.5)
+    assert low <= sum(looks) <= high
+    assert not Audit(NoiseStructure.assume("general", 2), TimeGrid(0.0, 1.0, 1024), first[0]).steps
+
+
+def test_a_diffusion_that_is_not_defined_everywhere():
+    """The pilot's wide paths leave the domain, where a coefficient may raise or have no numbers; the others go on."""
+
+    def inside(t: Tensor, x: Tensor) -> Tensor:
+        if bool((x * x > 16).any()):
+            raise ValueError("outside")
+        return 1 + torch.where(t > 0.5, x, torch.zeros_like(x))
+
+    def nan(t: Tensor, x: Tensor) -> Tensor:
+        return torch.where(x * x > 16, torch.nan, 1 + torch.where(t > 0.5, x, torch.zeros_like(x)))
+
+    for g in (inside, nan):
+        sde = FunctionSDE(None, lambda t, x, g=g: 0.8 * g(t, x))
+        assert noise_structure(sde, torch.zeros(1, dtype=F64), TimeGrid(0.0, 1.0, 64)).kind == "scalar"
+
+
+def test_noise_that_acts_on_nothing_that_it_depends_on():
+    """Langevin: the velocity has the noise, its size depends on the position, and no correction is needed."""
+    sde = FunctionSDE(
+        lambda t, x: x.flip(-1) * torch.tensor([1.0, -1.0], dtype=F64),
+        lambda t, x: torch.stack([0 * x[:, 0], 1 + x[:, 0] ** 2], -1).unsqueeze(-1),
+        "scalar",
+    )
+    x0, grid = torch.tensor([0.5, 0.0], dtype=F64), TimeGrid(0.0, 1.0, 512)
+    assert noise_structure(sde, x0, grid).kind == "additive"
+    noise = torch.randn(512, 20, 1, generator=torch.Generator().manual_seed(0), dtype=F64) * grid.dt**0.5
+    milstein, euler = (solve(sde, x0, grid, method=method, noise=noise) for method in ("milstein", "euler"))
+    assert torch.equal(milstein, euler)
+
+
+def test_a_step_with_additive_noise_costs_what_eulers_costs():
+    calls = []
+    sde = FunctionSDE(lambda t, x: calls.append("f") or -x, lambda t, x: calls.append("g") or torch.ones_like(x))
+    x, t = torch.zeros(5, 2, dtype=F64), torch.tensor(0.0, dtype=F64)
+    prepared = METHODS["milstein"].prepare(sde, x[0], GRID)
+    for scheme in (prepared, METHODS["euler"]):
+        calls.clear()
+        scheme.step(sde, t, 0.1, x, torch.ones(5, 2, dtype=F64))
+        assert sorted(calls) == ["f", "g"]
+
+
+MUTATIONS = {
+    "no screen": (structure, "_together", lambda *_: [], test_the_structure_is_found_where_paths_go),
+    "no wide paths": (structure, "WIDTH", 1.0, lambda: test_a_rare_excursion_is_met_by_the_pilot(3.0)),
+    "no audit": (Audit, "hold", lambda *_: None, test_a_run_holds_the_structure),
+    "any paths": (structure, "_outermost", lambda x, _: x[:16], test_a_run_looks_at_its_outermost_paths),
+    "one time for all": (
+        structure,
+        "_together",
+        lambda sde, t0, visits: [(t0, torch.cat([visit.x for visit in visits]))],
+        test_the_structure_is_found_where_paths_go,
+    ),
+    "wide paths are kept": (structure, "FROM_INSIDE", (), test_a_diffusion_that_is_not_defined_everywhere),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.filterwarnings("ignore:relu")
+def test_what_finds_the_structure_can_fail(monkeypatch, name):
+    owner, attribute, replacement, test = MUTATIONS[name]
+    monkeypatch.setattr(owner, attribute, replacement)
+    raised = ValueError if name == "wide paths are kept" else (AssertionError, pytest.fail.Exception)
+    with pytest.raises(raised):
+        test()
