@@ -2,12 +2,13 @@
 
 A scheme of strong order 1 adds Σ_kl ∂g_l[g_k] I_kl to Euler's step. How much of that sum there is, and whether it
 needs Lévy areas, depends on the derivatives ∂g_l[g_k] and on the commutators ∂g_l[g_k] − ∂g_k[g_l] (Kloeden & Platen
-1992, §10.3). Both are computed on a few pilot paths at all times, before a solve; and an :class:`Audit` holds what was
+1992, §10.3). Both are computed on a few pilot paths before a solve; and an :class:`Audit` holds what was
 found against the states that the solve itself reaches. So the order cannot fall unnoticed.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -312,18 +313,19 @@ class Audit:
         self.structure = structure
         self.steps: frozenset[int] = frozenset()
         if structure.channels and not structure.is_largest:
-            key = int(first.flatten()[:1].double().view(torch.int64))
-            self.generator = torch.Generator().manual_seed(key & (2**63 - 1))
-            chances = torch.rand(1 + grid.steps // LOOK_EVERY, generator=self.generator, dtype=torch.float64)
+            self.random = random.Random(first.flatten()[0].item())
             # One step of each stretch of so many; where the grid ends before that step, there is none.
-            looks = ((torch.arange(len(chances)) + chances) * LOOK_EVERY).long().tolist()
-            self.steps = frozenset(i for i in looks if i < grid.steps)
+            stretches = range(0, grid.steps, LOOK_EVERY)
+            self.steps = frozenset(
+                i for start in stretches if (i := start + self.random.randrange(LOOK_EVERY)) < grid.steps
+            )
 
     def hold(self, sde: SDE, t: Tensor, x: Tensor) -> None:
         """Raise :class:`OtherStructure` if the noise departs from the structure on the outermost paths."""
-        states = _outermost(_value(x).detach(), self.generator)
+        generator = torch.Generator().manual_seed(self.random.getrandbits(63))
         with torch.no_grad():
-            found = departure(self.structure, sde, t, states, self.generator)
+            states = _outermost(_value(x).detach(), generator)
+            found = departure(self.structure, sde, t, states, generator)
             if found is None:
                 return
             needed = _extended(self.structure, _derivatives(sde, t, states), sde, t)

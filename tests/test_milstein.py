@@ -414,6 +414,7 @@ def test_how_often_a_run_is_held():
     assert not Audit(NoiseStructure.assume("general", 2), TimeGrid(0.0, 1.0, 1024), first[0]).steps
 
 
+@pytest.mark.filterwarnings("ignore:gt is not")
 def test_a_diffusion_that_is_not_defined_everywhere():
     """The pilot's wide paths leave the domain, where a coefficient may raise or have no numbers; the others go on."""
 
@@ -471,7 +472,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-@pytest.mark.filterwarnings("ignore:relu")
+@pytest.mark.filterwarnings("ignore:relu", "ignore:gt is not")
 def test_what_finds_the_structure_can_fail(monkeypatch, name):
     owner, attribute, replacement, test = MUTATIONS[name]
     monkeypatch.setattr(owner, attribute, replacement)
