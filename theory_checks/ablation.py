@@ -26,7 +26,7 @@ from theory_checks.settings import Settings, pooled
 CLAIM = "ablation"
 SYSTEMS = ("circle", "latent-linear", "latent", "latent-f-bar")
 QUICK = ("circle", "latent")
-PATHS = {"circle": 2**12, "latent-linear": 2**11, "latent": 2**10, "latent-f-bar": 2**10}
+PATHS = {"circle": 2**12, "latent-linear": 2**13, "latent": 2**10, "latent-f-bar": 2**10}
 STEPS = {"circle": 32, "latent-linear": 16, "latent": 16, "latent-f-bar": 16}
 WIDEN = {"circle": 1.3, "latent-linear": 1.15}  # as the claims themselves draw them
 GRIDS = 3

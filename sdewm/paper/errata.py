@@ -280,11 +280,11 @@ ERRATA: tuple[Erratum, ...] = (
         "the impact of errors on the loss \"can be controlled through the model's Jacobian norm\"",
         "it may fall with regularization and need not",
         "On the ladder of small models the effect of a drift error falls. On the pair of agents from pixels, trained "
-        "alike but for (20), it is larger with regularization. That is one training seed, and no statement about "
-        "others.",
+        "alike but for (20), it is larger with regularization, and so is the part of it that (14) gives. That is one "
+        "training seed, and no statement about others.",
         "imprecise",
         "The pair of agents that ships with the package.",
-        _of("jacobian_regularization", "|E L(x^ε) − E L(x⁰)| falls"),
+        _of("jacobian_regularization", "|E L(x^ε) − E L(x⁰)| falls", "|R̃| falls, Corollary 3.8"),
     ),
     Erratum(
         "E69", "(20): the norm without its square",

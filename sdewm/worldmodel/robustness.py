@@ -288,11 +288,11 @@ def _drift_errors(model: WorldModel, episodes: Sequence[Episode], spread: Tensor
             grid = TimeGrid(float(start), float(start + HORIZON), HORIZON)
             times = [grid.time(i) for i in range(1, HORIZON + 1)]
             loss = SummedLoss(reconstruction_loss(model, episode), times, [1 / HORIZON] * HORIZON)
-            yield bias_and_increase(family, loss, initial_state(model, episode, start), grid, eps, seed)
+            yield bias_and_increase(family, loss, initial_state(model, episode, start), grid, eps, LOSS_PATHS, seed)
 
 
 def bias_and_increase(
-    family: PerturbedSDE, loss: SummedLoss, x0: Tensor, grid: TimeGrid, eps: float, seed: int
+    family: PerturbedSDE, loss: SummedLoss, x0: Tensor, grid: TimeGrid, eps: float, paths: int, seed: int
 ) -> Sample:
     """``loss0``, ``bias_first``, ``bias`` and ``increase`` of :func:`drift_error_bias`, signed, from one start."""
     losses, weights = {"": loss}, loss.on(grid)
@@ -314,7 +314,7 @@ def bias_and_increase(
         }
 
     channels = family.base.noise_channels(torch.tensor(grid.t0, dtype=x0.dtype), x0.expand(1, -1))  # type: ignore[attr-defined]
-    return sample(values, QuasiMonteCarlo(LOSS_PATHS, seed), channels, grid, x0)
+    return sample(values, QuasiMonteCarlo(paths, seed), channels, grid, x0)
 
 
 def _repeat(states: Latent, times: int) -> Latent:

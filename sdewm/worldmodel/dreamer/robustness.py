@@ -25,6 +25,7 @@ from sdewm.worldmodel.robustness import ERROR, STARTS, Dynamics, Latent, bias_an
 REPLICATES = 8
 EPISODES = 2  # that rollouts start from, at STARTS of each
 LOSS_STEPS = 5  # steps of a filtered model over which an expected loss is taken, from each of STARTS
+LOSS_PATHS = 2**8  # noises for an expected loss: 8 a replicate, so that its logarithm is of a mean and not of a path
 
 
 def measure(
@@ -70,5 +71,5 @@ def _loss_increase(agent: Agent, records: np.ndarray, error: Callable[[Tensor, T
         times = [grid.time(i) for i in range(1, LOSS_STEPS + 1)]
         loss = SummedLoss(fn, times, [1 / LOSS_STEPS] * LOSS_STEPS)  # type: ignore[arg-type]
         x0 = model.initial_state(observations, actions, start)
-        found.append(bias_and_increase(family, loss, x0, grid, 2 * ERROR, seed=0))
+        found.append(bias_and_increase(family, loss, x0, grid, 2 * ERROR, LOSS_PATHS, seed=0))
     return {name: np.mean([abs(f[name]) for f in found], 0) for name in ("bias", "increase")}
