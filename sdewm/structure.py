@@ -2,8 +2,9 @@
 
 A scheme of strong order 1 adds Σ_kl ∂g_l[g_k] I_kl to Euler's step. How much of that sum there is, and whether it
 needs Lévy areas, depends on the derivatives ∂g_l[g_k] and on the commutators ∂g_l[g_k] − ∂g_k[g_l] (Kloeden & Platen
-1992, §10.3). Both are computed on a few pilot paths before a solve; and an :class:`Audit` holds what was
-found against the states that the solve itself reaches. So the order cannot fall unnoticed.
+1992, §10.3). Both are computed on a few pilot paths before a solve; and an :class:`Audit` holds what was found
+against states that the solve itself reaches. What neither of them meets goes unnoticed, such as a region that few paths
+ever see.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ Kind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
 PATHS = 64
 FEWEST = 16
 TIMES = 8
+# At so many times a diffusion is evaluated that is the same at all of the pilot's.
+SCANNED = 64
 # How much more noise three in four of the pilot paths have: three standard deviations of a run are one of theirs.
 WIDTH = 3.0
 # Entries of diffusion matrices that a pilot meets, at most, and of their derivatives that are held at a time.
@@ -158,7 +161,7 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
             return found
         generator = torch.Generator().manual_seed(seed)
         visits = _pilot(sde, start[_spread(len(start), paths)], grid, channels, generator)
-        for t, x in _together(sde, t0, visits):
+        for t, x in _together(sde, t0, visits, grid):
             # Where no vector acts on another, a few derivatives tell whether there is more.
             if found.kind in ("additive", "diagonal") and departure(found, sde, t, x, generator) is None:
                 continue
@@ -210,19 +213,37 @@ def _pilot(sde: SDE, x: Tensor, grid: TimeGrid, channels: int, generator: torch.
     return visits
 
 
-def _together(sde: SDE, t0: Tensor, visits: list[_Visit]) -> list[tuple[Tensor, Tensor]]:
-    """(t, states) to look at: all at once where the diffusion is the same at all times, which saves evaluations."""
+def _together(sde: SDE, t0: Tensor, visits: list[_Visit], grid: TimeGrid) -> list[tuple[Tensor, Tensor]]:
+    """(t, states) to look at: all at once where the diffusion is the same at all visits, which saves evaluations.
+
+    Then it is also evaluated at more times, and looked at where it is another one, for a short while perhaps.
+    """
     if not visits:
         return []
     x, dB = torch.cat([visit.x for visit in visits]), torch.cat([visit.dB for visit in visits])
     noise = torch.cat([_plain(visit.noise) for visit in visits], 1)
+    if not bool(_same(noise, _noise(sde, t0, x, dB))):
+        return [(visit.t, visit.x) for visit in visits]
+    few = slice(None, None, 2 * len(visits))
+    steps = min(grid.steps, SCANNED)
+    times = [torch.as_tensor(grid.t0 + (grid.t1 - grid.t0) * i / steps).to(x) for i in range(1, steps + 1)]
+    x_few, dB_few, noise = x[few], dB[few], noise[:, few]
+    same = _same(noise, torch.stack([_noise(sde, t, x_few, dB_few).expand_as(noise) for t in times]))
+    return [(t0, x), *((t, x) for t, as_before in zip(times, same.tolist(), strict=True) if not as_before)]
+
+
+def _noise(sde: SDE, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+    """The coefficients of the noise, of which there is one for a plain tensor; no numbers where it is not defined."""
     try:
-        at_start = _plain(diffusion_product(sde, t0, x, dB))
+        return _plain(diffusion_product(sde, t, x, dB))
     except FROM_INSIDE:
-        at_start = torch.full_like(noise, torch.nan)
-    if torch.allclose(at_start, noise, rtol=torch.finfo(x.dtype).eps ** 0.75, atol=0.0):
-        return [(t0, x)]
-    return [(visit.t, visit.x) for visit in visits]
+        return torch.full_like(x, torch.nan).unsqueeze(0)
+
+
+def _same(noise: Tensor, there: Tensor) -> Tensor:
+    """Whether the noise ``(coefficients, paths, n)`` is the same there, up to rounding; for many at once."""
+    rounding = torch.finfo(noise.dtype).eps ** 0.75
+    return ((there - noise).abs() <= rounding * noise.abs()).flatten(-3).all(-1)
 
 
 def _spread(of: int, count: int) -> Tensor:

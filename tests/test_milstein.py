@@ -353,6 +353,16 @@ def beyond(threshold: float, size: int = 1) -> FunctionSDE:
     return FunctionSDE(None, lambda t, x: 1 + 0.5 * torch.relu(x - threshold) * torch.eye(size, dtype=F64)[0])
 
 
+@pytest.mark.parametrize("begin", [0.01, 0.2, 0.43, 0.8, 0.97])
+def test_a_short_while_is_met_by_the_pilot(begin):
+    """State-dependent for one step in fifty, between two of the times that the pilot paths visit."""
+
+    def g(t: Tensor, x: Tensor) -> Tensor:
+        return torch.where((t > begin) & (t < begin + 0.02), 1 + x, torch.ones_like(x))
+
+    assert noise_structure(FunctionSDE(None, g), torch.zeros(1, dtype=F64), TimeGrid(0.0, 1.0, 64)).kind == "scalar"
+
+
 @pytest.mark.parametrize("threshold", [2.0, 3.0, 4.0])
 @pytest.mark.filterwarnings("ignore:relu")
 def test_a_rare_excursion_is_met_by_the_pilot(threshold):
@@ -457,6 +467,7 @@ def test_a_step_with_additive_noise_costs_what_eulers_costs():
 
 
 MUTATIONS = {
+    "no scan": (structure, "SCANNED", 1, lambda: test_a_short_while_is_met_by_the_pilot(0.43)),
     "no screen": (structure, "_together", lambda *_: [], test_the_structure_is_found_where_paths_go),
     "no wide paths": (structure, "WIDTH", 1.0, lambda: test_a_rare_excursion_is_met_by_the_pilot(3.0)),
     "no audit": (Audit, "hold", lambda *_: None, test_a_run_holds_the_structure),
@@ -464,7 +475,7 @@ MUTATIONS = {
     "one time for all": (
         structure,
         "_together",
-        lambda sde, t0, visits: [(t0, torch.cat([visit.x for visit in visits]))],
+        lambda sde, t0, visits, grid: [(t0, torch.cat([visit.x for visit in visits]))],
         test_the_structure_is_found_where_paths_go,
     ),
     "wide paths are kept": (structure, "FROM_INSIDE", (), test_a_diffusion_that_is_not_defined_everywhere),
