@@ -30,6 +30,15 @@ Value = TypeVar("Value", Tensor, Values)
 # Within the radius each term of the series is at most this part of the one before. If it goes on so, what lies past
 # the second order is at most TRUST²/(1 - TRUST) = 1/12 of the first-order term.
 TRUST = 0.25
+# What the terms are, for whoever prints them.
+MEANINGS = {
+    "P": "L's slope along ∂x, for the error in the diffusion",
+    "Q": "L's slope along ∂²x, for the error in the diffusion",
+    "S": "L's curvature along ∂x, for the error in the diffusion",
+    "P~": "what the error in the drift adds to P",
+    "Q~": "what the error in the drift adds to Q, alone and with the other",
+    "S~": "what the error in the drift adds to S, alone and with the other",
+}
 
 
 class BeyondRadius(UserWarning):
@@ -127,9 +136,33 @@ class Expansion:
         )
 
     def __str__(self) -> str:
-        rows = {"loss0": self.loss0, "first": self.first, "second": self.second, "third": self.third, **self.terms}
-        lines = [f"{name:>6}  {value}" for name, value in rows.items() if value is not None]
-        return "\n".join([*lines, f"radius  {self.radius:.2g}"])
+        q = "½(Q + S)" if self.form == "corrected" else "Q + ½S"
+        sums = {"loss0": "", "first": "P + P~", "second": f"{q} + Q~ + S~", "third": ""}
+        series = {"loss0": self.loss0, "first": self.first, "second": self.second}
+        if self.third is not None:
+            series["third"] = self.third
+        lines = [
+            "E L(x^ε) = loss0 + first ε + second ε² + third ε³ + …",
+            f"mean ± standard error of {self.sample.paths} paths; ∂x, ∂²x: derivatives of x^ε in ε at 0",
+            *(_row(name, value, sums[name]) for name, value in series.items()),
+            *(_row(name, value, MEANINGS[name]) for name, value in self.terms.items()),
+            self._reach(),
+        ]
+        return "\n".join(lines)
+
+    def _reach(self) -> str:
+        """The radius in words."""
+        if math.isnan(self.radius):
+            return "radius  up to which ε predict(ε) can be trusted is not known; use expand(..., order=3)"
+        if math.isinf(self.radius):
+            return "radius  predict(ε) can be trusted at every ε: the series ends"
+        return f"radius  predict(ε) can be trusted for |ε| up to {self.radius:.2g}"
+
+
+def _row(name: str, value: Estimate, meaning: str) -> str:
+    """An estimate with what it is, and its flags below."""
+    first, *flags = str(value).splitlines()
+    return "\n".join([f"{name:>6}  {first:<24}  {meaning}".rstrip(), *flags])
 
 
 def expand(
