@@ -153,7 +153,8 @@ class Expansion:
     def _reach(self) -> str:
         """The radius in words."""
         if math.isnan(self.radius):
-            return "radius  up to which ε predict(ε) can be trusted is not known; use expand(..., order=3)"
+            third = "; expand(..., order=3) may tell" * (self.form == "corrected" and self.third is None)
+            return f"radius  not known: up to which |ε| predict(ε) can be trusted{third}"
         if math.isinf(self.radius):
             return "radius  predict(ε) can be trusted at every ε: the series ends"
         return f"radius  predict(ε) can be trusted for |ε| up to {self.radius:.2g}"

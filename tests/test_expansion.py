@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from sdewm.brownian import BrownianSampler
 from sdewm.expansion import BeyondRadius, Expansion, corrected_terms, expand, second_coefficient
 from sdewm.jets import Jet, Parameter
 from sdewm.losses import SummedLoss, as_summed
-from sdewm.montecarlo import Estimate, Sample, richardson, sample
+from sdewm.montecarlo import Estimate, Moments, Sample, richardson, sample
 from sdewm.noise import Increments, MonteCarlo, QuasiMonteCarlo, StoredIncrements, TimeGrid
 from sdewm.paper.formulas import CORRECTED, CORRECTIONS, READINGS, TERMS, formula_terms
 from sdewm.problems import PROBLEMS, Problem
@@ -187,6 +187,45 @@ def test_prediction_is_the_second_order_polynomial_with_its_own_error():
     c = problem.euler_truth(STEPS)
     assert agrees(predicted, sum(eps ** sum(a) * v for a, v in c.items() if sum(a) < 3))
     assert "second" in str(result) and "third" in str(result)
+
+
+def test_it_prints_what_each_number_is():
+    problem = MADE["circle"]
+    arguments = problem.family, problem.loss, problem.x0, grid_of(problem, STEPS)
+    result = expand(*arguments, paths=256, order=3)
+    lines = str(result).splitlines()
+    names = ["loss0", "first", "second", "third", "P", "Q", "S", "P~", "Q~", "S~", "radius"]
+    assert "± standard error of" in lines[1] and [line.split()[0] for line in lines[2:]] == names
+    assert all(line.split()[2] == "±" and len(line.split()) > 6 for line in lines[6:12])  # terms say what they are
+    assert lines[3].endswith("P + P~") and lines[4].endswith("½(Q + S) + Q~ + S~")
+    assert lines[-1] == f"radius  predict(ε) can be trusted for |ε| up to {result.radius:.2g}"
+    printed = str(expand(*arguments, paths=256, form="printed"))
+    assert "Q + ½S + Q~ + S~" in printed and "third  " not in printed
+
+
+def test_the_radius_is_said_in_words_also_where_there_is_none():
+    problem = MADE["circle"]
+    result = expand(problem.family, problem.loss, problem.x0, grid_of(problem, STEPS), paths=256)
+
+    def last_line(of: Expansion, **moments: float) -> str:
+        found = {name: Moments(2, mean, 0.0, 0.0, 0.0) for name, mean in moments.items()}
+        return str(replace(of, sample=replace(of.sample, moments=found))).splitlines()[-1]
+
+    unknown = "radius  not known: up to which |ε| predict(ε) can be trusted"
+    assert last_line(result) == unknown + "; expand(..., order=3) may tell"
+    assert last_line(replace(result, third=result.second)) == unknown
+    ends = "radius  predict(ε) can be trusted at every ε: the series ends"
+    assert last_line(result, loss0=1.0, first=1.0, second=0.0) == ends
+
+
+def test_the_flags_of_a_printed_term_stand_below_it():
+    problem = MADE["circle"]
+    result = expand(problem.family, problem.loss, problem.x0, grid_of(problem, STEPS), paths=256)
+    flagged = replace(result, terms=result.terms | {"Q": replace(result.terms["Q"], flags=("few paths",))})
+    lines, plain = str(flagged).splitlines(), str(result).splitlines()
+    at = next(i for i, line in enumerate(plain) if line.split()[0] == "Q")
+    assert "(flagged)" in lines[at] and lines[at + 1].strip() == "flagged: few paths"
+    assert lines[:at] + lines[at + 2 :] == plain[:at] + plain[at + 1 :]
 
 
 def test_monte_carlo_and_quasi_monte_carlo_agree():
@@ -610,7 +649,7 @@ def test_the_radius_of_series_that_end_and_of_those_too_short_to_tell():
     grid, x0 = TimeGrid(0.0, 1.0, 4), torch.zeros(1, dtype=F64)
     family = PerturbedSDE(FunctionSDE(g=lambda t, x: 0.3 + 0 * x), FunctionSDE(lambda t, x: 1.0 + 0 * x))
     ends = expand(family, lambda x: x[:, 0], x0, grid, paths=64)
-    assert ends.radius == math.inf and "radius  inf" in str(ends)
+    assert ends.radius == math.inf and "at every ε: the series ends" in str(ends)
     nothing = expand(family, lambda x: 0 * x[:, 0] + 2.0, x0, grid, paths=64)
     assert nothing.radius == math.inf
     # At x = 0 the square has no first order; what follows the second is not known.

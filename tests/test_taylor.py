@@ -460,6 +460,16 @@ def test_rounding_is_measured(name):
         assert 1 / 3 < measured / off < 3, (kind, measured, off)
 
 
+def test_a_loss_that_cancels_is_rounded_by_more_than_its_own_last_digit():
+    """x² by way of numbers as large as 10⁴: its size says nothing of its rounding, the rung far below does."""
+    loss = lambda x: ((x + 100) ** 2 - 10_000 - 200 * x).sum(-1)  # noqa: E731
+    single = taylor_test(CIRCLE.family, loss, CIRCLE.x0.float(), GRID, paths=256, level=LEVEL)
+    for kind in ("loss", "weak"):
+        assert outcomes(single, kind)[1:] == ["below roundoff"] * 2, str(single)
+    assert set(single.reasons.values()) == {"below roundoff"}
+    assert taylor_test(CIRCLE.family, loss, CIRCLE.x0, GRID, paths=256, level=LEVEL).passed
+
+
 def test_without_the_measured_rounding_float32_gets_wrong_verdicts(monkeypatch):
     """What the rules above are for."""
     monkeypatch.setattr(taylor, "_rounding", lambda *arguments: 0.0)
