@@ -342,8 +342,7 @@ class _Paths:
                 c = self._state_series(x, form).to(torch.float64)
                 for k in range(4):
                     _keep_largest(largest, f"|{form}|state scale/{k}", (c[k] ** 2).sum(-1))
-                for j, (e, x_eps) in enumerate(zip(self.ladder, states, strict=True)):
-                    rest = x_eps.to(torch.float64)
+                for j, (e, rest) in enumerate(zip(self.ladder, states, strict=True)):
                     for k in self.orders:
                         rest = rest - e**k * c[k]
                         _keep_largest(largest, f"|{form}|strong/{k}/{j}", (rest**2).sum(-1))
