@@ -7,8 +7,9 @@ often as needed and give the same values each time, and ``coarsen(k)`` gives the
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,14 +18,14 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.components import ORDERINGS, Ordering, unit_increments
-from sdewm.sobol import MAX_DIMENSION, ScrambledSobol, normals
+from sdewm.components import ORDERINGS, Ordering, Stretch, unit_increments
+from sdewm.sobol import MAX_DIMENSION, ScrambledSobol, normals, pseudo_random_normals
 
 # Fewer replicates make for more exact means, but their skewness is known too badly to be made up for.
 REPLICATES = 32
 # What a block of stored increments takes at most, where it has more than one path of each replicate.
 STORED_BYTES = 2**27
-# What is transformed at a time: little enough to stay in the processor's cache.
+# What is made or transformed at a time: little enough to stay in the processor's cache.
 WORKING_BYTES = 2**22
 
 
@@ -113,8 +114,8 @@ class StoredIncrements:
 class StreamedIncrements:
     """Pseudo-random increments, drawn step by step and never stored; each pass draws the same ones.
 
-    Each seed is a stream with ``per_stream`` paths, the second half of which has the first half's increments with the
-    sign changed. Each step sums ``sum_of`` steps of the grid.
+    Each seed is a stream with ``per_stream`` paths. Where ``mirrored``, the second half of them has the first half's
+    increments with the sign changed. Each step sums ``sum_of`` steps of the grid.
     """
 
     seeds: tuple[int, ...]
@@ -123,6 +124,7 @@ class StreamedIncrements:
     grid: TimeGrid
     like: Tensor
     sum_of: int = 1
+    mirrored: bool = False
     weights: None = None
 
     @property
@@ -136,17 +138,55 @@ class StreamedIncrements:
     def __iter__(self) -> Iterator[Tensor]:
         generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
         scale = math.sqrt(self.grid.dt)
-        shape = (self.per_stream // 2, self.channels)
+        shape = (self.per_stream // 2 if self.mirrored else self.per_stream, self.channels)
         for _ in range(self.steps):
             parts = []
             for generator in generators:
                 total = torch.zeros(shape, dtype=torch.float64)
                 for _ in range(self.sum_of):
                     total += torch.randn(shape, generator=generator, dtype=torch.float64)
-                parts += [total, -total]
+                parts += [total, -total] if self.mirrored else [total]
             yield (scale * torch.cat(parts)).to(self.like)
 
     def coarsen(self, factor: int) -> StreamedIncrements:
+        _check_factor(factor, self.steps)
+        return replace(self, sum_of=self.sum_of * factor)
+
+
+@dataclass(frozen=True, eq=False)
+class BridgeIncrements:
+    """Brownian bridges made stretch by stretch of time and never stored whole; each pass makes the same ones.
+
+    ``components`` has the bridge's components of the given numbers, ``(numbers, channels, streams, paths)``, and is
+    asked for each of them once in a pass. Each step sums ``sum_of`` steps of the grid, which costs as much as they do.
+    Memory grows like paths · channels · log(steps), from some 4 MiB on.
+    """
+
+    components: Callable[[Tensor], Tensor]
+    paths: int
+    channels: int
+    grid: TimeGrid
+    like: Tensor
+    weights: Tensor | None = None
+    sum_of: int = 1
+
+    @property
+    def steps(self) -> int:
+        return self.grid.steps // self.sum_of
+
+    def __iter__(self) -> Iterator[Tensor]:
+        at_once = max(2, WORKING_BYTES // (8 * self.channels * self.paths))
+        total: Tensor | None = None
+        summed = 0
+        for unit in Stretch(self.grid.steps, self.grid.steps).increments(self.components, at_once):
+            for dB in (math.sqrt(self.grid.dt) * unit).movedim(1, -1).flatten(1, 2):
+                total = dB if total is None else total + dB
+                summed += 1
+                if summed % self.sum_of == 0:
+                    yield total.to(self.like)
+                    total = None
+
+    def coarsen(self, factor: int) -> BridgeIncrements:
         _check_factor(factor, self.steps)
         return replace(self, sum_of=self.sum_of * factor)
 
@@ -166,29 +206,65 @@ class Sampler(Protocol):
     def draw(self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor) -> Iterator[Increments]: ...
 
 
-class MonteCarlo:
-    """Plain Monte Carlo with antithetic pairs.
+class _PseudoRandom:
+    """Whole replicates of ``smallest`` to 512 paths: 32 replicates or more, fewer where there are fewer paths."""
 
-    Parameters
-    ----------
-    paths : at least 16. Rounded up to whole replicates of at most 512 paths each: 32 of them or more, one for each
-        pair where there are fewer pairs.
-    seed : one integer determines every path.
-    block : paths that are walked together; a matter of speed and memory only.
-    """
+    smallest = 1
 
     def __init__(self, paths: int, seed: int, block: int = 2048) -> None:
         paths = arguments.integer("paths", paths)
         if not 16 <= paths <= 2**40:
-            raise ValueError(f"paths: expected at least 16 (eight antithetic pairs), at most 2^40, got {paths}")
+            raise ValueError(f"paths: expected at least 16, at most 2^40, got {paths}")
         self.seed, self.block = arguments.integer("seed", seed, 0), arguments.integer("block", block, 1)
-        self.replicates = min(max(REPLICATES, math.ceil(paths / 512)), paths // 2)
-        self.per_replicate = 2 * math.ceil(paths / self.replicates / 2)
+        self.replicates = min(max(REPLICATES, math.ceil(paths / 512)), paths // self.smallest)
+        self.per_replicate = self.smallest * math.ceil(paths / self.replicates / self.smallest)
         self.paths = self.replicates * self.per_replicate
 
     def draw(self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor) -> Iterator[Increments]:
+        """One block with all paths of ``replicates``."""
         seeds = tuple(_stream_seed(self.seed, r) for r in replicates)
-        yield StreamedIncrements(seeds, self.per_replicate, channels, grid, like)
+        yield StreamedIncrements(seeds, self.per_replicate, channels, grid, like, mirrored=self.smallest == 2)
+
+
+class MonteCarlo(_PseudoRandom):
+    """Plain Monte Carlo: independent paths.
+
+    Parameters
+    ----------
+    paths : at least 16. Rounded up to whole replicates of at most 512 paths each: 32 of them or more, of one path each
+        where there are fewer paths.
+    seed : one integer determines every path.
+    block : paths that are walked together; a matter of speed and memory only.
+
+    >>> expand(family, loss, x0, grid, sampler=MonteCarlo(2**14, seed=0))
+    """
+
+
+class AntitheticMonteCarlo(_PseudoRandom):
+    """Monte Carlo in antithetic pairs: every path has a mirror image, whose increments have the other sign.
+
+    Averages of what is odd in the noise are exact, to rounding, and those of what is even are as good as with half the
+    paths. In general pairs multiply the variance by 1 + ρ, where ρ is the correlation within a pair: between 0 and 2.
+    ``python -m benchmarks.antithetic_pairs`` measures this factor on ten systems, in results/antithetic_pairs.json:
+
+    - the mean loss: 0.05 to 0.28 on six of them, 0.68 on one, and 1.00 to 1.32 on three, whose losses turn or explode;
+    - the first coefficient: 0.10 to 0.80 on seven, 0.97 to 1.29 on three;
+    - the second coefficient: 0.04 to 1.67, of which the term S, even in nearly all, has 0.78 to 2.00.
+
+    Take it for mean losses and first coefficients, and :class:`MonteCarlo` for second ones. A pair is what is
+    independent: replicates are made of whole pairs, and flags count pairs.
+
+    Parameters
+    ----------
+    paths : at least 16. Rounded up to whole replicates of at most 512 paths each: 32 of them or more, of one pair each
+        where there are fewer pairs.
+    seed : one integer determines every path.
+    block : paths that are walked together; a matter of speed and memory only.
+
+    >>> expand(family, loss, x0, grid, sampler=AntitheticMonteCarlo(2**14, seed=0))
+    """
+
+    smallest = 2
 
 
 class QuasiMonteCarlo:
@@ -198,9 +274,11 @@ class QuasiMonteCarlo:
     the best ones, carry the most of the path: its principal components, or its Brownian bridge. Dimensions beyond
     Sobol's 21,201 are filled with pseudo-random numbers.
 
-    A block of paths is stored, since the transform needs all of a path at once. A block takes at most 128 MiB, or one
-    path of each of its replicates; while one block is walked, the next may already be there. Work grows like steps for
-    "bridge" and like steps · log(steps) for "pca"; ``python -m benchmarks.samplers`` measures both.
+    A block of paths is stored where it takes 128 MiB at most. Beyond that paths by "bridge" are made stretch by stretch
+    of time, anew in each pass and the same to the last bit, in memory that hardly grows with the steps. "pca" needs all
+    of a path at once: its blocks are cut to 128 MiB, or to one path of each of its replicates, and while one is walked
+    the next may already be there; take "bridge" for long paths. Work grows like steps for "bridge" and like
+    steps · log(steps) for "pca"; ``python -m benchmarks.samplers`` measures both.
 
     Parameters
     ----------
@@ -244,46 +322,85 @@ class QuasiMonteCarlo:
         self.block = arguments.integer("block", block, 1)
 
     def draw(self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor) -> Iterator[Increments]:
-        streams = [_stream_seed(self.seed, r) for r in replicates]
-        dimension = grid.steps * channels
-        covered = min(dimension, self.largest_dimension)
-        engines = [ScrambledSobol(max(covered, 1), seed) for seed in streams]
-        paddings = [torch.Generator().manual_seed(seed + 1) for seed in streams]
+        components = _Components(self, replicates, channels, grid.steps)
+        streams = len(replicates)
+        bytes_each = 8 * max(grid.steps * channels, 1)
 
-        def of_each(paths: int, bytes_each: int) -> int:
+        def of_each(paths: int) -> int:
             """As many paths of each stream as fit, a power of two, at least one."""
-            fit = min(paths, self.block, bytes_each // (8 * max(dimension, 1))) // len(streams)
-            return 2 ** (max(1, min(fit, self.per_replicate)).bit_length() - 1)
+            return 2 ** (max(1, min(paths // streams, self.per_replicate)).bit_length() - 1)
 
-        at_once = of_each(self.paths, STORED_BYTES)
-        together = of_each(at_once * len(streams), WORKING_BYTES)
+        at_once = of_each(self.block)
+        streamed = self.ordering == "bridge" and at_once * streams * bytes_each > STORED_BYTES
+        if not streamed:
+            at_once = of_each(min(self.block, STORED_BYTES // bytes_each))
         for start in range(0, self.per_replicate, at_once):
-            values = torch.empty(grid.steps, len(streams), at_once, channels, dtype=like.dtype)
-            weights = torch.ones(len(streams), at_once, dtype=torch.float64) if self.widen > 1 else None
-            for first in range(0, at_once, together):
-                paths = slice(first, first + together)
-                normal = [normals(engine.points(start + first, together))[:covered] for engine in engines]
-                if covered < dimension:
-                    # Quantiles of uniform numbers: torch.randn's values would depend on how many it draws at once.
-                    for i, padding in enumerate(paddings):
-                        rest = torch.rand(together, dimension - covered, generator=padding, dtype=torch.float64)
-                        normal[i] = torch.cat([normal[i], torch.special.ndtri(rest.clamp_min(2.0**-54)).T])
-                # Dimension i·channels + k is component i of channel k: all channels share the good dimensions.
-                components = torch.stack(normal, 1).view(grid.steps, channels, len(streams), together)
-                if weights is not None:
-                    drawn = components[0]
-                    density_ratio = torch.exp(0.5 * (1 - self.widen**2) * (drawn**2).sum(0))
-                    weights[:, paths] = self.widen**channels * density_ratio
-                    components[0] = self.widen * drawn
-                unit = unit_increments(components, self.ordering)
-                values[:, :, paths] = (math.sqrt(grid.dt) * unit).movedim(1, -1)
-            yield StoredIncrements(
-                values.flatten(1, 2).to(like), None if weights is None else weights.flatten().to(like)
-            )
+            weights = components.weights(start, at_once).to(like) if self.widen > 1 else None
+            if streamed:
+                of_block = functools.partial(components, first=start, count=at_once)
+                yield BridgeIncrements(of_block, streams * at_once, channels, grid, like, weights)
+            else:
+                yield StoredIncrements(self._stored(components, start, at_once, grid, like), weights)
+
+    def _stored(self, components: _Components, start: int, count: int, grid: TimeGrid, like: Tensor) -> Tensor:
+        """Paths ``start`` to ``start + count − 1`` of each stream, ``(steps, streams · count, channels)``."""
+        streams, channels = components.streams, components.channels
+        values = torch.empty(grid.steps, streams, count, channels, dtype=like.dtype)
+        fit = WORKING_BYTES // (8 * max(grid.steps * channels, 1)) // streams
+        together = 2 ** (max(1, min(fit, count)).bit_length() - 1)
+        numbers = torch.arange(grid.steps)
+        for first in range(0, count, together):
+            unit = unit_increments(components(numbers, start + first, together), self.ordering)
+            values[:, :, first : first + together] = (math.sqrt(grid.dt) * unit).movedim(1, -1)
+        return values.flatten(1, 2).to(like)
+
+
+class _Components:
+    """Independent standard normals of each stream's points: Sobol's, and pseudo-random ones beyond.
+
+    Component i of channel k is dimension i · channels + k: all channels share the good dimensions.
+    """
+
+    def __init__(self, sampler: QuasiMonteCarlo, replicates: Sequence[int], channels: int, steps: int) -> None:
+        self.channels, self.streams, self.widen = channels, len(replicates), sampler.widen
+        self.covered = min(steps * channels, sampler.largest_dimension)
+        bits = sampler.per_replicate.bit_length() - 1
+        seeds = [_stream_seed(sampler.seed, r) for r in replicates]
+        self._sobol = [ScrambledSobol(max(self.covered, 1), seed, bits) for seed in seeds]
+        self._keys = [_padding_key(sampler.seed, r) for r in replicates]
+
+    def __call__(self, numbers: Tensor, first: int, count: int) -> Tensor:
+        """Those of the given ``numbers``, in ascending order, at points ``first`` to ``first + count − 1``,
+        ``(numbers, channels, streams, count)``."""
+        found = self._drawn(numbers, first, count)
+        if self.widen > 1 and len(numbers) and numbers[0] == 0:
+            found[0] *= self.widen
+        return found
+
+    def weights(self, first: int, count: int) -> Tensor:
+        """The density that component 0 should have over the one that it has, ``(streams · count,)``."""
+        drawn = self._drawn(torch.zeros(1, dtype=torch.int64), first, count)[0]
+        return (self.widen**self.channels * torch.exp(0.5 * (1 - self.widen**2) * (drawn**2).sum(0))).flatten()
+
+    def _drawn(self, numbers: Tensor, first: int, count: int) -> Tensor:
+        dimensions = (numbers[:, None] * self.channels + torch.arange(self.channels)).flatten()
+        sobol = int((dimensions < self.covered).sum())
+        out = torch.empty(len(dimensions), self.streams, count, dtype=torch.float64)
+        for i, (stream, key) in enumerate(zip(self._sobol, self._keys, strict=True)):
+            # All of them are there in their own order, and need not be looked up.
+            which = None if sobol == self.covered else dimensions[:sobol]
+            out[:sobol, i] = normals(stream.points(first, count, which)[:sobol])
+            if sobol < len(dimensions):
+                out[sobol:, i] = pseudo_random_normals(key, first, count, dimensions[sobol:])
+        return out.view(len(numbers), self.channels, self.streams, count)
 
 
 def _stream_seed(seed: int, replicate: int) -> int:
     return int(np.random.SeedSequence([seed, replicate]).generate_state(1, np.uint32)[0])
+
+
+def _padding_key(seed: int, replicate: int) -> int:
+    return int(np.random.SeedSequence([seed, replicate, 1]).generate_state(1, np.uint64)[0])
 
 
 def _check_factor(factor: int, steps: int) -> None:
