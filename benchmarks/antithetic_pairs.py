@@ -1,8 +1,9 @@
-"""What pairs of paths with noises of opposite sign would do to the error of an estimate, quantity by quantity.
+"""What pairs of paths with noises of opposite sign do to the error of an estimate, quantity by quantity.
 
 Run with ``python -m benchmarks.antithetic_pairs``; writes ``results/antithetic_pairs.json``. The mean of n paths in
 pairs has 1 + ρ times the variance of the mean of n independent ones, ρ being the correlation within a pair. Below 1
-pairs help. What is even in the noise suffers, up to 2, and what is odd gains.
+pairs help. What is even in the noise suffers, up to 2, and what is odd gains. So they are a sampler of their own,
+``AntitheticMonteCarlo``, beside ``MonteCarlo`` with independent paths.
 """
 
 from __future__ import annotations

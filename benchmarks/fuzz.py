@@ -205,7 +205,11 @@ def derivatives_case(rng: Random) -> Case:
 
 def expand_case(rng: Random) -> Case:
     s = linear(rng)
-    how = {"paths": rng.choice([64, np.int64(128)]), "sampler": rng.choice(["rqmc", "mc"]), "seed": s["seed"]}
+    how = {
+        "paths": rng.choice([64, np.int64(128)]),
+        "sampler": rng.choice(["rqmc", "mc", "antithetic"]),
+        "seed": s["seed"],
+    }
 
     def check(found: Any) -> bool:
         estimates = (found.loss0, found.first, found.second)
@@ -353,6 +357,8 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
                           "finest": NUMBERS[:-2], "t0": NUMBERS, "t1": NUMBERS, "first": NUMBERS}),
         "MonteCarlo": (drawn, {"kind": sdewm.MonteCarlo, "paths": 64, "seed": 0},
                        {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS}),
+        "AntitheticMonteCarlo": (drawn, {"kind": sdewm.AntitheticMonteCarlo, "paths": 64, "seed": 0},
+                                 {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS}),
         "QuasiMonteCarlo": (drawn, {"kind": sdewm.QuasiMonteCarlo, "paths": 64, "seed": 0},
                             {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS, "replicates": NUMBERS,
                              "ordering": OBJECTS, "widen": NUMBERS}),

@@ -9,7 +9,7 @@ from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.lipschitz import SlopeNetwork
 from sdewm.losses import NonFiniteLoss, SummedLoss
 from sdewm.montecarlo import Estimate
-from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
+from sdewm.noise import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.policy import LocalMaximizer
 from sdewm.rollout import LatentRollout
 from sdewm.sde import SDE, FunctionSDE, PerturbedSDE
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SDE",
+    "AntitheticMonteCarlo",
     "BeyondRadius",
     "BlockSizes",
     "BrownianPath",

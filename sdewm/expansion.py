@@ -19,7 +19,7 @@ from sdewm import arguments
 from sdewm.checks import check_loss
 from sdewm.jets import Jet, JetSpace
 from sdewm.losses import Loss, SummedLoss, as_summed
-from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, richardson, sample
+from sdewm.montecarlo import Estimate, Progress, Sample, SamplerName, Values, make_sampler, richardson, sample
 from sdewm.noise import Increments, Sampler, TimeGrid
 from sdewm.paper.formulas import READINGS, TERMS, formula_terms
 from sdewm.sde import PerturbedSDE
@@ -175,7 +175,7 @@ def expand(
     paths: int = 2**14,
     seed: int = 0,
     method: Method = "euler",
-    sampler: Literal["rqmc", "mc"] | Sampler = "rqmc",
+    sampler: SamplerName | Sampler = "rqmc",
     form: Form = "corrected",
     reading: str = "literal",
     order: Literal[2, 3] = 2,
@@ -193,7 +193,7 @@ def expand(
     grid : the time grid, the finest one where several are used.
     method : as for :func:`sdewm.solve`. "milstein", "sri2" and "platen-weak" need a :class:`~sdewm.BrownianSampler`
         where the diffusion vectors do not commute.
-    paths, seed, sampler : "rqmc", "mc", or a sampler object, which then has its own paths and seed.
+    paths, seed, sampler : "rqmc", "mc", "antithetic", or a sampler object, which has its own paths and seed.
     form : "corrected" differentiates the solver's own steps, which is exact on the grid. "printed" evaluates the
         paper's (11)–(13) and (15)–(17) with its own Φ, ξ, ξ̃ and H.
     reading : which reading of the printed formulas, see :data:`sdewm.paper.formulas.READINGS`.
@@ -328,7 +328,8 @@ def summarize(raw: Sample, form: Form, reading: str, grids: int, order: Literal[
             bias[name] = float((levels[0][name] - final[name]).mean())
             left[name] = change
     # Extrapolation moves a value by its bias, and hardly changes which paths carry it.
-    s = Sample(final, raw.paths, raw.seed, {name: raw.moments[f"{name}/0"] for name in names})
+    moments, pairs = ({name: of[f"{name}/0"] for name in names if of} for of in (raw.moments, raw.pairs))
+    s = Sample(final, raw.paths, raw.seed, moments, pairs)
     return Expansion(
         form=form,
         reading=reading,

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,11 +18,20 @@ from scipy import stats
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.noise import Increments, MonteCarlo, QuasiMonteCarlo, Sampler, TimeGrid
+from sdewm.noise import (
+    AntitheticMonteCarlo,
+    Increments,
+    MonteCarlo,
+    QuasiMonteCarlo,
+    Sampler,
+    StreamedIncrements,
+    TimeGrid,
+)
 
 Evaluate = Callable[[Increments], Mapping[str, Tensor]]
 Progress = Callable[[int, int], None]
 Values = NDArray[np.float64]
+SamplerName = Literal["rqmc", "mc", "antithetic"]
 
 
 # How many of 256 paths, and of fewer, must carry the spread of a quantity before its interval is trusted; of n more
@@ -137,13 +146,15 @@ class Sample:
     """Replicate means of named quantities on common noise: ``values[name]`` is ``(replicates,)``.
 
     Differences and ratios are formed replicate by replicate, so that what the noise has in common cancels.
-    ``moments[name]`` are those of the quantity's values path by path, where they are known.
+    ``moments[name]`` are those of the quantity's values path by path, where they are known. Where paths come in
+    antithetic pairs ``pairs[name]`` are those of the pairs' means, as a pair is what is independent; else it is empty.
     """
 
     values: Mapping[str, Values]
     paths: int
     seed: int
     moments: Mapping[str, Moments] = field(default_factory=dict)
+    pairs: Mapping[str, Moments] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Values:
         return self.values[name]
@@ -162,12 +173,14 @@ class Sample:
     def _flags(self, name: str) -> tuple[str, ...]:
         if name not in self.moments:
             return ()
-        found = self.moments[name]
+        found = self.pairs.get(name, self.moments[name])
+        what = "pairs of paths" if name in self.pairs else "paths"
         needed = CARRIERS * math.sqrt(max(1.0, found.n / 256))
-        if found.carriers >= needed:
+        # Of what is odd in the noise a pair's mean has nothing but rounding.
+        if found.carriers >= needed or found.second <= found.n * (1e-14 * self.moments[name].rms) ** 2:
             return ()
         return (
-            f"{found.carriers:.1f} of {found.n} paths carry the spread of {name}, and {needed:.0f} should: there may "
+            f"{found.carriers:.1f} of {found.n} {what} carry the spread of {name}, and {needed:.0f} should: there may "
             "be larger values that the sample has not seen. Draw more paths, or bound the loss.",
         )
 
@@ -186,19 +199,23 @@ def pool(samples: Sequence[Sample], seed: int) -> Sample:
     """Independent samples of the same quantities as one; ``seed`` is the one that theirs follow from."""
     values = {name: np.concatenate([s[name] for s in samples]) for name in samples[0].values}
     moments = {name: reduce(add, (s.moments[name] for s in samples)) for name in samples[0].moments}
-    return Sample(values, sum(s.paths for s in samples), seed, moments)
+    pairs = {name: reduce(add, (s.pairs[name] for s in samples)) for name in samples[0].pairs}
+    return Sample(values, sum(s.paths for s in samples), seed, moments, pairs)
 
 
-def make_sampler(sampler: Literal["rqmc", "mc"] | Sampler, paths: int, seed: int) -> Sampler:
+def make_sampler(sampler: SamplerName | Sampler, paths: int, seed: int) -> Sampler:
     """The sampler of that name, or the one given."""
     if isinstance(sampler, str) and sampler == "rqmc":
         return QuasiMonteCarlo(paths, seed)
     if isinstance(sampler, str) and sampler == "mc":
         return MonteCarlo(paths, seed)
+    if isinstance(sampler, str) and sampler == "antithetic":
+        return AntitheticMonteCarlo(paths, seed)
+    expected = ", ".join(map(repr, get_args(SamplerName))) + " or a sampler object"
     if isinstance(sampler, str):
-        raise ValueError(f"sampler: expected 'rqmc', 'mc' or a sampler object, got {sampler!r}")
+        raise ValueError(f"sampler: expected {expected}, got {sampler!r}")
     needed = ("seed", "paths", "replicates", "per_replicate", "block", "draw")
-    return arguments.has("sampler", sampler, needed, "'rqmc', 'mc' or a sampler object")
+    return arguments.has("sampler", sampler, needed, expected)
 
 
 def sample(
@@ -227,9 +244,10 @@ def sample(
         range(start, min(start + together, sampler.replicates)) for start in range(0, sampler.replicates, together)
     ]
 
-    def one(unit: range) -> tuple[dict[str, Values], dict[str, Moments]]:
+    def one(unit: range) -> tuple[dict[str, Values], dict[str, Moments], dict[str, Moments]]:
         sums: dict[str, Values] = {}
         moments: dict[str, Moments] = {}
+        pairs: dict[str, Moments] = {}
         with torch.no_grad():
             for increments in sampler.draw(unit, channels, grid, like):
                 found = evaluate(increments)
@@ -239,11 +257,13 @@ def sample(
                     check_numbers(name, value)
                     by_replicate = value.view(len(unit), -1).sum(1, dtype=torch.float64).cpu().numpy()
                     sums[name] = sums.get(name, 0.0) + by_replicate
-                for name, of_block in _moments(found).items():
-                    moments[name] = moments[name] + of_block if name in moments else of_block
-        return {name: total / sampler.per_replicate for name, total in sums.items()}, moments
+                _add(moments, _moments(found))
+                if isinstance(increments, StreamedIncrements) and increments.mirrored:
+                    means = {name: value.view(len(unit), 2, -1).mean(1).flatten() for name, value in found.items()}
+                    _add(pairs, _moments(means))
+        return {name: total / sampler.per_replicate for name, total in sums.items()}, moments, pairs
 
-    parts: list[tuple[dict[str, Values], dict[str, Moments]]] = []
+    parts: list[tuple[dict[str, Values], dict[str, Moments], dict[str, Moments]]] = []
     done = 0
     # Jets need the modules behind torch.compile: compiled code sees neither their coefficients nor right tangents.
     with torch.compiler.set_stance("force_eager"):
@@ -253,9 +273,13 @@ def sample(
             if progress is not None:
                 progress(done, sampler.replicates)
     names = parts[0][0]
-    values = {name: np.concatenate([means[name] for means, _ in parts]) for name in names}
-    moments = {name: reduce(add, [of_unit[name] for _, of_unit in parts]) for name in names}
-    return Sample(values, sampler.paths, sampler.seed, moments)
+    values = {name: np.concatenate([means[name] for means, _, _ in parts]) for name in names}
+    moments: dict[str, Moments] = {}
+    pairs: dict[str, Moments] = {}
+    for _, of_unit, pairs_of_unit in parts:
+        _add(moments, of_unit)
+        _add(pairs, pairs_of_unit)
+    return Sample(values, sampler.paths, sampler.seed, moments, pairs)
 
 
 def check_numbers(name: str, value: Tensor) -> None:
@@ -267,6 +291,11 @@ def check_numbers(name: str, value: Tensor) -> None:
             f"values: expected finite numbers below {LARGEST:g} in size, got others on {bad} of {len(value)} paths in "
             f"{name!r}"
         )
+
+
+def _add(sums: dict[str, Moments], found: Mapping[str, Moments]) -> None:
+    for name, part in found.items():
+        sums[name] = sums[name] + part if name in sums else part
 
 
 def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:

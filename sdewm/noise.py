@@ -294,6 +294,7 @@ class QuasiMonteCarlo:
     """
 
     largest_dimension = MAX_DIMENSION
+    stored_bytes = STORED_BYTES
 
     def __init__(
         self,
@@ -331,9 +332,9 @@ class QuasiMonteCarlo:
             return 2 ** (max(1, min(paths // streams, self.per_replicate)).bit_length() - 1)
 
         at_once = of_each(self.block)
-        streamed = self.ordering == "bridge" and at_once * streams * bytes_each > STORED_BYTES
+        streamed = self.ordering == "bridge" and at_once * streams * bytes_each > self.stored_bytes
         if not streamed:
-            at_once = of_each(min(self.block, STORED_BYTES // bytes_each))
+            at_once = of_each(min(self.block, self.stored_bytes // bytes_each))
         for start in range(0, self.per_replicate, at_once):
             weights = components.weights(start, at_once).to(like) if self.widen > 1 else None
             if streamed:

@@ -18,8 +18,8 @@ from sdewm.brownian import BrownianSampler
 from sdewm.expansion import Form, check_problem
 from sdewm.jets import Jet, JetSpace
 from sdewm.losses import Loss, SummedLoss, as_summed
-from sdewm.montecarlo import Estimate, Progress, Sample, Values, make_sampler, pool, sample
-from sdewm.noise import Increments, MonteCarlo, Sampler, TimeGrid
+from sdewm.montecarlo import Estimate, Progress, Sample, SamplerName, Values, make_sampler, pool, sample
+from sdewm.noise import AntitheticMonteCarlo, Increments, Sampler, TimeGrid
 from sdewm.sde import Magnitude, PerturbedSDE
 from sdewm.solvers import Method, trajectory
 
@@ -205,7 +205,7 @@ def taylor_test(
     paths: int = 2**12,
     seed: int = 0,
     method: Method = "euler",
-    sampler: Literal["rqmc", "mc"] | Sampler = "rqmc",
+    sampler: SamplerName | Sampler = "rqmc",
     form: Form = "corrected",
     level: float = 0.99,
     progress: Progress | None = None,
@@ -251,7 +251,7 @@ def taylor_tests(
     paths: int = 2**12,
     seed: int = 0,
     method: Method = "euler",
-    sampler: Literal["rqmc", "mc"] | Sampler = "rqmc",
+    sampler: SamplerName | Sampler = "rqmc",
     level: float = 0.99,
     progress: Progress | None = None,
 ) -> dict[tuple[str, Form], TaylorTest]:
@@ -264,7 +264,7 @@ def taylor_tests(
     channels = check_problem(family, summed, x0, grid, method, 1)
     drawn = make_sampler(sampler, paths, seed)
     # Sizes alone are asked of the pilot, and those of few paths will do.
-    few = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else MonteCarlo(64, seed)
+    few = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(64, seed)
     pilot = sample(_Paths(family, summed, x0, grid, method, (), order), few, channels, grid, x0)
     top = _largest_eps(pilot, ["|corrected|state scale", *(f"{name}|corrected|loss scale" for name in summed)])
     ladder = given or tuple(top / 2**j for j in range(RUNGS))

@@ -12,6 +12,7 @@ from support import F64, refuses
 import sdewm
 from benchmarks.fuzz import GOOD, cases, judge
 from sdewm import (
+    AntitheticMonteCarlo,
     BlockSizes,
     BrownianPath,
     BrownianSampler,
@@ -69,6 +70,7 @@ NOT_WHOLE = [100.5, "7", True, None, math.nan, 64.0, [64], 1j, torch.tensor(True
     [
         ("paths", lambda v: MonteCarlo(v, 0)),
         ("seed", lambda v: MonteCarlo(64, v)),
+        ("paths", lambda v: AntitheticMonteCarlo(v, 0)),
         ("block", lambda v: MonteCarlo(64, 0, v)),
         ("paths", lambda v: QuasiMonteCarlo(v, 0)),
         ("seed", lambda v: QuasiMonteCarlo(64, v)),

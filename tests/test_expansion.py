@@ -79,7 +79,7 @@ def problem(request) -> Problem:
 # -- against exact answers
 
 
-@pytest.mark.parametrize("sampler", ["rqmc", "mc"])
+@pytest.mark.parametrize("sampler", ["rqmc", "mc", "antithetic"])
 def test_coefficients_on_the_grid(problem, sampler):
     """Eight numbers at once, no discretization error on either side. False-failure rate 0.001 a problem."""
     result = expand(
@@ -668,7 +668,7 @@ def test_what_cancels_in_the_mean_counts_in_the_radius():
     """
     family = PerturbedSDE(FunctionSDE(g=lambda t, x: 1.0 + 0 * x), FunctionSDE(g=lambda t, x: 1.0 + 0 * x))
     grid, x0 = TimeGrid(0.0, 1.0, 1), torch.zeros(1, dtype=F64)
-    found = expand(family, lambda x: torch.sin(x[:, 0]), x0, grid, paths=2**14, order=3, sampler="mc")
+    found = expand(family, lambda x: torch.sin(x[:, 0]), x0, grid, paths=2**14, order=3, sampler="antithetic")
     assert all(abs(e.mean) < 1e-14 for e in (found.loss0, found.first, found.second, found.third))
     b, weights = np.polynomial.hermite_e.hermegauss(40)
     first, second, third = (

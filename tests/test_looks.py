@@ -11,7 +11,7 @@ import pytest
 
 import theory_checks.run as run
 from sdewm.montecarlo import Estimate, Sample, pool, sample
-from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
+from sdewm.noise import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.taylor import pool_tests, taylor_test
 from sdewm.verdicts import Comparison, LeftOut, Verdict
@@ -60,7 +60,9 @@ def test_streams_differ_between_seeds_rounds_and_purposes():
     assert len(streams) == 10 * 16 * 3
 
 
-@pytest.mark.parametrize(("sampler", "kind"), [("rqmc", QuasiMonteCarlo), ("mc", MonteCarlo)])
+@pytest.mark.parametrize(
+    ("sampler", "kind"), [("rqmc", QuasiMonteCarlo), ("mc", MonteCarlo), ("antithetic", AntitheticMonteCarlo)]
+)
 def test_the_sampler_is_the_one_asked_for(sampler, kind):
     settings = Settings(sampler=sampler)
     first, second = settings.draw(2**12, 0), settings.draw(2**12, 1)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from support import F64, FALSE_FAILURE, refuses
 
-from sdewm.montecarlo import Estimate, Moments, Sample, make_sampler, richardson, sample
-from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
+from sdewm.montecarlo import Estimate, Moments, Sample, make_sampler, pool, richardson, sample
+from sdewm.noise import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, TimeGrid
 
 GRID = TimeGrid(0.0, 1.0, 1)
 LIKE = torch.zeros((), dtype=F64)
@@ -93,7 +93,8 @@ def test_skewed_replicates_are_covered():
 
 
 COVERAGE = {
-    "mc": (lambda seed: MonteCarlo(8192, seed, block=8192), {"exp"}),
+    "mc": (lambda seed: MonteCarlo(8192, seed, block=8192), {"cos", "exp"}),
+    "antithetic": (lambda seed: AntitheticMonteCarlo(8192, seed, block=8192), {"cos", "exp"}),
     "rqmc": (lambda seed: QuasiMonteCarlo(512, seed), {"cos", "exp"}),
     "widened": (lambda seed: QuasiMonteCarlo(4096, seed, widen=1.4), {"exp"}),
 }
@@ -175,15 +176,16 @@ def flagged(sigma: float, sampler: str, paths: int, seeds: int) -> int:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("sampler", ["rqmc", "mc"])
+@pytest.mark.parametrize("sampler", ["rqmc", "mc", "antithetic"])
 def test_what_a_few_paths_carry_is_flagged(sampler):
     """σ = 1.7 as in e^{6x} of the Ornstein-Uhlenbeck problem, and 0.6 as in x² of geometric Brownian motion.
 
     The coverage study has 0.95 or more and 0 of them flagged; 50 estimates stray below 40 and above 3 with chances of
-    1e-5 and, at 0.005 each, 2e-5.
+    1e-5 and, at 0.005 each, 2e-5. In pairs, of which there are half as many, with means like cosh σB, 37 of 400 are
+    flagged at σ = 0.6; at that rate 50 stray above 15 with a chance of 1e-5.
     """
     assert flagged(1.7, sampler, 1024, 50) >= 40
-    assert flagged(0.6, sampler, 1024, 50) <= 3
+    assert flagged(0.6, sampler, 1024, 50) <= (15 if sampler == "antithetic" else 3)
 
 
 def test_a_flag_says_what_was_found_and_what_to_do():
@@ -198,6 +200,33 @@ def test_a_flag_says_what_was_found_and_what_to_do():
     total = found["x"] + found["y"]
     assert found.estimate(total).flags == () == found.estimate(total, of=["y"]).flags
     assert found.estimate(total, of=["x", "y", "x"]).flags == (reason,)
+
+
+def test_flags_count_pairs_where_paths_come_in_pairs():
+    """Both paths of a pair carry what is even in the noise, and neither what is odd: the estimate is exact."""
+
+    def evaluate(noise):
+        b = next(iter(noise))[:, 0]
+        return {"even": b.abs().exp() ** 4, "odd": torch.sinh(4 * b), "one-sided": (4 * b).exp(), "round": 0.3 + b}
+
+    drawn = AntitheticMonteCarlo(4096, 0)
+    found = sample(evaluate, drawn, 1, GRID, LIKE)
+    (noise,) = drawn.draw(range(drawn.replicates), 1, GRID, LIKE)
+    assert found.pairs["even"].n == 2048 and found.moments["even"].n == 4096
+    for name, values in evaluate(noise).items():
+        pairs = values.view(drawn.replicates, 2, -1).mean(1).flatten()
+        assert found.pairs[name].mean == pytest.approx(float(pairs.mean()), abs=1e-12)
+        if name in ("even", "one-sided"):
+            assert found.pairs[name].carriers == pytest.approx(2048 / stats.kurtosis(pairs.numpy(), fisher=False))
+    assert found.moments["even"].carriers == pytest.approx(2 * found.pairs["even"].carriers)
+    (reason,) = found.estimate("even").flags
+    assert (
+        f"{found.pairs['even'].carriers:.1f} of 2048 pairs of paths carry the spread of even, and 28 should" in reason
+    )
+    assert found.estimate("one-sided").flags and not found.estimate("odd").flags and not found.estimate("round").flags
+    both = pool([found, sample(evaluate, AntitheticMonteCarlo(4096, 1), 1, GRID, LIKE)], 0)
+    assert both.pairs["even"].n == 4096 and "of 4096 pairs" in both.estimate("even").flags[0]
+    assert sample(evaluate, MonteCarlo(4096, 0), 1, GRID, LIKE).pairs == {}
 
 
 @pytest.mark.parametrize(("paths", "needed"), [(64, 10), (256, 10), (1024, 20), (16384, 80)])
@@ -270,7 +299,8 @@ def test_richardson_leaves_what_it_has_no_grid_for():
 def test_samplers_by_name():
     assert isinstance(make_sampler("rqmc", 64, 3), QuasiMonteCarlo)
     assert isinstance(make_sampler("mc", 64, 3), MonteCarlo)
+    assert isinstance(make_sampler("antithetic", 64, 3), AntitheticMonteCarlo)
     own = MonteCarlo(64, 1)
     assert make_sampler(own, 10**9, 3) is own
-    with refuses(ValueError, "sampler", "'rqmc', 'mc'", "'sobol'"):
+    with refuses(ValueError, "sampler", "'rqmc', 'mc', 'antithetic' or", "'sobol'"):
         make_sampler("sobol", 64, 3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,9 +15,11 @@ from scipy import stats
 from support import F64, FALSE_FAILURE, agrees, refuses
 from torch import Tensor
 
-from sdewm.components import ORDERINGS, unit_increments
+from sdewm.components import ORDERINGS, Stretch, unit_increments
 from sdewm.montecarlo import Sample, sample
 from sdewm.noise import (
+    AntitheticMonteCarlo,
+    BridgeIncrements,
     Increments,
     MonteCarlo,
     QuasiMonteCarlo,
@@ -35,12 +39,18 @@ class FewSobolDimensions(QuasiMonteCarlo):
     largest_dimension = 5
 
 
+class NeverStored(FewSobolDimensions):
+    stored_bytes = 0
+
+
 SAMPLERS = {
     "mc": lambda seed, block: MonteCarlo(2000, seed, block=block),
+    "antithetic": lambda seed, block: AntitheticMonteCarlo(2000, seed, block=block),
     "bridge": lambda seed, block: QuasiMonteCarlo(2048, seed, block=block),
     "pca": lambda seed, block: QuasiMonteCarlo(2048, seed, ordering="pca", block=block),
     "widened": lambda seed, block: QuasiMonteCarlo(2048, seed, widen=1.4, block=block),
     "padded": lambda seed, block: FewSobolDimensions(2048, seed, block=block),
+    "streamed": lambda seed, block: NeverStored(2048, seed, widen=1.2, block=block),
 }
 
 
@@ -173,6 +183,37 @@ def test_a_million_steps_are_transformed_in_seconds(ordering):
     assert float((unit**2).sum()) == pytest.approx(float((z**2).sum()), rel=1e-12)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 16, 17, 100, 511, 513])
+@pytest.mark.parametrize("at_once", [2, 3, 8, 64, 1000])
+def test_a_bridge_made_in_stretches_is_the_whole_one(steps, at_once):
+    """To the last bit; each component is asked for once, and no more is held than was asked for."""
+    z = torch.randn(steps, 3, 5, generator=torch.Generator().manual_seed(steps), dtype=F64)
+    asked: list[Tensor] = []
+
+    def components(numbers: Tensor) -> Tensor:
+        assert len(numbers) <= at_once and bool((numbers.diff() > 0).all())
+        asked.append(numbers)
+        return z[numbers]
+
+    parts = list(Stretch(steps, steps).increments(components, at_once))
+    assert torch.equal(torch.cat(parts), unit_increments(z, "bridge"))
+    assert max(map(len, parts)) <= at_once
+    assert torch.cat(asked).sort().values.tolist() == list(range(steps))
+
+
+def test_a_bridge_asks_for_components_when_their_time_comes():
+    """Of 10^6 steps the first hundred need five goes: the end, and four divisions into 100 stretches or fewer."""
+    asked: list[int] = []
+
+    def components(numbers: Tensor) -> Tensor:
+        asked.append(len(numbers))
+        return torch.ones(len(numbers), 1, dtype=F64)
+
+    steps = Stretch(10**6, 10**6).increments(components, 100)
+    assert 50 <= len(next(steps)) <= 100
+    assert asked[0] == 1 and len(asked) == 5 and sum(asked) < 300
+
+
 # -- the law of the increments
 
 
@@ -199,15 +240,57 @@ def test_means_variances_and_covariances(name):
         assert estimate.stderr < 2 * plain, "the test has no power"
 
 
-def test_one_increment_is_normal():
-    """Kolmogorov–Smirnov on one member of each antithetic pair. False-failure rate 0.001."""
-    (noise,) = increments_of(MonteCarlo(4096, 5, block=4096), TimeGrid(0.0, 1.0, 4), 1)
-    first = next(iter(noise)).view(8, 2, -1)[:, 0].flatten().numpy() * 2
+@pytest.mark.parametrize("kind", [MonteCarlo, AntitheticMonteCarlo])
+def test_one_increment_is_normal(kind):
+    """Kolmogorov–Smirnov on one half of each replicate, one member of each pair. False-failure rate 0.001."""
+    sampler = kind(4096, 5)
+    (noise,) = increments_of(sampler, TimeGrid(0.0, 1.0, 4), 1)
+    first = next(iter(noise)).view(sampler.replicates, 2, -1)[:, 0].flatten().numpy() * 2
     assert stats.kstest(first, "norm").pvalue > FALSE_FAILURE
 
 
+def test_plain_paths_are_all_their_own():
+    """No increment is another's, or its mirror image; correlations of neighbours, false-failure rate 0.001."""
+    (noise,) = increments_of(MonteCarlo(1600, 1))
+    found = whole(noise)
+    assert len(found.abs().flatten().unique()) == found.numel()
+    by_replicate = found.view(GRID.steps, 32, -1, 2)
+    for one, other in (
+        (by_replicate[:, :, :25], by_replicate[:, :, 25:]), (found[:, :-1], found[:, 1:]), (found[:-1], found[1:])
+    ):  # fmt: skip
+        assert stats.pearsonr(one.flatten().numpy(), other.flatten().numpy()).pvalue > FALSE_FAILURE / 3
+
+
+VARIANCE_RATIOS = {
+    "odd": (lambda b: b + b**3, 22.0, 0.0),
+    "even": (lambda b: b**2, 2.0, 2.0),
+    "b + b²": (lambda b: b + b**2, 3.0, 4 / 3),
+    "exp b": (torch.exp, math.e**2 - math.e, 1 - 1 / math.e),
+}
+
+
+@pytest.mark.parametrize("name", VARIANCE_RATIOS)
+def test_pairs_multiply_the_variance_by_one_plus_their_correlation(name):
+    """Of 512 replicate means of 512 paths: σ²/512, in pairs (1 + ρ)σ²/512, by χ² tests. False-failure rate 0.001.
+
+    An odd function has none. A variance that is off by a third is seen with probability 0.999.
+    """
+    function, variance, ratio = VARIANCE_RATIOS[name]
+    for kind, factor in ((MonteCarlo, 1.0), (AntitheticMonteCarlo, ratio)):
+        drawn = kind(2**18, 8)
+        assert (drawn.replicates, drawn.per_replicate) == (512, 512)
+        found = sample(lambda n: {"f": function(next(iter(n))[:, 0])}, drawn, 1, TimeGrid(0.0, 1.0, 1), LIKE)
+        spread = float(np.var(found["f"], ddof=1)) * 512 / variance
+        assert found.estimate("f").stderr == pytest.approx(math.sqrt(spread * variance / 2**18))
+        if factor == 0:
+            assert spread < 1e-25
+        else:
+            low, high = stats.chi2.interval(1 - FALSE_FAILURE / 2, 511)
+            assert low < 511 * spread / factor < high, kind
+
+
 def test_antithetic_pairs_sum_to_zero():
-    sampler = MonteCarlo(1600, 1)
+    sampler = AntitheticMonteCarlo(1600, 1)
     (noise,) = increments_of(sampler)
     pairs = whole(noise).view(GRID.steps, sampler.replicates, 2, -1, 2)
     assert bool((pairs[:, :, 0] == -pairs[:, :, 1]).all())
@@ -293,6 +376,69 @@ def test_float32_increments_are_the_rounded_ones():
         assert torch.equal(single, double.float())
 
 
+# -- what does not fit is made as it is walked
+
+
+@pytest.mark.parametrize("steps, channels", [(1, 1), (2, 2), (7, 3), (100, 2), (333, 2)])
+@pytest.mark.parametrize("options", [{}, {"widen": 1.4}, {"block": 64}, {"paths": 16, "replicates": 5}])
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+def test_streamed_increments_are_the_stored_ones(steps, channels, options, dtype, monkeypatch):
+    """To the last bit, those of padded dimensions and weights too, and in each pass; coarser ones to rounding."""
+    grid, like = TimeGrid(0.0, 1.7, steps), torch.zeros((), dtype=dtype)
+    monkeypatch.setattr("sdewm.noise.WORKING_BYTES", 2**17)  # 64 steps or fewer at a time
+    for largest in (5, QuasiMonteCarlo.largest_dimension):
+        drawn = []
+        for budget in (2**27, 0):
+            monkeypatch.setattr(FewSobolDimensions, "largest_dimension", largest)
+            monkeypatch.setattr(FewSobolDimensions, "stored_bytes", budget)
+            sampler = FewSobolDimensions(**{"paths": 128, "seed": 5} | options)
+            drawn.append(list(sampler.draw(range(sampler.replicates), channels, grid, like)))
+        assert len(drawn[0]) == len(drawn[1])
+        for stored, streamed in zip(*drawn, strict=True):
+            assert isinstance(stored, StoredIncrements) and isinstance(streamed, BridgeIncrements)
+            assert (stored.steps, stored.paths, stored.channels) == (streamed.steps, streamed.paths, streamed.channels)
+            for _ in range(2):
+                assert torch.equal(whole(streamed), whole(stored)) and whole(streamed).dtype == dtype
+            coarse, expected = (whole(n.coarsen(steps)) for n in (streamed, stored))
+            torch.testing.assert_close(coarse, expected, rtol=0, atol=1e-13 if dtype == F64 else 1e-5)
+            assert (streamed.weights is None) == (stored.weights is None) == ("widen" not in options)
+            if streamed.weights is not None:
+                assert torch.equal(streamed.weights, stored.weights)
+
+
+def test_what_fits_is_stored_and_principal_components_are_cut():
+    """5,000 steps of 4,096 paths are 164 MB."""
+    grid = TimeGrid(0.0, 1.0, 5_000)
+    kinds = {}
+    for ordering, paths in (("bridge", 2048), ("bridge", 4096), ("pca", 4096)):
+        sampler = QuasiMonteCarlo(paths, 0, ordering=ordering)
+        noise = next(sampler.draw(range(32), 1, grid, LIKE))
+        kinds[ordering, paths] = type(noise), noise.paths
+    assert kinds == {
+        ("bridge", 2048): (StoredIncrements, 2048),
+        ("bridge", 4096): (BridgeIncrements, 4096),
+        ("pca", 4096): (StoredIncrements, 2048),
+    }
+
+
+LONG = """
+import torch
+from sdewm.noise import QuasiMonteCarlo, TimeGrid
+from benchmarks.samplers import peak
+before, like = peak(), torch.zeros((), dtype=torch.float64)
+(noise,) = QuasiMonteCarlo(64, 0).draw(range(32), 1, TimeGrid(0.0, 1.0, 2**19), like)
+total = sum(noise)
+assert noise.steps == 2**19 and total.shape == (64, 1)
+print(peak() - before)
+"""
+
+
+def test_half_a_million_steps_take_little_memory():
+    """Stored, 64 paths of them take 268 MB. Found: 70 to 80, most of it direction numbers and what torch keeps."""
+    done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 128
+
+
 # -- importance weights
 
 
@@ -323,7 +469,7 @@ def test_widening_scales_the_first_component_alone():
 
 @pytest.mark.parametrize("paths", [16, 17, 500, 5000])
 def test_no_fewer_paths_than_asked_for(paths):
-    for sampler in (MonteCarlo(paths, 0), QuasiMonteCarlo(paths, 0)):
+    for sampler in (MonteCarlo(paths, 0), AntitheticMonteCarlo(paths, 0), QuasiMonteCarlo(paths, 0)):
         assert sampler.paths >= paths
         assert sampler.paths == sampler.replicates * sampler.per_replicate
         assert sum(n.paths for n in increments_of(sampler)) == sampler.paths
@@ -333,6 +479,7 @@ def test_no_fewer_paths_than_asked_for(paths):
     ("make_it", "fragments"),
     [
         (lambda: MonteCarlo(15, 0), ("paths", "at least 16", "15")),
+        (lambda: AntitheticMonteCarlo(15, 0), ("paths", "at least 16", "15")),
         (lambda: QuasiMonteCarlo(15, 0), ("paths", "at least 16", "15")),
         (lambda: QuasiMonteCarlo(64, 0, replicates=3), ("replicates", "at least 4", "3")),
         (lambda: QuasiMonteCarlo(64, 0, ordering="plain"), ("ordering", "pca", "bridge", "plain")),

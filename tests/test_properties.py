@@ -23,6 +23,7 @@ from support import F64, refuses
 from torch import Tensor
 
 from sdewm import (
+    AntitheticMonteCarlo,
     FunctionSDE,
     MonteCarlo,
     PerturbedSDE,
@@ -318,9 +319,9 @@ def flows_compose(case, seed):
 # -- how the work is cut
 
 
-@for_all(cases(), SEEDS, st.sampled_from(["mc", "rqmc"]))
+@for_all(cases(), SEEDS, st.sampled_from(["mc", "antithetic", "rqmc"]))
 def blocks_and_workers_change_nothing(case, seed, name):
-    sampler = {"mc": MonteCarlo, "rqmc": QuasiMonteCarlo}[name]
+    sampler = {"mc": MonteCarlo, "antithetic": AntitheticMonteCarlo, "rqmc": QuasiMonteCarlo}[name]
     whole = expand(*case, sampler=sampler(64, seed))
     for block in (2, 24):  # parts of a replicate, or several together
         cut = expand(*case, sampler=sampler(64, seed, block=block))

@@ -15,7 +15,7 @@ from sdewm import reference, taylor
 from sdewm.brownian import BrownianSampler
 from sdewm.latent import BlockSizes, LatentSDE
 from sdewm.montecarlo import Sample
-from sdewm.noise import MonteCarlo, QuasiMonteCarlo, TimeGrid
+from sdewm.noise import AntitheticMonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.sde import FunctionSDE, PerturbedSDE
 from sdewm.taylor import (
@@ -56,7 +56,7 @@ def run_pure_noise(x0: float, loss, **options) -> TaylorTest:
     """dx = ε dB: odd orders vanish in expectation, and exactly under antithetic pairs."""
     family = PerturbedSDE(FunctionSDE(), FunctionSDE(None, constant(1.0)))
     start = torch.tensor([x0], dtype=F64)
-    return taylor_test(family, loss, start, GRID, sampler=MonteCarlo(4096, 3), level=LEVEL, **options)
+    return taylor_test(family, loss, start, GRID, sampler=AntitheticMonteCarlo(4096, 3), level=LEVEL, **options)
 
 
 def outcomes(result: TaylorTest, kind: str) -> list[str]:

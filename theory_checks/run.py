@@ -110,8 +110,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--sampler", choices=get_args(SamplerName), default="rqmc",
-        help="randomized quasi-Monte Carlo, or plain Monte Carlo, which needs far more paths for the same precision: "
-        "with it rows that rqmc decides may stay inconclusive (%(default)s)",
+        help="randomized quasi-Monte Carlo, plain Monte Carlo, or that in antithetic pairs; the last two need far more "
+        "paths for the same precision: with them rows that rqmc decides may stay inconclusive (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="precision 1e-2, on a part of the systems")
     parser.add_argument("--full", action="store_true", help="precision 3e-4, on every system; takes up to an hour")

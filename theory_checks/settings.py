@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cache, wraps
-from typing import Literal
 
 import numpy as np
 
-from sdewm.montecarlo import Sample, pool
-from sdewm.noise import REPLICATES, MonteCarlo, QuasiMonteCarlo, Sampler
-
-SamplerName = Literal["rqmc", "mc"]
+from sdewm.montecarlo import Sample, SamplerName, pool
+from sdewm.noise import REPLICATES, AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,8 @@ class Settings:
         seed = self.stream(round, purpose)
         if self.sampler == "mc":
             return MonteCarlo(paths, seed, block)
+        if self.sampler == "antithetic":
+            return AntitheticMonteCarlo(paths, seed, block)
         return QuasiMonteCarlo(paths, seed, REPLICATES, widen=widen, block=block)
 
 
