@@ -172,6 +172,13 @@ def test_random_operations_are_refused():
         F.rrelu(random_jet(5), training=True)
 
 
+def test_draws_that_do_not_show_in_the_result_are_refused():
+    """On a constant image every random window has the same maximum: the generator's state tells."""
+    x = Jet(torch.ones(2, 1, 1, 4, 4, dtype=F64), JetSpace(1, 1))
+    with refuses(NotDifferentiable, "fractional_max_pool2d of a jet: it draws random numbers"):
+        torch.nn.functional.fractional_max_pool2d(x, 2, output_size=3)
+
+
 def test_writing_into_an_argument_is_refused():
     def store(x):
         return torch.overrides.handle_torch_function(store, (x,), x) if isinstance(x, Jet) else x.mul_(2).sin()

@@ -42,8 +42,8 @@ def rate_rows(claim: str, evidence: Evidence, case: Case, kind: str, form: Form)
             continue
         yield _comparison(
             claim, evidence, loss, quantity, form, "", _as_estimate(rate, evidence),
-            expected=float(rate.expected), numerical=rate.numerical, margin=0.5, scale=float(rate.expected),
-            part="taylor",
+            expected=float(rate.expected), numerical=rate.numerical + rate.rounding, margin=0.5,
+            scale=float(rate.expected), part="taylor",
         )  # fmt: skip
 
 

@@ -121,12 +121,16 @@ def _kind(leaf: Any) -> Any:
 
 
 def _check_repeatable(name: str, call: Callable[[list[Any]], Any], arguments: list[Any], first: list[Any]) -> None:
-    """A derivative takes several calls: they may neither change their arguments nor differ."""
+    """A derivative takes several calls: they may neither change their arguments nor differ.
+
+    Draws that do not show in the result, by chance, show in the state of torch's generator.
+    """
     before = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in arguments]
+    state = torch.get_rng_state()
     again, _ = call(arguments)
     if writes_into(arguments, before):
         refuse(name, "it writes into its arguments; use the form that returns its result, without inplace=True or out=")
-    if differ(first, again):
+    if differ(first, again) or not torch.equal(state, torch.get_rng_state()):
         refuse(name, "it draws random numbers; call .eval() on the module, or draw them yourself and pass them in")
 
 
