@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sdewm import FunctionSDE, PerturbedSDE, QuasiMonteCarlo, TimeGrid, expand, gradient, solve
-from sdewm.jets import Jet, JetSpace, gradients
+from sdewm.jets import Jet, JetSpace, NotDifferentiable, gradients
 from sdewm.structure import directional
 
 F64 = torch.float64
@@ -143,3 +143,44 @@ def test_a_gradient_with_a_coefficient_in_the_wrong_place_is_noticed(monkeypatch
     monkeypatch.setattr(gradients, "_assembled", reversed_)
     with pytest.raises(AssertionError):
         test_gradient_of_a_potential("quartic", JetSpace(1, 3), gradient, True)
+
+
+FORWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "jvp": lambda x, v: torch.func.jvp(_field, (x,), (v,))[1],
+    "jvp along a jet": lambda x, v: torch.func.jvp(_field, (x,), (x,))[1],
+    "jvp at a constant": lambda x, v: torch.func.jvp(_field, (v,), (x,))[1],
+    "jvp with a jet inside": lambda x, v: torch.func.jvp(lambda y: _field(y) * x, (v,), (v,))[1],
+    "dual numbers": lambda x, v: _dual_slope(x, v),
+    "jacrev": lambda x, v: torch.func.jacrev(_field)(x),
+    "jacrev in vmap": lambda x, v: torch.func.vmap(torch.func.jacrev(_field))(x),
+    "jacrev twice": lambda x, v: torch.func.vmap(torch.func.jacrev(torch.func.jacrev(_field)))(x),
+    "jacobian": lambda x, v: torch.autograd.functional.jacobian(_field, x),
+}
+
+
+def _field(x: Tensor) -> Tensor:
+    return torch.sin(x) * x.sum(-1, keepdim=True)
+
+
+def _dual_slope(x: Tensor, v: Tensor) -> Tensor:
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, v)
+        return torch.autograd.forward_ad.unpack_dual(_field(dual)).tangent
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_torchs_transforms_of_jets(name: str) -> None:
+    """Against polynomials in ε through calls with plain tensors, which know nothing of jets."""
+    c = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
+    v = torch.randn(3, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
+    nodes = 0.1 * torch.cos((2 * torch.arange(13, dtype=F64) + 1) * torch.pi / 26)
+    calls = torch.stack([FORWARD[name](sum(row * e**k for k, row in enumerate(c)), v) for e in nodes])
+    fit = torch.linalg.solve(torch.linalg.vander(nodes / 0.1), calls.flatten(1))[:4]
+    fit = fit / 0.1 ** torch.arange(4, dtype=F64)[:, None]
+    found = FORWARD[name](Jet(c, JetSpace(1, 3)), v)
+    torch.testing.assert_close(found.coefficients.flatten(1), fit, rtol=1e-6, atol=1e-7)
+
+
+def test_forward_mode_that_cannot_see_a_jet_is_refused() -> None:
+    with pytest.raises(NotDifferentiable, match=r"another of torch\.func's transforms"):
+        torch.func.jacfwd(_field)(Jet(torch.randn(4, 3, 2, dtype=F64), JetSpace(1, 3)))

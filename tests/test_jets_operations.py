@@ -206,3 +206,45 @@ def test_a_proof_is_repeated_at_every_doubling():
     assert [i + 1 for i, d in enumerate(due) if d] == [1, 2, 4, 8]
     proof.forget("a test's signature")
     assert proof.is_due("a test's signature")
+
+
+# Views.
+
+VIEWS = {
+    "diagonal": lambda x: x.diagonal(1, -1, 0),
+    "linalg.diagonal": lambda x: torch.linalg.diagonal(x, offset=-1),
+    "unfold": lambda x: x.unfold(1, 2, 1),
+    "hsplit": lambda x: x.hsplit(2)[1],
+    "vsplit": lambda x: x.vsplit([1])[1],
+    "dsplit": lambda x: x.dsplit(2)[0],
+    "unsafe_chunk": lambda x: x.unsafe_chunk(2, -1)[1],
+    "atleast_3d": lambda x: torch.atleast_3d(x[0]),
+    "broadcast_tensors": lambda x: torch.broadcast_tensors(x[:1], x)[1],
+    "meshgrid": lambda x: torch.meshgrid(x[0, 0], x[1, 0], indexing="ij")[0][:, 0],
+    "as_strided": lambda x: x.as_strided((2, 3), (16, 5), 1),
+    "real": torch.real,
+    "view_as_real": lambda x: torch.view_as_real(torch.view_as_complex(x.view(4, 4, 2, 2)))[..., 0],
+    "imaginary part": lambda x: torch.view_as_complex(x.view(4, 4, 2, 2)).imag,
+    "conj": lambda x: x.conj(),
+    "permute": lambda x: x.permute(2, 0, 1),
+    "chunk": lambda x: x.chunk(2, 1)[0],
+    "squeeze": lambda x: x[:, :1].squeeze(1),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_is_written_into_a_view_is_in_the_jet(name):
+    view, x, y = VIEWS[name], random_jet(4, 4, 4), random_jet(4, 4, 4, seed=1)
+    right = [row.clone() for row in x.coefficients]
+    for row, other in zip(right, y.coefficients, strict=True):
+        view(row).copy_(view(other.clone()))
+    view(x).copy_(view(y))
+    torch.testing.assert_close(x.coefficients, torch.stack(right), rtol=0, atol=0)
+    assert not torch.equal(x.coefficients, random_jet(4, 4, 4).coefficients)
+
+
+def test_a_cholesky_factor_with_its_diagonal_written_in_place():
+    x = random_jet(5, 3)
+    factor = x.new_zeros(5, 3, 3)
+    factor.diagonal(dim1=-2, dim2=-1).copy_(F.softplus(x))
+    torch.testing.assert_close(factor.coefficients, torch.diag_embed(F.softplus(x)).coefficients)

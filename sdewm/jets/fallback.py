@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from sdewm.jets.jet import RULES, Jet, NotDifferentiable
 from sdewm.jets.proof import Line, differ, disagreement, forget, is_due, writes_into
-from sdewm.jets.registry import functions, honouring_inplace, in_place, space_of, warn_nonsmooth
+from sdewm.jets.registry import functions, honouring_inplace, in_place, space_of, unwrapped, warn_nonsmooth
 from sdewm.jets.space import JetSpace
 from sdewm.jets.traced import SCRIPTED, by_parts
 
@@ -80,10 +80,13 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 
     signature = (func, spec, space.order, *map(_kind, leaves))
     try:
-        flat, out_spec = call(moved(lambda x: x.value.clone()))
+        given = moved(lambda x: x.value.clone())
+        flat, out_spec = call(given)
         smooth = [i for i, y in enumerate(flat) if isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex())]
         if not smooth:
             refuse(name, _COUNT)
+        if any(_shares_memory(flat[i], leaf) for i in smooth for leaf in given):
+            return views(call, leaves, out_spec)
 
         def on(move: Callable[[Tensor], list[Any]]) -> Line:
             return lambda t: tuple(call(move(t))[0][i] for i in smooth)
@@ -107,6 +110,31 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     for i, c in zip(smooth, coefficients, strict=True):
         flat[i] = Jet(c, space)
     return tree_unflatten(flat, out_spec)
+
+
+def views(call: Callable[[list[Any]], tuple[list[Any], Any]], leaves: list[Any], out_spec: Any) -> Any:
+    """What a function returns that gives views of its arguments: views of the coefficients, to be written through.
+
+    A view picks numbers, and picks the same ones of every coefficient.
+    """
+    jets = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet)]
+    space = space_of(*(leaves[i] for i in jets))
+
+    def on(*rows: Tensor) -> list[Any]:
+        arguments = list(leaves)
+        for i, row in zip(jets, rows, strict=True):
+            arguments[i] = row
+        return call(arguments)[0]
+
+    found = torch.vmap(on)(*(leaves[i].coefficients for i in jets))
+    return tree_unflatten([Jet(rows, space) for rows in found], out_spec)
+
+
+def _shares_memory(result: Any, argument: Any) -> bool:
+    if not isinstance(argument, Tensor):
+        return False
+    result, argument = unwrapped(result), unwrapped(argument)
+    return bool(result.untyped_storage().data_ptr() == argument.untyped_storage().data_ptr() != 0)
 
 
 def _kind(leaf: Any) -> Any:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sdewm.jets.jet import RULES, Jet, constant
+from sdewm.jets.registry import space_of, unwrapped
 from sdewm.jets.space import JetSpace, MultiIndex
 
 Pullback = Callable[[Tensor], Sequence[Tensor | None]]
@@ -124,4 +125,28 @@ def _autograd_grad(
     return tuple(found)
 
 
+def _make_dual(tensor: Tensor, tangent: Tensor, level: int) -> Jet:
+    """torch's forward mode on jets: every coefficient with its tangent."""
+    from sdewm.jets.fallback import refuse
+
+    for x in (tensor, tangent):
+        if not isinstance(x, Jet) and isinstance(unwrapped(x), Jet):
+            # torch.func's transforms hide a jet, and with it coefficients of coefficients.
+            refuse(
+                "forward-mode differentiation",
+                "it is inside another of torch.func's transforms; use torch.func.vjp, "
+                "torch.func.jacrev or sdewm.gradient",
+            )
+    space = space_of(tensor, tangent)
+    rows, slopes = ((x if isinstance(x, Jet) else constant(x, space)).coefficients for x in (tensor, tangent))
+    return Jet(torch._make_dual(rows, slopes, level=level), space)
+
+
+def _unpack_dual(tensor: Jet, level: int) -> tuple[Jet, Jet | None]:
+    rows, slopes = torch._unpack_dual(tensor.coefficients, level=level)
+    return Jet(rows, tensor.space), None if slopes is None else Jet(slopes, tensor.space)
+
+
 RULES[torch.autograd.grad] = _autograd_grad
+RULES[torch._make_dual] = _make_dual
+RULES[torch._unpack_dual] = _unpack_dual

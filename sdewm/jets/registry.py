@@ -97,6 +97,13 @@ def space_of(*operands: Any) -> JetSpace:
     return space
 
 
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor that torch.func's transforms have wrapped; itself where none has."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
 def lift(c: Tensor, ndim: int) -> Tensor:
     """Coefficients of a jet, its value extended on the left to `ndim` axes, as broadcasting would."""
     missing = ndim + 1 - c.ndim

@@ -219,6 +219,8 @@ def clone(input: Jet, *, memory_format: Any = None) -> Jet:
 RULES[Tensor.contiguous] = lambda input, memory_format=None: Jet(input.coefficients.contiguous(), input.space)
 property_rule(lambda x: Jet(x.coefficients.data, x.space), "data")
 property_rule(lambda x: Jet(x.coefficients.mT, x.space), "mT", "mH")
+property_rule(torch.real, "real")
+property_rule(torch.imag, "imag")
 property_rule(lambda x: permute(x, *reversed(range(x.ndim))), "T", "H")
 
 
@@ -314,6 +316,20 @@ def squeeze(input: Jet, dim: Any = None) -> Jet:
     else:
         dims = list(axes(dim, input.ndim)) if input.ndim and dim != () else []
     return Jet(c.squeeze(dims) if dims else c, input.space)
+
+
+@rule("diagonal")
+def diagonal(input: Jet, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Jet:
+    n = input.ndim
+    return Jet(input.coefficients.diagonal(offset, axis(dim1, n), axis(dim2, n)), input.space)
+
+
+@rule("linalg_diagonal")
+def linalg_diagonal(A: Jet, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Jet:
+    return diagonal(A, offset, dim1, dim2)
+
+
+RULES[torch.linalg.diagonal] = linalg_diagonal
 
 
 @rule("narrow")
@@ -533,7 +549,6 @@ for _name in (
     "masked_select",
     "tril",
     "triu",
-    "diagonal",
     "diag",
     "diag_embed",
     "diagflat",
@@ -547,17 +562,14 @@ for _name in (
     "avg_pool3d",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
     "fold",
-    "real",
     "squeeze_copy",
     "channel_shuffle",
     "unfold_copy",
 ):
     if any(hasattr(place, _name) for place in (torch, Tensor, F)):
         _linear(_name, "input", names="input")
+del RULES[Tensor.unfold]  # a view, not F.unfold
 _linear("diff", "input", "prepend", "append", names="input n dim prepend append")
 _linear("where", "input", "other", names="condition input other")
 _linear("masked_fill", "input", "value", names="input mask value")
@@ -592,13 +604,6 @@ def pad(input: Jet, pad: Any, mode: str = "constant", value: Any = None) -> Jet:
         return stacked(input, lambda row: F.pad(row, pad, mode))
     head = F.pad(rows[0], pad, mode, value)
     return Jet(torch.cat([head[None], F.pad(rows[1:], pad)]), input.space)
-
-
-@rule("meshgrid")
-def meshgrid(*tensors: Any, indexing: str = "ij") -> Any:
-    from sdewm.jets.fallback import nested
-
-    return nested(torch.meshgrid, tensors, {"indexing": indexing})
 
 
 # in-place writes that are not an operation on the old value
