@@ -248,3 +248,14 @@ def test_a_cholesky_factor_with_its_diagonal_written_in_place():
     factor = x.new_zeros(5, 3, 3)
     factor.diagonal(dim1=-2, dim2=-1).copy_(F.softplus(x))
     torch.testing.assert_close(factor.coefficients, torch.diag_embed(F.softplus(x)).coefficients)
+
+
+def test_a_view_of_a_plain_tensor_beside_a_jet_stays_plain():
+    x, plain, whole = random_jet(2, 3), torch.ones(3, dtype=F64), torch.arange(3)
+    a, b, c = torch.broadcast_tensors(x, plain, whole)
+    torch.testing.assert_close(a.coefficients, x.coefficients)
+    assert not isinstance(b, Jet) and torch.equal(b, plain.expand(2, 3))
+    assert not isinstance(c, Jet) and torch.equal(c, whole.expand(2, 3))
+    log_prob = torch.distributions.Bernoulli(logits=x).log_prob(plain)
+    torch.testing.assert_close(log_prob.coefficients, F.logsigmoid(x).coefficients)
+    assert torch.distributions.Categorical(logits=x).log_prob(torch.tensor(2)).shape == (2,)

@@ -85,8 +85,15 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         smooth = [i for i, y in enumerate(flat) if isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex())]
         if not smooth:
             refuse(name, _COUNT)
-        if any(_shares_memory(flat[i], leaf) for i in smooth for leaf in given):
-            return views(call, leaves, out_spec)
+        # Views are to be written through, and those of plain tensors stay plain.
+        shared = {i: [j for j, leaf in enumerate(given) if _shares_memory(flat[i], leaf)] for i in smooth}
+        seen = [i for i in smooth if set(shared[i]) & set(jets)]
+        if seen:
+            for i, rows in _views(call, leaves, jets, seen).items():
+                flat[i] = Jet(rows, space)
+        smooth = [i for i in smooth if not shared[i]]
+        if not smooth:
+            return tree_unflatten(flat, out_spec)
 
         def on(move: Callable[[Tensor], list[Any]]) -> Line:
             return lambda t: tuple(call(move(t))[0][i] for i in smooth)
@@ -112,22 +119,20 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     return tree_unflatten(flat, out_spec)
 
 
-def views(call: Callable[[list[Any]], tuple[list[Any], Any]], leaves: list[Any], out_spec: Any) -> Any:
-    """What a function returns that gives views of its arguments: views of the coefficients, to be written through.
-
-    A view picks numbers, and picks the same ones of every coefficient.
-    """
-    jets = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet)]
-    space = space_of(*(leaves[i] for i in jets))
+def _views(
+    call: Callable[[list[Any]], tuple[list[Any], Any]], leaves: list[Any], jets: list[int], seen: list[int]
+) -> dict[int, Tensor]:
+    """Of the outputs that are views of a jet, the same views of its coefficients: one picks the same of every one."""
 
     def on(*rows: Tensor) -> list[Any]:
         arguments = list(leaves)
         for i, row in zip(jets, rows, strict=True):
             arguments[i] = row
-        return call(arguments)[0]
+        outputs = call(arguments)[0]
+        return [outputs[i] for i in seen]
 
     found = torch.vmap(on)(*(leaves[i].coefficients for i in jets))
-    return tree_unflatten([Jet(rows, space) for rows in found], out_spec)
+    return dict(zip(seen, found, strict=True))
 
 
 def _shares_memory(result: Any, argument: Any) -> bool:
