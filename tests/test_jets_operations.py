@@ -1,6 +1,7 @@
 """Operations that torch differentiates wrongly or not at all, and calls that a rule could swallow."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from support import F64, refuses
 
-from sdewm.jets import Jet, JetSpace, NotDifferentiable, fallback, proof
+from sdewm.jets import Jet, JetSpace, NonSmoothWarning, NotDifferentiable, fallback, proof
 
 S = torch.special
 LINE = JetSpace(1, 3)
@@ -177,6 +178,36 @@ def test_draws_that_do_not_show_in_the_result_are_refused():
     x = Jet(torch.ones(2, 1, 1, 4, 4, dtype=F64), JetSpace(1, 1))
     with refuses(NotDifferentiable, "fractional_max_pool2d of a jet: it draws random numbers"):
         torch.nn.functional.fractional_max_pool2d(x, 2, output_size=3)
+
+
+KINKED = {
+    "max_pool2d with indices": lambda x: F.max_pool2d(x.unsqueeze(0), 2, return_indices=True)[0],
+    "adaptive_max_pool3d": lambda x: F.adaptive_max_pool3d(x.unsqueeze(0), 2),
+    "margin_ranking_loss": lambda x: F.margin_ranking_loss(x, 2 * x.value, torch.ones_like(x.value)),
+    "norm 1": lambda x: torch.linalg.vector_norm(x, 1),
+    "norm inf": lambda x: torch.linalg.vector_norm(x, torch.inf),
+    "cdist 1": lambda x: torch.cdist(x, x.value + 1, 1.0),
+    "matrix norm": lambda x: torch.linalg.matrix_norm(x, 1),
+    "renorm": lambda x: x.renorm(2, 0, 1.0),
+    "logit with eps": lambda x: torch.logit(torch.sigmoid(x), eps=0.1),
+    "scatter_reduce": lambda x: x.value.scatter_reduce(0, torch.zeros(2, 4, 4, dtype=torch.int64), x, "amax"),
+}
+SMOOTH = {
+    "norm 3": lambda x: torch.linalg.vector_norm(x, 3),
+    "cdist 2": lambda x: torch.cdist(x, x.value + 1),
+    "logit": lambda x: torch.logit(torch.sigmoid(x)),
+    "singular values": torch.linalg.svdvals,
+    "cumprod": lambda x: x.cumprod(0),
+}
+
+
+@pytest.mark.parametrize("name", [*KINKED, *SMOOTH])
+def test_kinks_of_operations_without_a_rule_are_seen_in_what_they_call(name, monkeypatch):
+    monkeypatch.setattr(proof, "_calls", {})  # as if it were called for the first time
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        (KINKED | SMOOTH)[name](random_jet(2, 4, 4))
+    assert any(w.category is NonSmoothWarning for w in said) == (name in KINKED)
 
 
 def test_writing_into_an_argument_is_refused():

@@ -14,6 +14,7 @@ from torch.func import jvp, vjp
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from sdewm.jets.jet import RULES, Jet, NotDifferentiable
+from sdewm.jets.kinks import Kinks
 from sdewm.jets.proof import Line, differ, disagreement, forget, is_due, writes_into
 from sdewm.jets.registry import functions, honouring_inplace, in_place, space_of, unwrapped, warn_nonsmooth
 from sdewm.jets.space import JetSpace
@@ -32,12 +33,10 @@ REFUSED = {
 }
 
 NONSMOOTH = (
-    "prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid max_pool1d max_pool2d "
-    "max_pool3d adaptive_max_pool1d adaptive_max_pool2d amax amin aminmax sort topk kthvalue median "
+    "prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid amax amin aminmax sort topk kthvalue median "
     "nanmedian msort cummax cummin quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod "
-    "fractional_max_pool2d fractional_max_pool3d max_pool2d_with_indices_backward "
-    "remainder __mod__ __rmod__ copysign hinge_embedding_loss"
-)
+    "max_pool2d_with_indices_backward remainder __mod__ __rmod__ copysign hinge_embedding_loss "
+) + " ".join(name for name in dir(F) if "max_pool" in name)  # with indices or without, of any number of dimensions
 
 
 def refuse(name: str, advice: str) -> NoReturn:
@@ -101,6 +100,10 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         if is_due(signature):
             _ROUTES.pop(signature, None)
             _check_repeatable(name, call, moved(lambda x: x.value.clone()), flat)
+            with Kinks() as kinks:
+                call(moved(lambda x: x.value.clone()))
+            if kinks.found:
+                warn_nonsmooth(name.strip("_"))
             tries = [on(_random_line(leaves, seed)) for seed in range(LINES)]
             _ROUTES[signature] = _proven_route(name, tries, space.order)
         lines = [on(along(direction)) for direction in _directions(space)]

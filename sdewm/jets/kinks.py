@@ -1,0 +1,41 @@
+"""Kinks of operations that have no rule of their own: seen in the elementary operations of a plain call."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# Elementary operations (ATen's names) that are not twice continuously differentiable somewhere inside their domain.
+KINKED = frozenset(
+    "abs relu leaky_relu prelu elu celu selu hardtanh hardswish hardsigmoid hardshrink softshrink threshold clamp "
+    "clamp_min clamp_max maximum minimum fmax fmin max min amax amin aminmax sort topk kthvalue median nanmedian "
+    "cummax cummin sign sgn heaviside floor ceil round trunc frac fmod remainder copysign renorm grid_sampler_2d "
+    "grid_sampler_3d scatter_reduce index_reduce huber_loss smooth_l1_loss".split()
+)
+# Norms, and where among their arguments the exponent stands: |x|^p has a kink for p ≤ 2 other than 2 itself.
+EXPONENT = {"linalg_vector_norm": 1, "norm": 1, "dist": 2, "cdist_forward": 2, "pdist_forward": 1}
+
+
+class Kinks(TorchDispatchMode):
+    """Notes, in ``found``, whether anything that is called inside has a kink."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self.found = self.found or _is_kinked(func.overloadpacket.__name__.strip("_"), args)
+        return func(*args, **kwargs)
+
+
+def _is_kinked(name: str, args: tuple[Any, ...]) -> bool:
+    if name == "logit":  # which is clamped where there is an eps
+        return len(args) > 1 and args[1] is not None
+    if name in EXPONENT:
+        place = EXPONENT[name]
+        exponent = args[place] if len(args) > place else 2
+        return exponent is not None and not (exponent == 2 or 2 < exponent < math.inf)
+    return name in KINKED
