@@ -75,7 +75,7 @@ times, with new paths, and each look may spend half of what is left of the false
 
 EPILOG = """\
 examples:
-  python -m theory_checks                               all claims on all systems, five minutes
+  python -m theory_checks                               all claims on all systems, about six minutes
   python -m theory_checks --quick                       fewer systems, coarser
   python -m theory_checks theorem_3_7 --system gbm      one claim on one system
   python -m theory_checks --json report.json            also write every reading's record
