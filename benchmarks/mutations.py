@@ -1,8 +1,9 @@
 """Which mistakes do the tests see? One at a time is made in a file of formulas, and the tests of that file are run.
 
-    python -m benchmarks.mutations bounds milstein --sample 40 --json results/mutations.json
+    python -m benchmarks.mutations bounds milstein --sample 40 --json mutations.json
+    python -m benchmarks.mutations --only "check dropped"
 
-A *mutant* is the file with one number, sign, operator, comparison or min/max changed. It is *killed* if a test fails or
+A *mutant* is the file with one number, sign, operator, comparison or min/max changed, or one check dropped. It is *killed* if a test fails or
 runs for too long, and *survives* if none does: then either no test looks there, or the change makes no difference that
 a user could see. Nothing is written into the sources: each mutant is compiled in a process of its own, forked from one
 that has imported the heavy libraries already.
@@ -45,9 +46,16 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "milstein": (("test_solver_moments", "test_milstein"), "milstein"),
     "srk": (("test_solver_moments",), "sri2 or platen"),
     "heun": (("test_solver_moments",), "heun"),
+    "structure": (("test_milstein",), "not moment"),
+    "checks": (("test_checks",), ""),
+    "arguments": (("test_arguments", "test_checks"), ""),
+    "sobol": (("test_sobol",), ""),
+    "components": (("test_sobol", "test_noise"), ""),
     "levy": (("test_levy",), ""),
     "jets.space": (("test_jets",), ""),
     "jets.elementwise": (("test_jets",), ""),
+    "jets.linear_algebra": (("test_jets_linear_algebra",), ""),
+    "jets.proof": (("test_jets_operations",), ""),
 }
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
@@ -121,6 +129,9 @@ def _mutate(node: ast.AST) -> str | None:
         return _swap(node, "op")
     if isinstance(node, ast.BoolOp):
         return _swap(node, "op")
+    if isinstance(node, ast.If) and all(isinstance(line, ast.Raise) for line in node.body):
+        node.test = ast.Constant(False)
+        return "check dropped"
     if isinstance(node, ast.Compare) and type(node.ops[0]) in OPERATORS:
         old, new = type(node.ops[0]), OPERATORS[type(node.ops[0])]
         node.ops[0] = new()  # type: ignore[call-overload]
@@ -204,6 +215,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", default=list(TESTS), metavar="module", help=f"of {', '.join(TESTS)}")
     parser.add_argument("--sample", type=int, default=40, help="mutants of each module; all if it has fewer")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help='of the mutants whose change has TEXT: "check dropped"'
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument(
         "--limit", type=float, help="seconds until a mutant counts as hanging; measured on the code as it is by default"
@@ -216,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
         importlib.import_module(heavy)
     record = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     for module in options.modules:
-        every = mutants(module)
+        every = [m for m in mutants(module) if options.only in m.change]
         chosen = random.Random(options.seed).sample(every, min(options.sample, len(every)))
         limit = options.limit
         if limit is None:

@@ -162,7 +162,7 @@ def test_levels_lie_between_0_and_1(value):
         (lambda: expanded(order=True), ValueError, ("order: expected 2 or 3", "True")),
         (lambda: expanded(order=2.0), ValueError, ("order: expected 2 or 3", "2.0")),
         (lambda: expanded(grids=1.5), ValueError, ("grids: expected an integer", "1.5")),
-        (lambda: expanded(sampler=3), TypeError, ("sampler:", "'rqmc', 'mc' or a sampler object", "3 (int)")),
+        (lambda: expanded(sampler=3), TypeError, ("sampler:", "'antithetic' or a sampler object", "3 (int)")),
         (lambda: taylor(eps=0.1), ValueError, ("eps: expected a sequence", "0.1")),
         (lambda: taylor(eps=["a"] * 4), ValueError, ("eps[0]: expected a finite number",)),
         (lambda: measured(span=(0, 1, 2)), ValueError, ("span: expected a TimeGrid or (t0, t1)",)),
