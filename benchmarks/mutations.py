@@ -3,10 +3,10 @@
     python -m benchmarks.mutations bounds milstein --sample 40 --json mutations.json
     python -m benchmarks.mutations --only "check dropped"
 
-A *mutant* is the file with one number, sign, operator, comparison or min/max changed, or one check dropped. It is *killed* if a test fails or
-runs for too long, and *survives* if none does: then either no test looks there, or the change makes no difference that
-a user could see. Nothing is written into the sources: each mutant is compiled in a process of its own, forked from one
-that has imported the heavy libraries already.
+A *mutant* is the file with one number, sign, operator, comparison or min/max changed, or one check dropped. It is
+*killed* if a test fails or runs for too long, and *survives* if none does: then either no test looks there, or the
+change makes no difference that a user could see. Nothing is written into the sources: each mutant is compiled in a
+process of its own, forked from one that has imported the heavy libraries already.
 """
 
 from __future__ import annotations
