@@ -129,6 +129,10 @@ def tensor(name: str, value: Any) -> Tensor:
         if array.dtype.kind not in "iuf" or (array.dtype.kind == "f" and array.dtype.itemsize > 8):
             raise ValueError(f"{name}: expected floating-point numbers, got {shown(value)}")
         value = torch.from_numpy(np.array(array, dtype=array.dtype if array.dtype.kind == "f" else np.float64))
+    if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+        raise ValueError(
+            f"{name}: expected a dense tensor with numbers, got {shown(value)}, {value.layout} on {value.device}"
+        )
     if value.dtype == torch.bool or value.dtype.is_complex:
         raise ValueError(f"{name}: expected floating-point numbers, got {shown(value)}")
     if not value.dtype.is_floating_point:

@@ -47,8 +47,9 @@ def check_sde(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
     """Hold every coefficient of an SDE, and of the parts that it is made of, against x0 at the initial time.
 
     Each must return a tensor of the right shape, of x0's dtype and device, finite, the same whenever it is asked, one
-    row per path, and leave the states that it is given alone; optional methods must agree with f and g. Raises
-    ``ValueError`` or ``TypeError`` that starts with the coefficient's name, such as "f" or "error.g".
+    row per path, and leave the states that it is given alone; optional methods must agree with f and g. Shapes and
+    rows are held against x0 in the middle and at the last step too, since a coefficient may be another one there.
+    Raises ``ValueError`` or ``TypeError`` that starts with the coefficient's name, such as "f" or "error.g".
     """
     start = (x0.value if isinstance(x0, Jet) else x0).detach()
     rows = start[:3] if start.ndim == 2 else start[None]
@@ -79,7 +80,20 @@ def check_sde(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
         for name, (part, coefficients) in found.items():
             for kind, values in coefficients.items():
                 _check_rows(name + kind, partial(getattr(part, kind), t), values, same, other)
+                for i in sorted({grid.steps // 2, grid.steps - 1} - {0}):
+                    _check_later(name + kind, partial(getattr(part, kind), _time(grid, i, t)), values, same, other)
     return Probe(t, same, other, channels[first])
+
+
+def _time(grid: TimeGrid, i: int, like: Tensor) -> Tensor:
+    return torch.as_tensor(grid.time(i), dtype=like.dtype, device=like.device)
+
+
+def _check_later(name: str, function: Callable[[Tensor], Any], at_start: Tensor, same: Tensor, other: Tensor) -> None:
+    """At another time: shape, dtype and rows. The numbers may be others, and need not be finite at these states."""
+    trailing = tuple(at_start.shape[2:])
+    values = _evaluated(name, function, same, lambda paths: (paths, *trailing))
+    _check_rows(name, function, values, same, other)
 
 
 def check_loss(name: str, loss: Callable[[Tensor], Any], probe: Probe) -> None:

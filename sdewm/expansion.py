@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.checks import check_loss
-from sdewm.jets import Jet, JetSpace
+from sdewm.jets import Jet, JetSpace, nonsmooth_met
 from sdewm.losses import Loss, SummedLoss, as_summed
 from sdewm.montecarlo import Estimate, Progress, Sample, SamplerName, Values, make_sampler, richardson, sample
 from sdewm.noise import Increments, Sampler, TimeGrid
@@ -57,6 +57,8 @@ class Expansion:
     bias : for each coefficient and term the discretization error of the finest grid, as far as the extrapolation
         sees it; empty on one grid, whose own expansion then is exact.
     bias_left : how much the last grid changed the extrapolated value; what bias may be left is of this size.
+    kinks : the operations met that are not twice continuously differentiable, by name. Coefficients are means of those
+        of the smooth pieces: what paths that cross a kink add to the second is left out, and to the first at a jump.
 
     A coefficient that a few paths carry is flagged, and so is a prediction with it.
     """
@@ -70,6 +72,7 @@ class Expansion:
     terms: dict[str, Estimate]
     bias: dict[str, float]
     bias_left: dict[str, float]
+    kinks: tuple[str, ...]
     sample: Sample = field(repr=False)
 
     @property
@@ -81,7 +84,8 @@ class Expansion:
         mean hides, odd orders that cancel and tails that a few paths make. With ``order=2`` the first two terms
         alone tell; ``order=3`` adds the step from the second to the third, and is to be preferred where paths
         diverge. ``inf`` where the series ends on every path, ``nan`` where too few terms are known, as without moments
-        or where nothing happens at first order.
+        or where nothing happens at first order. It is ``nan`` too where a series seems to end but has :attr:`kinks`, or
+        where all paths are one: zeros at one state tell nothing of the others.
         """
         moments = self.sample.moments
         sizes = [moments[name].rms for name in ("loss0", "first", "second", "third") if name in moments]
@@ -93,7 +97,9 @@ class Expansion:
             for before, after in itertools.pairwise(sizes[1:])
             if before > nothing
         ]
-        return TRUST * min(ratios) if ratios else (math.inf if max(sizes[1:]) <= nothing else math.nan)
+        found = TRUST * min(ratios) if ratios else (math.inf if max(sizes[1:]) <= nothing else math.nan)
+        alike = all(moments[name].second <= moments[name].n * nothing**2 for name in moments)
+        return math.nan if math.isinf(found) and (self.kinks or alike) else found
 
     @overload
     def predict(self, eps: float) -> Estimate: ...
@@ -110,7 +116,10 @@ class Expansion:
         >>> [round(e.mean, 2) for e in expansion.predict([0.0, 0.1])]
         [0.87, 0.96]
         """
-        values = np.asarray(eps.detach().cpu() if isinstance(eps, Tensor) else eps, dtype=np.float64)
+        try:
+            values = np.asarray(eps.detach().cpu() if isinstance(eps, Tensor) else eps, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"eps: expected a finite number, or several, got {arguments.shown(eps)}") from None
         if values.ndim > 1 or not np.isfinite(values).all():
             raise ValueError(f"eps: expected a finite number, or several in one dimension, got {eps!r}")
         largest = float(np.abs(values).max(initial=0.0))
@@ -129,7 +138,8 @@ class Expansion:
 
     def _beyond(self, eps: float) -> str:
         if math.isnan(self.radius):
-            return f"eps: {eps:g}, and up to where this prediction holds is not known. Use expand(..., order=3)."
+            cure = "Use expand(..., order=3)." if self._third_may_tell else "Solve at this ε."
+            return f"eps: {eps:g}, and up to where this prediction holds is not known. {cure}"
         return (
             f"eps: {eps:g} is beyond {self.radius:.2g}, up to which each term of the expansion is at most {TRUST:g} of "
             "the one before: what is left out may exceed what is predicted. Solve at this ε, or take a smaller one."
@@ -148,12 +158,18 @@ class Expansion:
             *(_row(name, value, MEANINGS[name]) for name, value in self.terms.items()),
             self._reach(),
         ]
+        if self.kinks:
+            lines.append(f" kinks  {', '.join(self.kinks)}: what paths add that cross a kink or a jump is left out")
         return "\n".join(lines)
+
+    @property
+    def _third_may_tell(self) -> bool:
+        return self.form == "corrected" and self.third is None and not self.kinks
 
     def _reach(self) -> str:
         """The radius in words."""
         if math.isnan(self.radius):
-            third = "; expand(..., order=3) may tell" * (self.form == "corrected" and self.third is None)
+            third = "; expand(..., order=3) may tell" * self._third_may_tell
             return f"radius  not known: up to which |ε| predict(ε) can be trusted{third}"
         if math.isinf(self.radius):
             return "radius  predict(ε) can be trusted at every ε: the series ends"
@@ -238,8 +254,9 @@ def expand(
             values |= {f"{term}/{level}": v for term, v in terms.items()}
         return values
 
-    raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
-    return summarize(raw, form, reading if form == "printed" else "", grids, order)
+    with nonsmooth_met() as kinks:
+        raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
+    return summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)))
 
 
 def check_problem(
@@ -257,8 +274,10 @@ def check_problem(
     for loss in losses.values():
         for level in range(grids):
             loss.on(grid.coarsen(2**level))
-        t = torch.as_tensor(loss.times[0], dtype=x0.dtype, device=x0.device)
-        check_loss("loss", lambda x, fn=loss.fn, t=t: fn(t, x), probe)  # type: ignore[misc]
+        # A running loss and a terminal one may share a function.
+        for time in {loss.times[0], loss.times[len(loss.times) // 2], loss.times[-1]}:
+            t = torch.as_tensor(time, dtype=x0.dtype, device=x0.device)
+            check_loss("loss", lambda x, fn=loss.fn, t=t: fn(t, x), probe)  # type: ignore[misc]
     return probe.channels
 
 
@@ -315,7 +334,9 @@ def second_coefficient(values: Mapping[str, Value], form: Form, half_q: bool = F
     return q + 0.5 * values["S"] + values["Q~"] + values["S~"]
 
 
-def summarize(raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3]) -> Expansion:
+def summarize(
+    raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], kinks: tuple[str, ...] = ()
+) -> Expansion:
     """An expansion from the replicate means of its terms on one or more grids, named ``term/level``."""
     names = ["loss0", "first", "second", *TERMS, *(["third"] if order == 3 else [])]
     levels = [{name: raw[f"{name}/{level}"] for name in names} for level in range(grids)]
@@ -340,6 +361,7 @@ def summarize(raw: Sample, form: Form, reading: str, grids: int, order: Literal[
         terms={name: s.estimate(name) for name in TERMS},
         bias=bias,
         bias_left=left,
+        kinks=kinks,
         sample=s,
     )
 

@@ -65,6 +65,12 @@ class SummedLoss:
         """fn(t, x), a tensor or a jet ``(paths,)``; :class:`NonFiniteLoss` where a path's is not finite."""
         with named("loss: expected a function of states (paths, n)"):
             value = self.fn(t, x)
+        # One of another shape would be broadcast over the paths of the others.
+        if not isinstance(value, Tensor) or value.shape != x.shape[:1]:
+            raise ValueError(
+                f"loss: expected one number per path, shape {tuple(x.shape[:1])}, at t = {float(t):g}, got "
+                f"{arguments.shown(value)}"
+            )
         coefficients = value.coefficients if isinstance(value, Jet) else value.unsqueeze(0)
         finite = torch.isfinite(coefficients)
         if not bool(finite.all()):

@@ -277,6 +277,7 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper) ->
     check_protocol("sde", sde)
     arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
     _warn_of_another_model(sde, grid, stepper(method, sde))
+    _check_times(grid, x0.dtype)
     return check_sde(sde, x0, grid)
 
 
@@ -296,6 +297,16 @@ def _warn_of_another_model(sde: SDE, grid: TimeGrid, chosen: Stepper) -> None:
             "that model's own step, and a finer grid approximates the SDE",
             UserWarning,
             stacklevel=5,
+        )
+
+
+def _check_times(grid: TimeGrid, dtype: torch.dtype) -> None:
+    """Coefficients get the time in x0's dtype, where steps may be too small to be told apart."""
+    rounding = torch.finfo(dtype).eps * max(abs(grid.t0), abs(grid.t1)) / 2
+    if rounding > grid.dt / 8:
+        raise ValueError(
+            f"grid: expected steps that {dtype} tells apart at t = {max(grid.t0, grid.t1, key=abs):g}, got Δt = "
+            f"{grid.dt:.3g}, where times round to {2 * rounding:.3g}. Count time from the start, or give x0 in float64"
         )
 
 

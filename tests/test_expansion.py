@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from torch import Tensor
 from sdewm import expansion, reference
 from sdewm.brownian import BrownianSampler
 from sdewm.expansion import BeyondRadius, Expansion, corrected_terms, expand, second_coefficient
-from sdewm.jets import Jet, Parameter
+from sdewm.jets import Jet, NonSmoothWarning, Parameter
 from sdewm.losses import SummedLoss, as_summed
 from sdewm.montecarlo import Estimate, Moments, Sample, richardson, sample
 from sdewm.noise import Increments, MonteCarlo, QuasiMonteCarlo, StoredIncrements, TimeGrid
@@ -208,7 +209,7 @@ def test_the_radius_is_said_in_words_also_where_there_is_none():
     result = expand(problem.family, problem.loss, problem.x0, grid_of(problem, STEPS), paths=256)
 
     def last_line(of: Expansion, **moments: float) -> str:
-        found = {name: Moments(2, mean, 0.0, 0.0, 0.0) for name, mean in moments.items()}
+        found = {name: Moments(2, mean, float(name == "loss0"), 0.0, 0.0) for name, mean in moments.items()}
         return str(replace(of, sample=replace(of.sample, moments=found))).splitlines()[-1]
 
     unknown = "radius  not known: up to which |ε| predict(ε) can be trusted"
@@ -651,14 +652,50 @@ def test_the_radius_of_series_that_end_and_of_those_too_short_to_tell():
     ends = expand(family, lambda x: x[:, 0], x0, grid, paths=64)
     assert ends.radius == math.inf and "at every ε: the series ends" in str(ends)
     nothing = expand(family, lambda x: 0 * x[:, 0] + 2.0, x0, grid, paths=64)
-    assert nothing.radius == math.inf
+    assert math.isnan(nothing.radius)
     # At x = 0 the square has no first order; what follows the second is not known.
     without_noise = PerturbedSDE(FunctionSDE(), FunctionSDE(lambda t, x: 1.0 + 0 * x))
     short = expand(without_noise, lambda x: x[:, 0] ** 2, x0, grid, paths=64)
     assert math.isnan(short.radius)
     with pytest.warns(BeyondRadius, match=r"not known.*order=3"):
         short.predict(0.1)
-    assert expand(without_noise, lambda x: x[:, 0] ** 2, x0, grid, paths=64, order=3).radius == math.inf
+    # One state is all that was seen: there L = x² and L = x² + x⁴, x and sin x are the same.
+    for power, order in ((2, 3), (1, 2), (4, 3)):
+        found = expand(without_noise, lambda x, p=power: x[:, 0] ** p, x0, grid, paths=64, order=order)
+        assert math.isnan(found.radius)
+        with pytest.warns(BeyondRadius, match="Solve at this" if order == 3 else "order=3"):
+            found.predict(1.0)
+
+
+KINKED = {
+    "jump": (lambda x: (x[:, 0] > 0).double(), ("gt",)),
+    "kink": (lambda x: torch.relu(x[:, 0]), ("relu",)),
+    "both": (lambda x: x[:, 0].abs() + torch.floor(x[:, 0]), ("abs", "floor")),
+}
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_a_series_that_seems_to_end_because_kinks_are_left_out_is_not_trusted(name):
+    """x = B + ε: E 1[x > 0] and E max(x, 0) go on, though each path's own derivatives do not."""
+    loss, kinks = KINKED[name]
+    family = PerturbedSDE(FunctionSDE(g=lambda t, x: 1.0 + 0 * x), FunctionSDE(lambda t, x: 1.0 + 0 * x))
+    for _ in range(2):  # a warning is shown once in a process; the result says it each time
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NonSmoothWarning)
+            found = expand(family, loss, [0.0], TimeGrid(0.0, 1.0, 2), paths=64)
+        assert found.kinks == kinks and math.isnan(found.radius)
+        assert f"kinks  {', '.join(kinks)}: what paths add that cross" in str(found)
+        assert "not known" in str(found) and "order=3" not in str(found)
+        with pytest.warns(BeyondRadius, match="Solve at this"):
+            found.predict(0.5)
+    assert expand(family, lambda x: x[:, 0] ** 2, [0.0], TimeGrid(0.0, 1.0, 2), paths=64).kinks == ()
+
+
+@pytest.mark.parametrize("eps", ["a", None, 1j, [1.0, [2.0]], {}, [None]])
+def test_a_magnitude_that_is_no_number_is_refused(eps):
+    family, loss, x0 = growth(1)
+    with refuses(ValueError, "eps: expected a finite number"):
+        expand(family, loss, x0, TimeGrid(0.0, 1.0, 2), paths=16).predict(eps)
 
 
 def test_what_cancels_in_the_mean_counts_in_the_radius():

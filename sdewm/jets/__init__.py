@@ -19,6 +19,7 @@ from sdewm.jets import (  # noqa: F401 (they fill the table of rules)
 )
 from sdewm.jets.gradients import gradient
 from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant, value_of
+from sdewm.jets.registry import nonsmooth_met
 from sdewm.jets.space import JetSpace
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Parameter",
     "constant",
     "gradient",
+    "nonsmooth_met",
     "value_of",
 ]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -147,6 +148,20 @@ def stacked(x: Jet, function: Callable[[Tensor], Tensor]) -> Jet:
     return Jet(torch.stack([function(row) for row in x.coefficients]), x.space)
 
 
+_LISTENING: list[set[str]] = []
+
+
+@contextmanager
+def nonsmooth_met() -> Iterator[set[str]]:
+    """The names of all operations that are not smooth and meet a jet inside, whether a warning shows them or not."""
+    names: set[str] = set()
+    _LISTENING.append(names)
+    try:
+        yield names
+    finally:
+        _LISTENING[:] = [other for other in _LISTENING if other is not names]
+
+
 def warn_nonsmooth(name: str) -> None:
     """Say that an operation is not smooth: once in a process for each name, where filters do not say otherwise."""
     frame, depth = sys._getframe(1), 2
@@ -154,6 +169,8 @@ def warn_nonsmooth(name: str) -> None:
         frame, depth = frame.f_back, depth + 1
     if _module(frame) == "torch.distributions.constraints":
         return  # it compares arguments with what they may be, and no result depends on that
+    for names in _LISTENING:
+        names.add(name)
     warnings.warn(
         f"{name} is not twice continuously differentiable: its jet is right almost everywhere only, and "
         "the C² assumption of the expansion theorems fails",

@@ -1,0 +1,71 @@
+"""Faults of coefficients, losses and times that do not show at the start."""
+
+import pytest
+import torch
+from support import F64, refuses
+
+from sdewm import FunctionSDE, PerturbedSDE, SummedLoss, TimeGrid, expand, solve
+
+GRID = TimeGrid(0.0, 1.0, 8)
+ERROR = FunctionSDE(lambda t, x: torch.ones_like(x))
+
+
+def diffusion(t, x):
+    return 0.1 + 0 * x
+
+
+def square(x):
+    return x.square().sum(-1)
+
+
+LATER = {
+    "mean over paths": (lambda x: x - x.mean(0), "base.f: expected one row per path"),
+    "random": (torch.rand_like, "base.f: expected the same value whenever it is asked"),
+    "single precision": (lambda x: x.float(), "base.f: expected torch.float64"),
+    "one column": (lambda x: x[:, :1], "base.f: expected shape (paths, 2)"),
+}
+
+
+@pytest.mark.parametrize("after", [0.5, 0.8])
+@pytest.mark.parametrize("name", LATER)
+def test_a_coefficient_that_goes_wrong_later(name, after):
+    other, message = LATER[name]
+    base = FunctionSDE(lambda t, x: -x if float(t) < after else other(x), diffusion)
+    with refuses(ValueError, message):
+        expand(PerturbedSDE(base, ERROR), square, [1.0, 2.0], GRID, paths=16)
+
+
+def test_a_coefficient_that_is_undefined_at_the_start_later_on_is_accepted():
+    base = FunctionSDE(lambda t, x: torch.where(t > 0.7, torch.log(1 - x), -x), diffusion)
+    noise = torch.zeros(8, 3, 1, dtype=F64)
+    assert solve(base, [1.0], GRID, noise=noise).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "other", [lambda x: x.sum(), lambda x: x.mean(0)[:1], lambda x: x[:, :1], lambda x: x.tolist()]
+)
+@pytest.mark.parametrize("after", [0.3, 0.9])
+def test_a_loss_that_goes_wrong_later(other, after):
+    loss = SummedLoss(lambda t, x: square(x) if float(t) < after else other(x), [0.0, 0.25, 0.375, 1.0])
+    with refuses(ValueError, "loss: expected"):
+        expand(PerturbedSDE(FunctionSDE(lambda t, x: -x, diffusion), ERROR), loss, [1.0, 2.0], GRID, paths=16)
+
+
+def test_a_loss_of_another_shape_on_the_way():
+    loss = SummedLoss(lambda t, x: x.sum() if float(t) == 0.25 else square(x), [0.0, 0.25, 0.5, 1.0])
+    with refuses(ValueError, "loss: expected one number per path, shape (16,), at t = 0.25"):
+        expand(PerturbedSDE(FunctionSDE(lambda t, x: -x, diffusion), ERROR), loss, [1.0], GRID, paths=16, sampler="mc")
+
+
+def test_times_that_the_dtype_does_not_tell_apart():
+    sde, noise = FunctionSDE(lambda t, x: torch.sin(t) * x, diffusion), torch.zeros(64, 1, 1)
+    far = TimeGrid(1.7e9, 1.7e9 + 1, 64)
+    with refuses(ValueError, "grid: expected steps that torch.float32 tells apart"):
+        solve(sde, torch.ones(1), far, noise=noise)
+    assert solve(sde, torch.ones(1, dtype=F64), far, noise=noise).isfinite().all()
+
+
+@pytest.mark.parametrize("x0", [torch.ones(1, device="meta"), torch.ones(1).to_sparse()])
+def test_a_state_without_dense_numbers(x0):
+    with refuses(ValueError, "x0: expected a dense tensor"):
+        solve(ERROR, x0, GRID, noise=torch.zeros(8, 1, 1))
