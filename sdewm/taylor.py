@@ -480,11 +480,16 @@ def _shift(remainder: Values, rounding: float) -> float:
 
 
 def _jackknife(statistic: Callable[[Values], float], table: Values) -> float:
-    """Standard error of a statistic of the means of ``(…, replicates)``, leaving out one replicate at a time."""
+    """Standard error of a statistic of the means of ``(…, replicates)``, leaving out one replicate at a time.
+
+    Infinite where the statistic is no number without one of them: that one made all that there was.
+    """
     n = table.shape[-1]
     means = (table.sum(-1, keepdims=True) - table) / (n - 1)
-    left_out = np.array([statistic(means[..., r]) for r in range(n)])
-    return float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_out = np.array([statistic(means[..., r]) for r in range(n)])
+        stderr = float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+    return stderr if math.isfinite(stderr) else math.inf
 
 
 def _rate(

@@ -624,3 +624,15 @@ def test_the_limit_over_the_third_power_is_off_by_no_more_than_its_numerical_err
     difference = test.third["difference"]
     assert abs(difference.mean) > 5 * difference.stderr  # more than noise
     assert abs(difference.mean) < test.third_numerical + 4 * difference.stderr
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", "ignore:gt is not")
+def test_remainders_that_a_single_replicate_makes_decide_nothing():
+    """L = 1[x > 0.8]: on the lower rungs a few paths cross, and without their replicate there is nothing left."""
+    base = FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: 0.3 + 0.1 * torch.cos(x))
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: 0.5 * x, lambda t, x: torch.tanh(x)))
+    x0, grid = torch.tensor([0.8], dtype=F64), TimeGrid(0.0, 1.0, 8)
+    result = taylor_test(family, lambda x: (x[:, 0] > 0.8).double(), x0, grid, paths=256)
+    one_crossing = [rate for rate in result.rates.values() if math.isinf(rate.stderr)]
+    assert one_crossing and not any(math.isnan(end) for rate in one_crossing for end in rate.interval())
+    assert {rate.outcome for rate in one_crossing} <= {"ε too large", "below noise", "below roundoff"}
