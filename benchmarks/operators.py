@@ -173,7 +173,7 @@ def judged(
         off = np.abs(ours - fit)
         bad = ~(off <= 10 * error + 1e-6 * scale) & np.isfinite(fit) & np.isfinite(error)
         unknown = ~np.isfinite(fit) | (error > 1e-3 * scale)
-        same = (ours == fit) | (np.isnan(ours) & np.isnan(first[which].numpy())[None])
+        same = (ours == fit) | (np.isnan(ours) & np.isnan(first[which].resolve_conj().resolve_neg().numpy())[None])
         resolved &= not (unknown & ~same).any()
         if (bad & ~unknown).any():
             k = np.unravel_index(np.argmax(np.where(bad & ~unknown, off, 0)), off.shape)

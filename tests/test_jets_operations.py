@@ -180,6 +180,15 @@ def test_draws_that_do_not_show_in_the_result_are_refused():
         torch.nn.functional.fractional_max_pool2d(x, 2, output_size=3)
 
 
+def test_a_proof_that_leaves_the_domain_is_made_closer_by():
+    """A variance is checked to be positive by the function itself, which a wide line is not."""
+    mean, variance = random_jet(20), random_jet(20, seed=1).square() + 0.05
+    target = torch.zeros(20, dtype=F64)
+    got = F.gaussian_nll_loss(mean, target, variance, reduction="none")
+    expected = 0.5 * (variance.log() + mean.square() / variance)
+    torch.testing.assert_close(got.coefficients, expected.coefficients)
+
+
 KINKED = {
     "max_pool2d with indices": lambda x: F.max_pool2d(x.unsqueeze(0), 2, return_indices=True)[0],
     "adaptive_max_pool3d": lambda x: F.adaptive_max_pool3d(x.unsqueeze(0), 2),

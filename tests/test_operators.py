@@ -34,11 +34,10 @@ def test_a_coefficient_that_is_off_is_wrong(order):
     assert judge(torch.exp, X) == "right"
 
 
-@pytest.mark.parametrize("name, number", [("cdist", 197), ("lu", 26)])
-def test_a_kink_or_another_pivot_nearby_is_not_mistaken_for_a_wrong_derivative(name, number):
+def test_another_pivot_nearby_is_not_mistaken_for_a_wrong_derivative():
     """Wide fits straddle it, and agree with each other on something else."""
-    op = next(op for op in op_db if op.name == name)
-    assert outcome(op.op, next(islice(samples(op), number, None)), number)[0] == "right"
+    op = next(op for op in op_db if op.name == "lu")
+    assert outcome(op.op, next(islice(samples(op), 26, None)), 26)[0] == "right"
 
 
 def test_other_shapes_plain_tensors_and_raw_errors_are_wrong():

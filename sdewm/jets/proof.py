@@ -41,16 +41,18 @@ def disagreement(line: Line, claimed: Derivatives) -> str | None:
     """What is wrong with derivatives at t = 0 along a line, or ``None``.
 
     ``claimed[k]`` are the k-th derivatives of the outputs. The fit is made at several radii; the one that changes
-    least from its neighbours is believed, with that change as its error. Where no fit is good enough for half of the
-    numbers (at a singularity, at the edge of the domain) that is said too: nothing unproven is let through.
+    least from its neighbours is believed, with that change as its error. A fit for which a plain call raises reaches
+    beyond the domain, and is left out. Where no fit is good enough for half of the numbers (at a singularity, at the
+    edge of the domain) that is said too: nothing unproven is let through.
     """
     order = len(claimed) - 1
     fits = [_fit(line, radius, order) for radius in RADII]
     for which in range(len(claimed[0])):
         ours = torch.stack([claimed[k][which] for k in range(order + 1)])
-        candidates = torch.stack([fit[which] for fit in fits])
-        if ours.shape != candidates.shape[1:]:
-            return f"its shape {tuple(ours.shape[1:])} is not that of a plain call, {tuple(candidates.shape[2:])}"
+        shapes = {fit[which].shape for fit in fits if fit is not None} - {ours.shape}
+        if shapes:
+            return f"its shape {tuple(ours.shape[1:])} is not that of a plain call, {tuple(shapes.pop()[1:])}"
+        candidates = torch.stack([torch.full_like(ours, math.nan) if fit is None else fit[which] for fit in fits])
         if not ours.numel():
             continue
         change = (candidates[1:] - candidates[:-1]).abs().nan_to_num(nan=math.inf)
@@ -69,11 +71,15 @@ def disagreement(line: Line, claimed: Derivatives) -> str | None:
     return None
 
 
-def _fit(line: Line, radius: float, order: int) -> list[Tensor]:
-    """Derivatives to ``order`` at 0 of each output, stacked, from a polynomial through Chebyshev nodes."""
+def _fit(line: Line, radius: float, order: int) -> list[Tensor] | None:
+    """Derivatives to ``order`` at 0 of each output, stacked, from a polynomial through Chebyshev nodes; ``None`` where
+    the line leaves the domain."""
     k = torch.arange(NODES, dtype=torch.float64)
     nodes = torch.cos((2 * k + 1) * math.pi / (2 * NODES))
-    values = [line(radius * node) for node in nodes]
+    try:
+        values = [line(radius * node) for node in nodes]
+    except (ArithmeticError, RuntimeError, ValueError):
+        return None
     inverse = torch.linalg.inv(torch.linalg.vander(nodes))[: order + 1]
     scale = torch.tensor([math.factorial(j) / radius**j for j in range(order + 1)], dtype=torch.float64)
     weights = inverse * scale[:, None]
