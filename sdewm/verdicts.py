@@ -36,7 +36,8 @@ class Verdict:
         its standard error.
     expected : what the statistic is if the claim holds; for a relation of "≤", the most that it may be.
     numerical : error of the statistic that is not sampling error: extrapolation, cancellation.
-    level : false-failure rate of this one comparison, corrected for their number in the run.
+    level : false-failure rate of this one comparison, corrected for their number in the run; higher where replicates
+        are skewed by more than ½ (``python -m benchmarks.false_refutations``).
     detectable : the smallest deviation that this run would have seen with probability 0.95.
     margin : a claim counts as verified only where its whole 99.9 % interval is within this of the truth; at most half
         of the quantity itself.
