@@ -199,15 +199,35 @@ def test_a_run_names_what_it_refutes_and_the_errata_lack(monkeypatch, capsys):
     assert "not in the errata: tables, rows in which two experiments agree, less one" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", [None, "not json", "[]", '{"records": 3}'])
+@pytest.mark.parametrize(
+    "text", [None, "not json", "[]", '{"records": 3}', '{"records": [{}]}', '{"records": [1]}', b"\xff"]
+)
 def test_a_file_that_is_no_report_is_refused(tmp_path, capsys, text):
     path = tmp_path / "report.json"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SystemExit) as stopped:
         parse(["--errata", "--report", str(path)])
     assert stopped.value.code == 2
-    assert "--report" in capsys.readouterr().err
+    assert "argument --report: report: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["prop_b5"], "NAME"),
+        (["--system", "gbm"], "--system"),
+        (["--json", "x.json"], "--json"),
+        (["--quick"], "--quick"),
+        (["--seed", "3"], "--seed"),
+        (["--precision", "0.01"], "--precision"),
+    ],
+)
+@pytest.mark.parametrize("listing", ["--errata", "--statements"])
+def test_a_list_takes_nothing_of_a_run(capsys, listing, more, named):
+    with pytest.raises(SystemExit):
+        parse([listing, *more])
+    assert f"argument {named}: expected without --statements and --errata" in capsys.readouterr().err
 
 
 def test_a_report_alone_is_refused(capsys):

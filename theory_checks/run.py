@@ -130,6 +130,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     unknown = [c for c in args.claims if c not in CLAIMS]
     if unknown:
         parser.error(f"argument NAME: unknown claim {unknown[0]!r} (choose from {', '.join(CLAIMS)})")
+    if args.statements or args.errata:
+        # A list runs nothing: what says how to run would be dropped without a word.
+        listing = {"statements", "errata", "report"}
+        given = [
+            name
+            for name, value in vars(args).items()
+            if name not in listing and (value or None) != (parser.get_default(name) or None)
+        ]
+        if given:
+            name = "NAME" if given[0] == "claims" else f"--{given[0]}"
+            parser.error(f"argument {name}: expected without --statements and --errata, which run nothing")
     if args.quick and args.full:
         parser.error("argument --full: expected without --quick")
     if args.precision is None:

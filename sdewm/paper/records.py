@@ -33,14 +33,25 @@ class Evidence:
         return ", ".join([f"`{self.claim}`", *(p for p in parts if p)])
 
 
+# What is read of a record.
+NEEDED = frozenset(
+    "claim system quantity form reading status statistic stderr expected relation standard_errors".split()
+)
+
+
 def load(path: Path = REPORT) -> list[Record]:
     """The records that ``python -m theory_checks --json`` wrote; ``ValueError`` for any other file."""
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # no file, no text, no JSON
         raise ValueError(f"report: expected a file of theory_checks --json, got {path}: {error}") from error
     if not isinstance(written, dict) or not isinstance(written.get("records"), list):
         raise ValueError(f"report: expected a file of theory_checks --json, got {path} without records")
+    for i, record in enumerate(written["records"]):
+        if not isinstance(record, dict) or not record.keys() >= NEEDED:
+            raise ValueError(
+                f"report: expected {', '.join(sorted(NEEDED))} in each record, got {path} with another [{i}]"
+            )
     return written["records"]
 
 
