@@ -37,6 +37,7 @@ from sdewm import (
     to_ito,
 )
 from sdewm.montecarlo import sample
+from sdewm.structure import NoiseStructure
 
 SDE = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 + 0 * x)
 FAMILY = PerturbedSDE(SDE, SDE)
@@ -162,6 +163,10 @@ def test_levels_lie_between_0_and_1(value):
         (lambda: expanded(order=True), ValueError, ("order: expected 2 or 3", "True")),
         (lambda: expanded(order=2.0), ValueError, ("order: expected 2 or 3", "2.0")),
         (lambda: expanded(grids=1.5), ValueError, ("grids: expected an integer", "1.5")),
+        (lambda: expanded(x0=torch.tensor([True])), ValueError, ("x0: expected floating-point numbers", "bool")),
+        (lambda: expanded(x0=torch.tensor([1j])), ValueError, ("x0: expected floating-point numbers", "complex")),
+        (lambda: NoiseStructure.assume("white", 2), ValueError, ("kind: expected one of", "'white'")),
+        (lambda: NoiseStructure.assume("scalar", 2), ValueError, ("channels: expected 1 for scalar", "2")),
         (lambda: expanded(sampler=3), TypeError, ("sampler:", "'antithetic' or a sampler object", "3 (int)")),
         (lambda: taylor(eps=0.1), ValueError, ("eps: expected a sequence", "0.1")),
         (lambda: taylor(eps=["a"] * 4), ValueError, ("eps[0]: expected a finite number",)),

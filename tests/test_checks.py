@@ -23,6 +23,7 @@ from sdewm import (
     solve,
     taylor_test,
 )
+from sdewm.jets import Jet, NotDifferentiable
 from sdewm.sde import Stage, diffusion_matrix, diffusion_product, noise_channels
 
 GRID = TimeGrid(0.2, 1.2, 4)
@@ -284,3 +285,17 @@ def test_an_initial_state_may_be_what_numpy_and_torch_users_write(x0, dtype):
     family = PerturbedSDE(sde, sde)
     one, other = (expand(family, lambda x: x.sum(-1), x, GRID, paths=64) for x in (x0, plain))
     assert one.second == other.second and math.isfinite(one.second.mean)
+
+
+def test_the_librarys_own_errors_pass_as_they_are():
+    """Those of a class of its own, and those that name an argument; a raw one is said to be the coefficient's."""
+    family = PerturbedSDE(FunctionSDE(lambda t, x: torch.dropout(x, 0.5, isinstance(x, Jet))), FunctionSDE())
+    with pytest.raises(NotDifferentiable, match="^dropout in training mode"):
+        expand(family, lambda x: x.sum(-1), torch.tensor([0.5], dtype=F64), GRID, paths=16)
+
+    def grid_inside(t, x):
+        return TimeGrid(1.0, 0.0, 4)
+
+    with pytest.raises(ValueError) as said:
+        solve(FunctionSDE(grid_inside), X0, GRID, noise=normal_increments(GRID, 2, 1))
+    assert str(said.value).startswith("t0, t1: expected")
