@@ -236,7 +236,11 @@ def solve(
             return final
         if isinstance(save, str):
             return torch.stack([x for _, _, x in steps])
-        return torch.stack([_saved(save, t, x) for _, t, x in steps])
+        saved = [_saved(save, t, x) for _, t, x in steps]
+        shapes = list(dict.fromkeys(tuple(y.shape) for y in saved))
+        if len(shapes) > 1:
+            raise ValueError(f"save: expected a tensor of one shape at every time, got {shapes[0]} and {shapes[1]}")
+        return torch.stack(saved)
 
 
 def walk(
@@ -283,7 +287,8 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper) ->
 
 def _saved(save: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor) -> Tensor:
     with named("save: expected a function of (t, x)"):
-        return arguments.instance("save", save(t, x), Tensor, "a function that returns a tensor")
+        # A copy, since what it writes into would be walked on.
+        return arguments.instance("save", save(t, x.clone()), Tensor, "a function that returns a tensor")
 
 
 def _warn_of_another_model(sde: SDE, grid: TimeGrid, chosen: Stepper) -> None:

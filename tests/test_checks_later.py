@@ -69,3 +69,19 @@ def test_times_that_the_dtype_does_not_tell_apart():
 def test_a_state_without_dense_numbers(x0):
     with refuses(ValueError, "x0: expected a dense tensor"):
         solve(ERROR, x0, GRID, noise=torch.zeros(8, 1, 1))
+
+
+def test_what_save_writes_into_its_states_stays_out_of_the_walk():
+    sde, x0 = FunctionSDE(lambda t, x: -x, diffusion), torch.ones(3, 1, dtype=F64)
+    noise = torch.zeros(8, 3, 1, dtype=F64)
+    doubled = solve(sde, x0, GRID, noise=noise, save=lambda t, x: x.mul_(2))
+    torch.testing.assert_close(doubled, 2 * solve(sde, x0, GRID, noise=noise, save="path"))
+    assert torch.equal(x0, torch.ones_like(x0))
+
+
+def test_what_save_returns_has_one_shape():
+    with refuses(ValueError, "save: expected a tensor of one shape at every time, got (3, 1) and (1,)"):
+        solve(
+            FunctionSDE(lambda t, x: -x, diffusion), [1.0], GRID, noise=torch.zeros(8, 3, 1),
+            save=lambda t, x: x if float(t) < 0.5 else x[0],
+        )  # fmt: skip
