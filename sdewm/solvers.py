@@ -166,8 +166,10 @@ def trajectory(
     needs Lévy areas and the noise has none, and :class:`~sdewm.structure.OtherStructure` where it meets states at which
     the noise has not the structure that the method found before the first step.
     """
-    chosen = stepper(method, sde).prepare(sde, x0, grid)
-    x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape)
+    with named(f"sde: expected coefficients that have the derivatives that {method!r} takes"):
+        chosen = stepper(method, sde).prepare(sde, x0, grid)
+    # A row of its own for each path: what torch.func's forward mode differentiates may not share memory.
+    x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape).clone()
     t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
     yield 0, t, x
     structure, audit = getattr(chosen, "structure", None), None

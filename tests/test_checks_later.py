@@ -85,3 +85,25 @@ def test_what_save_returns_has_one_shape():
             FunctionSDE(lambda t, x: -x, diffusion), [1.0], GRID, noise=torch.zeros(8, 3, 1),
             save=lambda t, x: x if float(t) < 0.5 else x[0],
         )  # fmt: skip
+
+
+def test_a_drift_by_forward_mode():
+    slope = FunctionSDE(lambda t, x: torch.func.jvp(torch.sin, (x,), (torch.ones_like(x),))[1], diffusion)
+    cosine = FunctionSDE(lambda t, x: torch.cos(x), diffusion)
+    found, right = (
+        expand(PerturbedSDE(base, ERROR), square, [1.0], GRID, paths=16, order=3) for base in (slope, cosine)
+    )
+    assert [e.mean for e in (found.first, found.second, found.third)] == pytest.approx(
+        [e.mean for e in (right.first, right.second, right.third)], rel=1e-12
+    )
+
+
+def test_a_diffusion_without_the_derivatives_that_a_method_takes():
+    def transformed(t, x):
+        rows = torch.func.vmap(torch.func.jacrev(lambda y: 0.3 * y.sin()))(x)
+        return rows.diagonal(dim1=-2, dim2=-1)
+
+    problem = PerturbedSDE(FunctionSDE(lambda t, x: -x, transformed), ERROR), square, [1.0, 0.5], GRID
+    assert expand(*problem, paths=16).loss0.mean > 0
+    with refuses(ValueError, "sde: expected coefficients that have the derivatives that 'milstein' takes"):
+        expand(*problem, paths=16, method="milstein")
