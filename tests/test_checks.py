@@ -290,7 +290,7 @@ def test_an_initial_state_may_be_what_numpy_and_torch_users_write(x0, dtype):
 def test_the_librarys_own_errors_pass_as_they_are():
     """Those of a class of its own, and those that name an argument; a raw one is said to be the coefficient's."""
     family = PerturbedSDE(FunctionSDE(lambda t, x: torch.dropout(x, 0.5, isinstance(x, Jet))), FunctionSDE())
-    with pytest.raises(NotDifferentiable, match="^dropout in training mode"):
+    with pytest.raises(NotDifferentiable, match=r"^dropout in training mode"):
         expand(family, lambda x: x.sum(-1), torch.tensor([0.5], dtype=F64), GRID, paths=16)
 
     def grid_inside(t, x):
