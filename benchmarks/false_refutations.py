@@ -30,8 +30,8 @@ from scipy import optimize, stats
 from sdewm.montecarlo import Sample
 from sdewm.report import environment
 from sdewm.verdicts import Comparison, Inequality, Relation, share_of_look
-from theory_checks.run import LOOKS
 from theory_checks.settings import Settings
+from theory_checks.units import LOOKS
 
 Values = NDArray[np.float64]
 Law = Callable[[np.random.Generator, tuple[int, int]], Values]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sdewm.report import environment
-from theory_checks.run import EXPANSION
+from theory_checks.units import EXPANSION
 
 SYSTEMS = ("gbm", "ou", "circle", "linear", "latent-linear")
 

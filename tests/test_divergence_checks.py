@@ -24,8 +24,8 @@ from theory_checks import (
     rollouts,
     theorem_4_1,
 )
-from theory_checks.run import CLAIMS
 from theory_checks.settings import Settings
+from theory_checks.units import CLAIMS
 
 QUICK = Settings(precision=1e-2)
 CHECKS = {

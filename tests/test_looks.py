@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import theory_checks.run as run
+import theory_checks.units as units
 from sdewm.montecarlo import Estimate, Sample, pool, sample
 from sdewm.noise import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, TimeGrid
 from sdewm.problems import PROBLEMS
 from sdewm.taylor import pool_tests, taylor_test
 from sdewm.verdicts import Comparison, LeftOut, Verdict
-from theory_checks.run import LOOKS, Unit, _decide
 from theory_checks.settings import Settings, pooled
+from theory_checks.units import LOOKS, Unit, _decide
 
 FIRST = Settings(seed=3)
 UNIT = Unit(("claim",), "system")
@@ -96,7 +96,7 @@ class Check:
 
     def __init__(self, monkeypatch, *rows) -> None:
         self.rows, self.asked = rows, []
-        monkeypatch.setattr(run, "module", lambda claim: SimpleNamespace(check=self.check))
+        monkeypatch.setattr(units, "module", lambda claim: SimpleNamespace(check=self.check))
 
     def check(self, system: str, settings: Settings) -> list:
         self.asked.append(settings.rounds)
@@ -188,7 +188,7 @@ def test_each_look_is_judged_at_its_share_of_the_level(monkeypatch):
 
     def noted(self, level, share=1.0):
         shares.append(share)
-        assert level == run.LEVEL
+        assert level == units.LEVEL
         return judge(self, level, share)
 
     monkeypatch.setattr(Comparison, "judge", noted)

@@ -17,7 +17,8 @@ from sdewm.paper.formulas import CORRECTIONS
 from sdewm.paper.records import REPORT, Evidence, load, summary
 from sdewm.paper.statements import STATEMENTS, verdicts
 from sdewm.paper.tables import TABLES, half_unit, number, unit
-from theory_checks.run import CLAIMS, main, module, parse
+from theory_checks.run import main, parse
+from theory_checks.units import CLAIMS, module
 
 ROOT = Path(__file__).parent.parent
 
@@ -191,11 +192,12 @@ def test_the_command_lists_statements_and_errata(tmp_path, capsys):
     assert "Theorem 3.6" in out and "not covered yet" in out and "E17" in out and "10 standard errors" in out
 
 
-def test_a_run_names_what_it_refutes_and_the_errata_lack(monkeypatch, capsys):
-    assert main(["tables", "--system", "repeated"]) == 0
+def test_a_run_names_what_it_refutes_and_the_errata_lack(monkeypatch, capsys, tmp_path):
+    command = ["tables", "--system", "repeated", "--runs", str(tmp_path)]
+    assert main(command) == 0
     assert "not in the errata" not in capsys.readouterr().out
     monkeypatch.setattr(errata, "ERRATA", tuple(e for e in ERRATA if e.id != "E17"))
-    main(["tables", "--system", "repeated"])
+    main(command)
     assert "not in the errata: tables, rows in which two experiments agree, less one" in capsys.readouterr().out
 
 

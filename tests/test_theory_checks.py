@@ -19,9 +19,10 @@ from sdewm.sde import FunctionSDE, PerturbedSDE
 from sdewm.verdicts import Comparison, Inequality, LeftOut, judge_all
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
 from theory_checks.evidence import VARIATION, gather
-from theory_checks.run import EXPANSION, main, parse
+from theory_checks.run import main, parse
 from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS
+from theory_checks.units import EXPANSION
 
 QUICK = Settings(precision=1e-2)
 DEFAULT = Settings()
@@ -222,7 +223,7 @@ def test_level_is_shared_among_the_comparisons():
 
 def test_command_writes_records(tmp_path, capsys):
     path = tmp_path / "report.json"
-    assert main(["theorem_3_7", "--system", "gbm", "--quick", "--json", str(path)]) == 0
+    assert main(["theorem_3_7", "--system", "gbm", "--quick", "--json", str(path), "--runs", str(tmp_path)]) == 0
     written = json.loads(path.read_text())
     needed = {"claim", "system", "form", "reading", "status", "statistic", "stderr", "level", "detectable"}
     needed |= {"seconds", "seed", "config"}
@@ -238,7 +239,8 @@ def test_same_seed_same_numbers_whatever_the_workers(tmp_path):
     found = []
     for workers in ("1", "2"):
         path = tmp_path / f"{workers}.json"
-        main(["--quick", "--system", "gbm", "--system", "ou", "--workers", workers, "--json", str(path)])
+        apart = ["--json", str(path), "--runs", str(tmp_path / workers)]  # or the second would take up the first
+        main(["--quick", "--system", "gbm", "--system", "ou", "--workers", workers, *apart])
         found.append([r["statistic"] for r in json.loads(path.read_text())["records"]])
     assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-12)
 
@@ -251,7 +253,8 @@ def test_samplers_agree(tmp_path):
     found = {}
     for sampler in ("rqmc", "mc"):
         path = tmp_path / f"{sampler}.json"
-        main(["--quick", "--system", "ou", "--sampler", sampler, "--workers", "1", "--json", str(path), *EXPANSION])
+        written_to = ["--json", str(path), "--runs", str(tmp_path)]
+        main(["--quick", "--system", "ou", "--sampler", sampler, "--workers", "1", *written_to, *EXPANSION])
         written = json.loads(path.read_text())
         assert written["run"]["sampler"] == sampler
         found[sampler] = {tuple(r[k] for k in ("claim", "quantity", "form", "reading")): r for r in written["records"]}
@@ -277,6 +280,7 @@ def test_samplers_agree(tmp_path):
         (["--workers", "0"], "--workers"),
         (["--seed", "-1"], "--seed"),
         (["--json", "/no/such/folder/x.json"], "--json"),
+        (["--runs", __file__], "--runs"),
     ],
 )
 def test_bad_arguments_exit_with_2_and_say_which(argv, expected, capsys):
@@ -286,8 +290,7 @@ def test_bad_arguments_exit_with_2_and_say_which(argv, expected, capsys):
     assert expected in capsys.readouterr().err
 
 
-def test_a_claims_file_runs_alone():
-    done = subprocess.run(
-        [sys.executable, "-m", "theory_checks.lemma_b7", "--system", "ou", "--quick"], capture_output=True, text=True
-    )
+def test_a_claims_file_runs_alone(tmp_path):
+    command = [sys.executable, "-m", "theory_checks.lemma_b7", "--system", "ou", "--quick", "--runs", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and "lemma_b7" in done.stdout

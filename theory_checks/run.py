@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import get_args
 
 import torch
@@ -21,46 +18,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
-from sdewm.report import Curve, failures, print_table, print_terms, summary, write_json
-from sdewm.verdicts import LeftOut, Verdict, share_of_look
-from theory_checks.evidence import gather
+from sdewm.report import failures, print_table, print_terms, summary, write_json
+from sdewm.verdicts import LeftOut, Verdict
+from theory_checks.executor import Died, in_processes, in_this_process
 from theory_checks.listings import print_errata, print_statements
 from theory_checks.settings import SamplerName, Settings
-from theory_checks.systems import SYSTEMS
-
-# In the order of the paper. Those of the expansion share what is sampled on a system.
-EXPANSION = ("prop_b5", "lemma_b7", "theorem_3_7", "corollary_3_8")
-CLAIMS = (
-    "one_step",
-    "assumptions",
-    "w1_kl",
-    "covering_map",
-    "proposition_b1",
-    *EXPANSION,
-    "lemma_b7_steps",
-    "sensitivity_sdes",
-    "fundamental_matrix",
-    "smoothness",
-    "convex_loss",
-    "ablation",
-    "fundamental_matrix_bound",
-    "theorem_4_1",
-    "initial_value",
-    "certified_bounds",
-    "corollary_4_2",
-    "policy_maximizer",
-    "jacobian_regularization",
-    "leak",
-    "tables",
-)
-# A true statement is refuted with this probability at most, however many looks it takes: some thousand judgements
-# make a run of them all one in a thousand. `python -m benchmarks.false_refutations` measures it: 1e-6 where replicates
-# have a skewness up to ½, as those of the closed forms do; 1e-5 at a skewness of 1, and 1e-4 at 4.
-LEVEL = 1e-6
-# The budget of what stays open: looks at 1, 2, 4, 8 and 16 rounds of sampling.
-LOOKS = 5
-# The longest first, so that no worker is left with a long one at the end.
-BY_COST = ("latent", "latent-linear", "trained", "trained-constant", "clock", "linear", "ladder", "circle")
+from theory_checks.stops import Stopped, Stops
+from theory_checks.time_left import TimeLeft
+from theory_checks.unit_store import UnitStore, default_folder
+from theory_checks.units import CLAIMS, Finished, Unit, known_systems, units, work
 
 DESCRIPTION = """\
 Hold the paper's claims against numbers, as printed and as corrected.
@@ -84,7 +50,11 @@ examples:
   python -m theory_checks --errata --report report.json what does not hold as printed, with a run's numbers
   python -m theory_checks --statements                  every numbered statement and the check that covers it
 
-exit status: 0 no corrected statement is refuted or inconclusive, 1 one is, 2 bad arguments.
+Interrupted? The same command goes on: a finished unit (a claim, or those of the expansion together, on one system)
+is kept for this version of the code, and taken up by every run with the same seed, precision and sampler.
+
+exit status: 0 no corrected statement is refuted or inconclusive; 1 one is, or a unit is not done because its process
+died three times; 2 bad arguments; 130 stopped by Ctrl-C, 143 by SIGTERM.
 A row that is indistinguishable from 0 is counted and named; it is no failure where another row
 of its claim is verified.
 """
@@ -126,6 +96,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--workers", type=int, default=os.cpu_count() or 1,
         help="processes side by side; the numbers do not depend on it (%(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", default=default_folder(),
+        help="where finished units are kept, so that a command that was interrupted goes on; whole folders of it may "
+        "be deleted ($XDG_CACHE_HOME/sdewm/checks, or ~/.cache/sdewm/checks)",
+    )  # fmt: skip
+    parser.add_argument("--fresh", action="store_true", help="take up nothing that is kept, and keep what is made anew")
     args = parser.parse_args(argv)
     unknown = [c for c in args.claims if c not in CLAIMS]
     if unknown:
@@ -155,6 +131,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --seed: expected a number of at least 0, got {args.seed}")
     if args.json is not None and not args.json.resolve().parent.is_dir():
         parser.error(f"argument --json: no folder {args.json.resolve().parent}")
+    if args.runs.exists() and not args.runs.is_dir():
+        parser.error(f"argument --runs: expected a folder, got {args.runs}")
     if args.report is not None and not (args.statements or args.errata):
         parser.error("argument --report: expected with --statements or --errata")
     try:
@@ -162,101 +140,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(f"argument --report: {error}")
     return args
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What one worker does at a time: claims that share what is sampled, on one system."""
-
-    claims: tuple[str, ...]
-    system: str
-
-    @property
-    def cost(self) -> int:
-        """Its place in the queue."""
-        return BY_COST.index(self.system) if self.system in BY_COST else len(BY_COST)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a unit contributes to the report."""
-
-    verdicts: list[Verdict]
-    left_out: list[LeftOut]
-    terms: list[dict[str, object]]
-    curves: list[Curve]
-
-
-def module(claim: str) -> ModuleType:
-    """A claim's file: ``CLAIM``, ``SYSTEMS`` and ``QUICK``, ``check``, and ``curves`` where it has any for figures."""
-    return importlib.import_module(f"theory_checks.{claim}")
-
-
-def units(claims: Sequence[str], systems: Sequence[str] | None, quick: bool) -> list[Unit]:
-    """Every claim on every system asked for: those named, or those that its file says."""
-
-    def asked(claim: str) -> Iterator[str]:
-        if systems:
-            yield from (s for s in known_systems(claim) if s in systems)
-        else:
-            yield from module(claim).QUICK if quick else module(claim).SYSTEMS
-
-    shared = tuple(c for c in claims if c in EXPANSION)
-    found = [Unit(shared, system) for system in (asked(shared[0]) if shared else ())]
-    return found + [Unit((c,), system) for c in claims if c not in EXPANSION for system in asked(c)]
-
-
-def known_systems(claim: str) -> tuple[str, ...]:
-    """The systems that a claim can be checked on."""
-    return tuple(SYSTEMS) if claim in EXPANSION else tuple(module(claim).SYSTEMS)
-
-
-def work(unit: Unit, settings: Settings) -> Finished:
-    torch.set_num_threads(1)
-    rows = _decide(unit, settings)
-    curves: list[Curve] = []
-    for claim in unit.claims:
-        if hasattr(module(claim), "curves"):
-            curves += module(claim).curves(unit.system, settings)
-    terms = gather(unit.system, settings).terms if set(unit.claims) & set(EXPANSION) else []
-    verdicts = [row for row in rows if isinstance(row, Verdict)]
-    return Finished(verdicts, [row for row in rows if isinstance(row, LeftOut)], terms, curves)
-
-
-def _decide(unit: Unit, settings: Settings) -> list[Verdict | LeftOut]:
-    """Look at samples that double until every corrected row is decided, or the budget is spent.
-
-    What a look decides stays decided: the next ones are for what is open, and may spend less of the level.
-    """
-    rows: dict[tuple[str, ...], Verdict | LeftOut] = {}
-    for look in range(LOOKS):
-        found = _judged(unit, settings.at_look(look), share_of_look(look))
-        grown = {key: row for key, row in found.items() if key not in rows or _supersedes(row, rows[key])}
-        rows |= grown
-        if not any(isinstance(row, Verdict) and _open(row) for row in grown.values()):
-            break
-    return list(rows.values())
-
-
-def _judged(unit: Unit, settings: Settings, share: float) -> dict[tuple[str, ...], Verdict | LeftOut]:
-    found: dict[tuple[str, ...], Verdict | LeftOut] = {}
-    for row in (row for claim in unit.claims for row in module(claim).check(unit.system, settings)):
-        judged = row if isinstance(row, LeftOut) else row.judge(LEVEL, share)
-        if judged.key in found:
-            raise ValueError(f"check: expected one row for each {judged.key}")
-        found[judged.key] = judged
-    return found
-
-
-def _supersedes(new: Verdict | LeftOut, old: Verdict | LeftOut) -> bool:
-    """A row that was open, or was left out, gives way to one that rests on more paths."""
-    if isinstance(new, LeftOut):
-        return False
-    return isinstance(old, LeftOut) or (old.status == "inconclusive" and new.paths > old.paths)
-
-
-def _open(row: Verdict) -> bool:
-    return row.form == "corrected" and row.status == "inconclusive" and row.sampling_decides
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -276,8 +159,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     settings = Settings(args.precision, args.seed, args.sampler)
     started = time.perf_counter()
+    done: dict[Unit, Finished] = {}
+    lost: dict[Unit, Died] = {}
+    stopped: Stopped | None = None
 
-    def report(done: dict[Unit, Finished]) -> tuple[list[Verdict], list[LeftOut]]:
+    def report() -> tuple[list[Verdict], list[LeftOut]]:
         # In the order of claims, then of systems, whatever finished first.
         in_order = [done[u] for u in to_do if u in done]
         verdicts = [v for claim in claims for f in in_order for v in f.verdicts if v.claim == claim]
@@ -293,35 +179,74 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_json(args.json, verdicts, left_out, terms, [c for f in in_order for c in f.curves], run)
         return verdicts, left_out
 
-    done: dict[Unit, Finished] = {}
-    queue = sorted(to_do, key=lambda u: u.cost)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    store = UnitStore(args.runs, settings, say=lambda line: print(line, file=sys.stderr))
+    with Stops() as stops:
+        try:
+            if not args.fresh:
+                done |= store.take_up(to_do)
+            if done:
+                print(f"{_units(done, to_do)} taken up from {store.root}; --fresh starts anew", file=sys.stderr)
+            queue = [u for u in to_do if u not in done]
+            with closing(_finish(queue, store, processes=min(args.workers, len(to_do)))) as finishing:
+                for unit, result in finishing:
+                    if isinstance(result, Died):
+                        lost[unit] = result
+                    else:
+                        done[unit] = store.keep(unit, result)
+                        report()
+            stops.armed = False
+        except Stopped as stop:
+            stopped = stop
+        verdicts, left_out = report()
+        terms = [t for u in to_do if u in done for t in done[u].terms]
+        if terms:
+            print_terms(terms, console)
+        if verdicts:
+            print_table(verdicts, console)
+        counts, *named = summary(verdicts, left_out)
+        seconds = time.perf_counter() - started
+        console.print(f"\n{counts}; {seconds:.0f} s, seed {args.seed}, {args.sampler}.", highlight=False)
+        for line in named:
+            console.print(line, highlight=False)
+        for claim, quantity in without_entry([v.as_dict() for v in verdicts]):
+            console.print(f"  refuted in every reading, and not in the errata: {claim}, {quantity}", highlight=False)
+        for unit, died in lost.items():
+            console.print(f"  not done: {unit}: {died}", highlight=False)
+        if stopped is not None:
+            again = "the same command without --fresh" if args.fresh else "the same command"
+            console.print(
+                f"stopped by {stopped.name}: {_units(done, to_do)} finished; "
+                + (f"{again} goes on from there" if store.keeps else "not all of them are kept"),
+                highlight=False,
+            )
+            return stopped.status
+    return 1 if lost or failures(verdicts) else 0
+
+
+def _finish(
+    queue: Sequence[Unit], store: UnitStore, processes: int
+) -> Generator[tuple[Unit, Finished | Died], None, None]:
+    """Work on all units, the longest first, behind a progress bar; a single process is this one."""
+    # Sample sizes follow the precision, and the seconds with them.
+    coarser = store.settings.precision / Settings().precision
+    expected = {u: store.seconds(u) or u.cost / coarser for u in queue}
+    queue = sorted(queue, key=lambda u: -u.cost)
+    left = TimeLeft(expected, processes)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("checking", total=len(queue))
-        if args.workers == 1 or len(queue) == 1:
-            for unit in queue:
-                bar.update(task, description=f"checking {unit.system}")
-                done[unit] = work(unit, settings)
-                report(done)
+
+        def starting(unit: Unit) -> None:
+            left.start(unit)
+            bar.update(task, description=f"checking {unit.system}")
+
+        run = in_this_process if processes == 1 else partial(in_processes, processes=processes)
+        with closing(run(partial(work, settings=store.settings), queue, starting=starting)) as finishing:
+            for unit, result in finishing:
+                yield unit, result
+                left.end(unit, result.seconds if isinstance(result, Finished) else None)
                 bar.advance(task)
-        else:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
-                futures = {pool.submit(work, u, settings): u for u in queue}
-                for future in as_completed(futures):
-                    done[futures[future]] = future.result()
-                    report(done)
-                    bar.advance(task)
-    verdicts, left_out = report(done)
-    terms = [t for u in to_do for t in done[u].terms]
-    if terms:
-        print_terms(terms, console)
-    print_table(verdicts, console)
-    counts, *named = summary(verdicts, left_out)
-    seconds = time.perf_counter() - started
-    console.print(f"\n{counts}; {seconds:.0f} s, seed {args.seed}, {args.sampler}.", highlight=False)
-    for line in named:
-        console.print(line, highlight=False)
-    for claim, quantity in without_entry([v.as_dict() for v in verdicts]):
-        console.print(f"  refuted in every reading, and not in the errata: {claim}, {quantity}", highlight=False)
-    return 1 if failures(verdicts) else 0
+
+
+def _units(some: Collection[Unit], all_of_them: Collection[Unit]) -> str:
+    return f"{len(some)} of {len(all_of_them)} units"

@@ -1,0 +1,438 @@
+"""Runs of the checks that are interrupted, and that go on; processes that die, one by one or all at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdewm.report import Curve
+from sdewm.verdicts import LeftOut, Verdict
+from theory_checks import unit_store
+from theory_checks.run import parse
+from theory_checks.settings import Settings
+from theory_checks.time_left import TimeLeft
+from theory_checks.unit_store import PACKAGES, UnitStore, code_version, default_folder
+from theory_checks.units import CLAIMS, SECONDS, Finished, Unit, known_systems
+
+# Units of seven systems, of which that of the expansion samples; none takes more than a few seconds.
+CLAIMED = ("theorem_3_7", "tables", "covering_map")
+SYSTEMS = ("gbm", "batch-sizes", "summary", "repeated", "extended", "one-sheet", "two-sheets")
+COMMAND = [*CLAIMED, *(word for system in SYSTEMS for word in ("--system", system)), "--quick"]
+UNITS = len(SYSTEMS)
+
+# The command, with checks that hang or die on the system that they are told to. Processes of it import it again.
+TROUBLED = """
+import os, signal, sys, time
+from pathlib import Path
+from theory_checks import covering_map, tables
+from theory_checks.run import main
+
+def troubled(check):
+    def checked(system, settings):
+        log = Path(os.environ["LOG"])
+        with log.open("a") as file:
+            file.write(f"{system}|{os.getpid()}\\n")
+        times = sum(line.startswith(f"{system}|") for line in log.read_text().splitlines())
+        if system in os.environ.get("HANGS", "").split():
+            time.sleep(600)
+        if system == os.environ.get("DIES") and times <= int(os.environ["TIMES"]):
+            time.sleep(1.0)  # others are at work by now
+            os.kill(os.getpid(), signal.SIGKILL)
+        if system == os.environ.get("RAISES"):
+            raise ValueError("no such system")
+        return check(system, settings)
+    return checked
+
+tables.check, covering_map.check = troubled(tables.check), troubled(covering_map.check)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
+"""
+
+
+class Run:
+    """Commands on one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.log = folder, folder / "log"
+        self.script = folder / "troubled.py"
+        self.script.write_text(TROUBLED)
+        self.log.write_text("")
+
+    def start(self, *arguments: str, workers: int = 2, command=COMMAND, **trouble: str) -> subprocess.Popen[str]:
+        program = [str(self.script)] if trouble else ["-m", "theory_checks"]
+        return subprocess.Popen(
+            [
+                sys.executable, *program, *command, "--runs", str(self.folder / "runs"),
+                "--json", str(self.folder / "report.json"), "--workers", str(workers), *arguments,
+            ],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            env={**os.environ, "LOG": str(self.log), **trouble},
+        )  # fmt: skip
+
+    def end(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
+        out, err = process.communicate(timeout=300)
+        assert "Traceback" not in err + out
+        return process.returncode, out, err
+
+    def report(self) -> dict:
+        """What is written, less what two runs of the same numbers differ in."""
+        written = json.loads((self.folder / "report.json").read_text())
+        for row in written["records"]:
+            del row["seconds"]
+        del written["run"]["seconds"], written["run"]["workers"], written["environment"]
+        return written
+
+    def started(self) -> dict[str, list[int]]:
+        """The processes in which each system was begun, one for each time."""
+        found: dict[str, list[int]] = {}
+        for line in self.log.read_text().splitlines():
+            system, pid = line.split("|")
+            found.setdefault(system, []).append(int(pid))
+        return found
+
+    def records(self) -> list[Path]:
+        return sorted((self.folder / "runs").glob("*/*.json"))
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict:
+    run = Run(tmp_path_factory.mktemp("uninterrupted"))
+    status, _, err = run.end(run.start(workers=1))
+    assert status == 0 and "taken up" not in err
+    return run.report()
+
+
+def wait_until(condition, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # One that has ended and that nobody has waited for is still there.
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z")
+
+
+# -- what is interrupted goes on ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "workers"),
+    [(signal.SIGINT, "Ctrl-C", 2), (signal.SIGTERM, "SIGTERM", 2), (signal.SIGINT, "Ctrl-C", 1)],
+)
+def test_a_stopped_run_ends_at_once_and_goes_on_to_the_same_numbers(run, uninterrupted, number, name, workers):
+    process = run.start(workers=workers, HANGS="summary extended")
+    # What comes after the first that hangs is left to a second process, and all to none after the second.
+    hanging, finished = (["summary"], 4) if workers == 1 else (["summary", "extended"], 5)
+    wait_until(lambda: set(hanging) <= set(run.started()) and len(run.records()) == finished)
+    before = time.monotonic()
+    # A terminal sends Ctrl-C to all processes, `kill` sends SIGTERM to one.
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    status, out, err = run.end(process)
+    assert time.monotonic() - before < 30
+    assert status == 128 + number
+    assert not any(alive(pid) for system in hanging for pid in run.started()[system])
+    last = out.strip().splitlines()[-1]
+    assert last == f"stopped by {name}: {finished} of {UNITS} units finished; the same command goes on from there"
+    assert "as corrected" in out and "batch-sizes" in out and "theorem_3_7" in out
+    assert err == ""
+    assert len(run.report()["run"]["finished"]) == finished < UNITS
+
+    status, out, err = run.end(run.start())
+    assert status == 0
+    assert err == f"{finished} of {UNITS} units taken up from {run.folder / 'runs'}; --fresh starts anew\n"
+    assert run.report() == uninterrupted
+
+
+def test_what_is_taken_up_keeps_its_seconds_and_fresh_takes_up_nothing(run):
+    command = ["tables", "--system", "summary", "--system", "repeated"]
+    run.end(run.start(command=command, workers=1))
+    first = json.loads((run.folder / "report.json").read_text())["records"]
+    records = {path: path.read_bytes() for path in run.records()}
+    mine = run.records()[0].with_name("mine.txt")
+    mine.write_text("not of a run")
+
+    status, _, err = run.end(run.start(command=command, workers=1))
+    assert status == 0 and err.startswith("2 of 2 units taken up")
+    assert json.loads((run.folder / "report.json").read_text())["records"] == first
+    assert {path: path.read_bytes() for path in run.records()} == records
+
+    status, _, err = run.end(run.start("--fresh", command=command, workers=1))
+    assert status == 0 and err == ""
+    # The same but for the seconds, which tell that they were made again.
+    again = {path: path.read_bytes() for path in run.records()}
+    assert again.keys() == records.keys() and all(again[path] != records[path] for path in records)
+    assert mine.read_text() == "not of a run"
+
+
+# -- processes that die ---------------------------------------------------------------------------------------------
+
+
+def test_a_unit_whose_process_dies_twice_is_done_by_another(run, uninterrupted):
+    status, out, err = run.end(run.start(DIES="summary", TIMES="2"))
+    assert (status, err) == (0, "") and "not done" not in out
+    started = run.started()
+    assert len(set(started.pop("summary"))) == 3
+    assert all(len(pids) == 1 for pids in started.values())  # what was at work beside it was not lost
+    assert run.report() == uninterrupted
+
+
+def test_a_unit_whose_process_dies_three_times_is_named_and_the_rest_is_done(run):
+    status, out, err = run.end(run.start(DIES="summary", TIMES="99", command=["tables"]))
+    assert (status, err) == (1, "")
+    assert "  not done: tables on summary: its process died 3 times, last of SIGKILL, as where memory runs out\n" in out
+    assert len(run.started()["summary"]) == 3
+    finished = run.report()["run"]["finished"]
+    assert len(finished) == 5 and ["tables", "summary"] not in finished
+    # Once it lives it is all that is left to do.
+    status, _, err = run.end(run.start(command=["tables"], workers=1))
+    assert status == 0 and err.startswith("5 of 6 units taken up")
+
+
+def test_an_error_in_a_check_is_raised_and_what_was_finished_is_kept(run):
+    process = run.start(RAISES="repeated", command=["tables"])
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "tables on repeated" in err and "ValueError: no such system" in err
+    assert len(run.records()) >= 1
+
+
+def test_processes_end_with_a_parent_that_is_killed(run):
+    process = run.start(HANGS="summary extended", command=["tables"])
+    wait_until(lambda: {"summary", "extended"} <= set(run.started()))
+    at_work = [pid for system in ("summary", "extended") for pid in run.started()[system]]
+    assert all(alive(pid) for pid in at_work)
+    process.kill()
+    process.communicate(timeout=60)  # nobody holds the pipes any more
+    wait_until(lambda: not any(alive(pid) for pid in at_work), seconds=10)
+    # What it had finished is whole.
+    kept = len(run.records())
+    status, _, err = run.end(run.start(command=["tables"], workers=1))
+    assert status == 0 and err.startswith(f"{kept} of 6 units taken up") and kept > 0
+
+
+def test_two_runs_at_once_do_no_harm(run):
+    both = [run.start(command=["tables"], workers=1) for _ in range(2)]
+    assert [run.end(process)[0] for process in both] == [0, 0]
+    status, _, err = run.end(run.start(command=["tables"]))
+    assert (status, err) == (0, f"6 of 6 units taken up from {run.folder / 'runs'}; --fresh starts anew\n")
+    assert [path for path in (run.folder / "runs").rglob("*.partial")] == []
+
+
+# -- the store ------------------------------------------------------------------------------------------------------
+
+UNIT = Unit(("tables",), "summary")
+SETTINGS = Settings(precision=1e-2, seed=3)
+
+
+def a_finished_unit(**changes) -> Finished:
+    verdict = Verdict(
+        claim="tables", system="summary", quantity="q, ²", form="corrected", reading="", status="verified",
+        statistic=np.float64(0.1), stderr=float("inf"), expected=1 / 3, numerical=1e-300, level=1e-6, detectable=0.0,
+        margin=-0.0, scale=5e-324, reach=1.0, paths=16, seconds=1.5,
+        config={"n": np.int64(3), "pair": (1, 2), "of": ("a",), "grid": Path("x")},
+    )  # fmt: skip
+    left_out = LeftOut("tables", "summary", "other", "printed", "", "no rate")
+    curve = Curve("tables", "summary", "label", [0.1, 0.2], [1.0, float("nan")], None, {"k": 1})
+    return dataclasses.replace(Finished([verdict], [left_out], [{"term": "P", "mean": 0.1}], [curve], 2.5), **changes)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def store(tmp_path, said) -> UnitStore:
+    return UnitStore(tmp_path / "runs", SETTINGS, said.append)
+
+
+def test_what_is_taken_up_is_what_the_run_reported(store, said):
+    kept = store.keep(UNIT, a_finished_unit())
+    assert repr(store.take_up([UNIT, Unit(("tables",), "repeated")])) == repr({UNIT: kept})
+    row = kept.verdicts[0]
+    assert (row.statistic, row.expected, row.scale, row.seconds) == (0.1, 1 / 3, 5e-324, 1.5)
+    assert row.config == {"n": 3, "pair": [1, 2], "of": ["a"], "grid": "x"}
+    assert store.seconds(UNIT) == 2.5
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: b"",
+        lambda text: b"[]",
+        lambda text: text.replace(b'"statistic": 0.1', b'"statistic": 0.2'),
+        lambda text: text.replace(b"verified", b"refuted"),
+        lambda text: bytes([*text[:40], 0xFF, *text[41:]]),
+        lambda text: b"[" * 100_000,
+    ],
+    ids=["cut", "empty", "no record", "a number", "a status", "no text", "nested"],
+)
+def test_a_damaged_record_is_named_and_made_again(store, said, damage):
+    store.keep(UNIT, a_finished_unit())
+    path = store.path(UNIT)
+    assert damage(path.read_bytes()) != path.read_bytes()
+    path.write_bytes(damage(path.read_bytes()))
+    assert store.take_up([UNIT]) == {}
+    assert len(said) == 1 and said[0].startswith(f"damaged, and made again: {path} (")
+    store.keep(UNIT, a_finished_unit())
+    assert list(store.take_up([UNIT])) == [UNIT]
+
+
+def test_a_record_of_another_unit_is_not_taken_for_this_one(store, said):
+    other = Unit(("tables",), "repeated")
+    store.keep(other, a_finished_unit())
+    store.path(other).rename(store.path(UNIT))
+    assert store.take_up([UNIT]) == {} and "another unit" in said[0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (UNIT, dataclasses.replace(SETTINGS, seed=4)),
+        (UNIT, dataclasses.replace(SETTINGS, precision=1e-3)),
+        (UNIT, dataclasses.replace(SETTINGS, sampler="mc")),
+        (Unit(("tables",), "repeated"), SETTINGS),
+        (Unit(("w1_kl",), "summary"), SETTINGS),
+        (Unit(("tables", "w1_kl"), "summary"), SETTINGS),
+    ],
+    ids=["seed", "precision", "sampler", "system", "claim", "claims"],
+)
+def test_only_the_same_unit_at_the_same_settings_is_taken_up(store, other):
+    unit, settings = other
+    store.keep(UNIT, a_finished_unit())
+    assert UnitStore(store.root, settings, store.say).take_up([unit]) == {}
+
+
+@pytest.mark.parametrize(
+    "changed", ["sdewm/noise.py", "theory_checks/tables.py", "sdewm/worldmodel/data", "torch", "level"]
+)
+def test_other_code_takes_up_nothing(store, monkeypatch, tmp_path, changed):
+    store.keep(UNIT, a_finished_unit())
+    if changed == "torch":
+        monkeypatch.setattr("torch.__version__", "1.0")
+    elif changed == "level":
+        monkeypatch.setattr(unit_store, "LEVEL", 1e-3)
+    else:
+        copies = [tmp_path / package.name for package in PACKAGES]
+        for package, copy in zip(PACKAGES, copies, strict=True):
+            shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        monkeypatch.setattr(unit_store, "PACKAGES", copies)
+        assert code_version() == store.version  # wherever it is
+        found = tmp_path / changed
+        file = next(path for path in sorted(found.rglob("*")) if path.is_file()) if found.is_dir() else found
+        file.write_bytes(file.read_bytes() + b"\n")
+    later = UnitStore(store.root, SETTINGS, store.say)
+    assert later.take_up([UNIT]) == {}
+    if changed != "level":
+        assert later.seconds(UNIT) == 2.5  # which tell how long it will take
+
+
+def test_a_change_of_the_code_while_a_run_is_under_way_ends_the_keeping(store, said, monkeypatch):
+    monkeypatch.setattr(unit_store, "code_version", lambda: "another")
+    finished = store.keep(UNIT, a_finished_unit())
+    assert finished.seconds == 2.5 and not store.path(UNIT).exists() and not store.keeps
+    store.keep(UNIT, a_finished_unit())
+    assert said == ["units that finish from here on are not kept: the code has changed since the run began"]
+
+
+def test_where_nothing_can_be_written_the_run_goes_on(tmp_path, said):
+    (tmp_path / "file").write_text("")
+    store = UnitStore(tmp_path / "file", SETTINGS, said.append)
+    assert store.take_up([UNIT]) == {}
+    assert store.keep(UNIT, a_finished_unit()).seconds == 2.5
+    assert len(said) == 1 and said[0].startswith("units that finish from here on are not kept: ")
+
+
+def test_nothing_is_left_of_a_write_that_fails(store, monkeypatch):
+    def stop(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.keep(UNIT, a_finished_unit())
+    assert list(store.path(UNIT).parent.iterdir()) == []
+
+
+def test_units_are_kept_in_the_users_cache_unless_told_otherwise(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert default_folder() == Path("/somewhere/sdewm/checks")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert default_folder() == Path("/home/me/.cache/sdewm/checks")
+    assert parse([]).runs == default_folder()
+
+
+# -- the time that is left ------------------------------------------------------------------------------------------
+
+A, B, C = (Unit(("tables",), name) for name in "abc")
+
+
+def test_time_left_scales_with_what_was_taken_and_is_shared_by_the_workers():
+    now = [0.0]
+    left = TimeLeft({A: 60.0, B: 20.0, C: 20.0}, workers=2, clock=lambda: now[0])
+    assert left.seconds() == 60.0  # no sharing makes the longest one shorter
+    left.start(A)
+    left.start(B)
+    now[0] = 10.0
+    assert left.seconds() == 50.0
+    left.end(B, 10.0)  # twice as fast as expected
+    left.start(C)
+    assert left.seconds() == 20.0  # 30 less 10
+    now[0] = 12.0
+    left.end(A, 30.0)
+    assert left.seconds() == pytest.approx(20 * 40 / 80 - 2)  # 40 seconds for 80, and C has had 2
+    left.end(C, None)
+    assert left.seconds() == 0.0
+
+
+def test_a_terminal_shows_the_time_left(run):
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(run.script), "tables", "--runs", str(run.folder / "runs"), "--workers", "2"],
+        stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True,
+        env={**os.environ, "LOG": str(run.log), "HANGS": "parameters", "COLUMNS": "120", "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    try:
+        wait_until(lambda: len(run.records()) == 5)
+        end = time.monotonic() + 20
+        while not re.search(rb"5/6.*\d:\d\d:\d\d left", shown):
+            assert time.monotonic() < end, shown
+            shown += os.read(ours, 4096)
+    finally:
+        process.terminate()
+        process.wait(60)
+        os.close(ours)
+    assert process.returncode == 143
+
+
+def test_the_table_of_seconds_names_units_that_there_are():
+    known = {(claim, system) for claim in CLAIMS for system in known_systems(claim)}
+    assert {("theorem_3_7" if claim == "expansion" else claim, system) for claim, system in SECONDS} <= known

@@ -1,0 +1,60 @@
+"""How long a run still takes, from the seconds that its units are known or expected to take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from rich.progress import ProgressColumn, Task
+from rich.text import Text
+
+from theory_checks.units import Unit
+
+
+class TimeLeft(ProgressColumn):
+    """A column of the progress bar.
+
+    ``expected`` seconds of each unit may come from another machine or precision: they count for how units compare,
+    and are scaled by what this run has taken for those it has finished. Units that run are counted for what is left of
+    them, and no sharing among ``workers`` makes the longest one shorter.
+
+    Example
+    -------
+    >>> left = TimeLeft({a: 60.0, b: 20.0}, workers=1)
+    >>> left.start(b)
+    >>> left.end(b, seconds=10.0)  # half of what was expected
+    >>> left.seconds()
+    30.0
+    """
+
+    max_refresh = 0.5
+
+    def __init__(
+        self, expected: Mapping[Unit, float], workers: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._left = dict(expected)
+        self._started: dict[Unit, float] = {}
+        self._expected, self._taken = 0.0, 0.0
+        self._workers, self._clock = workers, clock
+
+    def start(self, unit: Unit) -> None:
+        """A worker begins with the unit, perhaps not for the first time."""
+        self._started[unit] = self._clock()
+
+    def end(self, unit: Unit, seconds: float | None) -> None:
+        """The unit took so long, or is given up (``None``)."""
+        expected = self._left.pop(unit)
+        if seconds is not None:
+            self._expected += expected
+            self._taken += seconds
+
+    def seconds(self) -> float:
+        """An estimate; 0 where what is left should be finished by now."""
+        scale, now = (self._taken / self._expected if self._expected else 1.0), self._clock()
+        left = [max(0.0, scale * s - (now - self._started.get(unit, now))) for unit, s in list(self._left.items())]
+        return max(sum(left) / self._workers, max(left, default=0.0))
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{timedelta(seconds=round(self.seconds()))} left", style="progress.remaining")
