@@ -33,7 +33,7 @@ UNITS = len(SYSTEMS)
 
 # The command, with checks that hang or die on the system that they are told to. Processes of it import it again.
 TROUBLED = """
-import os, signal, sys, time
+import json, os, signal, time
 from pathlib import Path
 from theory_checks import covering_map, tables
 from theory_checks.run import main
@@ -46,7 +46,7 @@ def troubled(check):
         times = sum(line.startswith(f"{system}|") for line in log.read_text().splitlines())
         if system in os.environ.get("HANGS", "").split():
             time.sleep(600)
-        if system == os.environ.get("DIES") and times <= int(os.environ["TIMES"]):
+        if times <= json.loads(os.environ.get("DIES", "{}")).get(system, 0):
             time.sleep(1.0)  # others are at work by now
             os.kill(os.getpid(), signal.SIGKILL)
         if system == os.environ.get("RAISES"):
@@ -191,25 +191,20 @@ def test_what_is_taken_up_keeps_its_seconds_and_fresh_takes_up_nothing(run):
 # -- processes that die ---------------------------------------------------------------------------------------------
 
 
-def test_a_unit_whose_process_dies_twice_is_done_by_another(run, uninterrupted):
-    status, out, err = run.end(run.start(DIES="summary", TIMES="2"))
-    assert (status, err) == (0, "") and "not done" not in out
-    started = run.started()
-    assert len(set(started.pop("summary"))) == 3
-    assert all(len(pids) == 1 for pids in started.values())  # what was at work beside it was not lost
-    assert run.report() == uninterrupted
-
-
-def test_a_unit_whose_process_dies_three_times_is_named_and_the_rest_is_done(run):
-    status, out, err = run.end(run.start(DIES="summary", TIMES="99", command=["tables"]))
+def test_a_unit_whose_process_dies_is_done_by_another_and_named_after_the_third(run, uninterrupted):
+    status, out, err = run.end(run.start(DIES='{"repeated": 2, "summary": 99}'))
     assert (status, err) == (1, "")
-    assert "  not done: tables on summary: its process died 3 times, last of SIGKILL, as where memory runs out\n" in out
-    assert len(run.started()["summary"]) == 3
+    lost = "tables on summary: its process died 3 times, last of SIGKILL, as where memory runs out"
+    assert [line for line in out.splitlines() if "not done" in line] == [f"  not done: {lost}"]
+    started = run.started()
+    assert len(set(started.pop("summary"))) == len(set(started.pop("repeated"))) == 3
+    assert {len(pids) for pids in started.values()} == {1}  # what was at work beside them was not lost
     finished = run.report()["run"]["finished"]
-    assert len(finished) == 5 and ["tables", "summary"] not in finished
+    assert len(finished) == UNITS - 1 and ["tables", "summary"] not in finished
     # Once it lives it is all that is left to do.
-    status, _, err = run.end(run.start(command=["tables"], workers=1))
-    assert status == 0 and err.startswith("5 of 6 units taken up")
+    status, _, err = run.end(run.start())
+    assert status == 0 and err.startswith(f"{UNITS - 1} of {UNITS} units taken up")
+    assert run.report() == uninterrupted
 
 
 def test_an_error_in_a_check_is_raised_and_what_was_finished_is_kept(run):
@@ -395,20 +390,37 @@ A, B, C = (Unit(("tables",), name) for name in "abc")
 
 def test_time_left_scales_with_what_was_taken_and_is_shared_by_the_workers():
     now = [0.0]
-    left = TimeLeft({A: 60.0, B: 20.0, C: 20.0}, workers=2, clock=lambda: now[0])
+    left = TimeLeft({A: 60.0, B: 30.0, C: 20.0}, workers=2, clock=lambda: now[0])
     assert left.seconds() == 60.0  # no sharing makes the longest one shorter
     left.start(A)
     left.start(B)
     now[0] = 10.0
     assert left.seconds() == 50.0
-    left.end(B, 10.0)  # twice as fast as expected
+    left.end(B, 10.0)
     left.start(C)
-    assert left.seconds() == 20.0  # 30 less 10
+    half = (10 + 10) / (30 + 10)  # of what was expected, with ten seconds of doubt
+    assert left.seconds() == pytest.approx(60 * half - 10)
     now[0] = 12.0
-    left.end(A, 30.0)
-    assert left.seconds() == pytest.approx(20 * 40 / 80 - 2)  # 40 seconds for 80, and C has had 2
+    left.end(A, 12.0)
+    assert left.seconds() == pytest.approx(20 * (22 + 10) / (90 + 10) - 2)
+    now[0] = 30.0
+    assert left.seconds() == 0.0  # it takes longer than was thought, and nobody knows how long
     left.end(C, None)
     assert left.seconds() == 0.0
+
+
+def test_a_unit_of_milliseconds_tells_nothing_about_long_ones():
+    left = TimeLeft({A: 60.0, B: 2.0}, workers=1)
+    left.start(B)
+    left.end(B, 0.001)
+    assert left.seconds() > 40.0
+
+
+def test_seconds_of_a_damaged_record_are_not_known(store):
+    store.keep(UNIT, a_finished_unit())
+    path = store.path(UNIT)
+    path.write_bytes(path.read_bytes().replace(b"2.5", b"NaN"))
+    assert store.seconds(UNIT) is None
 
 
 def test_a_terminal_shows_the_time_left(run):

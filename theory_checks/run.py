@@ -162,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     done: dict[Unit, Finished] = {}
     lost: dict[Unit, Died] = {}
     stopped: Stopped | None = None
+    taken_up = 0.0
 
     def report() -> tuple[list[Verdict], list[LeftOut]]:
         # In the order of claims, then of systems, whatever finished first.
@@ -185,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not args.fresh:
                 done |= store.take_up(to_do)
             if done:
+                taken_up = sum(f.seconds for f in done.values())
                 print(f"{_units(done, to_do)} taken up from {store.root}; --fresh starts anew", file=sys.stderr)
             queue = [u for u in to_do if u not in done]
             with closing(_finish(queue, store, processes=min(args.workers, len(to_do)))) as finishing:
@@ -204,8 +206,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verdicts:
             print_table(verdicts, console)
         counts, *named = summary(verdicts, left_out)
-        seconds = time.perf_counter() - started
-        console.print(f"\n{counts}; {seconds:.0f} s, seed {args.seed}, {args.sampler}.", highlight=False)
+        seconds = f"{time.perf_counter() - started:.0f} s" + (f" and {taken_up:.0f} s taken up" if taken_up else "")
+        console.print(f"\n{counts}; {seconds}, seed {args.seed}, {args.sampler}.", highlight=False)
         for line in named:
             console.print(line, highlight=False)
         for claim, quantity in without_entry([v.as_dict() for v in verdicts]):

@@ -11,19 +11,22 @@ from rich.text import Text
 
 from theory_checks.units import Unit
 
+# Seconds of work that the expected ones count for: a unit of a few milliseconds tells nothing about long ones.
+DOUBT = 10.0
+
 
 class TimeLeft(ProgressColumn):
     """A column of the progress bar.
 
-    ``expected`` seconds of each unit may come from another machine or precision: they count for how units compare,
-    and are scaled by what this run has taken for those it has finished. Units that run are counted for what is left of
-    them, and no sharing among ``workers`` makes the longest one shorter.
+    ``expected`` seconds of each unit may come from another machine or precision: they are scaled by what this run has
+    taken for those that it has finished, as far as that is more than :data:`DOUBT`. Units that run are counted for what
+    is left of them, and no sharing among ``workers`` makes the longest one shorter.
 
     Example
     -------
-    >>> left = TimeLeft({a: 60.0, b: 20.0}, workers=1)
+    >>> left = TimeLeft({a: 60.0, b: 90.0}, workers=1)
     >>> left.start(b)
-    >>> left.end(b, seconds=10.0)  # half of what was expected
+    >>> left.end(b, seconds=40.0)  # half of what was expected, nearly
     >>> left.seconds()
     30.0
     """
@@ -36,7 +39,7 @@ class TimeLeft(ProgressColumn):
         super().__init__()
         self._left = dict(expected)
         self._started: dict[Unit, float] = {}
-        self._expected, self._taken = 0.0, 0.0
+        self._expected = self._taken = DOUBT
         self._workers, self._clock = workers, clock
 
     def start(self, unit: Unit) -> None:
@@ -52,9 +55,10 @@ class TimeLeft(ProgressColumn):
 
     def seconds(self) -> float:
         """An estimate; 0 where what is left should be finished by now."""
-        scale, now = (self._taken / self._expected if self._expected else 1.0), self._clock()
+        scale, now = self._taken / self._expected, self._clock()
         left = [max(0.0, scale * s - (now - self._started.get(unit, now))) for unit, s in list(self._left.items())]
         return max(sum(left) / self._workers, max(left, default=0.0))
 
     def render(self, task: Task) -> Text:
-        return Text(f"{timedelta(seconds=round(self.seconds()))} left", style="progress.remaining")
+        seconds = round(self.seconds())
+        return Text(f"{timedelta(seconds=seconds)} left" if seconds else "nearly done", style="progress.remaining")

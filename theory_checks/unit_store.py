@@ -25,6 +25,8 @@ from sdewm.verdicts import LeftOut, Verdict
 from theory_checks.settings import Settings
 from theory_checks.units import LEVEL, Finished, Unit
 
+# What reading a damaged record may raise.
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 PACKAGES = (Path(sdewm.__file__).parent, Path(__file__).parent)
 
 
@@ -76,10 +78,10 @@ class UnitStore:
         for unit in units:
             path = self.path(unit)
             try:
-                found[unit] = _finished(self._read(path, unit))
+                found[unit] = _finished(self._about(unit, _read(path)))
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            except UNREADABLE as error:
                 self.say(f"damaged, and made again: {path} ({error or type(error).__name__})")
         return found
 
@@ -98,20 +100,16 @@ class UnitStore:
 
     def seconds(self, unit: Unit) -> float | None:
         """How long the unit took when it was last made, by whatever version of the code."""
-        last = sorted(self.root.glob(f"*/{self.path(unit).name}"), key=lambda path: path.stat().st_mtime)
         try:
-            return float(json.loads(last[-1].read_bytes())["record"]["seconds"]) if last else None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            last = max(self.root.glob(f"*/{self.path(unit).name}"), key=lambda path: path.stat().st_mtime, default=None)
+            return None if last is None else _read(last)["seconds"]
+        except UNREADABLE:
             return None
 
     def _identity(self, unit: Unit) -> dict[str, Any]:
         return {"code": self.version, "claims": list(unit.claims), "system": unit.system, **self._key}
 
-    def _read(self, path: Path, unit: Unit) -> dict[str, Any]:
-        kept = json.loads(path.read_bytes())
-        record = kept["record"]
-        if kept["sha256"] != _checksum(json.dumps(record)):
-            raise ValueError("its checksum does not match")
+    def _about(self, unit: Unit, record: dict[str, Any]) -> dict[str, Any]:
         identity = self._identity(unit)
         if {name: record.pop(name) for name in identity} != identity:
             raise ValueError("it is about another unit")
@@ -138,6 +136,13 @@ def _finished(record: dict[str, Any]) -> Finished:
         curves=[Curve(**c) for c in record["curves"]],
         seconds=record["seconds"],
     )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    kept = json.loads(path.read_bytes())
+    if kept["sha256"] != _checksum(json.dumps(kept["record"])):
+        raise ValueError("its checksum does not match")
+    return kept["record"]
 
 
 def _write(path: Path, text: str) -> None:
