@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,20 +67,25 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.log = folder, folder / "log"
+        self.processes: list[subprocess.Popen[str]] = []
         self.script = folder / "troubled.py"
         self.script.write_text(TROUBLED)
         self.log.write_text("")
 
-    def start(self, *arguments: str, workers: int = 2, command=COMMAND, **trouble: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, workers: int = 2, command=COMMAND, stderr: int = subprocess.PIPE, **trouble: str
+    ) -> subprocess.Popen[str]:
         program = [str(self.script)] if trouble else ["-m", "theory_checks"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 sys.executable, *program, *command, "--runs", str(self.folder / "runs"),
                 "--json", str(self.folder / "report.json"), "--workers", str(workers), *arguments,
             ],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
             env={**os.environ, "LOG": str(self.log), **trouble},
         )  # fmt: skip
+        self.processes.append(process)
+        return process
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
         out, err = process.communicate(timeout=300)
@@ -91,7 +97,7 @@ class Run:
         written = json.loads((self.folder / "report.json").read_text())
         for row in written["records"]:
             del row["seconds"]
-        del written["run"]["seconds"], written["run"]["workers"], written["environment"]
+        del written["run"]["seconds"], written["run"]["workers"]
         return written
 
     def started(self) -> dict[str, list[int]]:
@@ -107,8 +113,13 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
-    return Run(tmp_path)
+def run(tmp_path) -> Iterator[Run]:
+    run = Run(tmp_path)
+    yield run
+    for process in run.processes:  # of a test that failed
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -425,24 +436,14 @@ def test_seconds_of_a_damaged_record_are_not_known(store):
 
 def test_a_terminal_shows_the_time_left(run):
     ours, theirs = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, str(run.script), "tables", "--runs", str(run.folder / "runs"), "--workers", "2"],
-        stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True,
-        env={**os.environ, "LOG": str(run.log), "HANGS": "parameters", "COLUMNS": "120", "TERM": "xterm"},
-    )  # fmt: skip
+    process = run.start(command=["tables"], stderr=theirs, HANGS="parameters", COLUMNS="120", TERM="xterm")
     os.close(theirs)
-    shown = b""
-    try:
-        wait_until(lambda: len(run.records()) == 5)
-        end = time.monotonic() + 20
-        while not re.search(rb"5/6.*\d:\d\d:\d\d left", shown):
-            assert time.monotonic() < end, shown
-            shown += os.read(ours, 4096)
-    finally:
-        process.terminate()
-        process.wait(60)
-        os.close(ours)
-    assert process.returncode == 143
+    shown, end = b"", time.monotonic() + 120
+    while not re.search(rb"5/6.*\d:\d\d:\d\d left", shown):
+        assert time.monotonic() < end, shown
+        shown += os.read(ours, 4096)
+    process.kill()
+    os.close(ours)
 
 
 def test_the_table_of_seconds_names_units_that_there_are():
