@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +159,10 @@ def test_a_signal_saves_the_run_which_then_goes_on_as_if_it_had_not_stopped(whol
     assert_equal_runs(whole, tmp_path / "run")
 
 
-def test_a_second_signal_ends_the_process_as_always():
+def test_a_second_signal_ends_the_process_as_always(request):
+    # A shell ignores Ctrl-C for what it starts in the background.
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), asked_to_stop() as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)
