@@ -165,6 +165,16 @@ def test_batched_sums():
     torch.testing.assert_close(torch.addbmm(m, a, b, beta=0.5, alpha=2).coefficients, expected.coefficients)
 
 
+def test_a_sum_that_skips_what_is_not_a_number_skips_its_derivatives():
+    x = random_jet(3, 4)
+    gaps = torch.zeros(3, 4, dtype=F64)
+    gaps[0, 1] = gaps[2, 3] = torch.nan  # the value is lost, and the derivatives are there
+    kept = torch.where(gaps.isnan(), 0.0, 1.0)
+    for dims in ((), (0,), (1,)):
+        torch.testing.assert_close(torch.nansum(x + gaps, *dims).coefficients, (x * kept).sum(*dims).coefficients)
+    torch.testing.assert_close((x + gaps).nanmean(1).coefficients, ((x * kept).sum(1) / kept.sum(1)).coefficients)
+
+
 # The fallback proves itself.
 
 

@@ -414,6 +414,13 @@ def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = Fals
     return centred.square().sum(dim, keepdim=keepdim) / (_count(input, dim) - correction)
 
 
+@rule("nansum")
+def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """What is not a number is left out with all of its derivatives, whether those are numbers or not."""
+    kept = Jet(input.coefficients.masked_fill(input.value.isnan(), 0.0), input.space)
+    return kept.sum(dim, keepdim=keepdim, dtype=dtype)
+
+
 @rule("std")
 def std(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
     return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
@@ -554,7 +561,6 @@ for _name in (
     "diagflat",
     "trace",
     "unfold",
-    "nansum",
     "pixel_shuffle",
     "pixel_unshuffle",
     "avg_pool1d",
