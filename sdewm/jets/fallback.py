@@ -28,8 +28,8 @@ _GRADIENT = "use sdewm.gradient(potential)(x) for ∇U in a coefficient, or diff
 REFUSED = {
     "__float__ __index__ __complex__ __array__ item tolist numpy data_ptr storage untyped_storage": _READ,
     "histc unique one_hot multinomial bernoulli": _COUNT,
-    "householder_product orgqr eig eigvals": "torch's higher derivatives of it are wrong at some arguments and right at "
-    "others, which a proof may miss; symmetric matrices have torch.linalg.eigh",
+    "householder_product orgqr eig eigvals": "torch's higher derivatives of it are wrong at some arguments and "
+    "right at others, which a proof may miss; symmetric matrices have torch.linalg.eigh",
     "gru lstm rnn_tanh rnn_relu": _CELL,
     "backward register_hook retain_grad": _GRADIENT,
 }
