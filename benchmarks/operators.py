@@ -1,8 +1,8 @@
 """Torch's own operators through jets: every sample of its operator database, to third order, against plain calls.
 
-``python -m benchmarks.operators`` takes each sample input of ``torch.testing``'s operator database in float64, puts a
-cubic polynomial in ε into every floating-point tensor, and holds the jet of the result against a Chebyshev fit to plain
-calls at several ε. Each sample has one outcome:
+``python -m benchmarks.operators`` takes each sample input of ``torch.testing``'s operator database in float64 and in
+complex128, puts a cubic polynomial in ε into every floating-point tensor, and holds the jet of the result against a
+Chebyshev fit to plain calls at several ε. Each sample has one outcome:
 
     right       values and derivatives to third order agree with the fit
     not smooth  the operation said by a NonSmoothWarning that it has kinks or jumps; it agrees, or the fit met one
@@ -12,12 +12,14 @@ calls at several ε. Each sample has one outcome:
     unresolved  the fit is too uncertain to tell right from wrong (singular, or at the edge of the domain)
     wrong       anything else
 
-Writes ``results/operators.json``, with the reasons of all that is not right; exits with 1 where anything is wrong.
+``--json results/operators.json`` keeps the record, with the reasons of all that is not right, after every operator; the
+same command goes on with it. Exits with 1 where anything is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import warnings
@@ -33,12 +35,14 @@ from torch import Tensor
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+import sdewm.jets
 from sdewm.jets import Jet, JetSpace, NonSmoothWarning, NotDifferentiable
 
 ORDER = 3
 NODES = 11  # of the Chebyshev fit
 RADII = (0.2, 0.05, 0.0125)  # of the fits, in ε; two neighbours give the fit's own error
 CLOSE_UP = (3e-3, 8e-4, 2e-4)
+DTYPES = (torch.float64, torch.complex128)
 LARGEST = 4096  # numbers in one sample
 
 
@@ -50,10 +54,10 @@ def moving(leaves: list[Any], generator: torch.Generator) -> dict[int, Tensor]:
     """Coefficients of a cubic in ε for every floating-point tensor, small next to the tensor's own size."""
     cubic = {}
     for i, leaf in enumerate(leaves):
-        if isinstance(leaf, Tensor) and leaf.dtype == torch.float64 and leaf.layout == torch.strided:
+        if isinstance(leaf, Tensor) and leaf.dtype in DTYPES and leaf.layout == torch.strided:
             size = float(leaf.abs().max()) if leaf.numel() else 1.0
             size = 0.1 * (size if np.isfinite(size) and 0 < size < 10 else 1.0)
-            rest = torch.randn((ORDER, *leaf.shape), generator=generator, dtype=torch.float64)
+            rest = torch.randn((ORDER, *leaf.shape), generator=generator, dtype=leaf.dtype)
             rest *= size * torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64).reshape(-1, *(1,) * leaf.ndim)
             cubic[i] = torch.cat([leaf.detach()[None], rest])
     return cubic
@@ -67,8 +71,7 @@ def at(leaves: list[Any], cubic: dict[int, Tensor], eps: float) -> list[Any]:
 
 
 def flat(result: Any) -> list[Tensor]:
-    dtypes = (torch.float64, torch.complex128)
-    return [y for y in tree_flatten(result)[0] if isinstance(y, Tensor) and y.dtype in dtypes]
+    return [y for y in tree_flatten(result)[0] if isinstance(y, Tensor) and y.dtype in DTYPES]
 
 
 def differ(first: list[Tensor], second: list[Tensor]) -> bool:
@@ -185,40 +188,54 @@ def judged(
     return ("right", "") if resolved else ("unresolved", "")
 
 
-def samples(op: Any) -> Iterator[Any]:
+def samples(op: Any, dtype: torch.dtype = torch.float64) -> Iterator[Any]:
     try:
-        yield from op.sample_inputs("cpu", torch.float64, requires_grad=False)
+        yield from op.sample_inputs("cpu", dtype, requires_grad=False)
     except Exception:
         return
 
 
-def run(chosen: list[str], seed: int, most: int | None) -> dict[str, Any]:
+def judged_operator(op: Any, dtype: torch.dtype, seed: int, most: int | None) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
+    for number, sample in enumerate(islice(samples(op, dtype), most)):
+        what, why = outcome(op.op, sample, seed + number)
+        counts[what] += 1
+        if why and what != "skipped":
+            reasons.setdefault(what, f"sample {number}: {why}"[:300])
+    return {"counts": dict(counts), "reasons": reasons}
+
+
+def run(chosen: list[str], seed: int, most: int | None, path: Path | None = None) -> dict[str, Any]:
+    """The whole record; an operator that the record at ``path`` has already, of the same code, is not done again."""
+    code = hashlib.sha256()
+    for file in sorted((*Path(sdewm.jets.__file__).parent.glob("*.py"), Path(__file__))):
+        code.update(file.read_bytes())
+    made_by = {"torch": torch.__version__, "seed": seed, "most": most, "code": code.hexdigest()[:16]}
     table: dict[str, Any] = {}
+    if path is not None and path.exists():
+        before = json.loads(path.read_text())
+        if all(before.get(k) == v for k, v in made_by.items()):
+            table = before["table"]
+    record: dict[str, Any] = {}
     for op in op_db:
-        if torch.float64 not in op.supported_dtypes("cpu") or (chosen and op.name not in chosen):
-            continue
-        name = op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
-        counts: Counter[str] = Counter()
-        reasons: dict[str, str] = {}
-        for number, sample in enumerate(islice(samples(op), most)):
-            what, why = outcome(op.op, sample, seed + number)
-            counts[what] += 1
-            if why and what != "skipped":
-                reasons.setdefault(what, f"sample {number}: {why}"[:300])
-        table[name] = {"counts": dict(counts), "reasons": reasons}
-        if counts["wrong"]:
-            print(f"{name}: {dict(counts)} {reasons.get('wrong')}", flush=True)
-    total: Counter[str] = Counter()
-    for row in table.values():
-        total.update(row["counts"])
-    return {
-        "torch": torch.__version__,
-        "seed": seed,
-        "most": most,
-        "operators": len(table),
-        "samples": dict(total),
-        "table": table,
-    }
+        for dtype in DTYPES:
+            if dtype not in op.supported_dtypes("cpu") or (chosen and op.name not in chosen):
+                continue
+            name = op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
+            name += ", complex" if dtype.is_complex else ""
+            if name not in table:
+                table[name] = row = judged_operator(op, dtype, seed, most)
+                if row["counts"].get("wrong"):
+                    print(f"{name}: {row['counts']} {row['reasons']['wrong']}", flush=True)
+            total: Counter[str] = Counter()
+            for row in table.values():
+                total.update(row["counts"])
+            record = {**made_by, "operators": len(table), "samples": dict(total), "table": table}
+            if path is not None:
+                path.with_suffix(".part").write_text(json.dumps(record, indent=1) + "\n")
+                path.with_suffix(".part").replace(path)
+    return record
 
 
 def main() -> int:
@@ -226,14 +243,12 @@ def main() -> int:
     parser.add_argument("operators", nargs="*", help="names of torch's database (all)")
     parser.add_argument("--samples", type=int, metavar="N", help="the first N samples of each operator (all)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, default=None, help="where to write the record")
+    parser.add_argument("--json", type=Path, default=None, help="the record, kept after every operator")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    record = run(arguments.operators, arguments.seed, arguments.samples)
+    record = run(arguments.operators, arguments.seed, arguments.samples, arguments.json)
     print(json.dumps({k: record[k] for k in ("torch", "operators", "samples")}))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
     return 1 if record["samples"].get("wrong") else 0
 
 

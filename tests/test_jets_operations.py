@@ -175,15 +175,66 @@ def test_a_sum_that_skips_what_is_not_a_number_skips_its_derivatives():
     torch.testing.assert_close((x + gaps).nanmean(1).coefficients, ((x * kept).sum(1) / kept.sum(1)).coefficients)
 
 
+@pytest.mark.parametrize(
+    "function", [torch.linalg.vector_norm, torch.norm, torch.std, lambda x: torch.complex(x, x).abs()]
+)
+def test_a_root_of_squares_that_are_zero_has_a_kink(function):
+    x = random_jet(3)
+    x.coefficients[0] = 0.0
+    with pytest.warns(NonSmoothWarning):
+        assert not function(x).coefficients.any()
+
+
+def test_a_norm_in_another_precision():
+    assert torch.linalg.norm(random_jet(3), dtype=torch.float32).dtype == torch.float32
+
+
 # The fallback proves itself.
 
 
-@pytest.mark.parametrize("function", [torch.linalg.eigvals, torch.linalg.eig, torch.orgqr])
-def test_what_a_proof_may_miss_is_refused(function):
-    """Sample 6 of torch's householder_product has -594 for -52 at order 2, and passes along random lines."""
-    a, tau = random_jet(3, 3), random_jet(3, seed=1)
-    with refuses(NotDifferentiable, "of a jet: torch's higher derivatives of it are wrong"):
-        function(a, tau) if function is torch.orgqr else function(a)
+def householder(m: int, n: int, k: int) -> float:
+    """The largest error of the jet of k reflections, next to the product of their matrices I − τ v vᵀ."""
+    a, tau = random_jet(m, n), random_jet(k, seed=1)
+    product = torch.eye(m, dtype=F64) + 0 * a.sum()
+    for i in range(k):
+        v = torch.cat([torch.zeros(i, dtype=F64), torch.ones(1, dtype=F64), a[i + 1 :, i]])
+        product = product @ (torch.eye(m, dtype=F64) - tau[i] * v[:, None] * v)
+    found = torch.linalg.householder_product(a, tau)
+    return float((found.coefficients - product[:, :n].coefficients).abs().max())
+
+
+def test_a_proof_for_one_shape_is_none_for_another():
+    """Torch's forward mode is wrong here, but for no reflection at all."""
+    for sizes in ((5, 5, 0), (5, 5, 0), (5, 5, 3), (5, 4, 3), (6, 5, 5), (5, 5, 5)):
+        assert householder(*sizes) < 1e-11
+
+
+def test_forward_mode_is_not_taken_again_where_it_was_wrong():
+    """Without its rule, torch.prod of three factors is wrong in forward mode where two of them are zero."""
+    nonzero, zeros = random_jet(3), random_jet(3)
+    zeros.coefficients[0, :2] = 0.0
+    for x in (zeros, nonzero, zeros, nonzero, zeros):
+        found = fallback.nested(torch.prod, (x,), {})
+        torch.testing.assert_close(found.coefficients, (x[0] * x[1] * x[2]).coefficients)
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+def test_products_with_factors_that_are_zero(zeros):
+    x = random_jet(7, 2)
+    x.coefficients[0, :zeros] = 0.0
+    rows = [x[0]]
+    for row in x[1:]:
+        rows.append(rows[-1] * row)
+    torch.testing.assert_close(torch.cumprod(x, 0).coefficients, torch.stack(rows).coefficients)
+    torch.testing.assert_close(x.prod(0, keepdim=True).coefficients, rows[-1][None].coefficients)
+    torch.testing.assert_close(x.prod().coefficients, (rows[-1][0] * rows[-1][1]).coefficients)
+
+
+def test_the_modulus_of_a_complex_jet():
+    x, y = random_jet(5), random_jet(5, seed=1)
+    with pytest.warns(NonSmoothWarning, match="abs"):
+        modulus = torch.complex(x, y).abs()
+    torch.testing.assert_close(modulus.coefficients, (x * x + y * y).sqrt().coefficients)
 
 
 def test_random_operations_are_refused():

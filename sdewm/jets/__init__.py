@@ -14,6 +14,8 @@ from sdewm.jets import (  # noqa: F401 (they fill the table of rules)
     gradients,
     linear,
     linear_algebra,
+    norms,
+    products,
     special,
     structure,
 )

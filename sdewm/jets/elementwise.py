@@ -529,7 +529,7 @@ def tanhshrink(input: Jet) -> Jet:
 
 @rule("softsign")
 def softsign(input: Jet) -> Jet:
-    return div(input, 1 + absolute(input))
+    return div(input, 1 + torch.abs(input))
 
 
 # non-smooth functions, right almost everywhere
@@ -558,13 +558,6 @@ def celu(input: Jet, alpha: float = 1.0) -> Jet:
 def selu(input: Jet) -> Jet:
     warn_nonsmooth("selu")
     return _elu(input, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0)
-
-
-@rule("abs", "absolute")
-def absolute(input: Jet) -> Jet:
-    warn_nonsmooth("abs")
-    x = input.value
-    return piecewise_linear(input, x.abs(), x.sign())
 
 
 @rule("relu")

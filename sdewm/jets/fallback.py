@@ -28,8 +28,6 @@ _GRADIENT = "use sdewm.gradient(potential)(x) for ∇U in a coefficient, or diff
 REFUSED = {
     "__float__ __index__ __complex__ __array__ item tolist numpy data_ptr storage untyped_storage": _READ,
     "histc unique one_hot multinomial bernoulli": _COUNT,
-    "householder_product orgqr eig eigvals": "torch's higher derivatives of it are wrong at some arguments and "
-    "right at others, which a proof may miss; symmetric matrices have torch.linalg.eigh",
     "gru lstm rnn_tanh rnn_relu": _CELL,
     "backward register_hook retain_grad": _GRADIENT,
 }
@@ -79,7 +77,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     def along(direction: Direction) -> Callable[[Tensor], list[Any]]:
         return lambda t: moved(lambda x: _on_line(x, direction, t))
 
-    signature = (func, spec, space.order, *map(_kind, leaves))
+    signature = (func, spec, space.order, _relative_sizes(leaves), *map(_kind, leaves))
     try:
         given = moved(lambda x: x.value.clone())
         flat, out_spec = call(given)
@@ -107,7 +105,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             if kinks.found and name not in _NONSMOOTH_RULES:
                 warn_nonsmooth(name.strip("_"))
             tries = [on(_random_line(leaves, seed)) for seed in range(LINES)]
-            _ROUTES[signature] = _proven_route(name, tries, space.order)
+            _ROUTES[signature] = _proven_route(func, name, tries, space.order)
         lines = [on(along(direction)) for direction in _directions(space)]
         coefficients = _interpolate(lines, space, origin, _ROUTES[signature])
     except NotDifferentiable:
@@ -158,6 +156,17 @@ def _kind(leaf: Any) -> Any:
     return leaf
 
 
+def _relative_sizes(leaves: list[Any]) -> tuple[int, ...]:
+    """How the sizes of all axes compare with each other, with 0 and with 1.
+
+    A formula for a derivative may hold for a tall matrix and not for a wide one, so a proof for one is none for the
+    other; but it hardly depends on how many paths there are.
+    """
+    sizes = [n for leaf in leaves if isinstance(leaf, Tensor) for n in leaf.shape]
+    ranks = {n: rank for rank, n in enumerate(sorted({0, 1, *sizes}))}
+    return tuple(ranks[n] for n in sizes)
+
+
 def _check_repeatable(name: str, call: Callable[[list[Any]], Any], arguments: list[Any], first: list[Any]) -> None:
     """A derivative takes several calls: they may neither change their arguments nor differ.
 
@@ -195,28 +204,35 @@ def _random_line(leaves: list[Any], seed: int) -> Callable[[Tensor], list[Any]]:
     return move
 
 
-def _proven_route(name: str, lines: list[Line], order: int) -> Route:
+def _proven_route(func: Callable[..., Any], name: str, lines: list[Line], order: int) -> Route:
     """The first of torch's two ways to differentiate that agrees with plain calls along one of the lines.
 
     A kink near one line can make a right derivative look wrong, but hardly one near all of them; a wrong derivative is
-    wrong along every line.
+    wrong along every line. Forward mode that was wrong where reverse mode was right is never taken again for that
+    function: it may be right at other arguments (of another shape, or without zeros), and a proof there would be none
+    for all.
     """
-    origin, reason = torch.zeros((), dtype=torch.float64), ""
+    origin, reasons = torch.zeros((), dtype=torch.float64), dict[Route, str]()
     for route in (_forward, _reverse):
+        if route is _forward and func in _FORWARD_IS_WRONG:
+            continue
         for line in lines:
             try:
                 claimed = _derivatives(line, order, origin, route)
             except (RuntimeError, NotImplementedError, TypeError):
-                if route is _reverse and not reason:
+                if route is _reverse and not reasons:
                     raise
                 break
             wrong = disagreement(line, claimed)
             if wrong is None:
+                if route is _reverse and _forward in reasons:
+                    _FORWARD_IS_WRONG.add(func)
                 return route
-            reason = reason or wrong
+            reasons.setdefault(route, wrong)
     refuse(
         name,
-        f"torch's own derivatives of it cannot be trusted: {reason}; write it with other functions, or give it a rule",
+        f"torch's own derivatives of it cannot be trusted: {next(iter(reasons.values()))}; "
+        "write it with other functions, or give it a rule",
     )
 
 
@@ -225,6 +241,7 @@ Route = Callable[[Any, Tensor], Any]
 _NONSMOOTH_RULES = set(NONSMOOTH.split())  # these say it themselves, at every call
 LINES = 3  # on which a function may show that its derivatives are right
 _ROUTES: dict[Any, Route] = {}  # for each signature, the way of differentiating that was proven
+_FORWARD_IS_WRONG: set[Any] = set()  # functions for which forward mode was wrong where reverse mode was right
 
 
 def _directions(space: JetSpace) -> list[Direction]:

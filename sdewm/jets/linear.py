@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sdewm.jets.elementwise import product
 from sdewm.jets.jet import Jet
+from sdewm.jets.norms import count
 from sdewm.jets.registry import lift, pair, promoted, rule, space_of
-from sdewm.jets.structure import _count
 
 
 def bilinear(f: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any) -> Jet:
@@ -160,7 +160,7 @@ for _spatial in (1, 2, 3):
 
 def _normalise(x: Any, dim: Any, eps: float) -> Any:
     centred = x - x.mean(dim, keepdim=True)
-    return centred * (centred.square().sum(dim, keepdim=True) / _count(x, dim) + eps).rsqrt()
+    return centred * (centred.square().sum(dim, keepdim=True) / count(x, dim) + eps).rsqrt()
 
 
 def _affine(x: Any, weight: Any, bias: Any) -> Any:

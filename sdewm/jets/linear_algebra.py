@@ -118,18 +118,18 @@ def triangular_solve(
 @rule("linalg_cholesky")
 def cholesky(A: Any, *, upper: bool = False) -> Any:
     if upper:
-        return cholesky(A.mT).mT
+        return cholesky(A.mH).mH
     a, space = A.coefficients, A.space
-    a = a.tril() + a.tril(-1).mT  # torch reads the lower triangle alone
+    a = _hermitian(a, upper=False)
     root = torch.linalg.cholesky(a[0])
     found = [root]
     for row in range(1, len(space)):
         rest = a[row]
         for i, j in space.factors(row):
-            rest = rest - found[i] @ found[j].mT
-        # L₀⁻¹ (L₀ Xᵀ + X L₀ᵀ) L₀⁻ᵀ is Y + Yᵀ with Y = L₀⁻¹ X lower triangular: half of its diagonal, and what is below.
+            rest = rest - found[i] @ found[j].mH
+        # L₀⁻¹ (L₀ X* + X L₀*) L₀⁻* is Y + Y* with Y = L₀⁻¹ X lower triangular: half of its diagonal, and what is below.
         inside = torch.linalg.solve_triangular(root, rest, upper=False)
-        inside = torch.linalg.solve_triangular(root, inside.mT, upper=False)
+        inside = torch.linalg.solve_triangular(root, inside.mH, upper=False)
         half = inside.tril() - 0.5 * torch.diag_embed(inside.diagonal(dim1=-2, dim2=-1))
         found.append(root @ half)
     return Jet(torch.stack(found), space)
@@ -150,13 +150,15 @@ for _function, _rule in ((torch.linalg.cholesky, cholesky), (torch.linalg.choles
 
 @rule("cholesky_solve")
 def cholesky_solve(B: Any, L: Any, upper: bool = False) -> Any:
-    L = _triangle(L.mT if upper else L, False)
+    L = _triangle(L.mH if upper else L, False)
     inside = solve_triangular(L, B, upper=False)
-    return solve_triangular(L.mT, inside, upper=True)
+    return solve_triangular(L.mH, inside, upper=True)
 
 
 @rule("cholesky_inverse")
 def cholesky_inverse(L: Any, upper: bool = False) -> Any:
+    if L.is_complex():
+        raise NotDifferentiable("cholesky_inverse of a complex jet: use torch.cholesky_solve with a unit matrix")
     return cholesky_solve(torch.eye(L.shape[-1], dtype=L.dtype, device=L.device).expand(L.shape), L, upper)
 
 
@@ -214,7 +216,10 @@ def _expanded_determinant(A: Any) -> Any:
 def slogdet(A: Any) -> Any:
     sign, value = torch.linalg.slogdet(A.value)
     plain = torch.linalg.slogdet(torch.eye(1, dtype=A.dtype))
-    return type(plain)((constant(sign, A.space), value + _log_ratio(A)))
+    ratio: Any = _log_ratio(A)
+    if A.is_complex():  # the sign is a phase, and turns
+        return type(plain)((sign * (1j * ratio.imag).exp(), value + ratio.real))
+    return type(plain)((constant(sign, A.space), value + ratio))
 
 
 @rule("logdet")
@@ -252,14 +257,15 @@ def matrix_power(A: Any, n: int) -> Any:
     return result
 
 
-def _symmetric(A: Jet, UPLO: str) -> Tensor:
-    a = A.coefficients
-    return a.triu() + a.triu(1).mT if UPLO.upper() == "U" else a.tril() + a.tril(-1).mT
+def _hermitian(a: Tensor, upper: bool) -> Tensor:
+    """The matrix of which torch reads one triangle and the real part of the diagonal."""
+    above = a.triu(1) if upper else a.tril(-1)
+    return above + above.mH + torch.diag_embed(a.diagonal(dim1=-2, dim2=-1).real).to(a.dtype)
 
 
 def _eigen(A: Jet, UPLO: str, name: str) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors, order by order: A V = V Λ with Vᵀ V = 1."""
-    space, a = A.space, _symmetric(A, UPLO)
+    """Eigenvalues and eigenvectors, order by order: A V = V Λ with V* V = 1."""
+    space, a = A.space, _hermitian(A.coefficients, UPLO.upper() == "U")
     values, vectors = torch.linalg.eigh(a[0])
     gap = values.unsqueeze(-2) - values.unsqueeze(-1)  # λ_j − λ_i
     largest = values.abs().amax(-1, keepdim=True) if values.numel() else values
@@ -270,18 +276,18 @@ def _eigen(A: Jet, UPLO: str, name: str) -> tuple[Tensor, Tensor]:
             "use a function of the matrix itself, such as its trace, determinant or exponential"
         )
     scale = torch.where(off, gap, torch.ones_like(gap)).reciprocal() * off
-    rotated = vectors.mT @ a @ vectors  # in the basis of the value's own eigenvectors
+    rotated = vectors.mH @ a @ vectors  # in the basis of the value's own eigenvectors
     x = [torch.eye(A.shape[-1], dtype=a.dtype, device=a.device).expand_as(rotated[0])]
-    lam = [torch.diag_embed(values)]
+    lam = [torch.diag_embed(values).to(a.dtype)]
     for row in range(1, len(space)):
         rest, length = rotated[row], torch.zeros_like(rotated[row])
         for i, j in space.factors(row):
             rest = rest + rotated[i] @ x[j] - x[j] @ lam[i]
-            length = length + x[i].mT @ x[j]
+            length = length + x[i].mH @ x[j]
         diagonal = torch.diag_embed(rest.diagonal(dim1=-2, dim2=-1))
         lam.append(diagonal)
         x.append(rest * scale - 0.5 * torch.diag_embed(length.diagonal(dim1=-2, dim2=-1)))
-    return torch.stack(lam).diagonal(dim1=-2, dim2=-1), vectors @ torch.stack(x)
+    return torch.stack(lam).diagonal(dim1=-2, dim2=-1).real, vectors @ torch.stack(x)
 
 
 @rule("linalg_eigvalsh", "eigvalsh")

@@ -218,10 +218,12 @@ def clone(input: Jet, *, memory_format: Any = None) -> Jet:
 
 RULES[Tensor.contiguous] = lambda input, memory_format=None: Jet(input.coefficients.contiguous(), input.space)
 property_rule(lambda x: Jet(x.coefficients.data, x.space), "data")
-property_rule(lambda x: Jet(x.coefficients.mT, x.space), "mT", "mH")
+property_rule(lambda x: Jet(x.coefficients.mT, x.space), "mT")
+property_rule(lambda x: Jet(x.coefficients.mH, x.space), "mH")
 property_rule(torch.real, "real")
 property_rule(torch.imag, "imag")
-property_rule(lambda x: permute(x, *reversed(range(x.ndim))), "T", "H")
+property_rule(lambda x: permute(x, *reversed(range(x.ndim))), "T")
+property_rule(lambda x: adjoint(x), "H")
 
 
 def _sized(name: str) -> None:
@@ -274,9 +276,14 @@ def transpose(input: Jet, dim0: int, dim1: int) -> Jet:
     return Jet(c.transpose(axis(dim0, n), axis(dim1, n)) if n else c, input.space)
 
 
-@rule("t", "adjoint")
+@rule("t")
 def t(input: Jet) -> Jet:
     return transpose(input, -2, -1) if input.ndim > 1 else input
+
+
+@rule("adjoint")
+def adjoint(input: Jet) -> Jet:
+    return Jet(input.coefficients.mH if input.ndim > 1 else input.coefficients.conj(), input.space)
 
 
 @rule("movedim", "moveaxis")
@@ -397,59 +404,11 @@ def mean(input: Jet, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
     return Jet(c.mean(dims, keepdim=keepdim, dtype=dtype) if dims else c.to(dtype or c.dtype), input.space)
 
 
-def _count(x: Tensor, dim: Any) -> int:
-    n = 1
-    for a in axes(dim, x.ndim):
-        n *= x.shape[a - 1 if a > 0 else a]
-    return n
-
-
-@rule("var")
-def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    if correction is None:
-        correction = int(unbiased)
-    centred = input - input.mean(dim, keepdim=True) if dim is not None else input - input.mean()
-    return centred.square().sum(dim, keepdim=keepdim) / (_count(input, dim) - correction)
-
-
 @rule("nansum")
 def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """What is not a number is left out with all of its derivatives, whether those are numbers or not."""
     kept = Jet(input.coefficients.masked_fill(input.value.isnan(), 0.0), input.space)
     return kept.sum(dim, keepdim=keepdim, dtype=dtype)
-
-
-@rule("std")
-def std(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
-    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
-
-
-def _norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, out: None = None, dtype: Any = None) -> Any:
-    if p not in (None, 2, 2.0, "fro"):
-        from sdewm.jets.fallback import nested
-
-        return nested(torch.linalg.vector_norm, (input, p, dim, keepdim), {})
-    return input.square().sum(dim, keepdim=keepdim).sqrt()
-
-
-@rule("vector_norm")
-def vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    return _norm(x, ord, dim, keepdim)
-
-
-def linalg_norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    matrix = ord is not None and (x.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2)
-    if matrix and ord != "fro":
-        from sdewm.jets.fallback import nested
-
-        return nested(torch.linalg.norm, (x, ord, dim, keepdim), {})
-    return _norm(x, ord, dim, keepdim)
-
-
-RULES[torch.linalg.norm] = linalg_norm
-RULES[torch.norm] = RULES[Tensor.norm] = _norm
 
 
 @rule("logsumexp")
