@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from support import F64, refuses
 
-from sdewm.jets import Jet, JetSpace, NonSmoothWarning, NotDifferentiable, fallback, proof
+from sdewm.jets import Jet, JetSpace, NonSmoothWarning, NotDifferentiable, constant, fallback, proof
 
 S = torch.special
 LINE = JetSpace(1, 3)
@@ -187,6 +187,46 @@ def test_a_root_of_squares_that_are_zero_has_a_kink(function):
 
 def test_a_norm_in_another_precision():
     assert torch.linalg.norm(random_jet(3), dtype=torch.float32).dtype == torch.float32
+
+
+def test_scatter_writes_and_does_not_multiply():
+    x, y = random_jet(3, 4), random_jet(1, 4, seed=1)
+    index = torch.tensor([[2, 0, 1, 1]])
+    written = torch.where(index == torch.arange(3)[:, None], y, x)
+    torch.testing.assert_close(x.scatter(0, index, y).coefficients, written.coefficients)
+    with refuses(NotDifferentiable, "scatter has no rule for jets"):
+        x.scatter(0, index, y, reduce="multiply")
+
+
+def test_an_empty_vector_is_joined_with_anything():
+    x = random_jet(2, 3)
+    assert torch.cat([x, torch.empty(0, dtype=F64)], 1).shape == (2, 3)
+
+
+def test_what_torch_has_not_for_complex_numbers_is_refused():
+    z = torch.complex(random_jet(3), random_jet(3, seed=1))
+    with refuses(NotDifferentiable, "torch has no logsumexp of this dtype"):
+        z.logsumexp(0)
+    with refuses(NotDifferentiable, "sgn of a complex jet"):
+        z.sgn()
+
+
+def complex_matrix() -> Jet:
+    a = torch.complex(random_jet(3, 3), random_jet(3, 3, seed=1))
+    return a @ a.mH + 3 * torch.eye(3)
+
+
+def test_complex_matrices():
+    a = complex_matrix()
+    root = torch.linalg.cholesky(a)
+    torch.testing.assert_close((root @ root.mH).coefficients, a.coefficients)
+    unit = torch.cholesky_solve(a, root)
+    torch.testing.assert_close(unit.coefficients, constant(torch.eye(3, dtype=a.dtype), LINE).coefficients)
+    values, vectors = torch.linalg.eigh(a)
+    assert not values.is_complex()
+    torch.testing.assert_close((a @ vectors).coefficients, (vectors * values).coefficients)
+    sign, log = torch.linalg.slogdet(a * (1 + 0.3j))
+    torch.testing.assert_close((sign * log.exp()).coefficients, torch.linalg.det(a * (1 + 0.3j)).coefficients)
 
 
 # The fallback proves itself.

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdewm.jets.jet import RULES, Jet, constant, value_of
+from sdewm.jets.jet import RULES, Jet, NotDifferentiable, constant, value_of
 from sdewm.jets.registry import functions, in_place, register, space_of, warn_nonsmooth
 
 BRANCHING = (
@@ -58,7 +58,7 @@ def step(func: Callable[..., Tensor], name: str, *args: Any, **kwargs: Any) -> J
     """A step function of jets: its value, and derivatives that vanish almost everywhere."""
     value = _plain(func, args, kwargs)
     if value.is_complex():
-        raise TypeError(f"{name} of a complex jet is no step function; write it with abs and division")
+        raise NotDifferentiable(f"{name} of a complex jet is no step function; write it with abs and division")
     warn_nonsmooth(name.strip("_"))
     return constant(value, space_of(*args, *kwargs.values()))
 

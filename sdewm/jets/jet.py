@@ -85,11 +85,15 @@ class Jet(torch.Tensor):
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         rule = RULES.get(func)
-        if rule is not None and not kwargs:
-            return rule(*args)
-        from sdewm.jets.calls import called
+        try:
+            if rule is not None and not kwargs:
+                return rule(*args)
+            from sdewm.jets.calls import called
 
-        return called(func, rule, args, kwargs or {})
+            return called(func, rule, args, kwargs or {})
+        except NotImplementedError as error:  # by torch: minima and comparisons of complex numbers, say
+            name = getattr(func, "__name__", str(func))
+            raise NotDifferentiable(f"torch has no {name} of this dtype: {str(error).splitlines()[0]}") from error
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

@@ -373,7 +373,8 @@ _parts("unbind", None)
 @rule("cat", "concat", "concatenate")
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Jet:
     space = space_of(*tensors)
-    return Jet(torch.cat(_rows(tensors, space), dim=axis(dim, tensors[0].ndim)), space)
+    joined = [x for x in tensors if x.shape != (0,)] or tensors[:1]  # torch takes these beside any other shape
+    return Jet(torch.cat(_rows(joined, space), dim=axis(dim, joined[0].ndim)), space)
 
 
 @rule("stack")
@@ -542,7 +543,6 @@ _linear("masked_scatter", "input", "source", names="input mask source")
 _linear("index_add", "input", "source", names="input dim index source")
 _linear("index_copy", "input", "source", names="input dim index source")
 _linear("index_fill", "input", "value", names="input dim index value")
-_linear("scatter", "input", "src", "value", names="input dim index src")
 _linear("scatter_add", "input", "src", names="input dim index src")
 _linear("select_scatter", "input", "src", names="input src dim index")
 _linear("slice_scatter", "input", "src", names="input src dim start end step")
