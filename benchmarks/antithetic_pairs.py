@@ -19,13 +19,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from sdewm import PerturbedSDE, TimeGrid, reference
-from sdewm.expansion import corrected_terms, second_coefficient
-from sdewm.losses import Loss, as_summed
-from sdewm.noise import StoredIncrements
-from sdewm.paper.formulas import TERMS
-from sdewm.problems import PROBLEMS
-from sdewm.solvers import solve
+from sdewm import PerturbedSDE, TimeGrid
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
+from sdewm.expansion.power_series import corrected_terms, second_coefficient
+from sdewm.expansion.variation_of_constants import TERMS
+from sdewm.noise.increments import StoredIncrements
+from sdewm.solvers.loop import solve
+from sdewm.systems.losses import Loss, as_summed
 
 PAIRS = 2**14
 BLOCK = 2**11

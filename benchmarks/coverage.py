@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from sdewm.estimate.samples import make_sampler, sample
+from sdewm.exact.problems import PROBLEMS, Problem
 from sdewm.jets import Jet, JetSpace
-from sdewm.montecarlo import make_sampler, sample
-from sdewm.noise import Increments, TimeGrid
-from sdewm.problems import PROBLEMS, Problem
-from sdewm.report import environment
-from sdewm.solvers import trajectory
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.solvers.loop import trajectory
+from sdewm.verify.report import environment
 
 STEPS = 4
 GRID = TimeGrid(0.0, 1.0, STEPS)

@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from sdewm import FunctionSDE, MonteCarlo, PerturbedSDE, TimeGrid, expand, reference
-from sdewm.expansion import corrected_terms
-from sdewm.losses import as_summed
-from sdewm.noise import StoredIncrements
-from sdewm.solvers import solve
+from sdewm import FunctionSDE, MonteCarlo, PerturbedSDE, TimeGrid, expand
+from sdewm.exact import reference
+from sdewm.expansion.power_series import corrected_terms
+from sdewm.noise.increments import StoredIncrements
+from sdewm.solvers.loop import solve
+from sdewm.systems.losses import as_summed
 
 STEPS = 20
 REPEATS = 5

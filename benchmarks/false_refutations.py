@@ -3,8 +3,8 @@
 ``python -m benchmarks.false_refutations`` judges claims that are true by construction: replicates of a known mean,
 drawn from laws of several skewness (a lognormal law each, a normal one beside them) and from the replicates that the
 checks themselves average on geometric Brownian motion, of which the mean of the collection is then the truth. A verdict
-is that of :mod:`sdewm.verdicts`; what is counted is "refuted". "≤" claims sit at their bound, where they are refuted
-most. «five looks» samples on, from 1 to 16 rounds, as long as nothing is refuted, as a run does that stays open.
+is that of :mod:`sdewm.verify.verdicts`; what is counted is "refuted". "≤" claims sit at their bound, where they are
+refuted most. «five looks» samples on, from 1 to 16 rounds, as long as nothing is refuted, as an open run does.
 
 Three levels: 1e-2 and 1e-3, whose rates a simulation shows, and 1e-6, which the checks use. Student's t statistic sorts
 out what no interval would refute, for intervals are never narrower than Student's; the rest is judged one by one.
@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy import optimize, stats
 
-from sdewm.montecarlo import Sample
-from sdewm.report import environment
-from sdewm.verdicts import Comparison, Inequality, Relation, share_of_look
+from sdewm.estimate.samples import Sample
+from sdewm.verify.report import environment
+from sdewm.verify.verdicts import Comparison, Inequality, Relation, share_of_look
 from theory_checks.settings import Settings
 from theory_checks.units import LOOKS
 

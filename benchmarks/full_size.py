@@ -23,11 +23,11 @@ from rich.table import Table
 from torch import nn
 
 from sdewm import PerturbedSDE, TimeGrid, worldmodel
-from sdewm.expansion import corrected_terms
-from sdewm.losses import as_summed
-from sdewm.noise import MonteCarlo
-from sdewm.report import environment
-from sdewm.solvers import solve
+from sdewm.expansion.power_series import corrected_terms
+from sdewm.noise.samplers import MonteCarlo
+from sdewm.solvers.loop import solve
+from sdewm.systems.losses import as_summed
+from sdewm.verify.report import environment
 from sdewm.worldmodel import ModelConfig, WorldModel
 
 CONFIG = ModelConfig(deter=200, stoch=32, hidden=200, embed=200, features=64)

@@ -27,8 +27,8 @@ from rich.table import Table
 from scipy.special import polygamma
 from torch import Tensor
 
-from sdewm.levy import ALGORITHMS, area_variance, conditional_area_variance, plan_areas
-from sdewm.report import environment
+from sdewm.noise.levy import ALGORITHMS, area_variance, conditional_area_variance, plan_areas
+from sdewm.verify.report import environment
 
 F64 = torch.float64
 SEED = 0

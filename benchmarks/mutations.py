@@ -1,6 +1,6 @@
 """Which mistakes do the tests see? One at a time is made in a file of formulas, and the tests of that file are run.
 
-    python -m benchmarks.mutations bounds milstein --sample 40 --json mutations.json
+    python -m benchmarks.mutations divergence.bounds solvers.milstein --sample 40 --json mutations.json
     python -m benchmarks.mutations --only "check dropped"
 
 A *mutant* is the file with one number, sign, operator, comparison or min/max changed, or one check dropped. It is
@@ -31,27 +31,28 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # The files of formulas, the test files that are to see a mistake in each, and which of their tests (pytest's -k).
 TESTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "bounds": (("test_bounds",), ""),
-    "lipschitz": (("test_lipschitz",), ""),
-    "verdicts": (("test_verdict_levels",), ""),
-    "montecarlo": (("test_montecarlo", "test_properties"), ""),
-    "taylor": (("test_taylor",), ""),
-    "expansion": (("test_properties", "test_expansion"), ""),
-    "divergence": (("test_bounds", "test_divergence_checks"), ""),
-    "rollout_terms": (("test_rollout",), ""),
+    "divergence.bounds": (("test_bounds",), ""),
+    "divergence.lipschitz": (("test_lipschitz",), ""),
+    "verify.verdicts": (("test_verdict_levels",), ""),
+    "estimate.estimates": (("test_montecarlo", "test_properties"), ""),
+    "estimate.samples": (("test_montecarlo", "test_properties"), ""),
+    "expansion.taylor": (("test_taylor",), ""),
+    "expansion.power_series": (("test_properties", "test_expansion"), ""),
+    "divergence.distances": (("test_bounds", "test_divergence_checks"), ""),
+    "divergence.rollout_terms": (("test_rollout",), ""),
     "sensitivity.steps": (("test_sensitivity",), ""),
     "sensitivity.systems": (("test_sensitivity", "test_flow"), ""),
     "sensitivity.commuting": (("test_sensitivity", "test_flow"), ""),
     "sensitivity.initial_value": (("test_sensitivity", "test_properties"), ""),
-    "milstein": (("test_solver_moments", "test_milstein"), "milstein"),
-    "srk": (("test_solver_moments",), "sri2 or platen"),
-    "heun": (("test_solver_moments",), "heun"),
-    "structure": (("test_milstein",), "not moment"),
-    "checks": (("test_checks",), ""),
+    "solvers.milstein": (("test_solver_moments", "test_milstein"), "milstein"),
+    "solvers.srk": (("test_solver_moments",), "sri2 or platen"),
+    "solvers.heun": (("test_solver_moments",), "heun"),
+    "solvers.structure": (("test_milstein",), "not moment"),
+    "systems.checks": (("test_checks",), ""),
     "arguments": (("test_arguments", "test_checks"), ""),
-    "sobol": (("test_sobol",), ""),
-    "components": (("test_sobol", "test_noise"), ""),
-    "levy": (("test_levy",), ""),
+    "noise.sobol": (("test_sobol",), ""),
+    "noise.components": (("test_sobol", "test_noise"), ""),
+    "noise.levy": (("test_levy",), ""),
     "jets.space": (("test_jets",), ""),
     "jets.elementwise": (("test_jets",), ""),
     "jets.linear_algebra": (("test_jets_linear_algebra",), ""),

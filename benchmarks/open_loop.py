@@ -23,8 +23,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sdewm.montecarlo import Estimate
-from sdewm.report import environment
+from sdewm.estimate.estimates import Estimate
+from sdewm.verify.report import environment
 from sdewm.worldmodel.dreamer import WorldModel, load_agent, load_lean, open_loop_error
 from sdewm.worldmodel.dreamer.offline import CONTEXT, HORIZON
 from sdewm.worldmodel.dreamer.prediction import windows

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm.noise import TimeGrid
-from sdewm.sde import SDE, noise_channels
-from sdewm.solvers import Stepper
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.base import Stepper
+from sdewm.systems.sde import SDE, noise_channels
 
 WITH_TORCHSDE = importlib.util.find_spec("torchsde") is not None
 WITH_DIFFRAX = importlib.util.find_spec("diffrax") is not None

@@ -18,7 +18,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sdewm.noise import MonteCarlo, QuasiMonteCarlo, Sampler, TimeGrid
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.samplers import MonteCarlo, QuasiMonteCarlo, Sampler
 
 PATHS = 2**10
 CHANNELS = 1

@@ -23,12 +23,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, Torchsde, refusal
-from sdewm.brownian import BrownianPath
-from sdewm.convergence import StoredAreas
-from sdewm.noise import TimeGrid
-from sdewm.report import environment
-from sdewm.sde import FunctionSDE
-from sdewm.solvers import solve
+from sdewm.noise.brownian import BrownianPath
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.loop import solve
+from sdewm.solvers.orders import StoredAreas
+from sdewm.systems.sde import FunctionSDE
+from sdewm.verify.report import environment
 
 STATES, HIDDEN, PATHS, LEVEL = 8, 32, 2000, 5
 GRID = TimeGrid(0.0, 1.0, 2**LEVEL)

@@ -31,14 +31,16 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, Torchsde, refusal
-from sdewm import reference, worldmodel
-from sdewm.calculus import to_stratonovich
-from sdewm.convergence import Convergence, convergences
-from sdewm.noise import TimeGrid
-from sdewm.report import environment
-from sdewm.sde import SDE, FunctionSDE
-from sdewm.solvers import Stepper, stepper
-from sdewm.structure import NoiseStructure, noise_structure
+from sdewm import worldmodel
+from sdewm.exact import reference
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.base import Stepper
+from sdewm.solvers.calculus import to_stratonovich
+from sdewm.solvers.methods import stepper
+from sdewm.solvers.orders import Convergence, convergences
+from sdewm.solvers.structure import NoiseStructure, noise_structure
+from sdewm.systems.sde import SDE, FunctionSDE
+from sdewm.verify.report import environment
 
 LEVEL = 0.95
 HALF_WIDTH = 0.05

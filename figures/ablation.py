@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 
 from figures.record import checks, lines
 from figures.style import PRINTED, save, styled
-from sdewm.paper.formulas import CORRECTIONS
-from sdewm.report import Curve
+from sdewm.expansion.variation_of_constants import CORRECTIONS
+from sdewm.verify.report import Curve
 
 SYSTEMS = {
     "circle": "equation\non the circle",

@@ -1,26 +1,29 @@
 """Numerical SDE simulation and verification toolkit for the theory of world models under representation errors."""
 
-from sdewm.brownian import BrownianPath, BrownianSampler
-from sdewm.calculus import to_ito, to_stratonovich
-from sdewm.convergence import Convergence, convergence, convergences
-from sdewm.expansion import BeyondRadius, Expansion, expand
+from sdewm.divergence.lipschitz import SlopeNetwork
+from sdewm.divergence.policy import LocalMaximizer
+from sdewm.estimate.estimates import Estimate
+from sdewm.expansion.power_series import BeyondRadius, Expansion, expand
+from sdewm.expansion.taylor import Rate, TaylorTest, taylor_test
 from sdewm.jets import gradient, value_of
-from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
-from sdewm.lipschitz import SlopeNetwork
-from sdewm.losses import NonFiniteLoss, SummedLoss
-from sdewm.montecarlo import Estimate
-from sdewm.noise import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, TimeGrid
-from sdewm.policy import LocalMaximizer
-from sdewm.rollout import LatentRollout
-from sdewm.sde import SDE, FunctionSDE, PerturbedSDE
+from sdewm.noise.brownian import BrownianPath, BrownianSampler
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo
 from sdewm.sensitivity import (
     FundamentalMatrixSDE,
     SensitivitySDE,
     fundamental_matrix,
     initial_value_derivatives,
 )
-from sdewm.solvers import NonFiniteState, solve
-from sdewm.taylor import Rate, TaylorTest, taylor_test
+from sdewm.solvers.base import NonFiniteState
+from sdewm.solvers.calculus import to_ito, to_stratonovich
+from sdewm.solvers.loop import solve
+from sdewm.solvers.orders import Convergence, convergence, convergences
+from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.systems.losses import NonFiniteLoss, SummedLoss
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.rollout import LatentRollout
+from sdewm.systems.sde import SDE, FunctionSDE
 
 __version__ = "0.1.0"
 

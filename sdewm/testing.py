@@ -25,8 +25,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sdewm.noise import TimeGrid
-from sdewm.sde import NOISE_TYPES, PerturbedSDE, noise_channels
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import NOISE_TYPES, noise_channels
 
 try:
     from hypothesis import strategies as st

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdewm.montecarlo import Estimate
-from sdewm.noise import TimeGrid
-from sdewm.problems import Problem
+from sdewm.estimate.estimates import Estimate
+from sdewm.exact.problems import Problem
+from sdewm.noise.grid import TimeGrid
 from sdewm.worldmodel.checkpoint import load_checkpoint
 from sdewm.worldmodel.dreamer import Step, preset
 

@@ -30,14 +30,14 @@ from sdewm import (
     SlopeNetwork,
     SummedLoss,
     TimeGrid,
-    convergence,
     expand,
     solve,
     taylor_test,
     to_ito,
 )
-from sdewm.montecarlo import sample
-from sdewm.structure import NoiseStructure
+from sdewm.estimate.samples import sample
+from sdewm.solvers import convergence
+from sdewm.solvers.structure import NoiseStructure
 
 SDE = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 + 0 * x)
 FAMILY = PerturbedSDE(SDE, SDE)

@@ -9,9 +9,11 @@ import torch
 from support import F64, refuses
 from torch import nn
 
-from sdewm import FunctionSDE, PerturbedSDE, assumptions, reference
-from sdewm.assumptions import check_assumptions
-from sdewm.problems import PROBLEMS
+from sdewm import FunctionSDE, PerturbedSDE
+from sdewm.divergence import assumptions
+from sdewm.divergence.assumptions import check_assumptions
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
 
 X0 = torch.zeros(3, dtype=F64)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from sdewm.bounds import (
+from sdewm.divergence.bounds import (
     DOOB,
     StepConstants,
     block_mean_squares,
@@ -21,9 +21,9 @@ from sdewm.bounds import (
     second_derivative_supremum,
     supremum_from_mean_square,
 )
-from sdewm.divergence import distances, sensitivity_suprema
-from sdewm.noise import TimeGrid
-from sdewm.sde import FunctionSDE
+from sdewm.divergence.distances import distances, sensitivity_suprema
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.sde import FunctionSDE
 from tests.support import F64, normal_increments, refuses
 
 GRID = TimeGrid(0.0, 1.0, 50)

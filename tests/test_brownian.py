@@ -17,12 +17,13 @@ from support import F64, FALSE_FAILURE, refuses
 from test_levy import sech_law, z_value
 from torch import Tensor
 
-from sdewm.brownian import BLOCK, BrownianPath, BrownianSampler
-from sdewm.levy import chen, iterated_integrals
-from sdewm.montecarlo import sample
-from sdewm.noise import Increments, TimeGrid
-from sdewm.sde import FunctionSDE
-from sdewm.solvers import trajectory
+from sdewm.estimate.samples import sample
+from sdewm.noise.brownian import BLOCK, BrownianPath, BrownianSampler
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.noise.levy import chen, iterated_integrals
+from sdewm.solvers.loop import trajectory
+from sdewm.systems.sde import FunctionSDE
 
 PATH = BrownianPath(seed=5, paths=300, channels=3, t0=1.0, t1=3.0)
 

@@ -24,7 +24,8 @@ from sdewm import (
     taylor_test,
 )
 from sdewm.jets import Jet, NotDifferentiable
-from sdewm.sde import Stage, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.systems.sde import diffusion_matrix, diffusion_product, noise_channels
+from sdewm.systems.stages import Stage
 
 GRID = TimeGrid(0.2, 1.2, 4)
 X0 = torch.tensor([0.5, -1.0], dtype=F64)

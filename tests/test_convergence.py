@@ -12,16 +12,17 @@ import torch
 from support import F64, refuses
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.brownian import BrownianPath
-from sdewm.calculus import to_stratonovich
-from sdewm.convergence import Convergence, StoredAreas, convergence, convergences
-from sdewm.milstein import Milstein, PreparedMilstein
-from sdewm.noise import TimeGrid
-from sdewm.problems import PROBLEMS
-from sdewm.sde import FunctionSDE
-from sdewm.solvers import METHODS, solve
-from sdewm.structure import noise_structure
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
+from sdewm.noise.brownian import BrownianPath
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.calculus import to_stratonovich
+from sdewm.solvers.loop import solve
+from sdewm.solvers.methods import METHODS
+from sdewm.solvers.milstein import Milstein, PreparedMilstein
+from sdewm.solvers.orders import Convergence, StoredAreas, convergence, convergences
+from sdewm.solvers.structure import noise_structure
+from sdewm.systems.sde import FunctionSDE
 
 SPAN = (0.0, 1.0)
 LEVELS = (3, 4, 5, 6)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchmarks import coverage
 from benchmarks.coverage import QUANTITIES, STEPS, Cell, cases, measure, page, summary
-from sdewm.problems import PROBLEMS
+from sdewm.exact.problems import PROBLEMS
 
 
 def test_truths_are_those_of_the_closed_forms():

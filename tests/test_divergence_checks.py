@@ -7,14 +7,14 @@ import dataclasses
 import pytest
 import torch
 
-import sdewm.policy as policy_module
-import sdewm.rollout_terms as terms_module
-from sdewm.divergence import distances
+import sdewm.divergence.policy as policy_module
+import sdewm.divergence.rollout_terms as terms_module
+from sdewm.divergence.distances import distances
+from sdewm.divergence.lipschitz import SlopeNetwork
 from sdewm.jets import Jet
-from sdewm.lipschitz import SlopeNetwork
-from sdewm.losses import as_summed
-from sdewm.report import overall
-from sdewm.verdicts import judge_all
+from sdewm.systems.losses import as_summed
+from sdewm.verify.report import overall
+from sdewm.verify.verdicts import judge_all
 from theory_checks import (
     certified_bounds,
     convex_loss,
@@ -192,9 +192,9 @@ def test_slopes_that_do_not_grow_do_not_refute(broken):
 
 def test_frozen_slopes_closed_form_is_what_the_solver_finds():
     """The exact enumeration of a against Φ by the solver, on the same grid."""
-    from sdewm.divergence import fundamental_supremum
-    from sdewm.noise import TimeGrid
-    from sdewm.sde import FunctionSDE
+    from sdewm.divergence.distances import fundamental_supremum
+    from sdewm.noise.grid import TimeGrid
+    from sdewm.systems.sde import FunctionSDE
 
     def drift(t, x):
         return torch.stack([x[..., 0] * x[..., 1], 0 * x[..., 1]], -1)

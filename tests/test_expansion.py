@@ -16,18 +16,24 @@ from support import EULER_METHODS, F64, FALSE_FAILURE, agrees, convicts, grid_of
 from test_problems import taylor_by_interpolation
 from torch import Tensor
 
-from sdewm import expansion, reference
-from sdewm.brownian import BrownianSampler
-from sdewm.expansion import BeyondRadius, Expansion, corrected_terms, expand, second_coefficient
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import Moments, Sample, richardson, sample
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS, Problem
+from sdewm.expansion import power_series as expansion
+from sdewm.expansion.power_series import BeyondRadius, Expansion, corrected_terms, expand, second_coefficient
+from sdewm.expansion.variation_of_constants import CORRECTED, CORRECTIONS, READINGS, TERMS, formula_terms
 from sdewm.jets import Jet, NonSmoothWarning, Parameter
-from sdewm.losses import SummedLoss, as_summed
-from sdewm.montecarlo import Estimate, Moments, Sample, richardson, sample
-from sdewm.noise import Increments, MonteCarlo, QuasiMonteCarlo, StoredIncrements, TimeGrid
-from sdewm.paper.formulas import CORRECTED, CORRECTIONS, READINGS, TERMS, formula_terms
-from sdewm.problems import PROBLEMS, Problem
-from sdewm.sde import FunctionSDE, PerturbedSDE, noise_channels
+from sdewm.noise.brownian import BrownianSampler
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments, StoredIncrements
+from sdewm.noise.samplers import MonteCarlo, QuasiMonteCarlo
 from sdewm.sensitivity import along, first_derivatives
-from sdewm.solvers import NonFiniteState, solve
+from sdewm.solvers.base import NonFiniteState
+from sdewm.solvers.loop import solve
+from sdewm.systems.losses import SummedLoss, as_summed
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import FunctionSDE, noise_channels
 
 STEPS = 16
 MADE = {name: make() for name, make in PROBLEMS.items()}

@@ -8,13 +8,12 @@ import pytest
 import torch
 from support import F64, refuses
 
-from sdewm import reference
-from sdewm.brownian import BrownianPath
-from sdewm.calculus import to_stratonovich
+from sdewm.exact import reference
 from sdewm.jets import Jet, JetSpace
-from sdewm.noise import StoredIncrements, TimeGrid
+from sdewm.noise.brownian import BrownianPath
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import StoredIncrements
 from sdewm.paper.flow import SECOND_READINGS, PrintedSecondVariationSDE, printed_flow_exponents
-from sdewm.sde import FunctionSDE
 from sdewm.sensitivity import (
     DoNotCommute,
     FundamentalMatrixSDE,
@@ -30,7 +29,9 @@ from sdewm.sensitivity import (
     jacobian,
     second_derivative,
 )
-from sdewm.solvers import solve
+from sdewm.solvers.calculus import to_stratonovich
+from sdewm.solvers.loop import solve
+from sdewm.systems.sde import FunctionSDE
 from theory_checks.flows import FLOWS, MIXED, NILPOTENT, Flow
 
 STEPPED = ("gbm", "linear", "clock")

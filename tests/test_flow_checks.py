@@ -7,9 +7,8 @@ import functools
 import pytest
 import torch
 
-from sdewm.known_inputs import KnownInputs
+from sdewm.exact.known_inputs import KnownInputs
 from sdewm.paper.flow import printed_flow_exponents
-from sdewm.report import overall
 from sdewm.sensitivity import (
     FundamentalMatrixSDE,
     InverseMatrixSDE,
@@ -21,8 +20,9 @@ from sdewm.sensitivity import (
     second_derivative,
     systems,
 )
-from sdewm.structure import directional
-from sdewm.verdicts import judge_all
+from sdewm.solvers.structure import directional
+from sdewm.verify.report import overall
+from sdewm.verify.verdicts import judge_all
 from theory_checks import fundamental_matrix, initial_value, proposition_b1, sensitivity_sdes
 from theory_checks.settings import Settings
 

@@ -205,7 +205,7 @@ def test_an_empty_vector_is_joined_with_anything():
 
 def test_what_torch_has_not_for_complex_numbers_is_refused():
     z = torch.complex(random_jet(3), random_jet(3, seed=1))
-    with refuses(NotDifferentiable, "torch has no logsumexp of this dtype"):
+    with refuses(NotDifferentiable, "logsumexp of a complex jet"):
         z.logsumexp(0)
     with refuses(NotDifferentiable, "sgn of a complex jet"):
         z.sgn()

@@ -10,12 +10,12 @@ import torch
 from scipy import stats
 from support import F64, refuses
 
-from sdewm import reference
-from sdewm.goodness_of_fit import distance, paths_for
-from sdewm.known_inputs import KnownInputs, conditional_variance, record_inputs
-from sdewm.latent import LatentSDE
-from sdewm.noise import TimeGrid
-from sdewm.solvers import solve
+from sdewm.estimate.goodness_of_fit import distance, paths_for
+from sdewm.exact import reference
+from sdewm.exact.known_inputs import KnownInputs, conditional_variance, record_inputs
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.loop import solve
+from sdewm.systems.latent import LatentSDE
 
 GRID = TimeGrid(0.0, 1.0, 8)
 

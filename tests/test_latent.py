@@ -10,20 +10,13 @@ import torch
 from support import EULER_METHODS, F64, normal_increments, refuses
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
-from sdewm.noise import TimeGrid
-from sdewm.sde import (
-    SDE,
-    FunctionSDE,
-    PerturbedSDE,
-    diffusion_matrix,
-    diffusion_product,
-    noise_channels,
-    stage_diffusion,
-    stage_drift,
-)
-from sdewm.solvers import solve
+from sdewm.exact import reference
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.loop import solve
+from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import SDE, FunctionSDE, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.systems.stages import stage_diffusion, stage_drift
 
 SIZES = BlockSizes(z=2, h=3, z_tilde=2, s_tilde=1)
 T = torch.tensor(0.3, dtype=F64)

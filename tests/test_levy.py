@@ -17,7 +17,7 @@ from scipy.stats import kstest
 from support import F64, FALSE_ALARM, FALSE_FAILURE, refuses
 from torch import Tensor
 
-from sdewm.levy import (
+from sdewm.noise.levy import (
     ALGORITHMS,
     Fourier,
     LevyAlgorithm,

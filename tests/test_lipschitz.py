@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.func import jacrev, vmap
 
-from sdewm import lipschitz
-from sdewm.lipschitz import (
+from sdewm.divergence import lipschitz
+from sdewm.divergence.lipschitz import (
     ACTIVATIONS,
     Activation,
     SlopeNetwork,

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import theory_checks.units as units
-from sdewm.montecarlo import Estimate, Sample, pool, sample
-from sdewm.noise import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, TimeGrid
-from sdewm.problems import PROBLEMS
-from sdewm.taylor import pool_tests, taylor_test
-from sdewm.verdicts import Comparison, LeftOut, Verdict
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import Sample, pool, sample
+from sdewm.exact.problems import PROBLEMS
+from sdewm.expansion.taylor import pool_tests, taylor_test
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo
+from sdewm.verify.verdicts import Comparison, LeftOut, Verdict
 from theory_checks.settings import Settings, pooled
 from theory_checks.units import LOOKS, Unit, _decide
 

@@ -8,18 +8,21 @@ from scipy.stats import binom, norm
 from support import F64, FALSE_FAILURE, refuses
 from torch import Tensor
 
-from sdewm import reference, structure
-from sdewm.brownian import BrownianPath
-from sdewm.calculus import to_ito, to_stratonovich
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
 from sdewm.jets import JetSpace
-from sdewm.levy import iterated_integrals, stratonovich_integrals
-from sdewm.milstein import Milstein
-from sdewm.noise import TimeGrid
-from sdewm.problems import PROBLEMS
-from sdewm.sde import FunctionSDE, PerturbedSDE, diffusion_matrix, noise_channels
+from sdewm.noise.brownian import BrownianPath
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.levy import iterated_integrals, stratonovich_integrals
 from sdewm.sensitivity import fundamental_matrix
-from sdewm.solvers import METHODS, solve
-from sdewm.structure import Audit, NoiseStructure, OtherStructure, directional, noise_structure
+from sdewm.solvers import structure
+from sdewm.solvers.calculus import to_ito, to_stratonovich
+from sdewm.solvers.loop import solve
+from sdewm.solvers.methods import METHODS
+from sdewm.solvers.milstein import Milstein
+from sdewm.solvers.structure import Audit, NoiseStructure, OtherStructure, directional, noise_structure
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import FunctionSDE, diffusion_matrix, noise_channels
 
 LEVEL = 3
 GRID = TimeGrid(0.0, 1.0, 2**LEVEL)

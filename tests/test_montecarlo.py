@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from support import F64, FALSE_FAILURE, refuses
 
-from sdewm.montecarlo import Estimate, Moments, Sample, make_sampler, pool, richardson, sample
-from sdewm.noise import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, TimeGrid
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import Moments, Sample, make_sampler, pool, richardson, sample
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo
 
 GRID = TimeGrid(0.0, 1.0, 1)
 LIKE = torch.zeros((), dtype=F64)

@@ -15,19 +15,11 @@ from scipy import stats
 from support import F64, FALSE_FAILURE, agrees, refuses
 from torch import Tensor
 
-from sdewm.components import ORDERINGS, Stretch, unit_increments
-from sdewm.montecarlo import Sample, sample
-from sdewm.noise import (
-    AntitheticMonteCarlo,
-    BridgeIncrements,
-    Increments,
-    MonteCarlo,
-    QuasiMonteCarlo,
-    Sampler,
-    StoredIncrements,
-    StreamedIncrements,
-    TimeGrid,
-)
+from sdewm.estimate.samples import Sample, sample
+from sdewm.noise.components import ORDERINGS, Stretch, unit_increments
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import BridgeIncrements, Increments, StoredIncrements, StreamedIncrements
+from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
 LIKE = torch.zeros((), dtype=F64)
 GRID = TimeGrid(0.0, 2.0, 8)
@@ -385,7 +377,7 @@ def test_float32_increments_are_the_rounded_ones():
 def test_streamed_increments_are_the_stored_ones(steps, channels, options, dtype, monkeypatch):
     """To the last bit, those of padded dimensions and weights too, and in each pass; coarser ones to rounding."""
     grid, like = TimeGrid(0.0, 1.7, steps), torch.zeros((), dtype=dtype)
-    monkeypatch.setattr("sdewm.noise.WORKING_BYTES", 2**17)  # 64 steps or fewer at a time
+    monkeypatch.setattr("sdewm.noise.increments.WORKING_BYTES", 2**17)  # 64 steps or fewer at a time
     for largest in (5, QuasiMonteCarlo.largest_dimension):
         drawn = []
         for budget in (2**27, 0):

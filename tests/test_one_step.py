@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdewm.verdicts import judge_all
+from sdewm.verify.verdicts import judge_all
 from sdewm.worldmodel import recorded_frames
 from theory_checks import one_step
 from theory_checks.settings import Settings

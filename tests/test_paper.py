@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from support import refuses
 
+from sdewm.expansion.variation_of_constants import CORRECTIONS
 from sdewm.paper import consistency, errata, statements, tables
 from sdewm.paper.errata import ERRATA, KINDS, measured, without_entry
-from sdewm.paper.formulas import CORRECTIONS
 from sdewm.paper.records import REPORT, Evidence, load, summary
 from sdewm.paper.statements import STATEMENTS, verdicts
 from sdewm.paper.tables import TABLES, half_unit, number, unit

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from torch import nn
 
-from sdewm import transport
+from sdewm.estimate import transport
+from sdewm.expansion.variation_of_constants import CORRECTED
 from sdewm.paper import consistency
 from sdewm.paper import remainder as remainder_module
-from sdewm.paper.formulas import CORRECTED
-from sdewm.verdicts import judge_all
+from sdewm.verify.verdicts import judge_all
 from theory_checks import ablation, assumptions, covering_map, lemma_b7_steps, smoothness, tables, w1_kl
 from theory_checks.settings import Settings
 

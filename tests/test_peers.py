@@ -7,11 +7,11 @@ import torch
 from support import F64, normal_increments
 
 from benchmarks.peers import WITH_DIFFRAX, Diffrax, Torchsde, refusal
-from sdewm.calculus import to_stratonovich
-from sdewm.convergence import StoredAreas
-from sdewm.noise import TimeGrid
-from sdewm.sde import FunctionSDE
-from sdewm.solvers import solve
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.calculus import to_stratonovich
+from sdewm.solvers.loop import solve
+from sdewm.solvers.orders import StoredAreas
+from sdewm.systems.sde import FunctionSDE
 
 GRID = TimeGrid(0.2, 1.2, 12)
 NOISE = normal_increments(GRID, 5, 2)

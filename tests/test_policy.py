@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sdewm import LatentSDE, LocalMaximizer, PerturbedSDE, TimeGrid, expand, reference
-from sdewm.derivatives import derivatives
-from sdewm.policy import NoLocalMaximum
-from sdewm.solvers import solve
+from sdewm import LatentSDE, LocalMaximizer, PerturbedSDE, TimeGrid, expand
+from sdewm.divergence.policy import NoLocalMaximum
+from sdewm.exact import reference
+from sdewm.sensitivity.derivatives import derivatives
+from sdewm.solvers.loop import solve
 from tests.support import F64, normal_increments, refuses
 from theory_checks.policy_maximizer import value_function
 
@@ -89,9 +90,9 @@ def test_as_the_policy_of_a_latent_model():
     grid, x0 = TimeGrid(0.0, 0.4, 4), reference.initial_state()
     channels = model.noise_channels(torch.zeros((), dtype=F64), x0[None])
     noise = normal_increments(grid, 16, channels)
-    from sdewm.expansion import check_problem, corrected_terms
-    from sdewm.losses import as_summed
-    from sdewm.noise import StoredIncrements
+    from sdewm.expansion.power_series import check_problem, corrected_terms
+    from sdewm.noise.increments import StoredIncrements
+    from sdewm.systems.losses import as_summed
 
     losses = {"": as_summed(reference.loss, grid)}
     assert check_problem(family, losses, x0, grid, "euler", 1) == channels

@@ -10,13 +10,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdewm import problems
+from sdewm.exact import (
+    CircleSDE,
+    LinearSDE,
+    QuadraticLoss,
+    TorusSDE,
+    kolmogorov_circle,
+    moments,
+    multi_indices,
+    problems,
+)
+from sdewm.exact.problems import PROBLEMS, Problem
 from sdewm.jets import JetSpace, constant
-from sdewm.noise import TimeGrid
-from sdewm.problems import PROBLEMS, Problem
-from sdewm.referees import CircleSDE, LinearSDE, QuadraticLoss, TorusSDE, kolmogorov_circle, moments, multi_indices
-from sdewm.sde import SDE, FunctionSDE, PerturbedSDE, diffusion_matrix, diffusion_product, noise_channels
-from sdewm.structure import noise_structure
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.structure import noise_structure
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import SDE, FunctionSDE, diffusion_matrix, diffusion_product, noise_channels
 
 TIME = torch.tensor(0.0, dtype=torch.float64)
 

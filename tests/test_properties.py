@@ -30,18 +30,18 @@ from sdewm import (
     QuasiMonteCarlo,
     TimeGrid,
     expand,
-    expansion,
     fundamental_matrix,
-    sde,
     solve,
 )
+from sdewm.estimate.estimates import Estimate
+from sdewm.expansion import power_series as expansion
 from sdewm.jets import Jet, JetSpace, Parameter
-from sdewm.montecarlo import Estimate
-from sdewm.report import write_json
-from sdewm.solvers import EulerMaruyama
-from sdewm.structure import noise_structure
+from sdewm.solvers.euler import EulerMaruyama
+from sdewm.solvers.structure import noise_structure
+from sdewm.systems import perturbed, sde
 from sdewm.testing import Case, SmoothSDE, cases, increments
-from sdewm.verdicts import Comparison, Inequality, Verdict, judge_all
+from sdewm.verify.report import write_json
+from sdewm.verify.verdicts import Comparison, Inequality, Verdict, judge_all
 
 PATHS = 4
 PROPERTIES: dict[str, tuple[Callable[..., None], tuple[st.SearchStrategy, ...]]] = {}
@@ -408,8 +408,8 @@ class _Bent(Parameter):
 
 
 def an_error_that_is_squared(patch):
-    scaled = sde._scaled
-    patch.setattr(sde, "_scaled", lambda eps, g, x: scaled(eps, lambda y: g(y) + 0.1 * g(y) ** 2, x))
+    scaled = perturbed._scaled
+    patch.setattr(perturbed, "_scaled", lambda eps, g, x: scaled(eps, lambda y: g(y) + 0.1 * g(y) ** 2, x))
 
 
 def errors_that_are_swapped(patch):
@@ -423,8 +423,8 @@ def an_error_that_does_not_see_the_state(patch):
 
 def an_error_of_its_own(patch):
     """Something that ε moves even without an error, and even at ε = 0."""
-    scaled = sde._scaled
-    patch.setattr(sde, "_scaled", lambda eps, g, x: scaled(eps, lambda y: g(y) + 0.1, x) + 1e-6)
+    scaled = perturbed._scaled
+    patch.setattr(perturbed, "_scaled", lambda eps, g, x: scaled(eps, lambda y: g(y) + 0.1, x) + 1e-6)
 
 
 def an_expansion_with_a_curvature_of_its_own(patch):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdewm.referees import (
+from sdewm.exact import (
     CircleSDE,
     LinearSDE,
     QuadraticLoss,
@@ -83,7 +83,7 @@ def differ(actual: dict, expected: dict) -> set:
 
 
 def test_docstring_examples():
-    found = doctest.testmod(importlib.import_module("sdewm.referees.linear"))
+    found = doctest.testmod(importlib.import_module("sdewm.exact.linear"))
     assert found.attempted > 0 and found.failed == 0
 
 
@@ -451,7 +451,7 @@ def drop(monkeypatch, term: tuple[int, int]) -> None:
         return lift({alpha: matrix for alpha, matrix in terms.items() if alpha != term}, degree)
 
     for module in ("linear", "kolmogorov"):
-        monkeypatch.setattr(f"sdewm.referees.{module}.lift", forgetful)
+        monkeypatch.setattr(f"sdewm.exact.{module}.lift", forgetful)
 
 
 @pytest.mark.parametrize(

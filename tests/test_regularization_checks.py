@@ -13,8 +13,8 @@ from support import agrees, convicts
 import sdewm.worldmodel.dreamer.robustness as agents
 import theory_checks.leak as leak
 import theory_checks.regularized as regularized
-from sdewm.montecarlo import Estimate
-from sdewm.verdicts import Verdict, judge_all
+from sdewm.estimate.estimates import Estimate
+from sdewm.verify.verdicts import Verdict, judge_all
 from sdewm.worldmodel import load_trained, robustness
 from sdewm.worldmodel.dreamer import load_lean
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record

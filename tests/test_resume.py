@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdewm.report import Curve
-from sdewm.verdicts import LeftOut, Verdict
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import LeftOut, Verdict
 from theory_checks import unit_store
 from theory_checks.run import parse
 from theory_checks.settings import Settings
@@ -336,7 +336,7 @@ def test_only_the_same_unit_at_the_same_settings_is_taken_up(store, other):
 
 
 @pytest.mark.parametrize(
-    "changed", ["sdewm/noise.py", "theory_checks/tables.py", "sdewm/worldmodel/data", "torch", "level"]
+    "changed", ["sdewm/noise/grid.py", "theory_checks/tables.py", "sdewm/worldmodel/data", "torch", "level"]
 )
 def test_other_code_takes_up_nothing(store, monkeypatch, tmp_path, changed):
     store.keep(UNIT, a_finished_unit())

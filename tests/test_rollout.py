@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch.func import hessian, jacrev, vmap
 
-from sdewm import reference
-from sdewm.derivatives import derivatives
-from sdewm.divergence import (
+from sdewm.divergence.distances import (
     RepeatedIncrements,
     distances,
     divergence,
@@ -18,10 +16,7 @@ from sdewm.divergence import (
     jacobian_suprema,
     sensitivity_suprema,
 )
-from sdewm.latent import LatentSDE
-from sdewm.noise import StoredIncrements, TimeGrid
-from sdewm.rollout import LatentRollout
-from sdewm.rollout_terms import (
+from sdewm.divergence.rollout_terms import (
     COMPOSED,
     HESSIANS,
     JACOBIANS,
@@ -32,9 +27,15 @@ from sdewm.rollout_terms import (
     smallest_constant,
     suprema,
 )
-from sdewm.sde import FunctionSDE
+from sdewm.exact import reference
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import StoredIncrements
 from sdewm.sensitivity import fundamental_matrix
-from sdewm.solvers import solve
+from sdewm.sensitivity.derivatives import derivatives
+from sdewm.solvers.loop import solve
+from sdewm.systems.latent import LatentSDE
+from sdewm.systems.rollout import LatentRollout
+from sdewm.systems.sde import FunctionSDE
 from tests.support import F64, normal_increments, refuses
 
 GRID = TimeGrid(0.0, 0.5, 20)

@@ -11,13 +11,15 @@ from scipy import stats
 from support import EULER_METHODS, F64, FALSE_FAILURE, normal_increments, refuses
 from torch import Tensor
 
-from sdewm import reference
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
 from sdewm.jets import JetSpace
-from sdewm.noise import StoredIncrements, TimeGrid
-from sdewm.problems import PROBLEMS
-from sdewm.sde import PerturbedSDE, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import StoredIncrements
 from sdewm.sensitivity import along, first_derivatives, fundamental_matrix, step_jacobians
-from sdewm.solvers import solve, trajectory
+from sdewm.solvers.loop import solve, trajectory
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import diffusion_matrix, diffusion_product, noise_channels
 
 CASES: dict[str, tuple[PerturbedSDE, Tensor]] = {
     **{name: (p.family, p.x0) for name, p in ((name, make()) for name, make in PROBLEMS.items())},

@@ -8,8 +8,9 @@ import torch
 from scipy import stats
 from support import F64, FALSE_FAILURE, refuses
 
-from sdewm.noise import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, TimeGrid, _stream_seed
-from sdewm.sobol import BITS, MAX_DIMENSION, ScrambledSobol, _split_mix, normals, pseudo_random_normals
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, _stream_seed
+from sdewm.noise.sobol import BITS, MAX_DIMENSION, ScrambledSobol, _split_mix, normals, pseudo_random_normals
 
 LAST = 2**BITS - 1
 
@@ -185,5 +186,5 @@ def test_pseudo_random_numbers_are_independent_normals():
 
 @pytest.mark.parametrize("mixed", [0, 2**64 - 1])
 def test_the_outermost_pseudo_random_numbers_are_finite(mixed, monkeypatch):
-    monkeypatch.setattr("sdewm.sobol._split_mix", lambda key, place: np.full_like(place, mixed))
+    monkeypatch.setattr("sdewm.noise.sobol._split_mix", lambda key, place: np.full_like(place, mixed))
     assert bool(torch.isfinite(pseudo_random_normals(0, 0, 1, torch.tensor([0]))).all())

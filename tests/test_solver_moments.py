@@ -23,10 +23,12 @@ from support import F64
 from torch import Tensor
 from torch.func import grad, hessian, jacrev, jvp
 
-from sdewm import FunctionSDE, TimeGrid, milstein, srk
-from sdewm.heun import Heun
-from sdewm.sde import diffusion_matrix
-from sdewm.solvers import METHODS, EulerMaruyama, stepper
+from sdewm import FunctionSDE, TimeGrid
+from sdewm.solvers import milstein, srk
+from sdewm.solvers.euler import EulerMaruyama
+from sdewm.solvers.heun import Heun
+from sdewm.solvers.methods import METHODS, stepper
+from sdewm.systems.sde import diffusion_matrix
 from sdewm.testing import SmoothLoss, SmoothSDE, systems
 
 LONGEST, DEGREE, NODES = 0.02, 7, 10

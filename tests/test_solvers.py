@@ -13,15 +13,20 @@ import torchsde
 from support import EULER_METHODS, F64, normal_increments, refuses
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.brownian import BrownianPath
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
 from sdewm.jets import JetSpace
-from sdewm.latent import BlockSizes, LatentSDE
-from sdewm.noise import MonteCarlo, StoredIncrements, TimeGrid
-from sdewm.problems import PROBLEMS
-from sdewm.sde import FunctionSDE, PerturbedSDE, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.noise.brownian import BrownianPath
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import StoredIncrements
+from sdewm.noise.samplers import MonteCarlo
 from sdewm.sensitivity import fundamental_matrix
-from sdewm.solvers import METHODS, NonFiniteState, solve
+from sdewm.solvers.base import NonFiniteState
+from sdewm.solvers.loop import solve
+from sdewm.solvers.methods import METHODS
+from sdewm.systems.latent import BlockSizes, LatentSDE
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import FunctionSDE, diffusion_matrix, diffusion_product, noise_channels
 
 GRID = TimeGrid(0.2, 1.2, 10)
 PATHS = 6

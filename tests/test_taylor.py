@@ -11,14 +11,11 @@ from scipy import stats
 from support import F64, FALSE_FAILURE, grid_of, refuses
 from torch import nn
 
-from sdewm import reference, taylor
-from sdewm.brownian import BrownianSampler
-from sdewm.latent import BlockSizes, LatentSDE
-from sdewm.montecarlo import Sample
-from sdewm.noise import AntitheticMonteCarlo, QuasiMonteCarlo, TimeGrid
-from sdewm.problems import PROBLEMS
-from sdewm.sde import FunctionSDE, PerturbedSDE
-from sdewm.taylor import (
+from sdewm.estimate.samples import Sample
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
+from sdewm.expansion import taylor
+from sdewm.expansion.taylor import (
     ADVICE,
     KINDS,
     Rate,
@@ -31,6 +28,12 @@ from sdewm.taylor import (
     pool_tests,
     taylor_test,
 )
+from sdewm.noise.brownian import BrownianSampler
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.samplers import AntitheticMonteCarlo, QuasiMonteCarlo
+from sdewm.systems.latent import BlockSizes, LatentSDE
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import FunctionSDE
 from theory_checks.settings import Settings
 
 GRID = TimeGrid(0.0, 1.0, 8)

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import theory_checks.evidence as evidence_module
+from sdewm.expansion.variation_of_constants import CORRECTED
 from sdewm.jets import Jet, Parameter
-from sdewm.noise import TimeGrid
-from sdewm.paper.formulas import CORRECTED
-from sdewm.report import failures, overall
-from sdewm.sde import FunctionSDE, PerturbedSDE
-from sdewm.verdicts import Comparison, Inequality, LeftOut, judge_all
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import FunctionSDE
+from sdewm.verify.report import failures, overall
+from sdewm.verify.verdicts import Comparison, Inequality, LeftOut, judge_all
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
 from theory_checks.evidence import VARIATION, gather
 from theory_checks.run import main, parse

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from support import refuses
 
-from sdewm import transport
-from sdewm.transport import (
+from sdewm.estimate import transport
+from sdewm.estimate.transport import (
     kl_discrete,
     kl_gaussians,
     pushforward_density_on_circle,

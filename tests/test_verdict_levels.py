@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from support import FALSE_FAILURE
 
-from sdewm.montecarlo import Estimate
-from sdewm.verdicts import Comparison, Inequality, judge_all
+from sdewm.estimate.estimates import Estimate
+from sdewm.verify.verdicts import Comparison, Inequality, judge_all
 
 DOF = 4  # few, so that Student's t is far from a normal
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from scipy import stats
 from support import FALSE_FAILURE
 
-from sdewm.montecarlo import Estimate
-from sdewm.report import NEAR_ZERO, failures, overall, print_table, summary, write_json
-from sdewm.verdicts import LARGEST_PART, Comparison, Inequality, LeftOut, Verdict, share_of_look
+from sdewm.estimate.estimates import Estimate
+from sdewm.verify.report import NEAR_ZERO, failures, overall, print_table, summary, write_json
+from sdewm.verify.verdicts import LARGEST_PART, Comparison, Inequality, LeftOut, Verdict, share_of_look
 
 LEVEL = 1e-6
 

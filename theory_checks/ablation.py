@@ -11,16 +11,18 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.expansion import check_problem, corrected_terms, second_coefficient
-from sdewm.losses import Loss, as_summed
-from sdewm.montecarlo import Estimate, Sample, Values, richardson, sample
-from sdewm.noise import Increments, TimeGrid
-from sdewm.paper.formulas import CORRECTED, CORRECTIONS, READINGS, TERMS, Corrections, formula_terms
-from sdewm.problems import PROBLEMS
-from sdewm.report import Curve
-from sdewm.sde import PerturbedSDE
-from sdewm.verdicts import Claimed, Comparison
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import Sample, richardson, sample
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
+from sdewm.expansion.power_series import check_problem, corrected_terms, second_coefficient
+from sdewm.expansion.variation_of_constants import CORRECTED, CORRECTIONS, READINGS, TERMS, Corrections, formula_terms
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.systems.losses import Loss, as_summed
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Comparison
 from theory_checks.settings import Settings, pooled
 
 CLAIM = "ablation"

@@ -11,12 +11,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sdewm import reference
-from sdewm.assumptions import JUMP, NO_GROWTH, AssumptionReport, check_assumptions
-from sdewm.montecarlo import Estimate
-from sdewm.problems import PROBLEMS
-from sdewm.sde import FunctionSDE
-from sdewm.verdicts import Claimed, Form, Inequality
+from sdewm.divergence.assumptions import JUMP, NO_GROWTH, AssumptionReport, check_assumptions
+from sdewm.estimate.estimates import Estimate
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
+from sdewm.systems.sde import FunctionSDE
+from sdewm.verify.verdicts import Claimed, Form, Inequality
 from theory_checks.settings import Settings
 from theory_checks.systems import trained_family
 

@@ -1,4 +1,4 @@
-"""Bounds on the divergence of rollouts whose constants are certified (see :mod:`sdewm.bounds` for the proofs).
+"""Bounds on the divergence of rollouts whose constants are certified; :mod:`sdewm.divergence.bounds` has the proofs.
 
 Theorem 4.1 leaves its constant free. These leave nothing free, so that they can be held against what is measured, and
 the check says how far each is from it. A maximum over sampled Jacobians would look far better, and is no bound.
@@ -12,16 +12,17 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.bounds import block_mean_squares, log_gronwall, mean_square, pathwise, supremum_from_mean_square
-from sdewm.divergence import distances
-from sdewm.latent import LatentSDE
-from sdewm.lipschitz import SlopeNetwork
-from sdewm.montecarlo import Estimate, Values, sample
-from sdewm.noise import Increments
-from sdewm.report import Curve
-from sdewm.rollout import LatentRollout
-from sdewm.verdicts import Claimed, Inequality
+from sdewm.divergence.bounds import block_mean_squares, log_gronwall, mean_square, pathwise, supremum_from_mean_square
+from sdewm.divergence.distances import distances
+from sdewm.divergence.lipschitz import SlopeNetwork
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import sample
+from sdewm.exact import reference
+from sdewm.noise.increments import Increments
+from sdewm.systems.latent import LatentSDE
+from sdewm.systems.rollout import LatentRollout
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Inequality
 from theory_checks.rollouts import LADDER, constants, measure, rollout_system, through_hidden
 from theory_checks.settings import Settings
 

@@ -12,11 +12,12 @@ from functools import cache
 
 from torch import Tensor
 
-from sdewm.expansion import check_problem, corrected_terms
-from sdewm.losses import SummedLoss, as_summed
-from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments
-from sdewm.verdicts import Claimed, Inequality
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import Sample, sample
+from sdewm.expansion.power_series import check_problem, corrected_terms
+from sdewm.noise.increments import Increments
+from sdewm.systems.losses import SummedLoss, as_summed
+from sdewm.verify.verdicts import Claimed, Inequality
 from theory_checks.evidence import without_drift_error
 from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS as EXPANSION_SYSTEMS

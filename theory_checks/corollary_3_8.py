@@ -3,8 +3,8 @@
 As :mod:`theory_checks.theorem_3_7`, with both the drift and the diffusion error.
 """
 
-from sdewm.report import Curve
-from sdewm.verdicts import Row
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Row
 from theory_checks.curves import loss_curves, term_curves
 from theory_checks.evidence import gather
 from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows

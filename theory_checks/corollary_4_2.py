@@ -13,16 +13,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdewm.bounds import second_derivative_supremum
-from sdewm.divergence import RepeatedIncrements
+from sdewm.divergence.bounds import second_derivative_supremum
+from sdewm.divergence.distances import RepeatedIncrements
+from sdewm.divergence.rollout_terms import COMPOSED
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import Sample, sample
 from sdewm.jets import Jet
-from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments
-from sdewm.report import Curve
-from sdewm.rollout_terms import COMPOSED
+from sdewm.noise.increments import Increments
 from sdewm.sensitivity import along
-from sdewm.solvers import solve
-from sdewm.verdicts import Claimed, Comparison, Inequality
+from sdewm.solvers.loop import solve
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Comparison, Inequality
 from theory_checks.rollouts import constants, measure_sensitivities, rollout_system, terms_at_horizon
 from theory_checks.settings import Settings, pooled
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sdewm.montecarlo import Estimate
-from sdewm.transport import Array, pushforward_density_on_circle
-from sdewm.verdicts import Claimed, Comparison, Form
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.transport import Array, pushforward_density_on_circle
+from sdewm.verify.verdicts import Claimed, Comparison, Form
 from theory_checks.settings import Settings
 
 CLAIM = "covering_map"

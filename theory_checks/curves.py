@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sdewm.expansion import corrected_terms
-from sdewm.montecarlo import Estimate, Sample, Values, richardson, sample
-from sdewm.noise import Increments
-from sdewm.paper.formulas import READINGS, TERMS, formula_terms
-from sdewm.report import Curve
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import Sample, richardson, sample
+from sdewm.expansion.power_series import corrected_terms
+from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
+from sdewm.noise.increments import Increments
+from sdewm.verify.report import Curve
 from theory_checks.evidence import VARIANTS, Evidence, channels, from_terms, losses_at, summed
 
 # An expansion to second order is called valid while its third-order term is at most this part of the others.

@@ -10,14 +10,17 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 
-from sdewm.expansion import check_problem, corrected_terms, second_coefficient
-from sdewm.losses import SummedLoss, as_summed
-from sdewm.montecarlo import Sample, Values, pool, richardson, sample
-from sdewm.noise import Increments, TimeGrid
-from sdewm.paper.formulas import CORRECTED, READINGS, TERMS, formula_terms
-from sdewm.sde import SDE, Magnitude, PerturbedSDE
-from sdewm.solvers import trajectory
-from sdewm.taylor import TaylorTest, pool_tests, taylor_tests
+from sdewm.estimate.estimates import Values
+from sdewm.estimate.samples import Sample, pool, richardson, sample
+from sdewm.expansion.power_series import check_problem, corrected_terms, second_coefficient
+from sdewm.expansion.taylor import TaylorTest, pool_tests, taylor_tests
+from sdewm.expansion.variation_of_constants import CORRECTED, READINGS, TERMS, formula_terms
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.solvers.loop import trajectory
+from sdewm.systems.losses import SummedLoss, as_summed
+from sdewm.systems.perturbed import Magnitude, PerturbedSDE
+from sdewm.systems.sde import SDE
 from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS, System
 

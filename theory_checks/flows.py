@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.montecarlo import Estimate, Sample, Values, richardson
-from sdewm.noise import TimeGrid
-from sdewm.problems import PROBLEMS
-from sdewm.sde import SDE, FunctionSDE, PerturbedSDE, noise_channels
-from sdewm.verdicts import Comparison, Form
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import Sample, richardson
+from sdewm.exact import reference
+from sdewm.exact.problems import PROBLEMS
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import SDE, FunctionSDE, noise_channels
+from sdewm.verify.verdicts import Comparison, Form
 
 F64 = torch.float64
 NILPOTENT = torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=F64)

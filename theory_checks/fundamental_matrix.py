@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm.brownian import BrownianPath
-from sdewm.convergence import convergence
-from sdewm.montecarlo import Sample, Values, richardson, sample
-from sdewm.noise import Increments, StoredIncrements, TimeGrid
+from sdewm.estimate.estimates import Values
+from sdewm.estimate.samples import Sample, richardson, sample
+from sdewm.noise.brownian import BrownianPath
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.paper.flow import printed_flow_exponents
-from sdewm.report import Curve
-from sdewm.sde import SDE
 from sdewm.sensitivity import (
     FundamentalMatrixSDE,
     InverseMatrixSDE,
@@ -27,8 +26,11 @@ from sdewm.sensitivity import (
     fundamental_matrix,
     step_jacobians,
 )
-from sdewm.solvers import solve, trajectory
-from sdewm.verdicts import Claimed, Form
+from sdewm.solvers.loop import solve, trajectory
+from sdewm.solvers.orders import convergence
+from sdewm.systems.sde import SDE
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Form
 from theory_checks.flows import FLOWS, Flow, exact, rotating, row, slope, two_noises
 from theory_checks.settings import Settings, pooled
 

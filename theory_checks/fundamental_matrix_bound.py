@@ -15,16 +15,18 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.bounds import log_gronwall, mean_square, supremum_from_mean_square
-from sdewm.divergence import fundamental_supremum, jacobian_suprema
-from sdewm.lipschitz import SlopeNetwork
-from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments, TimeGrid
-from sdewm.report import Curve
-from sdewm.sde import SDE, noise_channels
-from sdewm.solvers import Method
-from sdewm.verdicts import Claimed, Inequality
+from sdewm.divergence.bounds import log_gronwall, mean_square, supremum_from_mean_square
+from sdewm.divergence.distances import fundamental_supremum, jacobian_suprema
+from sdewm.divergence.lipschitz import SlopeNetwork
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import Sample, sample
+from sdewm.exact import reference
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.solvers.methods import Method
+from sdewm.systems.sde import SDE, noise_channels
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Inequality
 from theory_checks.rollouts import constants, rollout_system
 from theory_checks.settings import Settings, pooled
 

@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm.montecarlo import Estimate, richardson
-from sdewm.noise import TimeGrid
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import richardson
+from sdewm.expansion.taylor import taylor_tests
+from sdewm.noise.grid import TimeGrid
 from sdewm.paper.flow import SECOND_READINGS, PrintedSecondVariationSDE
-from sdewm.report import Curve
 from sdewm.sensitivity import SecondVariationSDE, ShiftedStart, initial_value_derivatives
-from sdewm.solvers import solve
-from sdewm.taylor import taylor_tests
-from sdewm.verdicts import Claimed, Form
+from sdewm.solvers.loop import solve
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Form
 from theory_checks.flows import FLOWS, Flow, exact, row
 from theory_checks.settings import Settings
 

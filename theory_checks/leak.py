@@ -12,9 +12,9 @@ from typing import Literal
 
 import torch
 
-from sdewm.montecarlo import Estimate
-from sdewm.report import Curve
-from sdewm.verdicts import Claimed, Inequality
+from sdewm.estimate.estimates import Estimate
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Inequality
 from sdewm.worldmodel import latent_spread, load_trained
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, model_name, over_seeds, read_record, slopes
 from sdewm.worldmodel.robustness import flow_contraction, jacobian_terms, starting_states

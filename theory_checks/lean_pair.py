@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from sdewm.montecarlo import Estimate
-from sdewm.verdicts import Inequality
+from sdewm.estimate.estimates import Estimate
+from sdewm.verify.verdicts import Inequality
 from sdewm.worldmodel.dreamer import load_lean
 from sdewm.worldmodel.dreamer.robustness import measure
 from sdewm.worldmodel.dreamer.shipped import WEIGHT

@@ -4,8 +4,8 @@ With ½ε²∂²x it is: the root mean square of the supremum falls like ε³. A
 grows like 1/ε, wherever ∂²x is not zero.
 """
 
-from sdewm.report import Curve
-from sdewm.verdicts import Row
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Row
 from theory_checks.curves import remainder_curves
 from theory_checks.evidence import gather
 from theory_checks.rows import rate_rows

@@ -11,13 +11,15 @@ import itertools
 import numpy as np
 from torch import Tensor
 
-from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments, TimeGrid
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import Sample, sample
+from sdewm.exact.problems import PROBLEMS
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
 from sdewm.paper.remainder import remainder_terms
-from sdewm.problems import PROBLEMS
-from sdewm.report import Curve
-from sdewm.solvers import check_system
-from sdewm.verdicts import Claimed, Comparison, Inequality
+from sdewm.solvers.loop import check_system
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Comparison, Inequality
 from theory_checks.settings import Settings, pooled
 
 CLAIM = "lemma_b7_steps"

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from sdewm.latent import Blocks
-from sdewm.montecarlo import Estimate
-from sdewm.noise import TimeGrid
-from sdewm.solvers import Method, solve
-from sdewm.verdicts import Claimed, Comparison, Form
+from sdewm.estimate.estimates import Estimate
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.loop import solve
+from sdewm.solvers.methods import Method
+from sdewm.systems.latent import Blocks
+from sdewm.verify.verdicts import Claimed, Comparison, Form
 from sdewm.worldmodel import as_sde, initial_state, load_trained, recorded_frames
 from theory_checks.settings import Settings
 

@@ -13,11 +13,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from sdewm.derivatives import derivatives
-from sdewm.montecarlo import Estimate
-from sdewm.policy import LocalMaximizer
-from sdewm.report import Curve
-from sdewm.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.divergence.policy import LocalMaximizer
+from sdewm.estimate.estimates import Estimate
+from sdewm.sensitivity.derivatives import derivatives
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Comparison, Form, Inequality
 from theory_checks.settings import Settings
 
 CLAIM = "policy_maximizer"

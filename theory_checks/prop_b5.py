@@ -4,8 +4,8 @@ As printed the second-order term is ε²(∇f·∂²x + ½ ∂xᵀ∇²f ∂x); 
 mean square over paths falls like ε³ if the term is right, like ε² if it is wrong.
 """
 
-from sdewm.report import Curve
-from sdewm.verdicts import Row
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Row
 from theory_checks.curves import remainder_curves
 from theory_checks.evidence import gather
 from theory_checks.rows import rate_rows

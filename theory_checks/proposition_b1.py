@@ -16,14 +16,17 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.goodness_of_fit import distance, paths_for
-from sdewm.known_inputs import KnownInputs, conditional_variance, record_inputs
-from sdewm.montecarlo import Estimate, Sample, Values, richardson, sample
-from sdewm.noise import Increments, MonteCarlo, StoredIncrements, TimeGrid
-from sdewm.sde import FunctionSDE
-from sdewm.solvers import solve, trajectory
-from sdewm.verdicts import Claimed, Inequality
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.goodness_of_fit import distance, paths_for
+from sdewm.estimate.samples import Sample, richardson, sample
+from sdewm.exact import reference
+from sdewm.exact.known_inputs import KnownInputs, conditional_variance, record_inputs
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments, StoredIncrements
+from sdewm.noise.samplers import MonteCarlo
+from sdewm.solvers.loop import solve, trajectory
+from sdewm.systems.sde import FunctionSDE
+from sdewm.verify.verdicts import Claimed, Inequality
 from theory_checks.flows import exact, row
 from theory_checks.settings import Settings, pooled
 

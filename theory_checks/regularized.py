@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from scipy import stats
 
-from sdewm.montecarlo import Estimate
-from sdewm.report import Curve
-from sdewm.verdicts import Comparison, Inequality
+from sdewm.estimate.estimates import Estimate
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Comparison, Inequality
 from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, over_seeds, paired, read_record
 from sdewm.worldmodel.robustness import drift_error_standard_errors, measure

@@ -11,17 +11,19 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from sdewm import reference
-from sdewm.bounds import StepConstants, block_supremum, mean_square, saturation
-from sdewm.divergence import distances, sensitivity_suprema
-from sdewm.latent import LatentSDE
-from sdewm.lipschitz import SlopeNetwork, curvature, gru_lipschitz, interval, spectral_product
-from sdewm.montecarlo import Estimate, Sample, Values, sample
-from sdewm.noise import Increments, TimeGrid
-from sdewm.rollout import LatentRollout
-from sdewm.rollout_terms import hessian_terms, jacobian_terms, suprema
-from sdewm.sde import noise_channels
-from sdewm.solvers import Method
+from sdewm.divergence.bounds import StepConstants, block_supremum, mean_square, saturation
+from sdewm.divergence.distances import distances, sensitivity_suprema
+from sdewm.divergence.lipschitz import SlopeNetwork, curvature, gru_lipschitz, interval, spectral_product
+from sdewm.divergence.rollout_terms import hessian_terms, jacobian_terms, suprema
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import Sample, sample
+from sdewm.exact import reference
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.solvers.methods import Method
+from sdewm.systems.latent import LatentSDE
+from sdewm.systems.rollout import LatentRollout
+from sdewm.systems.sde import noise_channels
 from theory_checks.settings import Settings, pooled
 
 # ‖ε‖, the largest first. ε is c times one of ±e_i in z̃, all alike likely, so that δ = c and E‖ε‖² = c².
@@ -31,7 +33,7 @@ SCALES = (0.5, 1.0, 1.5, 2.0)
 
 @dataclass(frozen=True)
 class Constants:
-    """Certified constants of a rollout on its grid, as :mod:`sdewm.bounds` wants them.
+    """Certified constants of a rollout on its grid, as :mod:`sdewm.divergence.bounds` wants them.
 
     ``step`` is block by block. Of the whole state: ``drift`` (a) and ``diffusion`` (b), ``product``, the same two by
     products of spectral norms, ``rate`` (ν), ``whole_step`` and the ``curvatures`` of f and g. ``weighted`` are m and ν
@@ -251,7 +253,7 @@ class _Shortened:
 
 @cache
 def constants(name: str, scale: float = 1.0) -> Constants:
-    """Certified by :mod:`sdewm.lipschitz`, in a few seconds."""
+    """Certified by :mod:`sdewm.divergence.lipschitz`, in a few seconds."""
     return _of_latent(scale) if name == "latent" else _of_trained()
 
 

@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from sdewm.montecarlo import Estimate, Values, richardson
-from sdewm.referees import Coefficients as Exact
-from sdewm.taylor import Rate
-from sdewm.verdicts import Comparison, Form, LeftOut
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import richardson
+from sdewm.exact import Coefficients as Exact
+from sdewm.expansion.taylor import Rate
+from sdewm.verify.verdicts import Comparison, Form, LeftOut
 from theory_checks.evidence import VARIATION, Coefficients, Evidence
 
 Case = Literal["zero drift", "full"]

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
-from sdewm.report import failures, print_table, print_terms, summary, write_json
-from sdewm.verdicts import LeftOut, Verdict
+from sdewm.verify.report import failures, print_table, print_terms, summary, write_json
+from sdewm.verify.verdicts import LeftOut, Verdict
 from theory_checks.executor import Died, in_processes, in_this_process
 from theory_checks.listings import print_errata, print_statements
 from theory_checks.settings import SamplerName, Settings

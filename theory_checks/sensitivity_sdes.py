@@ -11,14 +11,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from sdewm.brownian import BrownianPath
-from sdewm.convergence import convergence
+from sdewm.estimate.samples import Sample, sample
 from sdewm.jets import Jet, JetSpace
-from sdewm.montecarlo import Sample, sample
-from sdewm.noise import Increments, MonteCarlo
+from sdewm.noise.brownian import BrownianPath
+from sdewm.noise.increments import Increments
+from sdewm.noise.samplers import MonteCarlo
 from sdewm.sensitivity import SensitivitySDE
-from sdewm.solvers import Method, solve, trajectory
-from sdewm.verdicts import Claimed, Form, Inequality
+from sdewm.solvers.loop import solve, trajectory
+from sdewm.solvers.methods import Method
+from sdewm.solvers.orders import convergence
+from sdewm.verify.verdicts import Claimed, Form, Inequality
 from theory_checks.flows import FLOWS, Flow, exact, row
 from theory_checks.settings import Settings
 

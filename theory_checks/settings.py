@@ -8,8 +8,8 @@ from functools import cache, wraps
 
 import numpy as np
 
-from sdewm.montecarlo import Sample, SamplerName, pool
-from sdewm.noise import REPLICATES, AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
+from sdewm.estimate.samples import Sample, SamplerName, pool
+from sdewm.noise.samplers import REPLICATES, AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,15 @@ import torch
 from scipy import integrate
 from torch import Tensor
 
-from sdewm.montecarlo import Estimate, Sample, sample
-from sdewm.noise import Increments, TimeGrid
-from sdewm.report import Curve
-from sdewm.sde import FunctionSDE, PerturbedSDE
-from sdewm.solvers import solve
-from sdewm.verdicts import Claimed, Comparison, Inequality
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.samples import Sample, sample
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.solvers.loop import solve
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import FunctionSDE
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Comparison, Inequality
 from theory_checks.settings import Settings, pooled
 
 CLAIM = "smoothness"

@@ -10,13 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sdewm import reference
-from sdewm.losses import Loss, SummedLoss
-from sdewm.noise import TimeGrid
-from sdewm.problems import PROBLEMS
-from sdewm.referees import Coefficients
-from sdewm.sde import PerturbedSDE
-from sdewm.solvers import Method
+from sdewm.exact import Coefficients, reference
+from sdewm.exact.problems import PROBLEMS
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.methods import Method
+from sdewm.systems.losses import Loss, SummedLoss
+from sdewm.systems.perturbed import PerturbedSDE
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ numbers; and what Sections 1 and 5 say of a table must be what it shows.
 
 from collections.abc import Callable, Iterator
 
-from sdewm.montecarlo import Estimate
+from sdewm.estimate.estimates import Estimate
 from sdewm.paper import consistency
 from sdewm.paper.consistency import Finding
-from sdewm.verdicts import Claimed, Inequality
+from sdewm.verify.verdicts import Claimed, Inequality
 from theory_checks.settings import Settings
 
 CLAIM = "tables"

@@ -4,7 +4,7 @@ Coefficients of ε and ε² against the truth, in every reading of the printed f
 the rate of the remainder, and its limit against the predicted third-order coefficient.
 """
 
-from sdewm.verdicts import Row
+from sdewm.verify.verdicts import Row
 from theory_checks.evidence import gather
 from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
 from theory_checks.settings import Settings

@@ -3,7 +3,8 @@
 d_ε = E sup_t ‖x^ε_t − x⁰_t‖² is a mean square. Along ε = cζ it is of order δ², so that the bound holds for small δ with
 any C whatever, and how large C has to be is all there is to report. For a family of ε with δ = E‖ε‖ → 0 it fails for
 every C: the supremum is at least its value at t = 0, so d_ε ≥ E‖ε‖², and E‖ε‖²/E‖ε‖ is unbounded. With E‖ε‖² for δ,
-and the constants of :mod:`sdewm.bounds`, it holds. The Hessian terms F_hh … F_zz lack terms of the chain rule.
+and the constants of :mod:`sdewm.divergence.bounds`, it holds. The Hessian terms F_hh … F_zz lack terms of the
+chain rule.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm.bounds import log_gronwall
-from sdewm.divergence import divergence
-from sdewm.montecarlo import Estimate, Sample, Values, sample
-from sdewm.noise import Increments
-from sdewm.report import Curve
-from sdewm.rollout_terms import COMPOSED, log_printed_bound, smallest_constant
-from sdewm.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.divergence.bounds import log_gronwall
+from sdewm.divergence.distances import divergence
+from sdewm.divergence.rollout_terms import COMPOSED, log_printed_bound, smallest_constant
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import Sample, sample
+from sdewm.noise.increments import Increments
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Comparison, Form, Inequality
 from theory_checks.rollouts import (
     LADDER,
     SCALES,

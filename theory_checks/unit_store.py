@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 import sdewm
-from sdewm.report import Curve, environment
-from sdewm.verdicts import LeftOut, Verdict
+from sdewm.verify.report import Curve, environment
+from sdewm.verify.verdicts import LeftOut, Verdict
 from theory_checks.settings import Settings
 from theory_checks.units import LEVEL, Finished, Unit
 

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import torch
 
-from sdewm.report import Curve
-from sdewm.verdicts import LeftOut, Verdict, share_of_look
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import LeftOut, Verdict, share_of_look
 from theory_checks.evidence import gather
 from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS

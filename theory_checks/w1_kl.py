@@ -12,17 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from sdewm.montecarlo import Estimate
-from sdewm.report import Curve
-from sdewm.transport import (
-    kl_discrete,
-    kl_gaussians,
-    w1_discrete,
-    w1_gaussians,
-    w1_quantiles,
-    w1_samples,
-)  # fmt: skip
-from sdewm.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.transport import kl_discrete, kl_gaussians, w1_discrete, w1_gaussians, w1_quantiles, w1_samples
+from sdewm.verify.report import Curve
+from sdewm.verify.verdicts import Claimed, Comparison, Form, Inequality
 from theory_checks.settings import Settings
 
 CLAIM = "w1_kl"

@@ -20,7 +20,7 @@ from sdewm.jets import (  # noqa: F401 (they fill the table of rules)
     structure,
 )
 from sdewm.jets.gradients import gradient
-from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant, value_of
+from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant, shape_of, value_of
 from sdewm.jets.registry import nonsmooth_met
 from sdewm.jets.space import JetSpace
 
@@ -33,6 +33,7 @@ __all__ = [
     "constant",
     "gradient",
     "nonsmooth_met",
+    "shape_of",
     "value_of",
 ]
 

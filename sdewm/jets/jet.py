@@ -91,9 +91,11 @@ class Jet(torch.Tensor):
             from sdewm.jets.calls import called
 
             return called(func, rule, args, kwargs or {})
-        except NotImplementedError as error:  # by torch: minima and comparisons of complex numbers, say
-            name = getattr(func, "__name__", str(func))
-            raise NotDifferentiable(f"torch has no {name} of this dtype: {str(error).splitlines()[0]}") from error
+        except NotImplementedError as error:
+            if not any(isinstance(x, Jet) and x.is_complex() for x in args):
+                raise
+            name = getattr(func, "__name__", str(func))  # a minimum, say, or a comparison
+            raise NotDifferentiable(f"{name} of a complex jet: {str(error).splitlines()[0]}") from error
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -127,6 +129,11 @@ def value_of(x: Tensor) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(f"x: expected a tensor or a jet, got {type(x).__name__}")
     return x.value if isinstance(x, Jet) else x
+
+
+def shape_of(x: Tensor) -> torch.Size:
+    """The shape of a tensor or a jet. Asking a jet itself goes through torch's dispatch, which slows every step."""
+    return x.coefficients.shape[1:] if isinstance(x, Jet) else x.shape
 
 
 def constant(tensor: Tensor, space: JetSpace) -> Jet:

@@ -7,11 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sdewm.noise import Increments, TimeGrid
-from sdewm.sde import SDE
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
 from sdewm.sensitivity import Coefficient, Prolongation, jacobians_along, second_derivative
-from sdewm.solvers import Method
-from sdewm.structure import directional
+from sdewm.solvers.methods import Method
+from sdewm.solvers.structure import directional
+from sdewm.systems.sde import SDE
 
 EXPONENT_READINGS: dict[str, tuple[bool, bool]] = {
     "sums from k = 0": (True, True),

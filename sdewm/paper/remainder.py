@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace
-from sdewm.noise import Increments, TimeGrid
-from sdewm.sde import SDE, PerturbedSDE, diffusion_product
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
 from sdewm.sensitivity import along
-from sdewm.solvers import trajectory
+from sdewm.solvers.loop import trajectory
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import SDE, diffusion_product
 
 
 def remainder_terms(

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from sdewm.jets import Jet
-from sdewm.noise import Increments, TimeGrid
-from sdewm.sde import SDE, diffusion_matrix
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
 from sdewm.sensitivity.steps import jacobian
-from sdewm.solvers import IncrementsWithAreas, Method, walk
+from sdewm.solvers.loop import IncrementsWithAreas, walk
+from sdewm.solvers.methods import Method
+from sdewm.systems.sde import SDE, diffusion_matrix
 
 TIMES = 6
 PATHS = 16

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet
-from sdewm.noise import Increments, TimeGrid
-from sdewm.sde import SDE, FunctionSDE, Magnitude, PerturbedSDE, diffusion_product, noise_channels
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
 from sdewm.sensitivity.steps import along, first_derivatives
-from sdewm.solvers import Method, as_increments, solve
+from sdewm.solvers.loop import as_increments, solve
+from sdewm.solvers.methods import Method
+from sdewm.systems.perturbed import Magnitude, PerturbedSDE
+from sdewm.systems.sde import SDE, FunctionSDE, diffusion_product, noise_channels
 
 
 def fundamental_matrix(
@@ -73,8 +76,8 @@ def initial_value_derivatives(
 class ShiftedStart(PerturbedSDE):
     """An initial value x0 + ε u as a perturbed system with a fixed one: the system of X = x^ε − ε u.
 
-    Beyond the first, the ε-derivatives of X are those of x^ε, so that :func:`sdewm.taylor.taylor_tests` holds (54) to
-    its rate. Both magnitudes are the shift's. ``u`` ``(n,)``.
+    Beyond the first, the ε-derivatives of X are those of x^ε, so that :func:`sdewm.expansion.taylor.taylor_tests`
+    holds (54) to its rate. Both magnitudes are the shift's. ``u`` ``(n,)``.
     """
 
     def __init__(self, sde: SDE, u: Tensor) -> None:

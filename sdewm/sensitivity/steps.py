@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace
-from sdewm.sde import SDE, diffusion_product
-from sdewm.structure import directional
+from sdewm.solvers.structure import directional
+from sdewm.systems.sde import SDE, diffusion_product
 
 
 def along(x: Tensor, directions: Sequence[Tensor], order: int) -> Jet:

@@ -14,17 +14,10 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.sde import (
-    SDE,
-    Magnitude,
-    PerturbedSDE,
-    check_protocol,
-    diffusion_matrix,
-    diffusion_product,
-    noise_channels,
-)
 from sdewm.sensitivity.steps import jacobian, second_derivative
-from sdewm.structure import directional
+from sdewm.solvers.structure import directional
+from sdewm.systems.perturbed import Magnitude, PerturbedSDE
+from sdewm.systems.sde import SDE, check_protocol, diffusion_matrix, diffusion_product, noise_channels
 
 Coefficient = Callable[[SDE, Tensor], Tensor]
 

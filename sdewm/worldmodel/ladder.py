@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sdewm.montecarlo import Estimate
+from sdewm.estimate.estimates import Estimate
 from sdewm.worldmodel.checkpoint import load_checkpoint, load_model, save_model
 from sdewm.worldmodel.files import write_whole
 from sdewm.worldmodel.model import ModelConfig

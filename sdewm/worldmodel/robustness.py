@@ -18,12 +18,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sdewm.expansion import corrected_terms
-from sdewm.losses import SummedLoss
-from sdewm.montecarlo import QuasiMonteCarlo, Sample, sample
-from sdewm.noise import Increments, TimeGrid
-from sdewm.sde import PerturbedSDE
-from sdewm.solvers import trajectory
+from sdewm.estimate.samples import QuasiMonteCarlo, Sample, sample
+from sdewm.expansion.power_series import corrected_terms
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.solvers.loop import trajectory
+from sdewm.systems.losses import SummedLoss
+from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.worldmodel.jacobian import jacobian, logarithmic_norm
 from sdewm.worldmodel.model import Gaussian, WorldModel
 from sdewm.worldmodel.record import Episode

@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 import torch
 from torch import Tensor
 
-from sdewm.latent import Blocks, BlockSizes, LatentSDE, RecordedObservation
+from sdewm.systems.latent import Blocks, BlockSizes, LatentSDE, RecordedObservation
 from sdewm.worldmodel.checkpoint import load_model
 from sdewm.worldmodel.model import Gaussian, Rollout, WorldModel, kl_divergence
 from sdewm.worldmodel.record import Episode, load_episodes

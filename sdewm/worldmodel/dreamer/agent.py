@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sdewm.latent import LatentSDE
+from sdewm.systems.latent import LatentSDE
 from sdewm.worldmodel.checkpoint import CheckpointError, with_prefix
 from sdewm.worldmodel.dreamer.behaviour import (
     RETURN_MOMENTUM,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sdewm.montecarlo import Estimate
+from sdewm.estimate.estimates import Estimate
 from sdewm.worldmodel.dreamer.agent import Agent
 from sdewm.worldmodel.dreamer.environments import (
     Environment,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdewm.latent import Blocks, RecordedObservation
+from sdewm.systems.latent import Blocks, RecordedObservation
 from sdewm.worldmodel.dreamer.replay import Sequences
 from sdewm.worldmodel.dreamer.world_model import WorldModel
 from sdewm.worldmodel.model import kl_divergence

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm.losses import SummedLoss
-from sdewm.montecarlo import Values
-from sdewm.noise import TimeGrid
-from sdewm.sde import PerturbedSDE
+from sdewm.estimate.estimates import Values
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.losses import SummedLoss
+from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.worldmodel.dreamer.agent import Agent
 from sdewm.worldmodel.dreamer.losses import reconstruction_loss
 from sdewm.worldmodel.dreamer.replay import to_sequences

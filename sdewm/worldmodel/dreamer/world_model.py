@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdewm.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.worldmodel.dreamer.config import Config
 from sdewm.worldmodel.dreamer.networks import (
     ACTIVATIONS,

@@ -1,0 +1,1 @@
+"""How far perturbed rollouts diverge: measured, and bounded."""

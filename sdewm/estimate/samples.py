@@ -1,0 +1,246 @@
+"""From paths to numbers with error bars."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdewm import arguments
+from sdewm.estimate.estimates import CARRIERS, LARGEST, Estimate, Values
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments, StreamedIncrements
+from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
+
+Evaluate = Callable[[Increments], Mapping[str, Tensor]]
+Progress = Callable[[int, int], None]
+SamplerName = Literal["rqmc", "mc", "antithetic"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of n values: their mean, and the sums of the second to fourth powers of their deviations from it."""
+
+    n: int
+    mean: float
+    second: float
+    third: float
+    fourth: float
+
+    def __add__(self, other: Moments) -> Moments:
+        """The moments of both sets of values together."""
+        n = self.n + other.n
+        mean = self.mean + (other.mean - self.mean) * other.n / n
+        second = third = fourth = 0.0
+        for part in (self, other):
+            shift = part.mean - mean
+            second += part.second + part.n * shift**2
+            third += part.third + 3 * shift * part.second + part.n * shift**3
+            fourth += part.fourth + 4 * shift * part.third + 6 * shift**2 * part.second + part.n * shift**4
+        return Moments(n, mean, second, third, fourth)
+
+    @property
+    def rms(self) -> float:
+        """The root mean square of the values."""
+        return math.hypot(self.mean, math.sqrt(self.second / self.n))
+
+    @property
+    def carriers(self) -> float:
+        """How many values carry the spread: n where all deviate equally, 1 where one value is all of it.
+
+        With p_i the part of value i in the sum of squared deviations, 1/Σ p_i²; this is n over the kurtosis.
+        """
+        rounding = self.n * (1e-14 * self.mean) ** 2
+        return self.second**2 / self.fourth if self.fourth > 0 and self.second > rounding else math.inf
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Replicate means of named quantities on common noise: ``values[name]`` is ``(replicates,)``.
+
+    Differences and ratios are formed replicate by replicate, so that what the noise has in common cancels.
+    ``moments[name]`` are those of the quantity's values path by path, where they are known. Where paths come in
+    antithetic pairs ``pairs[name]`` are those of the pairs' means, as a pair is what is independent; else it is empty.
+    """
+
+    values: Mapping[str, Values]
+    paths: int
+    seed: int
+    moments: Mapping[str, Moments] = field(default_factory=dict)
+    pairs: Mapping[str, Moments] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Values:
+        return self.values[name]
+
+    def estimate(self, values: str | Values, of: Sequence[str] = ()) -> Estimate:
+        """The estimate of a quantity by name, or of any combination of quantities, one value per replicate.
+
+        ``of`` names the quantities that a combination rests on: it has their flags. It is flagged for nothing else.
+        """
+        named = [values] if isinstance(values, str) else of
+        v = self.values[values] if isinstance(values, str) else values
+        stderr = float(np.std(v, ddof=1) / math.sqrt(len(v)))
+        flags = tuple(dict.fromkeys(reason for name in named for reason in self._flags(name)))
+        return Estimate(float(np.mean(v)), stderr, self.paths, len(v) - 1, self.seed, flags, _skewness(v))
+
+    def _flags(self, name: str) -> tuple[str, ...]:
+        if name not in self.moments:
+            return ()
+        found = self.pairs.get(name, self.moments[name])
+        what = "pairs of paths" if name in self.pairs else "paths"
+        needed = CARRIERS * math.sqrt(max(1.0, found.n / 256))
+        # Of what is odd in the noise a pair's mean has nothing but rounding.
+        if found.carriers >= needed or found.second <= found.n * (1e-14 * self.moments[name].rms) ** 2:
+            return ()
+        return (
+            f"{found.carriers:.1f} of {found.n} {what} carry the spread of {name}, and {needed:.0f} should: there may "
+            "be larger values that the sample has not seen. Draw more paths, or bound the loss.",
+        )
+
+
+def _skewness(v: Values) -> float:
+    """The adjusted Fisher-Pearson coefficient; 0 where there is no spread beyond rounding."""
+    n = len(v)
+    deviation = v - np.mean(v)
+    variance = float(np.mean(deviation**2))
+    if n < 3 or not variance > (1e-14 * float(np.mean(v))) ** 2:
+        return 0.0
+    return float(np.mean(deviation**3)) / variance**1.5 * math.sqrt(n * (n - 1)) / (n - 2)
+
+
+def pool(samples: Sequence[Sample], seed: int) -> Sample:
+    """Independent samples of the same quantities as one; ``seed`` is the one that theirs follow from."""
+    values = {name: np.concatenate([s[name] for s in samples]) for name in samples[0].values}
+    moments = {name: reduce(add, (s.moments[name] for s in samples)) for name in samples[0].moments}
+    pairs = {name: reduce(add, (s.pairs[name] for s in samples)) for name in samples[0].pairs}
+    return Sample(values, sum(s.paths for s in samples), seed, moments, pairs)
+
+
+def make_sampler(sampler: SamplerName | Sampler, paths: int, seed: int) -> Sampler:
+    """The sampler of that name, or the one given."""
+    if isinstance(sampler, str) and sampler == "rqmc":
+        return QuasiMonteCarlo(paths, seed)
+    if isinstance(sampler, str) and sampler == "mc":
+        return MonteCarlo(paths, seed)
+    if isinstance(sampler, str) and sampler == "antithetic":
+        return AntitheticMonteCarlo(paths, seed)
+    expected = ", ".join(map(repr, get_args(SamplerName))) + " or a sampler object"
+    if isinstance(sampler, str):
+        raise ValueError(f"sampler: expected {expected}, got {sampler!r}")
+    needed = ("seed", "paths", "replicates", "per_replicate", "block", "draw")
+    return arguments.has("sampler", sampler, needed, expected)
+
+
+def sample(
+    evaluate: Evaluate,
+    sampler: Sampler,
+    channels: int,
+    grid: TimeGrid,
+    like: Tensor,
+    *,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Sample:
+    """Mean over paths of everything that ``evaluate`` returns, replicate by replicate, and its moments path by path.
+
+    Parameters
+    ----------
+    evaluate : increments of a block -> {name: one value per path, ``(paths,)``}.
+    sampler : where the increments come from.
+    channels, grid, like : number of Brownian motions, finest grid, a tensor with the wanted dtype and device.
+    executor : runs replicates side by side; sums are formed in replicate order, so the numbers stay the same.
+    progress : called with (replicates done, replicates).
+    """
+
+    together = max(1, sampler.block // sampler.per_replicate)
+    units = [
+        range(start, min(start + together, sampler.replicates)) for start in range(0, sampler.replicates, together)
+    ]
+
+    def one(unit: range) -> tuple[dict[str, Values], dict[str, Moments], dict[str, Moments]]:
+        sums: dict[str, Values] = {}
+        moments: dict[str, Moments] = {}
+        pairs: dict[str, Moments] = {}
+        with torch.no_grad():
+            for increments in sampler.draw(unit, channels, grid, like):
+                found = evaluate(increments)
+                if increments.weights is not None:
+                    found = {name: value * increments.weights for name, value in found.items()}
+                for name, value in found.items():
+                    check_numbers(name, value)
+                    by_replicate = value.view(len(unit), -1).sum(1, dtype=torch.float64).cpu().numpy()
+                    sums[name] = sums.get(name, 0.0) + by_replicate
+                _add(moments, _moments(found))
+                if isinstance(increments, StreamedIncrements) and increments.mirrored:
+                    means = {name: value.view(len(unit), 2, -1).mean(1).flatten() for name, value in found.items()}
+                    _add(pairs, _moments(means))
+        return {name: total / sampler.per_replicate for name, total in sums.items()}, moments, pairs
+
+    parts: list[tuple[dict[str, Values], dict[str, Moments], dict[str, Moments]]] = []
+    done = 0
+    # Jets need the modules behind torch.compile: compiled code sees neither their coefficients nor right tangents.
+    with torch.compiler.set_stance("force_eager"):
+        for unit, part in zip(units, map(one, units) if executor is None else executor.map(one, units), strict=True):
+            parts.append(part)
+            done += len(unit)
+            if progress is not None:
+                progress(done, sampler.replicates)
+    names = parts[0][0]
+    values = {name: np.concatenate([means[name] for means, _, _ in parts]) for name in names}
+    moments: dict[str, Moments] = {}
+    pairs: dict[str, Moments] = {}
+    for _, of_unit, pairs_of_unit in parts:
+        _add(moments, of_unit)
+        _add(pairs, pairs_of_unit)
+    return Sample(values, sampler.paths, sampler.seed, moments, pairs)
+
+
+def check_numbers(name: str, value: Tensor) -> None:
+    """Raise ``ArithmeticError`` where a path's value is no number, or has a fourth power that double precision cannot
+    hold: nothing would be known of the mean, or of its error."""
+    bad = int((~(value.abs() < LARGEST)).sum())
+    if bad:
+        raise ArithmeticError(
+            f"values: expected finite numbers below {LARGEST:g} in size, got others on {bad} of {len(value)} paths in "
+            f"{name!r}"
+        )
+
+
+def _add(sums: dict[str, Moments], found: Mapping[str, Moments]) -> None:
+    for name, part in found.items():
+        sums[name] = sums[name] + part if name in sums else part
+
+
+def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:
+    """The moments of each quantity's values in one block."""
+    table = torch.stack([value.to(torch.float64) for value in found.values()])
+    mean = table.mean(1)
+    deviation = table - mean.unsqueeze(1)
+    square = deviation.square()
+    powers = (square, square * deviation, square.square())
+    rows = torch.stack([mean, *(power.sum(1) for power in powers)], 1).tolist()
+    return {name: Moments(table.shape[1], *row) for name, row in zip(found, rows, strict=True)}
+
+
+def richardson(levels: list[Values]) -> tuple[Values, float]:
+    """Extrapolate weak order 1 values to Δt = 0; the finest grid comes first, each next one is twice as coarse.
+
+    The error of an Euler weak approximation has an expansion in whole powers of Δt (Talay & Tubaro 1990), of which
+    each grid removes one. Returns the values and what the last removal changed, a measure of the bias that is left.
+    """
+    table = [np.asarray(v, dtype=np.float64) for v in levels]
+    change = math.inf
+    for power in range(1, len(levels)):
+        finest = table[0]
+        table = [fine + (fine - coarse) / (2**power - 1) for fine, coarse in itertools.pairwise(table)]
+        change = float(abs(np.mean(table[0] - finest)))
+    return table[0], change

@@ -1,0 +1,591 @@
+"""The Taylor test: do remainders fall at the rate that the expansion promises?"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from sdewm import arguments
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import Progress, Sample, SamplerName, make_sampler, pool, sample
+from sdewm.expansion.power_series import Form, check_problem
+from sdewm.jets import Jet, JetSpace
+from sdewm.noise.brownian import BrownianSampler
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.noise.samplers import AntitheticMonteCarlo, Sampler
+from sdewm.solvers.loop import trajectory
+from sdewm.solvers.methods import Method
+from sdewm.systems.losses import Loss, SummedLoss, as_summed
+from sdewm.systems.perturbed import Magnitude, PerturbedSDE
+
+FORMS: tuple[Form, ...] = ("corrected", "printed")
+KINDS: dict[str, str] = {
+    "strong": "largest distance over time between x^ε and its expansion, root mean square over paths",
+    "loss": "what the expansion leaves of the loss L(x^ε), root mean square over paths",
+    "weak": "what the expansion leaves of the expected loss E L(x^ε)",
+}
+Outcome = Literal[
+    "as expected",
+    "exact",
+    "derivative wrong",
+    "order higher than expected",
+    "ε too large",
+    "too wide to tell",
+    "below noise",
+    "below roundoff",
+]
+# For each outcome that is not passed: the reason, and what to do.
+ADVICE: dict[Outcome, str] = {
+    "derivative wrong": "the remainder falls too slowly: a derivative is wrong, or a function has a kink",
+    "order higher than expected": "the remainder falls too fast: a coefficient that is not zero ought to be",
+    "ε too large": "the series is no guide on this ladder: take smaller ε",
+    "too wide to tell": "the interval reaches further than ±0.25: draw more paths, or take smaller ε",
+    "below noise": "sampling noise hides it: draw more paths",
+    "below roundoff": "rounding in {dtype} hides it: {cure}",
+}
+FAILURES: tuple[Outcome, ...] = ("derivative wrong", "order higher than expected")
+# The lowest rungs are left out of a fit until rounding moves the rate by no more than this.
+LARGEST_SHIFT = 0.1
+# An interval that is wider holds a rate to less than ±0.25.
+WIDEST = 0.5
+# A mean of numbers that cancel is off by up to so many units in their last digit.
+CANCELLED = 450
+RUNGS = 6
+SCALES = ("state scale", "loss scale")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The exponent p in remainder ~ C ε^p as ε → 0, for one kind of remainder and one order of the expansion.
+
+    ``stderr`` is the sampling error, by the jackknife over replicates; ``numerical`` how far the extrapolation to
+    ε = 0 still moved; ``rounding`` how far rounding may have moved it. ``expected`` follows from the coefficients: the
+    first order past the expansion whose coefficient is not zero. The rate rests on so many ``rungs`` of the ladder, the
+    largest; on the others rounding is too large a part of the remainder. Where there is no rate ``rungs`` is 0, and
+    ``value`` NaN, or infinite for "exact".
+    """
+
+    value: float
+    stderr: float
+    numerical: float
+    rounding: float
+    dof: int
+    expected: int
+    outcome: Outcome
+    rungs: int
+
+    def interval(self, level: float = 0.99) -> tuple[float, float]:
+        half = float(stats.t.ppf(0.5 + arguments.level(level) / 2, self.dof)) * self.stderr
+        half += self.numerical + self.rounding
+        return self.value - half, self.value + half
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome in ("as expected", "exact")
+
+
+@dataclass(frozen=True)
+class TaylorTest:
+    """The result of :func:`taylor_test`. Printed, its first line is the verdict.
+
+    The outcome of each rate is one of
+
+    - "as expected": the interval holds the expected rate, and is no wider than ±0.25.
+    - "exact": the series ends here. All later coefficients that are known are zero, and so are the remainders, but for
+      rounding.
+    - "derivative wrong", "order higher than expected": the interval lies below, or above, the expected rate.
+    - "ε too large": the rates change so much along the ladder that their limit is not known.
+    - "too wide to tell": the interval holds the expected rate, but is wider than ±0.25.
+    - "below noise": a mean over paths is hidden by the sampling error.
+    - "below roundoff": rounding in x0's dtype hides the remainders on too many rungs of the ladder. In float32 that is
+      often so past ε², where the model is as right as elsewhere.
+
+    Attributes
+    ----------
+    eps : the ladder, each rung half the one before.
+    remainders : {(kind, order): remainder at each ε}.
+    rates : {(kind, order): Rate}.
+    third : {"predicted", "measured", "difference"}: E of the third-order term from the third jet, the limit of the
+        weak remainder over ε³, and their paired difference; for order 2 in the corrected form.
+    third_numerical, third_rounding : how far the limit's extrapolation still moved, and rounding may have moved it.
+    dtype : of x0, in which the solutions were computed.
+    level : of the test of each rate.
+    """
+
+    eps: tuple[float, ...]
+    order: int
+    form: Form
+    remainders: dict[tuple[str, int], Values]
+    rates: dict[tuple[str, int], Rate]
+    third: dict[str, Estimate]
+    third_numerical: float
+    third_rounding: float
+    dtype: torch.dtype
+    level: float
+    sample: Sample = field(repr=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every rate is as expected or exact.
+
+        So a test that cannot see a rate has not passed; :attr:`verdict` says whether anything failed.
+        """
+        return all(rate.passed for rate in self.rates.values())
+
+    @property
+    def reasons(self) -> dict[tuple[str, int], Outcome]:
+        """The outcome of each rate that did not pass."""
+        return {key: rate.outcome for key, rate in self.rates.items() if not rate.passed}
+
+    @property
+    def verdict(self) -> str:
+        """One line: passed, failed or undecided, why, and what to do."""
+        found = self.reasons
+        if not found:
+            exact = any(rate.outcome == "exact" for rate in self.rates.values())
+            return "passed: all remainders fall as fast as the expansion says" + " or are zero" * exact
+        cure = "use .double() on the model and x0, or take larger ε"
+        if self.dtype == torch.float64:
+            cure = "take larger ε"
+        parts = []
+        # In the order of ADVICE failures come first.
+        for outcome in (o for o in ADVICE if o in found.values()):
+            where = {
+                kind: [str(k) for (other, k) in found if other == kind and found[kind, k] == outcome] for kind in KINDS
+            }
+            listed = ", ".join(f"{kind} {' and '.join(orders)}" for kind, orders in where.items() if orders)
+            advice = ADVICE[outcome].format(dtype=str(self.dtype).removeprefix("torch."), cure=cure)
+            parts.append(f"{outcome} at {listed} – {advice}")
+        failed = any(outcome in FAILURES for outcome in found.values())
+        return ("failed: " if failed else "undecided, nothing failed: ") + "; ".join(parts)
+
+    def __str__(self) -> str:
+        lines = [
+            self.verdict,
+            "",
+            f"What order k of the expansion leaves, from ε = {self.eps[0]:.3g} halved {len(self.eps) - 1} times:",
+            *(f"  {kind:<6}  {meaning}" for kind, meaning in KINDS.items()),
+            "",
+            f"        k  falls like ε to the power  {100 * self.level:.6g} % interval  expected",
+        ]
+        for (kind, order), rate in self.rates.items():
+            lines.append(f"{kind:>6}  {order}  {self._fit(rate):<43}  {rate.expected:>8}  {self._outcome(rate)}")
+        if self.third:
+            more = f" ± {self.third_numerical:.2g} (extrapolation) ± {self.third_rounding:.2g} (rounding)"
+            lines += ["", "Coefficient of ε³ in E L(x^ε): predicted by the third derivative, measured on what is left"]
+            lines += [f"{name:>10}  {value}{more * (name != 'predicted')}" for name, value in self.third.items()]
+        return "\n".join(lines)
+
+    def _fit(self, rate: Rate) -> str:
+        if rate.rungs:
+            low, high = rate.interval(self.level)
+            return f"{rate.value:<26.3f}  [{low:.3f}, {high:.3f}]"
+        return "nothing left but rounding" if rate.outcome == "exact" else "no rate"
+
+    def _outcome(self, rate: Rate) -> str:
+        left_out = len(self.eps) - rate.rungs
+        return rate.outcome + f" (the smallest {left_out} of {len(self.eps)} ε are below roundoff)" * (
+            rate.passed and 0 < left_out < len(self.eps)
+        )
+
+
+def taylor_test(
+    family: PerturbedSDE,
+    loss: Loss,
+    x0: Tensor,
+    grid: TimeGrid,
+    *,
+    eps: Sequence[float] | None = None,
+    order: Literal[0, 1, 2] = 2,
+    paths: int = 2**12,
+    seed: int = 0,
+    method: Method = "euler",
+    sampler: SamplerName | Sampler = "rqmc",
+    form: Form = "corrected",
+    level: float = 0.99,
+    progress: Progress | None = None,
+) -> TaylorTest:
+    """Strong and weak remainders of the expansion over a ladder of ε, on common noise.
+
+    Solutions are computed in x0's dtype. How much of a remainder is rounding is measured: by one more solution, at an ε
+    so small that nothing else is left of it. Rungs at which rounding matters are left out of the fit. In float64 that
+    is none of the default ladder's; in float32 the remainders past ε² often have too few rungs left, and their outcome
+    is "below roundoff".
+
+    Parameters
+    ----------
+    eps : at least four positive numbers, each half the one before; by default six, the largest where the
+        coefficients say that each term of the expansion is a fifth of the one before.
+    order : the highest order of the expansion that is tested; all lower ones are tested too.
+    form : "printed" expands as (33) and Lemma B.7 have it, with ε²∂²x in place of ½ε²∂²x.
+    level : of the two-sided test of each rate.
+
+    The other arguments and errors are those of :func:`sdewm.expand`. Leaves no state behind: the random numbers are
+    the sampler's own.
+
+    >>> test = taylor_test(family, loss, x0, TimeGrid(0.0, 1.0, 64))
+    >>> test.passed, test.rates["weak", 2].value
+    (True, 2.998)
+    """
+    arguments.choice("form", form, FORMS)
+    tests = taylor_tests(
+        family, {"loss": loss}, x0, grid,
+        eps=eps, order=order, paths=paths, seed=seed, method=method, sampler=sampler, level=level, progress=progress,
+    )  # fmt: skip
+    return tests["loss", form]
+
+
+def taylor_tests(
+    family: PerturbedSDE,
+    losses: Mapping[str, Loss],
+    x0: Tensor,
+    grid: TimeGrid,
+    *,
+    eps: Sequence[float] | None = None,
+    order: Literal[0, 1, 2] = 2,
+    paths: int = 2**12,
+    seed: int = 0,
+    method: Method = "euler",
+    sampler: SamplerName | Sampler = "rqmc",
+    level: float = 0.99,
+    progress: Progress | None = None,
+) -> dict[tuple[str, Form], TaylorTest]:
+    """:func:`taylor_test` for several losses and both forms, ``{(loss, form): test}``, on the same paths."""
+    order = arguments.choice("order", order, (0, 1, 2))
+    level = arguments.level(level)
+    given = None if eps is None else check_ladder(eps)
+    x0 = arguments.state(x0)
+    summed = {name: as_summed(loss, grid) for name, loss in losses.items()}
+    channels = check_problem(family, summed, x0, grid, method, 1)
+    drawn = make_sampler(sampler, paths, seed)
+    # Sizes alone are asked of the pilot, and those of few paths will do.
+    few = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(64, seed)
+    pilot = sample(_Paths(family, summed, x0, grid, method, (), order), few, channels, grid, x0)
+    top = _largest_eps(pilot, ["|corrected|state scale", *(f"{name}|corrected|loss scale" for name in summed)])
+    ladder = given or tuple(top / 2**j for j in range(RUNGS))
+    # Small enough that even a first derivative that is all wrong leaves little but rounding; large enough to change
+    # the last digits at each step, and with them what is rounded.
+    tiny = top * torch.finfo(x0.dtype).eps ** (2 / 3)
+    evaluate = _Paths(family, summed, x0, grid, method, (*ladder, tiny), order)
+    found = sample(evaluate, drawn, channels, grid, x0, progress=progress)
+    return {
+        (name, form): _result(
+            Sample(_select(found, name, form), found.paths, found.seed), ladder, order, form, level, x0.dtype
+        )
+        for name in summed
+        for form in FORMS
+    }
+
+
+def pool_tests(tests: Sequence[TaylorTest], level: float = 0.99) -> TaylorTest:
+    """Tests of one loss and form on independent samples as one test.
+
+    Their ladders of ε have to be the same: give those after the first its ``eps``.
+    """
+    first = tests[0]
+    if any((t.eps, t.order, t.form, t.dtype) != (first.eps, first.order, first.form, first.dtype) for t in tests):
+        raise ValueError("tests: expected the same ε, order, form and dtype in each")
+    found = pool([t.sample for t in tests], first.sample.seed)
+    return _result(found, first.eps, first.order, first.form, level, first.dtype)
+
+
+def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
+    """A ladder of at least four positive numbers, each half the one before."""
+    ladder = arguments.reals("eps", eps)
+    if len(ladder) < 4:
+        raise ValueError(f"eps: expected at least four numbers, got {len(ladder)}")
+    if not all(e > 0 for e in ladder):
+        raise ValueError(f"eps: expected positive numbers, got {list(ladder)}; the expansion is about ε = 0")
+    if any(abs(a / b - 2) > 1e-9 for a, b in itertools.pairwise(ladder)):
+        raise ValueError(f"eps: expected each number to be half the one before, got {list(ladder)}")
+    return ladder
+
+
+class _Paths:
+    """Remainders along paths: the jet and all perturbed solutions walk side by side on the same increments.
+
+    They walk in x0's dtype and are subtracted in double precision, so that the solutions' own rounding is all there is.
+    """
+
+    def __init__(
+        self,
+        family: PerturbedSDE,
+        losses: Mapping[str, SummedLoss],
+        x0: Tensor,
+        grid: TimeGrid,
+        method: str,
+        ladder: tuple[float, ...],
+        order: int,
+    ) -> None:
+        self.family, self.losses, self.x0, self.grid, self.method = family, losses, x0, grid, method
+        # Order 1 is there for the last rung, which measures rounding.
+        self.ladder, self.orders = ladder, range(max(order, 1) + 1)
+        self.space = JetSpace(1, 3)
+
+    def __call__(self, noise: Increments) -> dict[str, Tensor]:
+        """Names are ``loss|form|quantity``; the state's remainders, which no loss changes, have an empty loss."""
+        weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
+        magnitudes: list[Magnitude] = [self.space.parameter(0), *self.ladder]
+        walks = [trajectory(self.family.at(e), self.x0, self.grid, self.method, noise) for e in magnitudes]
+        largest: dict[str, Tensor] = {}
+        series: dict[tuple[str, Form], Tensor] = {}
+        perturbed: dict[tuple[str, int], Tensor] = {}
+        for steps in zip(*walks, strict=True):
+            i, t, x = steps[0]
+            states = [x_eps for _, _, x_eps in steps[1:]]
+            for form in FORMS:
+                c = self._state_series(x, form).to(torch.float64)
+                for k in range(4):
+                    _keep_largest(largest, f"|{form}|state scale/{k}", (c[k] ** 2).sum(-1))
+                for j, (e, rest) in enumerate(zip(self.ladder, states, strict=True)):
+                    for k in self.orders:
+                        rest = rest - e**k * c[k]
+                        _keep_largest(largest, f"|{form}|strong/{k}/{j}", (rest**2).sum(-1))
+            for name, loss in self.losses.items():
+                if i not in weights[name]:
+                    continue
+                weight = weights[name][i]
+                for form in FORMS:
+                    c = weight * self._loss_series(loss, t, x, form).to(torch.float64)
+                    series[name, form] = series.get((name, form), 0.0) + c
+                for j, x_eps in enumerate(states):
+                    perturbed[name, j] = perturbed.get((name, j), 0.0) + weight * loss.at(t, x_eps).to(torch.float64)
+        values = largest
+        for (name, form), c in series.items():
+            for k in range(4):
+                values[f"{name}|{form}|loss scale/{k}"] = c[k] ** 2
+                values[f"{name}|{form}|coefficient/{k}"] = c[k]
+            for j, e in enumerate(self.ladder):
+                rest = perturbed[name, j]
+                for k in self.orders:
+                    rest = rest - e**k * c[k]
+                    values[f"{name}|{form}|loss/{k}/{j}"] = rest**2
+                    values[f"{name}|{form}|weak/{k}/{j}"] = rest
+        return values
+
+    def _state_series(self, x: Tensor, form: Form) -> Tensor:
+        c = _series(x, self.space)
+        if form == "printed":
+            c = torch.stack([c[0], c[1], 2 * c[2], c[3]])  # Lemma B.7: ε²∂²x, where Taylor has ½ε²∂²x
+        return c
+
+    def _loss_series(self, loss: SummedLoss, t: Tensor, x: Tensor, form: Form) -> Tensor:
+        c = _series(loss.at(t, x), self.space)
+        if form == "printed" and isinstance(x, Jet):
+            bare = x.coefficients.clone()
+            bare[1] = 0
+            gradient_part = _series(loss.at(t, Jet(bare, self.space)), self.space)[2]
+            c = torch.stack([c[0], c[1], c[2] + gradient_part, c[3]])  # (33): ε²∇f·∂²x, likewise
+        return c
+
+
+def _keep_largest(values: dict[str, Tensor], name: str, value: Tensor) -> None:
+    values[name] = torch.maximum(values[name], value) if name in values else value
+
+
+def _select(found: Sample, loss: str, form: Form) -> dict[str, Values]:
+    prefixes = (f"{loss}|{form}|", f"|{form}|")
+    return {
+        name.removeprefix(prefix): v
+        for prefix in prefixes
+        for name, v in found.values.items()
+        if name.startswith(prefix)
+    }
+
+
+def _result(
+    found: Sample, ladder: tuple[float, ...], order: int, form: Form, level: float, dtype: torch.dtype
+) -> TaylorTest:
+    remainders: dict[tuple[str, int], Values] = {}
+    rates: dict[tuple[str, int], Rate] = {}
+    unit = torch.finfo(dtype).eps
+    rounding = {kind: _rounding(kind, found, len(ladder), unit) for kind in KINDS}
+    for kind in KINDS:
+        for k in range(order + 1):
+            table = np.stack([found[f"{kind}/{k}/{j}"] for j in range(len(ladder))])
+            remainders[kind, k] = _remainder(kind, table.mean(1))
+            rate = _rate(kind, k, table, ladder, found, rounding[kind], unit, level)
+            if k > 0 and rate.outcome == "exact" and rates[kind, k - 1].outcome == "below roundoff":
+                # Rounding hides the term before: a wrong one would have looked the same.
+                rate = replace(rates[kind, k - 1], expected=rate.expected)
+            rates[kind, k] = rate
+    third, numerical = ({}, 0.0) if order < 2 or form == "printed" else _third(found, ladder)
+    # The limit over ε³ weighs the last three of its four rungs by 1/3, 2 and 8/3.
+    hidden = rounding["weak"] * (1 / 3 / ladder[1] ** 3 + 2 / ladder[2] ** 3 + 8 / 3 / ladder[3] ** 3)
+    return TaylorTest(
+        ladder, order, form, remainders, rates, third, numerical, hidden if third else 0.0, dtype, level, found
+    )
+
+
+def _rounding(kind: str, found: Sample, rung: int, unit: float) -> float:
+    """How large a remainder is that is made of rounding alone: what the rung far below the ladder shows.
+
+    Of a mean it is the root mean square over replicates, since the mean itself can be zero by chance. At least the
+    last digit of the perturbed solution: where all paths are rounded alike, they can all be rounded to nothing.
+    """
+    values = found[f"{kind}/1/{rung}"]
+    measured = math.sqrt(float((values**2 if kind == "weak" else values).mean()))
+    size = _sizes(kind, found)
+    top = _largest_eps(found, SCALES)
+    return max(measured, unit * sum(top**k * size[k] for k in range(4)))
+
+
+def _series(value: Tensor, space: JetSpace) -> Tensor:
+    if isinstance(value, Jet):
+        return value.coefficients
+    return torch.cat([value.unsqueeze(0), value.new_zeros(len(space) - 1, *value.shape)])
+
+
+def _largest_eps(found: Sample, scales: Iterable[str]) -> float:
+    """Where each term is a fifth of the one before, in all of the given sizes of coefficients."""
+    bounds = []
+    for what in scales:
+        size = [math.sqrt(float(found[f"{what}/{k}"].mean())) for k in range(4)]
+        # Where the series breaks off, the size of the solution itself is the only scale there is.
+        bounds += [size[k] / size[k + 1] for k in (1, 2) if size[k] > 0 and size[k + 1] > 0]
+        bounds += [size[0] / size[1]] if size[0] > 0 and size[1] > 0 else []
+    return 0.2 * min(bounds, default=1.0)
+
+
+def _remainder(kind: str, mean: Values) -> Values:
+    return np.abs(mean) if kind == "weak" else np.sqrt(mean)
+
+
+def _extrapolated(values: Values) -> tuple[float, float]:
+    """The limit of a sequence in ε, ε/2, ε/4, … whose error is a power series in ε; and how far it still moved.
+
+    Of two values the error of first order is removed, of more the second order too.
+    """
+    first = 2 * values[1:] - values[:-1]
+    below, best = (values, first) if len(first) == 1 else (first, (4 * first[1:] - first[:-1]) / 3)
+    # Against the order below and against the rung before: either alone can agree by chance, as where an error changes
+    # its sign.
+    others = np.array([below[-1], *best[-2:-1]])
+    return float(best[-1]), float(np.abs(best[-1] - others).max())
+
+
+def _shift(remainder: Values, rounding: float) -> float:
+    """By how much the limit of the rates moves at most, where each remainder is off by ``rounding``."""
+    # The limit weighs the logarithms of neighbouring rungs with opposite signs.
+    signs = (-1.0) ** np.arange(len(remainder))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithms = signs * rounding / (remainder * math.log(2))
+        shift = abs(_extrapolated(logarithms[:-1] - logarithms[1:])[0])
+    return shift if math.isfinite(shift) else math.inf
+
+
+def _jackknife(statistic: Callable[[Values], float], table: Values) -> float:
+    """Standard error of a statistic of the means of ``(…, replicates)``, leaving out one replicate at a time.
+
+    Infinite where the statistic is no number without one of them: that one made all that there was.
+    """
+    n = table.shape[-1]
+    means = (table.sum(-1, keepdims=True) - table) / (n - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_out = np.array([statistic(means[..., r]) for r in range(n)])
+        stderr = float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+    return stderr if math.isfinite(stderr) else math.inf
+
+
+def _rate(
+    kind: str, order: int, table: Values, ladder: tuple[float, ...], found: Sample, rounding: float, unit: float,
+    level: float,
+) -> Rate:  # fmt: skip
+    expected, resolved = _expected(kind, order, found, rounding, unit)
+    nothing = Rate(math.nan, math.inf, math.inf, math.inf, table.shape[1] - 1, expected, "below roundoff", 0)
+    remainder = _remainder(kind, table.mean(1))
+    if expected == 4 and (remainder <= 10 * rounding).all():
+        return replace(nothing, value=math.inf, stderr=0.0, numerical=0.0, rounding=0.0, outcome="exact")
+    usable = (n for n in range(len(ladder), 2, -1) if _shift(remainder[:n], rounding) <= LARGEST_SHIFT)
+    rungs = next(usable, 0)
+    if not rungs:
+        return nothing
+    if not resolved:
+        return replace(nothing, outcome="below noise")
+
+    def limit(mean: Values) -> float:
+        return _extrapolated(_local_rates(_remainder(kind, mean)))[0]
+
+    value, numerical = _extrapolated(_local_rates(remainder[:rungs]))
+    rate = replace(
+        nothing,
+        value=value,
+        stderr=_jackknife(limit, table[:rungs]),
+        numerical=numerical,
+        rounding=_shift(remainder[:rungs], rounding),
+        rungs=rungs,
+    )
+    low, high = rate.interval(level)
+    outcome: Outcome = "as expected"
+    if high - low >= 1:
+        outcome = "ε too large" if 2 * numerical > 0.5 else "below noise"
+    elif not low <= expected <= high:
+        outcome = "derivative wrong" if high < expected else "order higher than expected"
+        if ladder[rungs - 1] > _largest_eps(found, SCALES):
+            outcome = "ε too large"  # the rungs lie above where the coefficients say that the ladder should start
+    elif high - low > WIDEST:
+        outcome = "too wide to tell"
+    if high - low > WIDEST and rungs < len(ladder) and outcome in ("ε too large", "too wide to tell"):
+        # The rungs that would narrow it are left out; but not where noise is what makes it wide.
+        outcome = "below roundoff" if 4 * (numerical + rate.rounding) > high - low else outcome
+    return replace(rate, outcome=outcome)
+
+
+def _local_rates(remainder: Values) -> Values:
+    return np.log2(remainder[:-1] / remainder[1:])
+
+
+def _thing(kind: str) -> str:
+    return "state" if kind == "strong" else "loss"
+
+
+def _sizes(kind: str, found: Sample) -> list[float]:
+    """Root mean square over paths of the coefficients of ε⁰ to ε³, of the state or of the loss."""
+    return [math.sqrt(float(found[f"{_thing(kind)} scale/{k}"].mean())) for k in range(4)]
+
+
+def _expected(kind: str, order: int, found: Sample, rounding: float, unit: float) -> tuple[int, bool]:
+    """The first order past ``order`` whose coefficient is not zero, 4 where all known ones are; and whether a mean
+    over paths tells that coefficient from zero.
+
+    A coefficient is zero if its term is below rounding where the ladder should start, and a mean also if paths cancel.
+    """
+    size = _sizes(kind, found)
+    top = _largest_eps(found, SCALES)
+    for k in range(order + 1, 4):
+        if top**k * size[k] <= rounding:
+            continue
+        if kind != "weak":
+            return k, True
+        coefficient = found.estimate(f"coefficient/{k}")
+        if abs(coefficient.mean) > CANCELLED * unit * size[k]:
+            return k, abs(coefficient.mean) > 3 * coefficient.stderr
+    return 4, True
+
+
+def _third(found: Sample, ladder: tuple[float, ...]) -> tuple[dict[str, Estimate], float]:
+    """Weak remainder over ε³ against E of the third-order term, replicate by replicate."""
+    scaled = np.stack([found[f"weak/2/{j}"] / e**3 for j, e in enumerate(ladder)])
+    # The finest rungs amplify roundoff by ε⁻³; the limit is as good from the first four.
+    scaled = scaled[:4]
+    first = 2 * scaled[1:] - scaled[:-1]
+    second = (4 * first[1:] - first[:-1]) / 3
+    measured = second[-1]
+    # Against the order below, which can agree by chance; and against the rung before, from where an error of order ε³
+    # falls to a seventh of what has changed, of which twice is granted.
+    changes = (second[-1] - first[-1], 2 / 7 * (second[-1] - second[-2]))
+    numerical = max(float(abs(change.mean())) for change in changes)
+    predicted = found["coefficient/3"]
+    estimates: Mapping[str, Values] = {
+        "predicted": predicted, "measured": measured, "difference": measured - predicted
+    }  # fmt: skip
+    return {name: found.estimate(v) for name, v in estimates.items()}, numerical

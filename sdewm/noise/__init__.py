@@ -1,0 +1,20 @@
+"""Brownian increments: the time grid, how paths are drawn, their areas."""
+
+from sdewm.noise.brownian import BrownianPath, BrownianSampler
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import BridgeIncrements, Increments, StoredIncrements, StreamedIncrements
+from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
+
+__all__ = [
+    "AntitheticMonteCarlo",
+    "BridgeIncrements",
+    "BrownianPath",
+    "BrownianSampler",
+    "Increments",
+    "MonteCarlo",
+    "QuasiMonteCarlo",
+    "Sampler",
+    "StoredIncrements",
+    "StreamedIncrements",
+    "TimeGrid",
+]

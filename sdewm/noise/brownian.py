@@ -1,0 +1,244 @@
+"""Brownian paths that can be asked for at any dyadic refinement and are the same paths each time, areas included.
+
+The step of level L with number i, from t0 + i 2^−L (t1−t0), is a node of a binary tree. Its halves are ½ΔB ± ½√h Z
+(Lévy's construction), where h is the node's length and Z is drawn from a counter-based generator (Philox, Salmon et al.
+2011) at a counter that the node's level and number make up. So any node can be had again at any time, and nothing is
+kept but the nodes on the way down to the one being visited: O(paths · channels · level) numbers.
+
+Paths are drawn in blocks of fixed size with a key each, made of the seed and the block's number; whole blocks are
+drawn and cut. So path p depends on the seed and on p, and on neither the number of paths nor the first one asked for.
+Nor does a channel depend on how many channels there are.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdewm import arguments
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.levy import AreaPlan, LevyAlgorithm, chen, plan_areas
+from sdewm.noise.samplers import REPLICATES
+
+BLOCK = 256
+MAX_LEVEL = 50
+_ROOT, _BRIDGE, _AREA = range(3)
+
+
+@dataclass(frozen=True)
+class BrownianPath:
+    """Paths ``first`` to ``first + paths − 1`` of the Brownian motions that ``seed`` determines, from t0 to t1.
+
+    Increments are float64 on the CPU; :meth:`at` converts them.
+    """
+
+    seed: int
+    paths: int
+    channels: int
+    t0: float = 0.0
+    t1: float = 1.0
+    first: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        TimeGrid(self.t0, self.t1, 1)
+        for name, least in (("seed", 0), ("paths", 1), ("channels", 1), ("first", 0)):
+            object.__setattr__(self, name, arguments.integer(name, getattr(self, name), least))
+
+    def at(
+        self,
+        level: int,
+        *,
+        finest: int | None = None,
+        algorithm: str | LevyAlgorithm = "auto",
+        tolerance: float | None = None,
+        pairs: Tensor | None = None,
+        like: Tensor | None = None,
+    ) -> DyadicIncrements:
+        """The increments over 2^level equal steps, to be used wherever a solver takes increments.
+
+        Parameters
+        ----------
+        finest : level at which Lévy areas are drawn, at least ``level``; those of coarser steps follow by Chen's
+            relation. Give levels that are to be compared the same one, and the same way of drawing. ``None``: no areas.
+        algorithm, tolerance, pairs : how areas are drawn at the finest level, see :func:`sdewm.noise.levy.plan_areas`.
+        like : a tensor whose dtype and device the increments and areas get.
+        """
+        _check_level("level", level, 0)
+        plan = None
+        if finest is not None:
+            _check_level("finest", finest, level)
+            h = (self.t1 - self.t0) / 2**finest
+            plan = plan_areas(self.channels, h, algorithm=algorithm, tolerance=tolerance, pairs=pairs)
+        return DyadicIncrements(self, level, finest, plan, like)
+
+    def increments(self, level: int) -> Iterator[Tensor]:
+        """The 2^level increments ``(paths, channels)`` in the order of time."""
+        return iter(self.at(level))
+
+    def _nodes(self, level: int) -> Iterator[tuple[int, Tensor]]:
+        """Number and increment of the nodes of one level, depth first."""
+        root = math.sqrt(self.t1 - self.t0) * self._normals(_ROOT, 0, 0, self.channels)
+        stack = [(0, 0, root)]
+        while stack:
+            depth, node, dB = stack.pop()
+            if depth == level:
+                yield node, dB
+            else:
+                left, right = self._halves(depth, node, dB)
+                stack += [(depth + 1, 2 * node + 1, right), (depth + 1, 2 * node, left)]
+
+    def _halves(self, level: int, node: int, dB: Tensor) -> tuple[Tensor, Tensor]:
+        h = (self.t1 - self.t0) / 2**level
+        left = 0.5 * dB + 0.5 * math.sqrt(h) * self._normals(_BRIDGE, level, node, self.channels)
+        return left, dB - left
+
+    def _area(self, level: int, node: int, dB: Tensor, finest: int, plan: AreaPlan) -> Tensor:
+        if level == finest:
+            return plan.from_normals(dB, self._normals(_AREA, level, node, plan.normals))
+        left, right = self._halves(level, node, dB)
+        first = self._area(level + 1, 2 * node, left, finest, plan)
+        second = self._area(level + 1, 2 * node + 1, right, finest, plan)
+        return chen(left, first, right, second)
+
+    def _normals(self, purpose: int, level: int, node: int, count: int) -> Tensor:
+        """Standard normals ``(paths, count)`` of one node."""
+        counter = np.array([0, purpose, node, level], dtype=np.uint64)
+        blocks = [
+            np.random.Generator(np.random.Philox(key=key, counter=counter)).standard_normal((count, BLOCK))
+            for key in self._keys
+        ]
+        start = self.first % BLOCK
+        return torch.from_numpy(np.concatenate(blocks, 1)[:, start : start + self.paths].T.copy())
+
+    @functools.cached_property
+    def _keys(self) -> list[np.ndarray]:
+        blocks = range(self.first // BLOCK, (self.first + self.paths - 1) // BLOCK + 1)
+        return [np.random.SeedSequence([self.seed, b]).generate_state(2, np.uint64) for b in blocks]
+
+
+@dataclass(frozen=True, eq=False)
+class DyadicIncrements:
+    """A Brownian path's increments over 2^level steps, and their Lévy areas; made by :meth:`BrownianPath.at`."""
+
+    path: BrownianPath
+    level: int
+    finest: int | None = None
+    plan: AreaPlan | None = None
+    like: Tensor | None = None
+    weights: None = None
+
+    @property
+    def steps(self) -> int:
+        return 2**self.level
+
+    @property
+    def paths(self) -> int:
+        return self.path.paths
+
+    @property
+    def channels(self) -> int:
+        return self.path.channels
+
+    @property
+    def grid(self) -> TimeGrid:
+        return TimeGrid(self.path.t0, self.path.t1, self.steps)
+
+    @property
+    def pairs(self) -> Tensor | None:
+        """The pairs whose areas are drawn, a symmetric mask ``(channels, channels)``; ``None`` for all."""
+        return None if self.plan is None else self.plan.mask
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for _, dB in self.path._nodes(self.level):
+            yield self._convert(dB)
+
+    def areas(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Increments ``(paths, channels)`` and areas ``(paths, channels, channels)``, step by step.
+
+        Work is that of the finest level; memory O(paths · channels² · finest).
+        """
+        if self.finest is None or self.plan is None:
+            raise ValueError(f"finest: expected a level of at least {self.level} to draw areas at, got None")
+        mask = self.plan.mask
+        for node, dB in self.path._nodes(self.level):
+            area = self.path._area(self.level, node, dB, self.finest, self.plan)
+            yield self._convert(dB), self._convert(area if mask is None else area * mask.to(area))
+
+    def coarsen(self, factor: int) -> DyadicIncrements:
+        """The same paths over steps ``factor`` times as long; the areas' finest level stays."""
+        factor = arguments.integer("factor", factor)
+        if factor < 1 or self.steps % factor:
+            raise ValueError(f"factor: expected a divisor of {self.steps} steps, got {factor}")
+        return replace(self, level=self.level - (factor.bit_length() - 1))
+
+    def _convert(self, values: Tensor) -> Tensor:
+        return values if self.like is None else values.to(self.like)
+
+
+@dataclass(frozen=True, eq=False)
+class BrownianSampler:
+    """Monte Carlo with Lévy areas: what an estimate by "milstein", "sri2" or "platen-weak" takes as its ``sampler``.
+
+    Replicates are consecutive paths of one :class:`BrownianPath`, so that path p is the same whatever their number, and
+    the same as that of ``BrownianPath(seed, …, first=p)``. Areas are drawn on the grid that is asked for and combined
+    by Chen's relation on coarser ones. The grid must have a power of two of steps.
+
+    There is no quasi-Monte Carlo with areas. A path of n steps with m noises has n m good dimensions; its areas take
+    n normals(m, terms) more, which with a tolerance of h^{3/2} is more than that (for m = 8, h = 1/64: 52 normals per
+    step for the areas, 8 for the increments), are all of the same small weight, and have no order to put them in.
+
+    Parameters
+    ----------
+    paths : at least 16. Rounded up to whole replicates of at most 256 paths each: 32 of them or more, of two paths
+        each where there are fewer.
+    seed : one integer determines every path and every area.
+    pairs, algorithm, tolerance : which areas are drawn and how, see :func:`sdewm.noise.levy.plan_areas`. By default all
+        pairs are; ``noise_structure(sde, x0, grid).pairs`` tells which are needed.
+    block : paths that are walked together; a matter of speed and memory only.
+
+    >>> expand(family, loss, x0, TimeGrid(0.0, 1.0, 64), method="milstein", sampler=BrownianSampler(2**14, seed=0))
+    """
+
+    paths: int
+    seed: int
+    pairs: Tensor | None = field(default=None, kw_only=True)
+    algorithm: str | LevyAlgorithm = field(default="auto", kw_only=True)
+    tolerance: float | None = field(default=None, kw_only=True)
+    block: int = field(default=2048, kw_only=True)
+    replicates: int = field(init=False)
+    per_replicate: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (("paths", 16), ("seed", 0), ("block", 1)):
+            object.__setattr__(self, name, arguments.integer(name, getattr(self, name), least))
+        replicates = min(max(REPLICATES, math.ceil(self.paths / BLOCK)), self.paths // 2)
+        per_replicate = math.ceil(self.paths / replicates)
+        for name, value in (
+            ("replicates", replicates), ("per_replicate", per_replicate), ("paths", replicates * per_replicate)
+        ):  # fmt: skip
+            object.__setattr__(self, name, value)
+
+    def draw(
+        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor
+    ) -> Iterator[DyadicIncrements]:
+        """One block: all paths of consecutive ``replicates``."""
+        if list(replicates) != list(range(replicates[0], replicates[0] + len(replicates))):
+            raise ValueError(f"replicates: expected consecutive numbers, got {list(replicates)}")
+        level = grid.steps.bit_length() - 1
+        if grid.steps != 2**level:
+            raise ValueError(f"grid: expected a power of two of steps, to draw areas on, got {grid.steps}")
+        first, paths = replicates[0] * self.per_replicate, len(replicates) * self.per_replicate
+        path = BrownianPath(self.seed, paths, channels, grid.t0, grid.t1, first=first)
+        yield path.at(
+            level, finest=level, algorithm=self.algorithm, tolerance=self.tolerance, pairs=self.pairs, like=like
+        )
+
+
+def _check_level(name: str, level: int, least: int) -> None:
+    arguments.integer(name, level, least, MAX_LEVEL)

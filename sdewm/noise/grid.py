@@ -1,0 +1,53 @@
+"""The time grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sdewm import arguments
+
+
+@dataclass(frozen=True)
+class TimeGrid:
+    """``steps`` equal steps from ``t0`` to ``t1``."""
+
+    t0: float
+    t1: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        for name in ("t0", "t1"):
+            object.__setattr__(self, name, arguments.real(name, getattr(self, name)))
+        if not self.t0 < self.t1:
+            raise ValueError(f"t0, t1: expected finite times with t0 < t1, got t0={self.t0}, t1={self.t1}")
+        object.__setattr__(self, "steps", arguments.integer("steps", self.steps, 1))
+
+    @property
+    def dt(self) -> float:
+        return (self.t1 - self.t0) / self.steps
+
+    def time(self, i: int) -> float:
+        """The time after i steps."""
+        return self.t0 + (self.t1 - self.t0) * i / self.steps
+
+    def coarsen(self, factor: int) -> TimeGrid:
+        """The grid with every ``factor`` steps made one; ``ValueError`` where they do not divide."""
+        factor = arguments.integer("factor", factor)
+        if factor < 1 or self.steps % factor:
+            raise ValueError(f"factor: expected a divisor of the grid's {self.steps} steps, got {factor}")
+        return replace(self, steps=self.steps // factor)
+
+    def index(self, t: float) -> int:
+        """The number of steps to time t; ``ValueError`` where t is not on the grid."""
+        t = arguments.real("t", t)
+        i = round((t - self.t0) / self.dt)
+        if not 0 <= i <= self.steps or abs(self.time(i) - t) > 1e-9 * max(1.0, abs(self.t1), abs(self.t0)):
+            raise ValueError(
+                f"t: expected a time on the grid from {self.t0:g} to {self.t1:g} in steps of {self.dt:g}, got {t:g}"
+            )
+        return i
+
+
+def check_factor(factor: int, steps: int) -> None:
+    if factor < 1 or steps % factor:
+        raise ValueError(f"factor: expected a divisor of {steps} steps, got {factor}")

@@ -1,0 +1,142 @@
+"""Brownian increments, block by block of paths.
+
+Increments can be iterated over as often as needed and give the same values each time, and ``coarsen(k)`` gives the
+same paths on a grid k times coarser.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sdewm.noise.components import Stretch
+from sdewm.noise.grid import TimeGrid, check_factor
+
+# What is made or transformed at a time: little enough to stay in the processor's cache.
+WORKING_BYTES = 2**22
+
+
+class Increments(Protocol):
+    """The increments of one block of paths: ``steps`` tensors of shape ``(paths, channels)``.
+
+    ``weights`` ``(paths,)`` make up for a distribution that is not the increments' own; ``None`` where it is.
+    """
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def paths(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def weights(self) -> Tensor | None: ...
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+    def coarsen(self, factor: int) -> Increments: ...
+
+
+class StoredIncrements:
+    """Increments held in one tensor ``(steps, paths, channels)``."""
+
+    def __init__(self, values: Tensor, weights: Tensor | None = None) -> None:
+        if values.ndim != 3:
+            raise ValueError(f"values: expected shape (steps, paths, channels), got {tuple(values.shape)}")
+        self.values, self.weights = values, weights
+        self.steps, self.paths, self.channels = values.shape
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.values)
+
+    def coarsen(self, factor: int) -> StoredIncrements:
+        check_factor(factor, self.steps)
+        return StoredIncrements(self.values.unflatten(0, (-1, factor)).sum(1), self.weights)
+
+
+@dataclass(frozen=True)
+class StreamedIncrements:
+    """Pseudo-random increments, drawn step by step and never stored; each pass draws the same ones.
+
+    Each seed is a stream with ``per_stream`` paths. Where ``mirrored``, the second half of them has the first half's
+    increments with the sign changed. Each step sums ``sum_of`` steps of the grid.
+    """
+
+    seeds: tuple[int, ...]
+    per_stream: int
+    channels: int
+    grid: TimeGrid
+    like: Tensor
+    sum_of: int = 1
+    mirrored: bool = False
+    weights: None = None
+
+    @property
+    def steps(self) -> int:
+        return self.grid.steps // self.sum_of
+
+    @property
+    def paths(self) -> int:
+        return len(self.seeds) * self.per_stream
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+        scale = math.sqrt(self.grid.dt)
+        shape = (self.per_stream // 2 if self.mirrored else self.per_stream, self.channels)
+        for _ in range(self.steps):
+            parts = []
+            for generator in generators:
+                total = torch.zeros(shape, dtype=torch.float64)
+                for _ in range(self.sum_of):
+                    total += torch.randn(shape, generator=generator, dtype=torch.float64)
+                parts += [total, -total] if self.mirrored else [total]
+            yield (scale * torch.cat(parts)).to(self.like)
+
+    def coarsen(self, factor: int) -> StreamedIncrements:
+        check_factor(factor, self.steps)
+        return replace(self, sum_of=self.sum_of * factor)
+
+
+@dataclass(frozen=True, eq=False)
+class BridgeIncrements:
+    """Brownian bridges made stretch by stretch of time and never stored whole; each pass makes the same ones.
+
+    ``components`` has the bridge's components of the given numbers, ``(numbers, channels, streams, paths)``, and is
+    asked for each of them once in a pass. Each step sums ``sum_of`` steps of the grid, which costs as much as they do.
+    Memory grows like paths · channels · log(steps), from some 4 MiB on.
+    """
+
+    components: Callable[[Tensor], Tensor]
+    paths: int
+    channels: int
+    grid: TimeGrid
+    like: Tensor
+    weights: Tensor | None = None
+    sum_of: int = 1
+
+    @property
+    def steps(self) -> int:
+        return self.grid.steps // self.sum_of
+
+    def __iter__(self) -> Iterator[Tensor]:
+        at_once = max(2, WORKING_BYTES // (8 * self.channels * self.paths))
+        total: Tensor | None = None
+        summed = 0
+        for unit in Stretch(self.grid.steps, self.grid.steps).increments(self.components, at_once):
+            for dB in (math.sqrt(self.grid.dt) * unit).movedim(1, -1).flatten(1, 2):
+                total = dB if total is None else total + dB
+                summed += 1
+                if summed % self.sum_of == 0:
+                    yield total.to(self.like)
+                    total = None
+
+    def coarsen(self, factor: int) -> BridgeIncrements:
+        check_factor(factor, self.steps)
+        return replace(self, sum_of=self.sum_of * factor)

@@ -1,0 +1,26 @@
+"""Steppers, the loop that applies them, and what their orders are."""
+
+from sdewm.solvers.base import NonFiniteState, Stepper
+from sdewm.solvers.calculus import to_ito, to_stratonovich
+from sdewm.solvers.loop import solve, trajectory, walk
+from sdewm.solvers.methods import METHODS, Method
+from sdewm.solvers.orders import Convergence, convergence, convergences
+from sdewm.solvers.structure import NoiseStructure, OtherStructure, noise_structure
+
+__all__ = [
+    "METHODS",
+    "Convergence",
+    "Method",
+    "NoiseStructure",
+    "NonFiniteState",
+    "OtherStructure",
+    "Stepper",
+    "convergence",
+    "convergences",
+    "noise_structure",
+    "solve",
+    "to_ito",
+    "to_stratonovich",
+    "trajectory",
+    "walk",
+]

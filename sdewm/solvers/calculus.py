@@ -1,0 +1,65 @@
+"""Itô and Stratonovich: one SDE written in the other calculus."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdewm.solvers.structure import directional
+from sdewm.systems.sde import SDE, check_protocol, diffusion_product, noise_channels
+
+
+def to_stratonovich(sde: SDE) -> SDE:
+    """The Stratonovich SDE with the solutions of an Itô SDE: its drift is f − ½ Σ_k ∂g_k[g_k]. Jets pass through.
+
+    Undoes :func:`to_ito`. Raises ``ValueError`` for an SDE that is not Itô.
+    """
+    return _converted(sde, "ito", "stratonovich")
+
+
+def to_ito(sde: SDE) -> SDE:
+    """The Itô SDE with the solutions of a Stratonovich SDE: its drift is f + ½ Σ_k ∂g_k[g_k]. Jets pass through.
+
+    Undoes :func:`to_stratonovich`. Raises ``ValueError`` for an SDE that is not a Stratonovich one.
+    """
+    return _converted(sde, "stratonovich", "ito")
+
+
+def _converted(sde: SDE, before: str, after: str) -> SDE:
+    check_protocol("sde", sde)
+    if sde.sde_type != before:
+        raise ValueError(f"sde.sde_type: expected {before!r}, got {sde.sde_type!r}")
+    return sde.sde if isinstance(sde, _Converted) else _Converted(sde, after)
+
+
+class _Converted:
+    """The same diffusion, a drift corrected by ±½ Σ_k ∂g_k[g_k]."""
+
+    def __init__(self, sde: SDE, sde_type: str) -> None:
+        self.sde, self.sde_type, self.noise_type = sde, sde_type, sde.noise_type
+        self.sign = 0.5 if sde_type == "ito" else -0.5
+
+    def f(self, t: Tensor, x: Tensor) -> Tensor:
+        drift = self.sde.f(t, x)
+        if self.noise_type == "additive":
+            return drift
+        channels = noise_channels(self.sde, t, x)
+        for k in range(channels):
+            unit = torch.zeros(len(x), channels, dtype=x.dtype, device=x.device)
+            unit[:, k] = 1
+            column = diffusion_product(self.sde, t, x, unit)
+            drift = drift + self.sign * directional(
+                lambda y, e=unit: diffusion_product(self.sde, t, y, e),  # type: ignore[misc]
+                x,
+                column,
+            )
+        return drift
+
+    def g(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.sde.g(t, x)
+
+    def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+        return diffusion_product(self.sde, t, x, dB)
+
+    def noise_channels(self, t: Tensor, x: Tensor) -> int:
+        return noise_channels(self.sde, t, x)

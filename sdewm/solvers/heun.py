@@ -1,0 +1,33 @@
+"""Heun's scheme for Stratonovich SDEs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.sde import SDE, diffusion_product
+
+
+class Heun:
+    """The trapezoidal rule with an Euler predictor, drift and diffusion alike (Rümelin 1982). Stratonovich only.
+
+    Needs no derivatives and no areas. The strong order is 1 where the diffusion vectors commute and ½ elsewhere,
+    which is what it declares.
+    """
+
+    strong_order = 0.5
+    weak_order = 1.0
+    sde_types: tuple[str, ...] = ("stratonovich",)
+    needs_areas = False
+
+    def check(self, sde: SDE) -> None:
+        """Any Stratonovich SDE will do."""
+
+    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Heun:
+        return self
+
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+        here = sde.f(t, x) * dt + diffusion_product(sde, t, x, dB)
+        predicted = x + here
+        there = sde.f(t + dt, predicted) * dt + diffusion_product(sde, t + dt, predicted, dB)
+        return x + 0.5 * (here + there)

@@ -1,0 +1,355 @@
+"""Measured orders of convergence: the error of a method against Δt on coupled paths, with an interval for the slope.
+
+All step lengths see the same Brownian paths, areas included: increments are summed and areas combined by Chen's
+relation from the finest grid. Each is held against a reference solution whose step is a fixed number of times shorter,
+so the reference's own error takes the same part of every difference and leaves the slope alone; one reference for all
+would steepen it (an error in proportion to h − h_ref has a local order of 1.10 at h = 8 h_ref).
+
+Errors at different Δt are strongly correlated, and a regression's own standard error would be wrong; the interval
+comes from a jackknife over groups of paths.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdewm import arguments
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.noise.brownian import BrownianPath
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.levy import chen
+from sdewm.solvers.base import Stepper
+from sdewm.solvers.loop import check_system, trajectory
+from sdewm.solvers.methods import stepper
+from sdewm.solvers.structure import noise_structure
+from sdewm.systems.sde import SDE, noise_channels
+
+GROUP = 32  # paths in a jackknife group
+PILOT = 512
+BLOCK = 1024
+FINEST = 20  # the noise of a block is kept at its finest level: gigabytes beyond this one
+
+Kind = Literal["strong", "weak"]
+Exact = Callable[[Tensor], Tensor]
+
+
+class StoredAreas:
+    """Increments ``(steps, paths, m)`` and Lévy areas ``(steps, paths, m, m)`` in memory; coarsened by Chen's relation.
+
+    ``weights`` is ``None``: every path counts the same.
+    """
+
+    weights = None
+
+    def __init__(self, increments: Tensor, areas: Tensor) -> None:
+        if increments.ndim != 3 or areas.shape != (*increments.shape, increments.shape[-1]):
+            raise ValueError(
+                "increments, areas: expected shapes (steps, paths, m) and (steps, paths, m, m), "
+                f"got {tuple(increments.shape)} and {tuple(areas.shape)}"
+            )
+        self.values, self.stored = increments, areas
+        self.steps, self.paths, self.channels = increments.shape
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.values)
+
+    def areas(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Increments ``(paths, m)`` and areas ``(paths, m, m)``, step by step."""
+        return zip(self.values, self.stored, strict=True)
+
+    def coarsen(self, factor: int) -> StoredAreas:
+        """The same paths over steps ``factor`` times as long."""
+        if factor < 1 or self.steps % factor:
+            raise ValueError(f"factor: expected a divisor of {self.steps} steps, got {factor}")
+        increments, areas = self.values[::factor], self.stored[::factor]
+        for i in range(1, factor):
+            areas = chen(increments, areas, self.values[i::factor], self.stored[i::factor])
+            increments = increments + self.values[i::factor]
+        return StoredAreas(increments, areas)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Errors against Δt, and the slope of log error in log Δt.
+
+    Parameters
+    ----------
+    method, kind : the method's name; "strong" or "weak".
+    dt, errors : step lengths, the largest first, and the distance of each from its reference: the root of
+        E|X − X_ref|² at the final time (strong), or |E φ(X) − E φ(X_ref)| (weak).
+    stderrs : the errors' standard errors.
+    slope : the least-squares slope, its jackknife standard error, and the number of paths.
+    own_slope : that of the distances between each step length and the next one: the order of convergence to whatever
+        the method converges to. A scheme with a wrong limit has an order there, and none in ``slope``.
+    declared : the order that the method declares.
+    """
+
+    method: str
+    kind: Kind
+    dt: Values
+    errors: Values
+    stderrs: Values
+    slope: Estimate
+    own_slope: Estimate
+    declared: float
+
+    @property
+    def rates(self) -> Values:
+        """The local order between each step length and the next one."""
+        return np.diff(np.log(self.errors)) / np.diff(np.log(self.dt))
+
+    def interval(self, level: float = 0.99) -> tuple[float, float]:
+        """Confidence interval of the slope; what the step lengths' being finite adds is not in it, see ``rates``."""
+        return self.slope.interval(level)
+
+    def contains(self, order: float, level: float = 0.99) -> bool:
+        low, high = self.interval(level)
+        return low <= arguments.real("order", order) <= high
+
+    def __str__(self) -> str:
+        low, high = self.interval()
+        lines = [f"{self.method}, {self.kind} error, {self.slope.n} paths", f"{'Δt':>10} {'error':>20} {'rate':>6}"]
+        for i, (dt, error, stderr) in enumerate(zip(self.dt, self.errors, self.stderrs, strict=True)):
+            rate = f"{self.rates[i - 1]:6.2f}" if i else ""
+            lines.append(f"{dt:10.3g} {error:10.3e} ± {stderr:7.1e} {rate}")
+        lines.append(f"slope {self.slope.mean:.3f} [{low:.3f}, {high:.3f}] at 99 %, declared {self.declared:g}")
+        return "\n".join(lines)
+
+
+def convergence(
+    sde: SDE,
+    x0: Tensor,
+    span: TimeGrid | tuple[float, float],
+    *,
+    method: str | Stepper,
+    levels: Sequence[int] = (3, 4, 5, 6, 7),
+    reference: str | Stepper | Exact = "milstein",
+    refine: int = 2,
+    kind: Kind = "strong",
+    functional: Callable[[Tensor], Tensor] | None = None,
+    paths: int | None = None,
+    precision: float = 0.05,
+    level: float = 0.99,
+    max_paths: int = 2**17,
+    seed: int = 0,
+) -> Convergence:
+    """Measure a method's order of convergence on an SDE.
+
+    Parameters
+    ----------
+    x0 : ``(n,)``.
+    span : initial and final time; of a grid its ends alone are used.
+    method : as for :func:`sdewm.solve`.
+    levels : at least three increasing numbers; level L has 2^L steps.
+    reference : a method, whose limit is taken to be right, or a function of the Brownian motion at the final time
+        ``(paths, m)`` that returns the exact solution there, ``(paths, n)``.
+    refine : the reference method is run ``refine`` levels above each of ``levels``.
+    kind, functional : "strong", or "weak" with φ: ``(paths, n)`` -> ``(paths,)``, by default |x|².
+    paths : how many; ``None`` finds it, from a pilot run, such that the slope's interval at ``level`` has a half-width
+        of at most ``precision``. Rounded up to whole groups of 32.
+    seed : determines every path.
+
+    Raises
+    ------
+    ValueError : names the argument that is wrong; ``precision``, if more than ``max_paths`` would be needed.
+
+    >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.5 * x)
+    >>> found = convergence(gbm, torch.ones(1, dtype=torch.float64), (0.0, 1.0), method="milstein")
+    >>> found.contains(1.0), found.contains(0.5)
+    (True, False)
+    """
+    name = method if isinstance(method, str) else type(method).__name__
+    found = convergences(
+        sde, x0, span,
+        methods={name: method}, levels=levels, reference=reference, refine=refine, kind=kind, functional=functional,
+        paths=paths, precision=precision, level=level, max_paths=max_paths, seed=seed,
+    )  # fmt: skip
+    return found[name]
+
+
+def convergences(
+    sde: SDE,
+    x0: Tensor,
+    span: TimeGrid | tuple[float, float],
+    *,
+    methods: Mapping[str, str | Stepper],
+    levels: Sequence[int] = (3, 4, 5, 6, 7),
+    reference: str | Stepper | Exact = "milstein",
+    refine: int = 2,
+    kind: Kind = "strong",
+    functional: Callable[[Tensor], Tensor] | None = None,
+    paths: int | None = None,
+    precision: float = 0.05,
+    level: float = 0.99,
+    max_paths: int = 2**17,
+    seed: int = 0,
+) -> dict[str, Convergence]:
+    """:func:`convergence` for several methods by name, on the same paths and against the same reference solutions.
+
+    Where ``paths`` is ``None`` there are enough for the least precise of the slopes.
+    """
+    ends = (span.t0, span.t1) if isinstance(span, TimeGrid) else arguments.reals("span", span)
+    if len(ends) != 2:
+        raise ValueError(f"span: expected a TimeGrid or (t0, t1), got {arguments.shown(span)}")
+    t0, t1 = ends
+    levels = arguments.integers("levels", levels)
+    if len(levels) < 3 or any(b <= a for a, b in itertools.pairwise(levels)) or levels[0] < 0:
+        raise ValueError(f"levels: expected at least three increasing numbers from 0 on, got {list(levels)}")
+    arguments.choice("kind", kind, ("strong", "weak"))
+    if functional is not None and kind == "strong":
+        raise ValueError('functional: expected None for kind "strong", got a function; strong errors are of the state')
+    x0 = arguments.state(x0)
+    precision, level = arguments.real("precision", precision, above=0.0), arguments.level(level)
+    seed, max_paths = arguments.integer("seed", seed, 0), arguments.integer("max_paths", max_paths, 1)
+    refine = arguments.integer("refine", refine)
+    paths = None if paths is None else arguments.integer("paths", paths)
+    if paths is not None and paths > 2**40:
+        raise ValueError(f"paths: expected at most 2^40, got {paths}")
+    by_method = isinstance(reference, str) or not callable(reference)
+    if refine < 1:
+        raise ValueError(f"refine: expected at least one level, got {refine}")
+    finest = levels[-1] + (refine if by_method else 0)
+    if finest > FINEST:
+        raise ValueError(f"levels, refine: expected at most 2^{FINEST} steps in all, got 2^{finest}")
+    if paths is not None and paths < 8 * GROUP:
+        raise ValueError(f"paths: expected at least {8 * GROUP}, got {paths}")
+    arguments.has("methods", methods, ("items", "values"), "methods by name")
+    if not methods:
+        raise ValueError("methods: expected at least one, got none")
+    grid = TimeGrid(t0, t1, 2**finest)
+    for method in methods.values():
+        check_system(sde, x0, grid, method)
+    errors = _Errors(sde, x0, grid, methods, levels, reference, refine, kind, functional, seed)
+    if paths is None:
+        table = errors(0, PILOT)
+        half_width = max(errors.slope(of_method).half_width(level) for of_method in table[:, : len(levels)])
+        # A tenth more, as the pilot's own estimate of the spread is uncertain.
+        paths = max(PILOT, math.ceil(1.1 * PILOT * (half_width / precision) ** 2))
+        if not paths <= max_paths:
+            raise ValueError(
+                f"precision: expected a half-width that {max_paths} paths can give, got {precision}, which takes "
+                f"{paths}; the first {PILOT} gave {half_width:.2g}"
+            )
+    else:
+        table = errors(0, min(paths, BLOCK))
+    while table.shape[-1] * GROUP < paths:
+        done = table.shape[-1] * GROUP
+        table = np.concatenate([table, errors(done, min(BLOCK, paths - done))], -1)
+    found = {}
+    for (name, method), both in zip(methods.items(), table, strict=True):
+        from_reference, from_next = both[: len(levels)], both[len(levels) :]
+        means = from_reference.mean(1)
+        spread = from_reference.std(1, ddof=1) / math.sqrt(table.shape[-1])
+        size = np.sqrt(means) if kind == "strong" else np.abs(means)
+        stderrs = spread / (2 * size) if kind == "strong" else spread
+        chosen = stepper(method, sde)
+        declared = chosen.strong_order if kind == "strong" else chosen.weak_order
+        slopes = errors.slope(from_reference), errors.slope(from_next)
+        found[name] = Convergence(name, kind, errors.dt, size, stderrs, *slopes, declared)
+    return found
+
+
+class _Errors:
+    """Means over groups of paths of the squared error (strong) or of the difference of φ (weak), level by level."""
+
+    def __init__(
+        self,
+        sde: SDE,
+        x0: Tensor,
+        grid: TimeGrid,
+        methods: Mapping[str, str | Stepper],
+        levels: tuple[int, ...],
+        reference: str | Stepper | Exact,
+        refine: int,
+        kind: Kind,
+        functional: Callable[[Tensor], Tensor] | None,
+        seed: int,
+    ) -> None:
+        self.sde, self.x0, self.grid, self.levels, self.kind, self.seed = sde, x0, grid, levels, kind, seed
+        self.refine = refine
+        self.dt = np.array([(grid.t1 - grid.t0) / 2**level for level in levels])
+        self.functional = (lambda x: (x * x).sum(-1)) if functional is None else functional
+        self.methods = [stepper(method, sde).prepare(sde, x0, grid) for method in methods.values()]
+        self.exact = self.reference = None
+        if isinstance(reference, str) or not callable(reference):
+            self.reference = stepper(reference, sde).prepare(sde, x0, grid)
+        else:
+            self.exact = reference
+        self.pairs = None
+        if any(used.needs_areas for used in (*self.methods, self.reference) if used is not None):
+            self.pairs = noise_structure(sde, x0, grid).pairs
+        self.channels = noise_channels(sde, torch.as_tensor(grid.t0, dtype=x0.dtype), x0[None])
+
+    def __call__(self, first: int, paths: int) -> Values:
+        """Groups of paths ``first`` to ``first + paths``, rounded up to whole groups, ``(methods, rows, groups)``.
+
+        First a row for each level, against the reference, then one for each but the last, against the next level.
+        """
+        paths = GROUP * math.ceil(paths / GROUP)
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            finest = self._noise(first, paths)
+            true = [self._true(finest, level) for level in self.levels]
+            table = []
+            for method in self.methods:
+                found = [self._final(method, finest, level) for level in self.levels]
+                table.append(
+                    [self._groups(x, y) for x, y in [*zip(found, true, strict=True), *itertools.pairwise(found)]]
+                )
+        every = np.array(table)
+        if not np.isfinite(every).all():
+            raise ArithmeticError(
+                "x0: expected errors that double precision holds, got some that it does not; start from smaller states"
+            )
+        return every
+
+    def slope(self, table: Values) -> Estimate:
+        """The least-squares slope of log error in log Δt, and its delete-one-group jackknife standard error."""
+        log_dt = np.log(self.dt[: len(table)])
+        weights = (log_dt - log_dt.mean()) / ((log_dt - log_dt.mean()) ** 2).sum()
+        power = 0.5 if self.kind == "strong" else 1.0
+
+        def slope(means: Values) -> Values:
+            return power * (weights @ np.log(np.abs(means)))
+
+        groups = table.shape[1]
+        if not (np.abs(table.mean(1)) > 0).all():
+            raise ValueError("levels: expected a positive error at each level, got one of exactly zero")
+        left_out = slope((table.sum(1, keepdims=True) - table) / (groups - 1))
+        stderr = math.sqrt((groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum()))
+        return Estimate(float(slope(table.mean(1))), stderr, groups * GROUP, groups - 1, self.seed)
+
+    def _groups(self, x: Tensor, y: Tensor) -> Values:
+        value = ((x - y) ** 2).sum(-1) if self.kind == "strong" else self.functional(x) - self.functional(y)
+        return value.view(-1, GROUP).mean(1).cpu().numpy()
+
+    def _noise(self, first: int, paths: int) -> StoredAreas:
+        path = BrownianPath(self.seed, paths, self.channels, self.grid.t0, self.grid.t1, first=first)
+        level = self.grid.steps.bit_length() - 1
+        if self.pairs is None:
+            increments = torch.stack(list(path.at(level, like=self.x0)))
+            # A strided view of one zero: no area is looked at.
+            zero = increments.new_zeros(()).expand(*increments.shape, self.channels)
+            return StoredAreas(increments, zero)
+        steps = list(path.at(level, finest=level, pairs=self.pairs, like=self.x0).areas())
+        return StoredAreas(torch.stack([dB for dB, _ in steps]), torch.stack([area for _, area in steps]))
+
+    def _true(self, finest: StoredAreas, level: int) -> Tensor:
+        if self.reference is not None:
+            return self._final(self.reference, finest, level + self.refine)
+        assert self.exact is not None
+        return self.exact(finest.values.sum(0))
+
+    def _final(self, method: Stepper, finest: StoredAreas, level: int) -> Tensor:
+        noise = finest.coarsen(finest.steps // 2**level)
+        grid = TimeGrid(self.grid.t0, self.grid.t1, 2**level)
+        [(_, _, final)] = deque(trajectory(self.sde, self.x0, grid, method, noise), maxlen=1)
+        return final

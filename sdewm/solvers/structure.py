@@ -1,0 +1,465 @@
+"""The structure of a noise, measured: which diffusion vectors act on which, and which pairs do not commute.
+
+A scheme of strong order 1 adds Σ_kl ∂g_l[g_k] I_kl to Euler's step. How much of that sum there is, and whether it
+needs Lévy areas, depends on the derivatives ∂g_l[g_k] and on the commutators ∂g_l[g_k] − ∂g_k[g_l] (Kloeden & Platen
+1992, §10.3). Both are computed on a few pilot paths before a solve; and an :class:`Audit` holds what was found
+against states that the solve itself reaches. What neither of them meets goes unnoticed, such as a region that few paths
+ever see.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from sdewm.jets import Jet, JetSpace, constant
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.checks import FROM_INSIDE
+from sdewm.systems.sde import SDE, diffusion_matrix, diffusion_product, noise_channels
+
+Kind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
+PATHS = 64
+FEWEST = 16
+TIMES = 8
+# At so many times a diffusion is evaluated that is the same at all of the pilot's.
+SCANNED = 64
+# How much more noise three in four of the pilot paths have: three standard deviations of a run are one of theirs.
+WIDTH = 3.0
+# Entries of diffusion matrices that a pilot meets, at most, and of their derivatives that are held at a time.
+ENTRIES = 2**19
+# One look is taken in so many steps, at random: in a shorter run there may be none.
+LOOK_EVERY = 128
+OUTERMOST = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A sum of diffusion vectors that one derivative serves: no two of them act on the same column.
+
+    ``members`` ``(m,)`` has ones at the vectors that are summed; ``source`` ``(m,)`` says which of them acts on column
+    l, and ``acts`` ``(m,)`` has a zero where none does.
+    """
+
+    members: Tensor
+    source: Tensor
+    acts: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseStructure:
+    """What :func:`noise_structure` found.
+
+    ``acts`` ``(m, m)``, bool: where ∂g_l[g_k] is not zero, first index k. ``pairs`` ``(m, m)``, bool, symmetric: the
+    pairs that do not commute, whose Lévy areas a strong order of 1 needs. ``commutator``: the largest component of
+    any commutator met.
+    """
+
+    kind: Kind
+    acts: Tensor
+    pairs: Tensor
+    commutator: float
+
+    @classmethod
+    def assume(cls, kind: Kind, channels: int) -> NoiseStructure:
+        """The largest structure of a kind, taken without a measurement: ``Milstein(NoiseStructure.assume("general",
+        2))``. A solve still holds it against the coefficients now and then."""
+        if kind not in get_args(Kind):
+            raise ValueError(f"kind: expected one of {get_args(Kind)}, got {kind!r}")
+        if channels < 1 or (kind == "scalar" and channels != 1):
+            raise ValueError(
+                f"channels: expected {'1 for scalar' if kind == 'scalar' else '1 or more'}, got {channels}"
+            )
+        everything, own = torch.ones(channels, channels, dtype=torch.bool), torch.eye(channels, dtype=torch.bool)
+        acts = {"additive": own & ~own, "diagonal": own}.get(kind, everything)
+        pairs = everything & ~own if kind == "general" else own & ~own
+        return cls(_kind(acts, pairs), acts, pairs, 0.0)
+
+    @property
+    def channels(self) -> int:
+        return len(self.acts)
+
+    @property
+    def needs_areas(self) -> bool:
+        return self.kind == "general"
+
+    @property
+    def is_largest(self) -> bool:
+        """Whether there is nothing that could be added: all vectors act on all, and no two commute."""
+        return bool(self.acts.all()) and bool((self.pairs | torch.eye(self.channels, dtype=torch.bool)).all())
+
+    def areas(self, area: Tensor | None) -> Tensor | None:
+        """What a step is to use of the areas it was given: nothing where the vectors commute; ``ValueError`` if it has
+        none where they do not."""
+        if not self.needs_areas:
+            return None
+        if area is None:
+            raise ValueError("area: expected (paths, m, m), as the diffusion vectors do not commute, got None")
+        return area
+
+    def directions(self, like: Tensor) -> list[Direction]:
+        """As few directions as a greedy choice finds that give every ∂g_l[g_k]: one for diagonal noise."""
+        groups: list[tuple[list[int], Tensor]] = []
+        for k, row in enumerate(self.acts):
+            if not bool(row.any()):
+                continue
+            for members, taken in groups:
+                if not bool((taken & row).any()):
+                    members.append(k)
+                    taken |= row
+                    break
+            else:
+                groups.append(([k], row.clone()))
+        directions = []
+        for members, taken in groups:
+            chosen = torch.zeros(self.channels, dtype=torch.bool)
+            chosen[members] = True
+            source = (self.acts & chosen[:, None]).to(torch.uint8).argmax(0)
+            directions.append(Direction(chosen.to(like), source.to(like.device), taken.to(like)))
+        return directions
+
+
+def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> NoiseStructure:
+    """Measure the structure of an SDE's noise along a few paths from ``x0`` through the whole grid.
+
+    Parameters
+    ----------
+    sde : coefficients may be jets, as those of ``PerturbedSDE.at(parameter)``; every coefficient then counts.
+    x0 : ``(n,)`` or ``(paths, n)``, a tensor or a jet. 64 pilot paths start there, and make 8 steps at most; there
+        are fewer, 16 at least, where the diffusion has more than 910 entries. Three in four have three times the noise,
+        and so visit states that are rare in a run.
+    seed : of the pilot paths; global random numbers are left alone.
+
+    A derivative that vanishes along all of the pilot paths is taken to be zero. A path ends where its state or a
+    coefficient is not finite, or not defined. What is zero up to rounding counts as zero.
+
+    Raises
+    ------
+    ValueError : no finite derivatives where the paths start; or a ``noise_type`` of "additive" and a diffusion that
+        depends on the state.
+    """
+    start = x0.value if isinstance(x0, Jet) else x0
+    start = start.detach().reshape(-1, start.shape[-1])
+    t0 = torch.as_tensor(grid.t0).to(start)
+    channels = noise_channels(sde, t0, start[:1])
+    nothing = torch.zeros(channels, channels, dtype=torch.bool)
+    found = NoiseStructure("additive", nothing, nothing, 0.0)
+    if channels == 0:
+        return found
+    entries = start.shape[-1] * channels
+    paths = max(FEWEST, min(PATHS, ENTRIES // (entries * (TIMES + 1))))
+    with torch.no_grad():
+        table = _derivatives(sde, t0, start[_spread(len(start), min(paths, len(start)))])
+        if not len(table):
+            raise ValueError(f"g: expected finite derivatives near the initial value, found none at t = {grid.t0:g}")
+        found = _extended(found, table, sde, t0)
+        if found.is_largest:
+            return found
+        generator = torch.Generator().manual_seed(seed)
+        visits = _pilot(sde, start[_spread(len(start), paths)], grid, channels, generator)
+        for t, x in _together(sde, t0, visits, grid):
+            # Where no vector acts on another, a few derivatives tell whether there is more.
+            if found.kind in ("additive", "diagonal") and departure(found, sde, t, x, generator) is None:
+                continue
+            for part in x.split(max(1, ENTRIES // (entries * channels))):
+                found = _extended(found, _derivatives(sde, t, part), sde, t)
+            if found.is_largest:
+                break
+    return found
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """The states of the pilot paths at one time, the increments there, and the noise that those make."""
+
+    t: Tensor
+    x: Tensor
+    dB: Tensor
+    noise: Tensor
+
+
+def _pilot(sde: SDE, x: Tensor, grid: TimeGrid, channels: int, generator: torch.Generator) -> list[_Visit]:
+    """Euler's steps, of as many of the paths as are still in the numbers and in the coefficients' domain. Itô or
+    Stratonovich is all one here: only whereabouts are asked for."""
+    steps = min(grid.steps, TIMES)
+    dt = (grid.t1 - grid.t0) / steps
+    width = torch.full((len(x), 1), WIDTH, dtype=torch.float64)
+    width[::4] = 1.0
+    dB = torch.randn(steps + 1, len(x), channels, generator=generator, dtype=torch.float64)
+    dB, plain = (dB * width * dt**0.5).to(x), (width[:, 0] == 1).to(x.device)
+    visits: list[_Visit] = []
+    while len(visits) <= steps and len(x):
+        i = len(visits)
+        t = torch.as_tensor(grid.t0 + i * dt, dtype=x.dtype, device=x.device)
+        try:
+            drift, noise = _value(sde.f(t, x)), diffusion_product(sde, t, x, dB[i])
+        except FROM_INSIDE:
+            # A state that no path of a run meets, perhaps: the paths of more noise go first, then all of them.
+            keep = plain & ~plain.all()
+        else:
+            # A step of the drift no longer than the state is: coarse steps of a stiff drift would leave for infinity.
+            longest = 1 + x.abs()
+            after = x + torch.minimum(torch.maximum(dt * drift, -longest), longest) + _value(noise)
+            keep = torch.isfinite(after).all(-1)
+            if bool(keep.all()):
+                visits.append(_Visit(t, x, dB[i], noise))
+                x = after
+                continue
+        x, dB, plain = x[keep], dB[:, keep], plain[keep]
+    return visits
+
+
+def _together(sde: SDE, t0: Tensor, visits: list[_Visit], grid: TimeGrid) -> list[tuple[Tensor, Tensor]]:
+    """(t, states) to look at: all at once where the diffusion is the same at all visits, which saves evaluations.
+
+    Then it is also evaluated at more times, and looked at where it is another one, for a short while perhaps.
+    """
+    if not visits:
+        return []
+    x, dB = torch.cat([visit.x for visit in visits]), torch.cat([visit.dB for visit in visits])
+    noise = torch.cat([_plain(visit.noise) for visit in visits], 1)
+    if not bool(_same(noise, _noise(sde, t0, x, dB))):
+        return [(visit.t, visit.x) for visit in visits]
+    few = slice(None, None, 2 * len(visits))
+    steps = min(grid.steps, SCANNED)
+    times = [torch.as_tensor(grid.t0 + (grid.t1 - grid.t0) * i / steps).to(x) for i in range(1, steps + 1)]
+    x_few, dB_few, noise = x[few], dB[few], noise[:, few]
+    same = _same(noise, torch.stack([_noise(sde, t, x_few, dB_few).expand_as(noise) for t in times]))
+    return [(t0, x), *((t, x) for t, as_before in zip(times, same.tolist(), strict=True) if not as_before)]
+
+
+def _noise(sde: SDE, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+    """The coefficients of the noise, of which there is one for a plain tensor; no numbers where it is not defined."""
+    try:
+        return _plain(diffusion_product(sde, t, x, dB))
+    except FROM_INSIDE:
+        return torch.full_like(x, torch.nan).unsqueeze(0)
+
+
+def _same(noise: Tensor, there: Tensor) -> Tensor:
+    """Whether the noise ``(coefficients, paths, n)`` is the same there, up to rounding; for many at once."""
+    rounding = torch.finfo(noise.dtype).eps ** 0.75
+    return ((there - noise).abs() <= rounding * noise.abs()).flatten(-3).all(-1)
+
+
+def _spread(of: int, count: int) -> Tensor:
+    """``count`` of the numbers below ``of``, evenly spread."""
+    return torch.linspace(0, of - 1, count).round().long()
+
+
+@dataclass(frozen=True)
+class Departure:
+    """Where a noise departs from a structure: vector ``column``, and a component of it."""
+
+    column: int
+    component: int
+    commutes: bool
+
+
+def departure(
+    structure: NoiseStructure, sde: SDE, t: Tensor, x: Tensor, generator: torch.Generator
+) -> Departure | None:
+    """Hold a structure against the coefficients at states ``(paths, n)``.
+
+    A derivative along a random combination of the diffusion vectors must be the sum of the derivatives that the
+    structure knows of. So who acts on whom is held as a whole, by one derivative more than the structure has
+    directions. Where vectors act on each other, a random one is held against those that it should commute with; what
+    that lets pass once it finds another time.
+    """
+    acts, m = structure.acts, structure.channels
+    g = diffusion_matrix(sde, t, x)
+    if structure.kind == "additive" and _constant(_plain(g), 1) and not _constant(x, 0):
+        return None  # the same at other states: no derivative is needed to see it
+    rounding = torch.finfo(x.dtype).eps ** 0.75
+    bound = rounding * _by_state(g) ** 2 / (1 + x.abs().amax(-1))
+
+    weights = torch.randn(m, generator=generator, dtype=torch.float64).to(x)
+    excess = directional(lambda y: diffusion_matrix(sde, t, y), x, (g * weights).sum(-1))
+    known = torch.zeros_like(bound)
+    for direction in structure.directions(x):
+        part = directional(lambda y: diffusion_matrix(sde, t, y), x, (g * direction.members).sum(-1))
+        part = part * (weights[direction.source] * direction.acts)
+        excess, known = excess - part, known + _by_state(part)
+    found = _largest(excess, bound + rounding * known)
+    if found is not None:
+        return Departure(*found, commutes=True)
+
+    # One vector against a random combination of those that should commute with it.
+    column = int(torch.randint(m, (), generator=generator))
+    partners = ~structure.pairs[column]
+    partners[column] = False
+    if bool((partners & (acts[column] | acts[:, column])).any()):
+        weights = weights * partners.to(weights)
+        one, others = g[..., column], (g * weights).sum(-1)
+        forth = directional(lambda y: (diffusion_matrix(sde, t, y) * weights).sum(-1), x, one)
+        back = directional(lambda y: diffusion_matrix(sde, t, y)[..., column], x, others)
+        size = torch.maximum(_by_state(forth), _by_state(back))
+        found = _largest((forth - back).unsqueeze(-1), bound + rounding * size)
+        if found is not None:
+            return Departure(column, found[1], commutes=False)
+    return None
+
+
+def _constant(values: Tensor, axis: int) -> bool:
+    return bool((values == values.narrow(axis, 0, 1)).all())
+
+
+def _by_state(values: Tensor) -> Tensor:
+    """The largest number at each state, ``(paths,)``; what is not finite counts for nothing."""
+    return _plain(values).detach().abs().nan_to_num(0.0, 0.0, 0.0).movedim(1, 0).flatten(1).amax(1)
+
+
+def _largest(values: Tensor, bound: Tensor) -> tuple[int, int] | None:
+    """(column, component) of the largest value ``(paths, n, m)`` above the bound ``(paths,)`` of its state."""
+    size = _plain(values).detach().abs().nan_to_num(0.0, 0.0, 0.0).amax(0)
+    above = (size * (size > bound[:, None, None])).amax(0)
+    if not bool(above.any()):
+        return None
+    component, column = divmod(int(above.argmax()), above.shape[-1])
+    return column, component
+
+
+class Audit:
+    """Holds a structure against the states of a run at a few of its steps, chosen at random.
+
+    ``first`` is the run's first increment, which makes the choice another one for each block and the same each time.
+    A structure that has everything in it is not held: there is nothing that it could lack.
+    """
+
+    def __init__(self, structure: NoiseStructure, grid: TimeGrid, first: Tensor) -> None:
+        self.structure = structure
+        self.steps: frozenset[int] = frozenset()
+        if structure.channels and not structure.is_largest:
+            self.random = random.Random(first.flatten()[0].item())
+            # One step of each stretch of so many; where the grid ends before that step, there is none.
+            stretches = range(0, grid.steps, LOOK_EVERY)
+            self.steps = frozenset(
+                i for start in stretches if (i := start + self.random.randrange(LOOK_EVERY)) < grid.steps
+            )
+
+    def hold(self, sde: SDE, t: Tensor, x: Tensor) -> None:
+        """Raise :class:`OtherStructure` if the noise departs from the structure on the outermost paths."""
+        generator = torch.Generator().manual_seed(self.random.getrandbits(63))
+        with torch.no_grad():
+            states = _outermost(_value(x).detach(), generator)
+            found = departure(self.structure, sde, t, states, generator)
+            if found is None:
+                return
+            needed = _extended(self.structure, _derivatives(sde, t, states), sde, t)
+            if not (torch.equal(needed.acts, self.structure.acts) and torch.equal(needed.pairs, self.structure.pairs)):
+                raise OtherStructure(self.structure, needed, found, float(t))
+
+
+def _outermost(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The states furthest out, both ways, along a random coordinate or a random combination of them all."""
+    n = x.shape[-1]
+    coordinate = int(torch.randint(2 * n, (), generator=generator))
+    if coordinate < n:
+        along = x[:, coordinate]
+    else:
+        # In units of the spread of some of the states, so that no coordinate drowns the others.
+        spread = x[:64].std(0, correction=0)
+        weights = torch.randn(n, generator=generator, dtype=torch.float64).to(x)
+        along = x @ (weights / torch.where(spread > 0, spread, 1.0))
+    along = along.nan_to_num(0.0, 0.0, 0.0)
+    count = min(OUTERMOST, len(x))
+    return x[torch.cat([along.topk(count).indices, along.topk(count, largest=False).indices])]
+
+
+class OtherStructure(ValueError):
+    """A run met states at which the noise is not of the structure that its method took it to be."""
+
+    def __init__(self, taken: NoiseStructure, needed: NoiseStructure, where: Departure, time: float) -> None:
+        what = (
+            f"vector {where.column} depends on the state along the noise"
+            if where.commutes
+            else f"vector {where.column} does not commute with the others"
+        )
+        super().__init__(
+            f"g: at t = {time:g} component {where.component} of diffusion {what}, and the method took the noise to be "
+            f"{taken.kind}, as it was along the pilot paths. Give the method the structure, such as "
+            f'Milstein(NoiseStructure.assume("{needed.kind}", {needed.channels})), or use a method that assumes none, '
+            '"euler" for Itô and "heun" for Stratonovich SDEs.'
+        )
+        self.taken, self.needed, self.time, self.component = taken, needed, time, where.component
+
+
+def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
+    """∂function(x)[v], of function's shape, for tensors and jets: exact, by forward differentiation.
+
+    ``function`` maps ``(paths, n)`` path by path; ``v`` has the shape of x. A jet's derivative is the jet of the
+    derivative: the truncated product is linear in each coefficient, so it is differentiated coefficient by coefficient.
+    """
+    if isinstance(x, Jet) or isinstance(v, Jet):
+        space = x.space if isinstance(x, Jet) else v.space  # type: ignore[attr-defined]
+        point, direction = (y.coefficients if isinstance(y, Jet) else constant(y, space).coefficients for y in (x, v))
+
+        def coefficients(c: Tensor) -> Tensor:
+            out = function(Jet(c, space))
+            return out.coefficients if isinstance(out, Jet) else constant(out, space).coefficients
+
+        return Jet(torch.func.jvp(coefficients, (point,), (direction,))[1], space)
+    out = function(Jet(torch.stack([x, v]), JetSpace(1, 1)))
+    return out.coefficients[1] if isinstance(out, Jet) else torch.zeros_like(out)
+
+
+def _derivatives(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
+    """∂g_l[g_k] at states ``(paths, n)``, as ``(paths, coefficients, n, k, l)``, of those paths where all are finite.
+
+    There is more than one coefficient for jets only. One evaluation serves all k.
+    """
+    g = diffusion_matrix(sde, t, x)
+    m = g.shape[-1]
+    vectors = torch.cat([g[..., k] for k in range(m)])
+    moved = directional(lambda y: diffusion_matrix(sde, t, y), x.repeat(m, 1), vectors)
+    table = _plain(moved).detach().cpu().to(torch.float64).unflatten(1, (m, len(x)))
+    table = table.permute(2, 0, 3, 1, 4)
+    return table[torch.isfinite(table).flatten(1).all(1)]
+
+
+def _extended(structure: NoiseStructure, table: Tensor, sde: SDE, t: Tensor) -> NoiseStructure:
+    """The structure with what there is in a table of :func:`_derivatives` in addition; every pair is looked at."""
+    if not len(table):
+        return structure
+    size, commutator = table.abs().amax((1, 2)), (table - table.mT).abs().amax((1, 2))  # (paths, k, l)
+    # Rounding is held against the state's own derivatives, so that no state far out hides the others, and at least
+    # against those of a usual state: where all of them vanish, only rounding is left.
+    rounding = torch.finfo(t.dtype).eps ** 0.75
+    largest = size.amax((1, 2), keepdim=True)
+    here = (size > rounding * torch.maximum(largest, largest.median())).any(0)
+    pair = torch.maximum(size, size.mT)
+    crossing = (commutator > rounding * torch.maximum(pair, pair.median(0).values).clamp_min(1e-300)).any(0)
+    crossing &= here | here.mT
+    if sde.noise_type == "additive" and bool(here.any()):
+        column = int(here.any(0).nonzero()[0])
+        component = int(table[..., column].abs().amax((0, 1, 3)).argmax())
+        raise ValueError(
+            f"noise_type: expected a diffusion that does not depend on the state for 'additive', but component "
+            f"{component} of diffusion vector {column} does at t = {float(t):g}. Declare it 'general', or 'scalar' for "
+            "one channel."
+        )
+    acts, pairs = structure.acts | here, structure.pairs | crossing
+    greatest = max(structure.commutator, float((commutator.amax(0) * crossing).max()))
+    return NoiseStructure(_kind(acts, pairs), acts, pairs, greatest)
+
+
+def _value(x: Tensor) -> Tensor:
+    return x.value if isinstance(x, Jet) else x
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.coefficients if isinstance(value, Jet) else value.unsqueeze(0)
+
+
+def _kind(acts: Tensor, pairs: Tensor) -> Kind:
+    if not bool(acts.any()):
+        return "additive"
+    if len(acts) == 1:
+        return "scalar"
+    if bool(pairs.any()):
+        return "general"
+    return "commutative" if bool((acts & ~torch.eye(len(acts), dtype=torch.bool)).any()) else "diagonal"

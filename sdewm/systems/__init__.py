@@ -1,0 +1,22 @@
+"""Stochastic differential equations, the latent model and its rollouts, losses, and the checks on them."""
+
+from sdewm.systems.checks import check_loss, check_sde
+from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.systems.losses import NonFiniteLoss, SummedLoss
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.rollout import LatentRollout
+from sdewm.systems.sde import SDE, FunctionSDE
+
+__all__ = [
+    "SDE",
+    "BlockSizes",
+    "FunctionSDE",
+    "LatentRollout",
+    "LatentSDE",
+    "NonFiniteLoss",
+    "PerturbedSDE",
+    "RecordedObservation",
+    "SummedLoss",
+    "check_loss",
+    "check_sde",
+]

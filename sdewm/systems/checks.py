@@ -1,0 +1,295 @@
+"""Coefficients and losses held against a few states before any work is done.
+
+A coefficient and a loss are functions of their row: path p's value depends on path p's state and on nothing else. A sum
+or a mean over paths, dropout, batch normalization in training mode, or a constant of a fixed length give numbers all
+the same, and they are wrong. So each function is evaluated on two batches that share their first row and differ in
+length and in the other rows; the first row's values must be the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdewm import arguments
+from sdewm.jets import Jet
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.sde import SDE
+
+# Errors of Python's and torch's own that a function raises which cannot take what it is given.
+FROM_INSIDE = (ValueError, RuntimeError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
+# On so many rows randomness shows that leaves most rows alone, as dropout with a small probability does.
+MANY = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Two batches of states, ``same`` ``(3, n)`` and ``other`` ``(2, n)``, with one row in common, and their time.
+
+    All rows of ``same`` are the initial state, or initial states. The second row of ``other`` is where a first step of
+    one standard deviation leads: a state of the kind that paths meet, where coefficients are defined.
+    """
+
+    t: Tensor
+    same: Tensor
+    other: Tensor
+    channels: int = 0
+
+
+def check_sde(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
+    """Hold every coefficient of an SDE, and of the parts that it is made of, against x0 at the initial time.
+
+    Each must return a tensor of the right shape, of x0's dtype and device, finite, the same whenever it is asked, one
+    row per path, and leave the states that it is given alone; optional methods must agree with f and g. Shapes and
+    rows are held against x0 in the middle and at the last step too, since a coefficient may be another one there.
+    Raises ``ValueError`` or ``TypeError`` that starts with the coefficient's name, such as "f" or "error.g".
+    """
+    start = (x0.value if isinstance(x0, Jet) else x0).detach()
+    rows = start[:3] if start.ndim == 2 else start[None]
+    same = torch.cat([rows, rows[:1].expand(3 - len(rows), -1)])
+    t = torch.as_tensor(grid.t0, dtype=same.dtype, device=same.device)
+    stages = getattr(sde, "stages", None)
+    # Compiled code would be compiled for batches that no solve has.
+    with torch.compiler.set_stance("force_eager"):
+        found = {name: _coefficients(name, part, t, same) for name, part in parts(sde)}
+        channels = {name: coefficients["g"].shape[-1] for name, (_, coefficients) in found.items()}
+        if stages is not None:
+            _check_stages(stages, same.shape[1])
+        for name, (part, coefficients) in found.items():
+            _check_methods(name, part, coefficients, stages, t, same)
+        first = next(iter(channels))
+        for name, m in channels.items():
+            if m != channels[first]:
+                raise ValueError(
+                    f"{name}g: expected {channels[first]} channels, as {first}g has, got {m}; an error rides on the "
+                    "noise of its base, channel by channel"
+                )
+        move = torch.zeros_like(same[:1])
+        for part, coefficients in found.values():
+            f, g = (values[0, :1] for values in coefficients.values())
+            noise = g if part.noise_type == "diagonal" else g.sum(-1)
+            move = move + f.detach() * grid.dt + noise.detach() * math.sqrt(grid.dt)
+        other = torch.cat([same[:1], same[-1:] + torch.nan_to_num(move, 0.0, 0.0, 0.0)])
+        for name, (part, coefficients) in found.items():
+            for kind, values in coefficients.items():
+                _check_rows(name + kind, partial(getattr(part, kind), t), values, same, other)
+                for i in sorted({grid.steps // 2, grid.steps - 1} - {0}):
+                    _check_later(name + kind, partial(getattr(part, kind), _time(grid, i, t)), values, same, other)
+    return Probe(t, same, other, channels[first])
+
+
+def _time(grid: TimeGrid, i: int, like: Tensor) -> Tensor:
+    return torch.as_tensor(grid.time(i), dtype=like.dtype, device=like.device)
+
+
+def _check_later(name: str, function: Callable[[Tensor], Any], at_start: Tensor, same: Tensor, other: Tensor) -> None:
+    """At another time: shape, dtype and rows. The numbers may be others, and need not be finite at these states."""
+    trailing = tuple(at_start.shape[2:])
+    values = _evaluated(name, function, same, lambda paths: (paths, *trailing))
+    _check_rows(name, function, values, same, other)
+
+
+def check_loss(name: str, loss: Callable[[Tensor], Any], probe: Probe) -> None:
+    """Hold a loss against a few states: one finite number per path, of that path alone."""
+
+    def shape(paths: int) -> tuple[int, ...]:
+        return (paths,)
+
+    values = _evaluated(name, loss, probe.same, shape, "one number per path, ")
+    _check_finite(name, values, None, "the initial state")
+    _check_rows(name, loss, values, probe.same, probe.other, shape, "one number per path, ")
+
+
+def parts(sde: SDE, prefix: str = "") -> Iterator[tuple[str, SDE]]:
+    """The SDEs that an SDE is a sum of, with the prefix of their coefficients' names; itself where it is none."""
+    own = getattr(sde, "parts", None)
+    if own is None:
+        yield prefix, sde
+        return
+    for name, part in own.items():
+        yield from parts(part, f"{prefix}{name}.")
+
+
+def _coefficients(name: str, sde: SDE, t: Tensor, x: Tensor) -> tuple[SDE, dict[str, Tensor]]:
+    """f and g at x, their coefficients as jets stacked in a leading axis; shapes and numbers checked."""
+    n, diagonal = x.shape[1], sde.noise_type == "diagonal"
+    f = _evaluated(name + "f", lambda y: sde.f(t, y), x, lambda paths: (paths, n))
+    channels: int | None = n if diagonal else 1 if sde.noise_type == "scalar" else None
+    if hasattr(sde, "noise_channels"):
+        declared = _called(name + "noise_channels", lambda y: sde.noise_channels(t, y), x)
+        channels = arguments.integer(name + "noise_channels", declared, 0)
+
+    def shape(paths: int) -> tuple[int, ...]:
+        return (paths, n) if diagonal else (paths, n, -1 if channels is None else channels)
+
+    g = _evaluated(name + "g", lambda y: sde.g(t, y), x, shape, hint=f" for noise_type {sde.noise_type!r}")
+    for kind, value in (("f", f), ("g", g)):
+        _check_finite(name + kind, value, -1 if kind == "f" or diagonal else -2, f"t = {float(t):g}")
+    return sde, {"f": f, "g": g}
+
+
+def _check_methods(name: str, sde: SDE, coefficients: dict[str, Tensor], stages: Any, t: Tensor, x: Tensor) -> None:
+    """g_prod, f_stage and g_prod_stage against f and g."""
+    f, g = coefficients["f"], coefficients["g"]
+    dB = torch.cos(torch.arange(len(x) * g.shape[-1], dtype=x.dtype, device=x.device)).view(len(x), g.shape[-1])
+    product = g * dB if sde.noise_type == "diagonal" else (g * dB.unsqueeze(-2)).sum(-1)
+    made: list[tuple[str, Callable[[Tensor], Any], Tensor, str]] = []
+    if hasattr(sde, "g_prod"):
+        applied = partial(_with_increments, partial(sde.g_prod, t), dB)
+        made.append(("g_prod", applied, product, "g applied to the increments"))
+    for i, stage in enumerate(stages or ()):
+        block = f"the block {stage.block.start}:{stage.block.stop}"
+        if hasattr(sde, "f_stage"):
+            made.append((f"f_stage, stage {i}", partial(sde.f_stage, i, t), f[..., stage.block], f"f in {block}"))
+        if hasattr(sde, "g_prod_stage"):
+            applied = partial(_with_increments, partial(sde.g_prod_stage, i, t), dB)
+            expected = f"g applied to the increments in {block}"
+            made.append((f"g_prod_stage, stage {i}", applied, product[..., stage.block], expected))
+    for method, call, expected_value, text in made:
+        value = _evaluated(name + method, call, x, lambda paths: (paths, expected_value.shape[-1]))  # noqa: B023
+        gap = _gap(value, expected_value)
+        if gap is not None:
+            raise ValueError(f"{name}{method}: expected {text}, got a difference of {gap:.3g}")
+
+
+def _with_increments(method: Callable[[Tensor, Tensor], Any], dB: Tensor, x: Tensor) -> Any:
+    return method(x, dB)
+
+
+def _check_stages(stages: Any, n: int) -> None:
+    covered = torch.zeros(n, dtype=torch.int64)
+    for stage in stages:
+        covered[stage.block] += 1
+    if not bool((covered == 1).all()):
+        raise ValueError(f"stages: expected blocks that cover each of {n} coordinates once, got {covered.tolist()}")
+
+
+def _check_rows(
+    name: str,
+    function: Callable[[Tensor], Any],
+    before: Tensor,
+    same: Tensor,
+    other: Tensor,
+    shape: Callable[[int], tuple[int, ...]] | None = None,
+    expected: str = "",
+) -> None:
+    """The first row of ``function(other)`` must be that of ``before``, which is ``function(same)``."""
+    trailing = tuple(before.shape[2:])
+    wanted = shape or (lambda paths: (paths, *trailing))
+    try:
+        value = _evaluated(name, function, other, wanted, expected)
+    except ValueError:
+        # The second row may have left the function's domain, where it is asked for nothing.
+        other = same[:1].expand(2, -1)
+        value = _evaluated(name, function, other, wanted, expected)
+    gap = _gap(value[:, :1], before[:, :1])
+    stream = torch.get_rng_state()
+    random = _gap(_evaluated(name, function, other, wanted, expected), value)
+    if random is None and not torch.equal(stream, torch.get_rng_state()):
+        many = same[:1].expand(MANY, -1)
+        one, two = (_evaluated(name, function, many, wanted, expected) for _ in range(2))
+        random = _gap(one, two)
+    if random is not None:
+        raise ValueError(
+            f"{name}: expected the same value whenever it is asked, got two at one state that differ by {random:.3g}. "
+            "If it draws random numbers, or holds modules in training mode (dropout), call .eval() or fix the noise"
+        )
+    if gap is not None:
+        raise ValueError(
+            f"{name}: expected one row per path, each from that path's state alone; got a first row that changes by "
+            f"{gap:.3g} with the states beside it. Reduce over the last axis, not over paths; call .eval() on modules "
+            "with batch normalization"
+        )
+
+
+def _evaluated(
+    name: str,
+    function: Callable[[Tensor], Any],
+    x: Tensor,
+    shape: Callable[[int], tuple[int, ...]],
+    expected: str = "",
+    hint: str = "",
+) -> Tensor:
+    """The value at x, ``(coefficients, paths, …)``, having checked what it is; ``-1`` in a shape is any number."""
+    given = x.clone()
+    value = _called(name, function, given)
+    wanted = shape(len(x))
+    text = f"{expected}shape {_shape(wanted, len(x))}"
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"{name}: expected a tensor, {text}, got {arguments.shown(value)}; torch.full_like(x, value) makes one of "
+            "a number"
+        )
+    fits = len(value.shape) == len(wanted) and all(w in (-1, v) for v, w in zip(value.shape, wanted, strict=True))
+    if not fits:
+        axis = " Reduce over the last axis only: a mean over paths is taken later." if not value.shape else ""
+        raise ValueError(f"{name}: expected {text}{hint}, got {_shape(tuple(value.shape), len(x))}.{axis}")
+    if (value.dtype, value.device) != (x.dtype, x.device):
+        raise ValueError(
+            f"{name}: expected {x.dtype} on {x.device}, as x0 has, got {value.dtype} on {value.device}; "
+            "functions such as torch.full_like(x, value) keep to x, and module.to(x0) converts a module"
+        )
+    if not torch.equal(given, x):
+        raise ValueError(f"{name}: expected the states that it is given to be left alone, but it changed them in place")
+    return value.coefficients if isinstance(value, Jet) else value.unsqueeze(0)
+
+
+def _called(name: str, function: Callable[[Tensor], Any], x: Tensor) -> Any:
+    with named(f"{name}: expected a function of states {tuple(x.shape)} of {x.dtype}"):
+        return function(x)
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Errors from inside a function that a user wrote, as a ``ValueError`` that says which function it was.
+
+    This library's own errors, which name an argument already, pass; so do exceptions of a user's own.
+    """
+    try:
+        yield
+    except FROM_INSIDE as error:
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        raised_in = "" if frame is None else frame.tb_frame.f_globals.get("__name__", "")
+        # Functions written in C, such as int, leave no frame of their own; our messages start with a name.
+        ours = raised_in.startswith("sdewm") and isinstance(error, ValueError) and ":" in str(error)
+        if ours or type(error).__module__.startswith("sdewm"):
+            raise
+        lines = str(error).strip().splitlines() or [""]
+        raise ValueError(f"{where}, and it raised {type(error).__name__}: {lines[0]}") from error
+
+
+def _check_finite(name: str, value: Tensor, axis: int | None, where: str) -> None:
+    bad = ~torch.isfinite(value)
+    if bool(bad.any()):
+        which = "" if axis is None else f", component {int(bad.nonzero()[0][axis])} is not"
+        came = "" if axis is not None else f", got {value[0].tolist()}"
+        raise ValueError(f"{name}: expected finite numbers{which}{came} at {where}")
+
+
+def _gap(a: Tensor, b: Tensor) -> float | None:
+    """The largest difference, ``None`` where rounding explains it. Kernels for other batch sizes round otherwise."""
+    length = max(len(a), len(b))
+    a, b = (
+        torch.cat([v, v.new_zeros(length - len(v), *v.shape[1:])]) if len(v) < length else v for v in (a, b)
+    )  # a plain value beside a jet
+    if not a.numel():
+        return None
+    a, b = a.detach(), b.detach()
+    gap, size = (a - b).abs(), torch.maximum(a.abs(), b.abs())
+    small = torch.finfo(a.dtype).eps ** 0.75 * size.nan_to_num(0.0, 0.0).amax()
+    off = ~((gap <= small) | ((a == b) | (a.isnan() & b.isnan())))
+    return float(gap[off].nan_to_num(math.inf, math.inf).max()) if bool(off.any()) else None
+
+
+def _shape(shape: tuple[int, ...], paths: int) -> str:
+    names = ["paths" if i == 0 and size == paths else "m" if size == -1 else str(size) for i, size in enumerate(shape)]
+    return f"({', '.join(names)}{',' * (len(names) == 1)})"

@@ -1,0 +1,30 @@
+"""Equations that are stepped one after the other, each with the new values of those before it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from sdewm.systems.sde import SDE, diffusion_product
+
+
+class Stage:
+    """One block of a sequential step: which coordinates it updates, and which end of the step its inputs see."""
+
+    def __init__(self, block: slice, time: Literal["start", "end"]) -> None:
+        self.block, self.time = block, time
+
+
+def stage_drift(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: Tensor) -> Tensor:
+    """The drift of one block; computed whole and cut where the SDE cannot do better."""
+    if hasattr(sde, "f_stage"):
+        return sde.f_stage(stage, t, x)
+    return sde.f(t, x)[..., stages[stage].block]
+
+
+def stage_diffusion(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+    """The diffusion of one block applied to increments."""
+    if hasattr(sde, "g_prod_stage"):
+        return sde.g_prod_stage(stage, t, x, dB)
+    return diffusion_product(sde, t, x, dB)[..., stages[stage].block]

@@ -1,0 +1,1 @@
+"""Claims held against numbers, and the report on them."""

@@ -1,0 +1,265 @@
+"""A claim held against numbers: verified, refuted, indistinguishable from 0, vacuous or inconclusive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from scipy import stats
+
+from sdewm.estimate.estimates import Estimate
+
+Status = Literal["verified", "refuted", "indistinguishable from 0", "vacuous", "inconclusive"]
+Form = Literal["printed", "corrected"]
+Relation = Literal["=", "≤"]
+POWER = 0.95
+# A claim counts as verified where its whole interval at 1 − DOUBT is within the margin.
+DOUBT = 1e-3
+# … and within this part of the quantity itself, so that 0 in its place, or twice the quantity, would not be.
+LARGEST_PART = 0.5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of a report.
+
+    Attributes
+    ----------
+    claim, system : which statement, on which system.
+    quantity : what of it is compared, such as "coefficient of ε²".
+    form, reading : "printed" or "corrected"; which reading of the printed formula, or which route to the corrected.
+    status : "verified"; "refuted"; "indistinguishable from 0" (what is claimed agrees with the truth at this precision,
+        and so would 0); "vacuous" (true only because a constant is free); or "inconclusive".
+    statistic, stderr : the deviation of what is claimed from what is true, a rate, or what is said to be bounded, and
+        its standard error.
+    expected : what the statistic is if the claim holds; for a relation of "≤", the most that it may be.
+    numerical : error of the statistic that is not sampling error: extrapolation, cancellation.
+    level : false-failure rate of this one comparison, corrected for their number in the run; higher where replicates
+        are skewed by more than ½ (``python -m benchmarks.false_refutations``).
+    detectable : the smallest deviation that this run would have seen with probability 0.95.
+    margin : a claim counts as verified only where its whole 99.9 % interval is within this of the truth; at most half
+        of the quantity itself.
+    scale : the size of the true quantity, in the statistic's units.
+    reach : how far from the truth the whole 99.9 % interval reaches, numerical error included; of a bound, how far
+        above it (negative: how much room is left).
+    reason : why a verdict is inconclusive whatever the interval: the flags of its estimate.
+    paths, seconds, seed, config : what the row rests on and took, and what repeats it.
+    """
+
+    claim: str
+    system: str
+    quantity: str
+    form: Form
+    reading: str
+    status: Status
+    statistic: float
+    stderr: float
+    expected: float
+    numerical: float
+    level: float
+    detectable: float
+    margin: float
+    scale: float
+    reach: float
+    paths: int
+    seconds: float = 0.0
+    seed: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+    relation: Relation = "="
+    reason: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, Form, str]:
+        """What the row is about; no two rows of a run share it."""
+        return self.claim, self.system, self.quantity, self.form, self.reading
+
+    @property
+    def sampling_decides(self) -> bool:
+        """Whether more paths could decide what is inconclusive, as far as the numerical error goes."""
+        if self.reason or self.stderr == 0 or not math.isfinite(self.statistic):
+            return False
+        deviation = self.statistic - self.expected
+        size = abs(deviation) if self.relation == "=" else deviation
+        return size > self.numerical or size + self.numerical <= self.margin
+
+    @property
+    def standard_errors(self) -> float:
+        """How many standard errors the statistic is from what the claim allows, beyond the numerical error."""
+        deviation = self.statistic - self.expected
+        beyond = max(0.0, (abs(deviation) if self.relation == "=" else deviation) - self.numerical)
+        return beyond / self.stderr if self.stderr > 0 else math.inf if beyond > 0 else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """A plain record; all fields, and ``standard_errors``."""
+        return {**asdict(self), "standard_errors": self.standard_errors}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An equality that is to be judged: that ``statistic`` is ``expected``.
+
+    ``scale`` is the true quantity in the statistic's units, or its estimate where it is not known: then only what the
+    estimate is sure of counts. Where the truth is exactly 0 it is the size that the margin is a part of, and the
+    quantity's name says so. Other fields as in :class:`Verdict`.
+    """
+
+    claim: str
+    system: str
+    quantity: str
+    form: Form
+    reading: str
+    statistic: Estimate
+    expected: float
+    numerical: float
+    margin: float
+    scale: float | Estimate
+    seconds: float = 0.0
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def judge(self, level: float, share: float = 1.0) -> Verdict:
+        """The verdict at a false-failure rate of ``level``; ``share`` as in :func:`share_of_look`.
+
+        Refuted: the statistic differs from what is expected by more than the numerical error and the two-sided
+        half-width. Verified: it does not, and the whole 99.9 % interval, numerical error included, is within the
+        margin and within half of the quantity itself. Indistinguishable from 0: it is within the margin only, and so is
+        the quantity, or its own 99.9 % interval holds 0. Inconclusive: none of these, for the sample is too small or
+        the numerical error too large; or the estimate is flagged.
+        """
+        s = self.statistic
+        reach = _reach(s, self.expected, self.numerical, share)
+        low, high = s.interval(1 - share * level)
+        most, known = _size(self.scale)
+        margin = min(self.margin, LARGEST_PART * known) if known > 0 else self.margin
+        status: Status = "inconclusive"
+        if not s.flags and math.isfinite(reach) and math.isfinite(high - low):
+            if not low - self.numerical <= self.expected <= high + self.numerical:
+                status = "refuted"
+            elif reach <= margin and known > 0:
+                status = "verified"
+            elif reach <= self.margin and (most <= self.margin or known == 0):
+                status, margin = "indistinguishable from 0", self.margin
+        return _verdict(self, status, level, share, 2, self.expected, margin, most, reach, "=")
+
+
+@dataclass(frozen=True)
+class Inequality:
+    """A bound that is to be judged: ``statistic`` ≤ ``bound``.
+
+    Where the bound is itself estimated, the statistic is a difference or the logarithm of a ratio, and the bound 0.
+    ``vacuous`` is for a claim that leaves a constant free: whatever is finite satisfies it, and the statistic is the
+    smallest constant that will do. Other fields as in :class:`Verdict`.
+    """
+
+    claim: str
+    system: str
+    quantity: str
+    form: Form
+    reading: str
+    statistic: Estimate
+    bound: float
+    numerical: float
+    scale: float
+    seconds: float = 0.0
+    config: dict[str, Any] = field(default_factory=dict)
+    vacuous: bool = False
+
+    def judge(self, level: float, share: float = 1.0) -> Verdict:
+        """The verdict at a false-failure rate of ``level``; ``share`` as in :func:`share_of_look`.
+
+        Refuted: the statistic exceeds the bound by more than the numerical error and the one-sided half-width.
+        Verified: the whole 99.9 % interval, numerical error included, is within the bound. Inconclusive: neither, or
+        the estimate is flagged.
+        """
+        s = self.statistic
+        low = s.interval(1 - 2 * share * level)[0] - self.numerical
+        high = s.interval(1 - share * DOUBT)[1] + self.numerical
+        status: Status = "inconclusive"
+        if s.flags or not math.isfinite(s.mean - self.bound):
+            pass
+        elif self.vacuous:
+            status = "vacuous"
+        elif math.isfinite(high - low):
+            status = "refuted" if low > self.bound else "verified" if high <= self.bound else "inconclusive"
+        return _verdict(self, status, level, share, 1, self.bound, 0.0, abs(self.scale), high - self.bound, "≤")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that cannot be made: what it would have been about, and why there is none."""
+
+    claim: str
+    system: str
+    quantity: str
+    form: Form
+    reading: str
+    reason: str
+
+    @property
+    def key(self) -> tuple[str, str, str, Form, str]:
+        """As :attr:`Verdict.key`."""
+        return self.claim, self.system, self.quantity, self.form, self.reading
+
+
+Claimed = Comparison | Inequality
+Row = Claimed | LeftOut
+
+
+def judge_all(claimed: Sequence[Claimed], run_level: float = 1e-3) -> list[Verdict]:
+    """Judge a run so that it refutes anything true with probability ``run_level`` at most (Bonferroni)."""
+    return [c.judge(run_level / len(claimed)) for c in claimed]
+
+
+def share_of_look(look: int) -> float:
+    """What look 0, 1, 2, … at a growing sample may spend of the false-failure rate: ½, ¼, ⅛, …, together at most 1.
+
+    Whoever samples on until a question is decided has looked more than once, and pays for each look: whatever the
+    looks depend on, a true claim is refuted in one of them with at most the whole rate. The same holds for the doubt of
+    0.1 % that «verified» leaves.
+    """
+    return 2.0 ** -(look + 1)
+
+
+def _size(scale: float | Estimate) -> tuple[float, float]:
+    """The size of a quantity, and how large it is at least."""
+    if not isinstance(scale, Estimate):
+        return abs(scale), abs(scale)
+    return abs(scale.mean), max(0.0, abs(scale.mean) - scale.half_width(1 - DOUBT))
+
+
+def _reach(s: Estimate, expected: float, numerical: float, share: float) -> float:
+    low, high = s.interval(1 - share * DOUBT)
+    return max(high - expected, expected - low) + numerical
+
+
+def _verdict(
+    c: Claimed, status: Status, level: float, share: float, sides: int, expected: float, margin: float, scale: float,
+    reach: float, relation: Relation,
+) -> Verdict:  # fmt: skip
+    s = c.statistic
+    threshold = s.half_width(1 - 2 / sides * share * level) + c.numerical
+    detectable = threshold + float(stats.t.ppf(POWER, s.dof)) * s.stderr
+    return Verdict(
+        claim=c.claim,
+        system=c.system,
+        quantity=c.quantity,
+        form=c.form,
+        reading=c.reading,
+        status=status,
+        statistic=s.mean,
+        stderr=s.stderr,
+        expected=expected,
+        numerical=c.numerical,
+        level=level,
+        detectable=detectable if math.isfinite(detectable) else math.inf,
+        margin=margin,
+        scale=scale,
+        reach=reach if math.isfinite(reach) else math.inf,
+        paths=s.n,
+        seconds=c.seconds,
+        seed=s.seed or 0,
+        config=c.config,
+        relation=relation,
+        reason="; ".join(s.flags),
+    )
