@@ -37,6 +37,7 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "estimate.estimates": (("test_montecarlo", "test_properties"), ""),
     "estimate.samples": (("test_montecarlo", "test_properties"), ""),
     "expansion.taylor": (("test_taylor",), ""),
+    "expansion.rates": (("test_taylor",), ""),
     "expansion.power_series": (("test_properties", "test_expansion"), ""),
     "divergence.distances": (("test_bounds", "test_divergence_checks"), ""),
     "divergence.rollout_terms": (("test_rollout",), ""),

@@ -15,19 +15,8 @@ from sdewm.estimate.samples import Sample
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion import taylor
-from sdewm.expansion.taylor import (
-    ADVICE,
-    KINDS,
-    Rate,
-    TaylorTest,
-    _extrapolated,
-    _jackknife,
-    _rate,
-    _shift,
-    check_ladder,
-    pool_tests,
-    taylor_test,
-)
+from sdewm.expansion.rates import ADVICE, KINDS, Rate, _extrapolated, _jackknife, _shift, rate_of
+from sdewm.expansion.taylor import TaylorTest, check_ladder, pool_tests, taylor_test
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import AntitheticMonteCarlo, QuasiMonteCarlo
@@ -255,7 +244,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     assert _jackknife(lambda m: float(m) ** 3, near) == pytest.approx(3 * stats.sem(near), rel=1e-3)
 
 
-def rate_of(spread: float, coefficient: float = 1.0, rounding: float = 0.0, rung: int = 5) -> Rate:
+def rate_of_square(spread: float, coefficient: float = 1.0, rounding: float = 0.0, rung: int = 5) -> Rate:
     """The weak rate of remainders that are ε² exactly, but for a ``spread`` over replicates on one rung, the last."""
     eps, replicates = np.array(ladder(0.1)), 16
     table = np.repeat(eps[:, None] ** 2, replicates, 1)
@@ -267,14 +256,14 @@ def rate_of(spread: float, coefficient: float = 1.0, rounding: float = 0.0, rung
     # The mean of this coefficient is so many standard errors from zero.
     values["coefficient/2"] = coefficient + math.sqrt(replicates) * noise
     found = Sample(values, 16, 0)
-    return _rate("weak", 1, table, tuple(eps), found, rounding, 2e-16, 0.99)
+    return rate_of("weak", 1, table, tuple(eps), found, rounding, 2e-16, 0.99)
 
 
 def test_a_rate_whose_interval_is_as_wide_as_the_orders_are_apart_is_below_noise():
     """An interval of width 1 or more may hold two orders; the width is the interval's own, at the test's level."""
     widths = []
     for spread in np.linspace(0.02, 0.6, 30):
-        rate = rate_of(float(spread), coefficient=100.0)
+        rate = rate_of_square(float(spread), coefficient=100.0)
         assert rate.value == pytest.approx(2.0, abs=1e-12)
         low, high = rate.interval(0.99)
         expected = "below noise" if high - low >= 1 else "too wide to tell" if high - low > 0.5 else "as expected"
@@ -289,9 +278,9 @@ def test_a_rate_whose_interval_is_as_wide_as_the_orders_are_apart_is_below_noise
 
 def test_a_weak_order_whose_coefficient_is_not_told_from_zero_is_below_noise():
     """Three standard errors are asked for."""
-    assert rate_of(0.01, coefficient=3.1).outcome == "as expected"
-    assert rate_of(0.01, coefficient=-3.1).outcome == "as expected"
-    assert rate_of(0.01, coefficient=2.9).outcome == "below noise"
+    assert rate_of_square(0.01, coefficient=3.1).outcome == "as expected"
+    assert rate_of_square(0.01, coefficient=-3.1).outcome == "as expected"
+    assert rate_of_square(0.01, coefficient=2.9).outcome == "below noise"
 
 
 @pytest.mark.parametrize("rungs", [3, 4, 6])
@@ -309,7 +298,7 @@ def test_rungs_at_which_rounding_moves_the_rate_by_a_tenth_are_left_out():
     """The interval has what rounding may do on those that are kept."""
     rungs = []
     for rounding in np.logspace(-9, -2, 29):
-        rate = rate_of(1e-6, coefficient=100.0, rounding=float(rounding))
+        rate = rate_of_square(1e-6, coefficient=100.0, rounding=float(rounding))
         rungs.append(rate.rungs)
         if not rate.rungs:
             assert rate.outcome == "below roundoff" and math.isnan(rate.value)
@@ -325,7 +314,7 @@ def test_rungs_at_which_rounding_moves_the_rate_by_a_tenth_are_left_out():
 
 def test_a_rate_that_noise_makes_too_wide_is_not_put_down_to_rounding():
     """Also where rounding has left out rungs: more paths are what helps."""
-    rate = rate_of(0.15, coefficient=100.0, rounding=1.5e-6, rung=3)
+    rate = rate_of_square(0.15, coefficient=100.0, rounding=1.5e-6, rung=3)
     assert rate.rungs == 4 and rate.outcome == "too wide to tell"
 
 
@@ -481,7 +470,7 @@ def test_a_loss_that_cancels_is_rounded_by_more_than_its_own_last_digit():
 
 def test_without_the_measured_rounding_float32_gets_wrong_verdicts(monkeypatch):
     """What the rules above are for."""
-    monkeypatch.setattr(taylor, "_rounding", lambda *arguments: 0.0)
+    monkeypatch.setattr(taylor, "rounding_of", lambda *arguments: 0.0)
     result = run_float32("circle")
     assert "ε too large" in result.reasons.values() or "derivative wrong" in result.reasons.values()
 
