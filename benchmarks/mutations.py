@@ -1,6 +1,6 @@
 """Which mistakes do the tests see? One at a time is made in a file of formulas, and the tests of that file are run.
 
-    python -m benchmarks.mutations divergence.bounds solvers.milstein --sample 40 --json mutations.json
+    python -m benchmarks.mutations divergence.bounds solvers.schemes.milstein --sample 40 --json mutations.json
     python -m benchmarks.mutations --only "check dropped"
 
 A *mutant* is the file with one number, sign, operator, comparison or min/max changed, or one check dropped. It is
@@ -45,9 +45,10 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "sensitivity.systems": (("test_sensitivity", "test_flow"), ""),
     "sensitivity.commuting": (("test_sensitivity", "test_flow"), ""),
     "sensitivity.initial_value": (("test_sensitivity", "test_properties"), ""),
-    "solvers.milstein": (("test_solver_moments", "test_milstein"), "milstein"),
-    "solvers.srk": (("test_solver_moments",), "sri2 or platen"),
-    "solvers.heun": (("test_solver_moments",), "heun"),
+    "solvers.schemes.milstein": (("test_solver_moments", "test_milstein"), "milstein"),
+    "solvers.schemes.sri2": (("test_solver_moments",), "sri2"),
+    "solvers.schemes.platen_weak": (("test_solver_moments",), "platen"),
+    "solvers.schemes.heun": (("test_solver_moments",), "heun"),
     "solvers.structure": (("test_milstein",), "not moment"),
     "systems.checks": (("test_checks",), ""),
     "arguments": (("test_arguments", "test_checks"), ""),

@@ -37,20 +37,12 @@ class GivenBrownian:
         return self.increments[self.grid.index(float(ta)) : self.grid.index(float(tb))].sum(0)
 
 
-class Torchsde:
+class Torchsde(Stepper):
     """A torchsde method, by its name, for SDEs of one calculus; ``declared`` is its own claim."""
-
-    needs_areas = False
 
     def __init__(self, method: str, sde_type: str, declared: float) -> None:
         self.method, self.sde_types = method, (sde_type,)
         self.strong_order, self.weak_order = declared, 1.0
-
-    def check(self, sde: SDE) -> None:
-        """torchsde checks for itself."""
-
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Torchsde:
-        return self
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         return self.solve(sde, x, TimeGrid(float(t), float(t) + dt, 1), dB[None])
@@ -64,13 +56,12 @@ class Torchsde:
         return torchsde.sdeint(sde, x, times, bm=given, dt=grid.dt, method=self.method)[-1].detach()
 
 
-class Diffrax:
+class Diffrax(Stepper):
     """A diffrax solver, by its name, on an SDE whose coefficients are given as functions of (t, x) in JAX.
 
     ``drift`` maps ``(n,)`` to ``(n,)``, ``diffusion`` to ``(n, m)``; diffrax takes an SDE for what its solver is for.
     """
 
-    needs_areas = False
     sde_types: tuple[str, ...] = ("ito", "stratonovich")
 
     def __init__(self, solver: str, drift: JaxCoefficient, diffusion: JaxCoefficient, declared: float) -> None:
@@ -109,12 +100,6 @@ class Diffrax:
             return jax.lax.scan(move, (0, y), increments)[0][1]
 
         self._walk = jax.jit(walk)
-
-    def check(self, sde: SDE) -> None:
-        """diffrax checks nothing."""
-
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Diffrax:
-        return self
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         return self.solve(sde, x, TimeGrid(float(t), float(t) + dt, 1), dB[None])

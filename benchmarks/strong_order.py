@@ -70,24 +70,14 @@ class System:
     note: str = ""
 
 
-@dataclass
-class InStratonovichForm:
+class InStratonovichForm(Stepper):
     """A stepper for Stratonovich SDEs, applied to the Stratonovich form of an Itô SDE."""
 
-    method: Stepper
-    sde_types: tuple[str, ...] = ("ito",)
+    sde_types = ("ito",)
 
-    @property
-    def strong_order(self) -> float:
-        return self.method.strong_order
-
-    @property
-    def weak_order(self) -> float:
-        return self.method.weak_order
-
-    @property
-    def needs_areas(self) -> bool:
-        return self.method.needs_areas
+    def __init__(self, method: Stepper) -> None:
+        self.method, self.structure = method, method.structure
+        self.strong_order, self.weak_order = method.strong_order, method.weak_order
 
     def check(self, sde: SDE) -> None:
         self.method.check(to_stratonovich(sde))

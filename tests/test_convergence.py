@@ -5,7 +5,7 @@ Intervals are at 99 % for the seeds at hand, and hold or fail with them.
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 
 import pytest
 import torch
@@ -16,11 +16,12 @@ from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.base import Stepper
 from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.loop import solve
-from sdewm.solvers.methods import METHODS
-from sdewm.solvers.milstein import Milstein, PreparedMilstein
 from sdewm.solvers.orders import Convergence, StoredAreas, convergence, convergences
+from sdewm.solvers.registry import METHODS
+from sdewm.solvers.schemes.milstein import Milstein, PreparedMilstein
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems.sde import FunctionSDE
 
@@ -152,7 +153,9 @@ def mutant(method: str, tamper):
                 def step(self, sde, t, dt, x, dB, area=None):
                     return super().step(sde, t, dt, x, dB, tamper(dB, dt, area))
 
-            return Tampered(**{f.name: getattr(prepared, f.name) for f in dataclasses.fields(prepared)})
+            tampered = copy.copy(prepared)
+            tampered.__class__ = Tampered
+            return tampered
 
     return Mutant()
 
@@ -218,14 +221,12 @@ TIMED = FunctionSDE(
 )
 
 
-class Late:
+class Late(Stepper):
     """A scheme that looks at the initial time alone."""
 
     def __init__(self, scheme) -> None:
-        self.scheme = scheme
-
-    def __getattr__(self, name: str):
-        return getattr(self.scheme, name)
+        self.scheme, self.structure, self.sde_types = scheme, scheme.structure, scheme.sde_types
+        self.strong_order, self.weak_order = scheme.strong_order, scheme.weak_order
 
     def prepare(self, sde, x0, grid):
         return Late(self.scheme.prepare(sde, x0, grid))
@@ -339,7 +340,7 @@ def test_stored_areas_coarsen_as_the_path_does():
         ({"precision": 0.0, "paths": None}, ["precision: expected a finite number greater than 0, got 0.0"]),
         ({"refine": 0}, ["refine: expected at least one level, got 0"]),
         ({"paths": 10}, ["paths: expected at least 256, got 10"]),
-        ({"method": "heun"}, ["method: 'heun' is for stratonovich SDEs"]),
+        ({"method": "heun"}, ["method: 'heun' is for Stratonovich SDEs"]),
         ({"method": "magic"}, ["method: expected one of", "got 'magic'"]),
     ],
 )

@@ -18,8 +18,8 @@ from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers import structure
 from sdewm.solvers.calculus import to_ito, to_stratonovich
 from sdewm.solvers.loop import solve
-from sdewm.solvers.methods import METHODS
-from sdewm.solvers.milstein import Milstein
+from sdewm.solvers.registry import METHODS
+from sdewm.solvers.schemes.milstein import Milstein
 from sdewm.solvers.structure import Audit, NoiseStructure, OtherStructure, directional, noise_structure
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE, diffusion_matrix, noise_channels
@@ -327,12 +327,12 @@ def test_areas_of_too_few_pairs_are_refused():
 def test_the_calculus_is_checked():
     ito, x0 = SYSTEMS["diagonal"], start("diagonal")
     noise = torch.zeros(8, 5, 2, dtype=F64)
-    with refuses(ValueError, "method: 'heun' is for stratonovich SDEs, got one of sde_type 'ito'", "to_stratonovich"):
+    with refuses(ValueError, "method: 'heun' is for Stratonovich SDEs, got one of sde_type 'ito'", "to_stratonovich"):
         solve(ito, x0, GRID, method="heun", noise=noise)
     other = to_stratonovich(ito)
     for method in ("euler", "euler-sequential", "sri2", "platen-weak"):
         with refuses(
-            ValueError, "is for ito SDEs, got one of sde_type 'stratonovich'", "['heun', 'milstein']", "to_ito"
+            ValueError, "is for Itô SDEs, got one of sde_type 'stratonovich'", "['heun', 'milstein']", "to_ito"
         ):
             solve(other, x0, GRID, method=method, noise=noise)
     with refuses(ValueError, "sde.sde_type: expected 'stratonovich', got 'ito'"):

@@ -36,7 +36,7 @@ from sdewm import (
 from sdewm.estimate.estimates import Estimate
 from sdewm.expansion import power_series as expansion
 from sdewm.jets import Jet, JetSpace, Parameter
-from sdewm.solvers.euler import EulerMaruyama
+from sdewm.solvers.schemes.euler import EulerMaruyama
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems import perturbed, sde
 from sdewm.testing import Case, SmoothSDE, cases, increments

@@ -24,15 +24,18 @@ from torch import Tensor
 from torch.func import grad, hessian, jacrev, jvp
 
 from sdewm import FunctionSDE, TimeGrid
-from sdewm.solvers import milstein, srk
-from sdewm.solvers.euler import EulerMaruyama
-from sdewm.solvers.heun import Heun
-from sdewm.solvers.methods import METHODS, stepper
+from sdewm.solvers.methods import stepper
+from sdewm.solvers.registry import METHODS
+from sdewm.solvers.schemes.euler import EulerMaruyama
+from sdewm.solvers.schemes.heun import Heun
+from sdewm.solvers.schemes.milstein import PreparedMilstein
+from sdewm.solvers.schemes.platen_weak import PreparedWeak2
+from sdewm.solvers.schemes.sri2 import PreparedSRI2
 from sdewm.systems.sde import diffusion_matrix
 from sdewm.testing import SmoothLoss, SmoothSDE, systems
 
 LONGEST, DEGREE, NODES = 0.02, 7, 10
-CALCULI = {name: method.sde_types for name, method in METHODS.items() if name != "euler-sequential"}
+CALCULI = {name: method.sde_types for name, method in METHODS.items() if not method.sequential}
 COMBINATIONS = [(name, calculus) for name, calculi in CALCULI.items() for calculus in calculi]
 NOISES = ("diagonal", "additive", "scalar", "general")
 
@@ -191,7 +194,7 @@ def mutated(cls: type, find: str, put: str) -> Callable:
 
 
 EULER, HEUN = EulerMaruyama, Heun
-MILSTEIN, SRI2, PLATEN = milstein.PreparedMilstein, srk._PreparedSRI2, srk._PreparedWeak2
+MILSTEIN, SRI2, PLATEN = PreparedMilstein, PreparedSRI2, PreparedWeak2
 MUTATIONS = [
     (check_weak, "euler", "ito", EULER, "sde.f(t, x) * dt", "sde.f(t, x) * dt * 1.001"),
     (check_weak, "heun", "stratonovich", HEUN, "0.5 * (here + there)", "0.501 * (here + there)"),
@@ -200,7 +203,14 @@ MUTATIONS = [
     (check_weak, "sri2", "ito", SRI2, "0.5 * (drift + ", "0.501 * (drift + "),
     (check_strong, "sri2", "ito", SRI2, "0.5 * root * difference", "0.499 * root * difference"),
     (check_weak, "platen-weak", "ito", PLATEN, "x + drift + vector)", "x + vector)"),
-    (check_weak, "platen-weak", "ito", PLATEN, "- dt * _unit(dB, r)) / root", "- 0.9 * dt * _unit(dB, r)) / root"),
+    (
+        check_weak,
+        "platen-weak",
+        "ito",
+        PLATEN,
+        "- dt * one_channel(dB, r)) / root",
+        "- 0.9 * dt * one_channel(dB, r)) / root",
+    ),
     (check_strong, "platen-weak", "ito", PLATEN, "2 * area[:, r]", "area[:, r]"),
 ]
 

@@ -23,7 +23,7 @@ from sdewm.noise.samplers import MonteCarlo
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers.base import NonFiniteState
 from sdewm.solvers.loop import solve
-from sdewm.solvers.methods import METHODS
+from sdewm.solvers.registry import METHODS
 from sdewm.systems.latent import BlockSizes, LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE, diffusion_matrix, diffusion_product, noise_channels
@@ -357,7 +357,7 @@ def test_paths_of_other_grids_are_refused(noise, fragments):
 
 
 def test_sequential_steps_need_stages():
-    with refuses(TypeError, "method", "euler-sequential", "stages", "FunctionSDE", 'method="euler"'):
+    with refuses(TypeError, "method", "euler-sequential", "stages", "FunctionSDE", "Use", "euler"):
         solve(DIAGONAL, X0, GRID, method="euler-sequential", noise=NOISE)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from sdewm.cli import main
 from sdewm.jets import JetSpace
-from sdewm.solvers.euler import SequentialEuler
+from sdewm.solvers.schemes.euler_sequential import SequentialEuler
 from sdewm.worldmodel import (
     CheckpointError,
     Episode,

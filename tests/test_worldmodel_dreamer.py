@@ -8,7 +8,7 @@ from support import FALSE_FAILURE, agrees, convicts, refuses
 
 from sdewm import Estimate, PerturbedSDE, TimeGrid, expand
 from sdewm.jets import JetSpace
-from sdewm.solvers.euler import SequentialEuler
+from sdewm.solvers.schemes.euler_sequential import SequentialEuler
 from sdewm.worldmodel import kl_divergence
 from sdewm.worldmodel.dreamer import PRESETS, Agent, Config, Learner, Sequences, WorldModel, preset, world_model
 from sdewm.worldmodel.dreamer.networks import ImageDecoder, ImageEncoder, LayerNormGRU

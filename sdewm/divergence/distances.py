@@ -13,7 +13,6 @@ from sdewm.jets import Jet
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import along
-from sdewm.solvers.base import Stepper
 from sdewm.solvers.loop import as_increments, walk
 from sdewm.solvers.methods import Method
 from sdewm.systems.sde import SDE
@@ -52,7 +51,7 @@ def distances(
     perturbations: Tensor,
     grid: TimeGrid,
     *,
-    method: Method | Stepper = "euler",
+    method: Method = "euler",
     noise: Increments | Tensor,
 ) -> Tensor:
     """‖x^ε_t − x⁰_t‖² at every time of the grid, ``(perturbations, steps + 1, paths)``.
@@ -86,7 +85,7 @@ def divergence(
     perturbations: Tensor,
     grid: TimeGrid,
     *,
-    method: Method | Stepper = "euler",
+    method: Method = "euler",
     noise: Increments | Tensor,
 ) -> Tensor:
     """sup_{s ≤ t} ‖x^ε_s − x⁰_s‖², what d_ε is the mean of; arguments and shape as in :func:`distances`."""
@@ -99,7 +98,7 @@ def sensitivity_suprema(
     directions: Tensor,
     grid: TimeGrid,
     *,
-    method: Method | Stepper = "euler",
+    method: Method = "euler",
     noise: Increments | Tensor,
 ) -> tuple[Tensor, Tensor]:
     """sup_{s ≤ t} of ‖∂_i x_s‖² and ‖∂²_ij x_s‖², ``(steps + 1, k, paths)`` and ``(steps + 1, k, k, paths)``.
@@ -119,7 +118,7 @@ def sensitivity_suprema(
 
 
 def jacobian_suprema(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method | Stepper = "euler", noise: Increments | Tensor
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method = "euler", noise: Increments | Tensor
 ) -> tuple[Tensor, Tensor]:
     """sup over the grid's times of ‖∂g_0/∂x‖_F² and of Σ_{k≥1} ‖∂g_k/∂x‖_F² along unperturbed paths, ``(paths,)``."""
     x0 = arguments.state(x0)
@@ -133,7 +132,7 @@ def jacobian_suprema(
 
 
 def fundamental_supremum(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method | Stepper = "euler", noise: Increments | Tensor
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method = "euler", noise: Increments | Tensor
 ) -> Tensor:
     """sup_{s ≤ t} ‖Φ_s‖_F² at every time of the grid, ``(steps + 1, paths)``."""
     found: list[Tensor] = []
@@ -144,7 +143,7 @@ def fundamental_supremum(
 
 
 def _jets(
-    sde: SDE, x0: Tensor, directions: Tensor, order: int, grid: TimeGrid, method: Method | Stepper,
+    sde: SDE, x0: Tensor, directions: Tensor, order: int, grid: TimeGrid, method: Method,
     noise: Increments | Tensor,
 ) -> Iterator[Jet]:  # fmt: skip
     increments = as_increments(noise)

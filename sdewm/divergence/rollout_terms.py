@@ -13,7 +13,6 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import along
 from sdewm.sensitivity.derivatives import derivatives
-from sdewm.solvers.base import Stepper
 from sdewm.solvers.loop import walk
 from sdewm.solvers.methods import Method
 from sdewm.systems.latent import LatentSDE
@@ -106,7 +105,7 @@ def suprema(
     x0: Tensor,
     grid: TimeGrid,
     *,
-    method: Method | Stepper = "euler",
+    method: Method = "euler",
     noise: Increments,
     every: int = 1,
 ) -> dict[str, Tensor]:
@@ -146,7 +145,7 @@ def smallest_constant(d: float, delta: float, terms: Terms) -> float:
 
 
 def _states(
-    rollout: LatentRollout, x0: Tensor, grid: TimeGrid, method: Method | Stepper, noise: Increments, every: int
+    rollout: LatentRollout, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments, every: int
 ) -> Iterator[Tensor]:
     for i, _, x in walk(rollout, x0, grid, method, noise):
         if i % every == 0 or i == grid.steps:

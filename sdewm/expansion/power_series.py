@@ -24,7 +24,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import Sampler
 from sdewm.solvers.loop import check_system, trajectory
-from sdewm.solvers.methods import Method, stepper
+from sdewm.solvers.methods import Method, carrying_jets
 from sdewm.systems.checks import check_loss
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
@@ -211,8 +211,8 @@ def expand(
     loss : ``(paths, n) -> (paths,)`` of the final state, or a :class:`~sdewm.SummedLoss`.
     x0 : the initial state ``(n,)``.
     grid : the time grid, the finest one where several are used.
-    method : as for :func:`sdewm.solve`. "milstein", "sri2" and "platen-weak" need a :class:`~sdewm.BrownianSampler`
-        where the diffusion vectors do not commute.
+    method : as for :func:`sdewm.solve`. One that needs Lévy areas where the diffusion vectors do not commute
+        needs a :class:`~sdewm.BrownianSampler` there.
     paths, seed, sampler : "rqmc", "mc", "antithetic", or a sampler object, which has its own paths and seed.
     form : "corrected" differentiates the solver's own steps, which is exact on the grid. "printed" evaluates the
         paper's (11)–(13) and (15)–(17) with its own Φ, ξ, ξ̃ and H.
@@ -264,7 +264,7 @@ def expand(
 
 
 def check_problem(
-    family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, method: str, grids: int
+    family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, method: Method, grids: int
 ) -> int:
     """Check all input of an expansion before any work is done. Returns the number of noise channels."""
     if not isinstance(family, PerturbedSDE):
@@ -273,7 +273,7 @@ def check_problem(
         raise ValueError(
             f"grids: expected a number with 2^(grids-1) a divisor of the grid's {grid.steps} steps, got {grids}"
         )
-    stepper(method, family.base)
+    carrying_jets(method, family.base)
     probe = check_system(family.at(1.0), arguments.state(x0), grid, method)
     for loss in losses.values():
         for level in range(grids):
@@ -291,7 +291,7 @@ def corrected_terms(
     x0: Tensor,
     grid: TimeGrid,
     noise: Increments,
-    method: str = "euler",
+    method: Method = "euler",
     order: Literal[2, 3] = 2,
 ) -> dict[tuple[str, str], Tensor]:
     """The terms of the corrected expansion per path, ``{(loss, term): (paths,)}``; exact on the grid.

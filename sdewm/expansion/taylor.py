@@ -269,7 +269,7 @@ class _Paths:
         losses: Mapping[str, SummedLoss],
         x0: Tensor,
         grid: TimeGrid,
-        method: str,
+        method: Method,
         ladder: tuple[float, ...],
         order: int,
     ) -> None:

@@ -183,7 +183,7 @@ class DyadicIncrements:
 
 @dataclass(frozen=True, eq=False)
 class BrownianSampler:
-    """Monte Carlo with Lévy areas: what an estimate by "milstein", "sri2" or "platen-weak" takes as its ``sampler``.
+    """Monte Carlo with Lévy areas: the ``sampler`` of an estimate by a method that needs them.
 
     Replicates are consecutive paths of one :class:`BrownianPath`, so that path p is the same whatever their number, and
     the same as that of ``BrownianPath(seed, …, first=p)``. Areas are drawn on the grid that is asked for and combined

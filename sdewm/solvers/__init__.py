@@ -3,8 +3,9 @@
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.calculus import to_ito, to_stratonovich
 from sdewm.solvers.loop import solve, trajectory, walk
-from sdewm.solvers.methods import METHODS, Method
+from sdewm.solvers.methods import Method
 from sdewm.solvers.orders import Convergence, convergence, convergences
+from sdewm.solvers.registry import METHODS, register
 from sdewm.solvers.structure import NoiseStructure, OtherStructure, noise_structure
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "convergence",
     "convergences",
     "noise_structure",
+    "register",
     "solve",
     "to_ito",
     "to_stratonovich",

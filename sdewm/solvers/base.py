@@ -1,41 +1,69 @@
-"""What a stepper is: one step of a method, with the orders it declares and what it needs."""
+"""What a stepper is: one step of a method, with what it declares of itself."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.sde import SDE
+from sdewm.solvers.structure import NoiseStructure
+from sdewm.systems.sde import NOISE_TYPES, SDE
 
 
-class Stepper(Protocol):
-    """One step of a method, with the orders it declares and what it needs.
+class Stepper(ABC):
+    """One step of a method, with what it declares of itself. The loop, lists of methods and messages go by that alone.
 
-    ``strong_order`` and ``weak_order`` hold for every noise of an SDE whose ``sde_type`` is in ``sde_types``.
-    ``prepare`` is called once at the start of a solve and returns the stepper that makes the steps; where that one's
-    ``needs_areas`` is true, its ``step`` gets the Lévy areas ``(paths, m, m)`` as one more argument.
+    A scheme sets ``strong_order``, ``weak_order`` and ``sde_types``, whatever else differs from what is here, and
+    writes :meth:`step`. It is used as ``solve(..., method=MyScheme())``; :func:`~sdewm.solvers.registry.register` gives
+    it a name.
+
+    Attributes
+    ----------
+    strong_order, weak_order : they hold for every SDE of the ``sde_types`` and ``noise_types``.
+    sde_types, noise_types : what SDEs the method is for; any noise by default.
+    summary : the method in a few words, for lists.
+    needs_areas : whether ``step`` takes Lévy areas ``(paths, m, m)``; by default if the structure has a need of them.
+    may_need_areas : whether that depends on the noise, and is known of what :meth:`prepare` returns.
+    structure : what the steps take the noise to be; held against the states that a solve reaches.
+    differentiates : whether steps take derivatives of coefficients; compiled modules are then run as they were written,
+        since what ``torch.compile`` makes of them can have wrong derivatives.
+    carries_jets : whether states may be jets. Schemes of tensor operations carry them without further ado.
+    sequential : whether blocks are updated one after the other, as a recurrent model does.
+
+    >>> class Ode(Stepper):
+    ...     strong_order, weak_order, sde_types = 1.0, 1.0, ("ito",)
+    ...
+    ...     def step(self, sde, t, dt, x, dB, area=None):
+    ...         return x + sde.f(t, x) * dt
     """
 
-    @property
-    def strong_order(self) -> float: ...
+    strong_order: float
+    weak_order: float
+    sde_types: tuple[str, ...]
+    noise_types: tuple[str, ...] = NOISE_TYPES
+    summary: str = ""
+    may_need_areas: bool = False
+    structure: NoiseStructure | None = None
+    differentiates: bool = False
+    carries_jets: bool = True
+    sequential: bool = False
 
     @property
-    def weak_order(self) -> float: ...
+    def needs_areas(self) -> bool:
+        return self.structure is not None and self.structure.needs_areas
 
-    @property
-    def sde_types(self) -> tuple[str, ...]: ...
+    def check(self, sde: SDE) -> None:  # noqa: B027 (nothing to check is the usual case)
+        """Raise ``TypeError`` or ``ValueError`` if the method cannot take an SDE of the declared types."""
 
-    @property
-    def needs_areas(self) -> bool: ...
+    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Stepper:
+        """The stepper that makes the steps of a solve from ``x0``, ``(n,)`` or ``(paths, n)``; called once for it."""
+        return self
 
-    def check(self, sde: SDE) -> None: ...
-
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Stepper: ...
-
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor: ...
+    @abstractmethod
+    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+        """The states ``(paths, n)`` at t + dt from those at t, and increments ``(paths, m)`` of the noise."""
 
 
 @dataclass(eq=False)

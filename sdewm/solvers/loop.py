@@ -15,9 +15,8 @@ from sdewm.jets import Jet
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.solvers.base import NonFiniteState, Stepper
-from sdewm.solvers.euler import EulerMaruyama, SequentialEuler
-from sdewm.solvers.heun import Heun
-from sdewm.solvers.methods import Method, stepper
+from sdewm.solvers.methods import Method, carrying_jets, stepper
+from sdewm.solvers.registry import lists_methods, names, quoted, without_areas
 from sdewm.solvers.structure import Audit
 from sdewm.systems.checks import Probe, check_sde, named
 from sdewm.systems.sde import SDE, check_protocol
@@ -34,7 +33,7 @@ class IncrementsWithAreas(Protocol):
 
 
 def trajectory(
-    sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper, noise: Increments
+    sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield (i, t_i, x_i) for i = 0..steps, holding one state at a time. ``x0`` is ``(n,)`` or ``(paths, n)``.
 
@@ -48,7 +47,7 @@ def trajectory(
     x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape).clone()
     t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
     yield 0, t, x
-    structure, audit = getattr(chosen, "structure", None), None
+    structure, audit = chosen.structure, None
     for i, increment in enumerate(_increments(chosen, noise, method, x0)):
         if i == 0 and structure is not None:
             audit = Audit(structure, grid, increment[0])
@@ -63,12 +62,13 @@ def trajectory(
         yield i + 1, t, x
 
 
+@lists_methods
 def solve(
     sde: SDE,
     x0: Tensor,
     grid: TimeGrid,
     *,
-    method: Method | Stepper = "euler",
+    method: Method = "euler",
     noise: Increments | Tensor,
     save: Literal["final", "path"] | Callable[[Tensor, Tensor], Tensor] = "final",
 ) -> Tensor:
@@ -81,13 +81,12 @@ def solve(
         Floating-point tensors and arrays keep their dtype, in which everything is computed; lists and whole numbers
         become float64.
     grid : the time grid.
-    method : a key of :data:`METHODS`, or a :class:`Stepper`. Itô: "euler" (strong order ½), "milstein" and "sri2"
-        (strong order 1), "platen-weak" (weak order 2, strong order 1), and "euler-sequential" for an
-        SDE with stages. Stratonovich: "heun" and "milstein".
+    method : a :class:`Stepper`, or one of these names:
+
+        {methods}
     noise : Brownian increments, ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`, which are converted to
-        the dtype of x0. "milstein", "sri2" and
-        "platen-weak" need Lévy areas where the diffusion vectors do not commute, which
-        ``BrownianPath(seed, paths, m, t0, t1).at(level, finest=level)`` has.
+        the dtype of x0. A method that needs Lévy areas where the diffusion vectors do not commute takes them from
+        ``BrownianPath(seed, paths, m, t0, t1).at(level, finest=level)``.
     save : "final" gives ``(paths, n)``; "path" ``(steps + 1, paths, n)``; a function of (t, x) is called at every
         time and its results stacked.
 
@@ -96,7 +95,7 @@ def solve(
     ValueError : names the argument whose shape or value is wrong, before any step is made; the method, if it is not
         meant for the SDE's calculus; the noise, if it lacks the areas that the method needs.
     NonFiniteState : names the time and the component.
-    OtherStructure : a ``ValueError``; the noise is not what "milstein", "sri2" or "platen-weak" took it to be.
+    OtherStructure : a ``ValueError``; the noise is not what the method took it to be before the first step.
 
     >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.3 * x)
     >>> grid = TimeGrid(0.0, 1.0, 100)
@@ -106,9 +105,9 @@ def solve(
         raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
     x0 = arguments.state(x0, many=True)
     steps = walk(sde, x0, grid, method, noise)
+    eager = stepper(method, sde).differentiates or _carries_jets(sde, x0, grid)
     # Compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
-    differentiates = not isinstance(stepper(method, sde), EulerMaruyama | SequentialEuler | Heun)
-    with torch.compiler.set_stance("force_eager" if differentiates or _carries_jets(sde, x0, grid) else "default"):
+    with torch.compiler.set_stance("force_eager" if eager else "default"):
         if isinstance(save, str) and save == "final":
             [(_, _, final)] = deque(steps, maxlen=1)
             return final
@@ -122,11 +121,13 @@ def solve(
 
 
 def walk(
-    sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper, noise: Increments | Tensor
+    sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments | Tensor
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """:func:`trajectory`, its arguments checked at the call. For one walk along some paths; an estimate checks once and
     walks often."""
     probe = check_system(sde, x0, grid, method)
+    if _carries_jets(sde, x0, grid):
+        carrying_jets(method, sde)
     increments = as_increments(noise)
     if increments.steps != grid.steps:
         raise ValueError(f"noise: expected {grid.steps} steps, as the grid has, got {increments.steps}")
@@ -150,7 +151,7 @@ def as_increments(noise: Increments | Tensor) -> Increments:
     return StoredIncrements(arguments.tensor("noise", noise))
 
 
-def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: str | Stepper) -> Probe:
+def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method) -> Probe:
     """Hold an SDE, a method and a grid against each other and against x0, before any work is done.
 
     Returns the states that coefficients were held against, and the number of noise channels; see
@@ -173,11 +174,12 @@ def _warn_of_another_model(sde: SDE, grid: TimeGrid, chosen: Stepper) -> None:
     """With leak·Δt = 1 a step replaces each block, and only the sequential one is the recurrent model's own."""
     model = getattr(sde, "base", sde)
     replaces = hasattr(model, "stages") and abs(getattr(model, "leak", 0.0) * grid.dt - 1) < 1e-9
-    if replaces and not isinstance(chosen, SequentialEuler):
+    if replaces and not chosen.sequential:
         warnings.warn(
             f"method: {type(chosen).__name__} with leak·Δt = 1 updates all blocks from their old values, which is "
-            'another model than the recurrent one that its coefficients come from; method="euler-sequential" takes '
-            "that model's own step, and a finer grid approximates the SDE",
+            "another model than the recurrent one that its coefficients come from; method="
+            f"{quoted(names(lambda s: s.sequential))} takes that model's own step, and a finer grid approximates the "
+            "SDE",
             UserWarning,
             stacklevel=5,
         )
@@ -197,12 +199,11 @@ def _carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
     if isinstance(x0, Jet):
         return True
     x = x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)
-    return isinstance(sde.f(torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device), x), Jet)
+    with torch.compiler.set_stance("force_eager"):  # a batch of one is none that a solve has
+        return isinstance(sde.f(torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device), x), Jet)
 
 
-def _increments(
-    chosen: Stepper, noise: Increments, method: str | Stepper, like: Tensor
-) -> Iterator[tuple[Tensor, ...]]:
+def _increments(chosen: Stepper, noise: Increments, method: Method, like: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """What a step takes of the noise: the increments, in the precision of x0, and the areas where it needs them."""
     dtype, device = like.dtype, like.device
     if not chosen.needs_areas:
@@ -211,10 +212,10 @@ def _increments(
         raise ValueError(
             f"noise: {method!r} needs Lévy areas, as the diffusion vectors do not commute, and {type(noise).__name__} "
             "has none. Use sdewm.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level), with 2^level steps; for "
-            'an estimate, sampler=sdewm.BrownianSampler(paths, seed); or a method without areas, such as "euler" for '
-            'Itô and "heun" for Stratonovich SDEs.'
+            "an estimate, sampler=sdewm.BrownianSampler(paths, seed); or a method without areas: "
+            f"{quoted(without_areas('ito'))} for Itô, {quoted(without_areas('stratonovich'))} for Stratonovich SDEs."
         )
-    structure, drawn = getattr(chosen, "structure", None), getattr(noise, "pairs", None)
+    structure, drawn = chosen.structure, getattr(noise, "pairs", None)
     if structure is not None and drawn is not None and bool((structure.pairs & ~drawn.cpu()).any()):
         needed, there = (torch.triu(mask).nonzero().tolist() for mask in (structure.pairs, drawn))
         raise ValueError(f"pairs: expected areas of the pairs that do not commute, {needed}, got those of {there}")

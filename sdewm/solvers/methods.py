@@ -1,45 +1,57 @@
-"""The methods by name."""
+"""A method as a stepper: by its name, or a stepper itself."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from sdewm import arguments
+from sdewm.solvers import schemes  # noqa: F401 (every scheme enters its name)
 from sdewm.solvers.base import Stepper
-from sdewm.solvers.euler import EulerMaruyama, SequentialEuler
-from sdewm.solvers.heun import Heun
-from sdewm.solvers.milstein import Milstein
-from sdewm.solvers.srk import PlatenWeak2, RoesslerSRI2
+from sdewm.solvers.registry import CALCULI, METHODS, names
 from sdewm.systems.sde import SDE
 
-Method = Literal["euler", "euler-sequential", "heun", "milstein", "platen-weak", "sri2"]
+# What a function's argument ``method`` takes: a key of METHODS, or a stepper of one's own.
+Method = str | Stepper
 
 
-METHODS: dict[str, Stepper] = {
-    "euler": EulerMaruyama(),
-    "euler-sequential": SequentialEuler(),
-    "heun": Heun(),
-    "milstein": Milstein(),
-    "platen-weak": PlatenWeak2(),
-    "sri2": RoesslerSRI2(),
-}
+def stepper(method: Method, sde: SDE) -> Stepper:
+    """The stepper of that name, or the one given, having checked that it can take the SDE.
 
-
-def stepper(method: str | Stepper, sde: SDE) -> Stepper:
-    """The stepper of that name, or the one given, having checked that it can take the SDE."""
+    Raises ``ValueError`` for a name that no method has, and for an SDE of another type than the method is for;
+    ``TypeError`` for what is neither a name nor a :class:`Stepper`.
+    """
     if isinstance(method, str):
         if method not in METHODS:
-            raise ValueError(f"method: expected one of {sorted(METHODS)}, got {method!r}")
+            raise ValueError(f"method: expected one of {names()}, got {method!r}")
         chosen = METHODS[method]
     else:
-        needed = ("strong_order", "weak_order", "sde_types", "needs_areas", "check", "prepare", "step")
-        chosen = arguments.has("method", method, needed, f"one of {sorted(METHODS)} or a Stepper")
+        if not isinstance(method, Stepper):
+            raise TypeError(
+                f"method: expected one of {names()} or a sdewm.solvers.Stepper, got {arguments.shown(method)}"
+            )
+        declared = ("strong_order", "weak_order", "sde_types")
+        chosen = arguments.has("method", method, declared, "a Stepper that declares its orders and SDEs")
     if sde.sde_type not in chosen.sde_types:
-        others = sorted(name for name, other in METHODS.items() if sde.sde_type in other.sde_types)
         convert = "to_ito" if sde.sde_type == "stratonovich" else "to_stratonovich"
+        others = names(lambda other: sde.sde_type in other.sde_types and sde.noise_type in other.noise_types)
         raise ValueError(
-            f"method: {method!r} is for {' and '.join(chosen.sde_types)} SDEs, got one of sde_type {sde.sde_type!r}. "
-            f"Use one of {others}, or sdewm.solvers.calculus.{convert}."
+            f"method: {method!r} is for {' and '.join(CALCULI[t] for t in chosen.sde_types)} SDEs, got one of sde_type "
+            f"{sde.sde_type!r}. Use one of {others}, or sdewm.{convert}."
+        )
+    if sde.noise_type not in chosen.noise_types:
+        others = names(lambda other: sde.sde_type in other.sde_types and sde.noise_type in other.noise_types)
+        raise ValueError(
+            f"method: {method!r} is for noise of type {' or '.join(map(repr, chosen.noise_types))}, got an SDE of "
+            f"noise_type {sde.noise_type!r}. Use one of {others}."
         )
     chosen.check(sde)
+    return chosen
+
+
+def carrying_jets(method: Method, sde: SDE) -> Stepper:
+    """:func:`stepper` for a method that is to carry jets; ``ValueError`` if it does not."""
+    chosen = stepper(method, sde)
+    if not chosen.carries_jets:
+        others = names(lambda other: sde.sde_type in other.sde_types and other.carries_jets)
+        raise ValueError(
+            f"method: {method!r} does not carry jets, which derivatives are taken with here. Use one of {others}."
+        )
     return chosen

@@ -29,7 +29,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.levy import chen
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.loop import check_system, trajectory
-from sdewm.solvers.methods import stepper
+from sdewm.solvers.methods import Method, stepper
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems.sde import SDE, noise_channels
 
@@ -130,9 +130,9 @@ def convergence(
     x0: Tensor,
     span: TimeGrid | tuple[float, float],
     *,
-    method: str | Stepper,
+    method: Method,
     levels: Sequence[int] = (3, 4, 5, 6, 7),
-    reference: str | Stepper | Exact = "milstein",
+    reference: Method | Exact = "milstein",
     refine: int = 2,
     kind: Kind = "strong",
     functional: Callable[[Tensor], Tensor] | None = None,
@@ -181,9 +181,9 @@ def convergences(
     x0: Tensor,
     span: TimeGrid | tuple[float, float],
     *,
-    methods: Mapping[str, str | Stepper],
+    methods: Mapping[str, Method],
     levels: Sequence[int] = (3, 4, 5, 6, 7),
-    reference: str | Stepper | Exact = "milstein",
+    reference: Method | Exact = "milstein",
     refine: int = 2,
     kind: Kind = "strong",
     functional: Callable[[Tensor], Tensor] | None = None,
@@ -266,9 +266,9 @@ class _Errors:
         sde: SDE,
         x0: Tensor,
         grid: TimeGrid,
-        methods: Mapping[str, str | Stepper],
+        methods: Mapping[str, Method],
         levels: tuple[int, ...],
-        reference: str | Stepper | Exact,
+        reference: Method | Exact,
         refine: int,
         kind: Kind,
         functional: Callable[[Tensor], Tensor] | None,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace, constant
 from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.registry import quoted, without_areas
 from sdewm.systems.checks import FROM_INSIDE
 from sdewm.systems.sde import SDE, diffusion_matrix, diffusion_product, noise_channels
 
@@ -382,10 +383,17 @@ class OtherStructure(ValueError):
         super().__init__(
             f"g: at t = {time:g} component {where.component} of diffusion {what}, and the method took the noise to be "
             f"{taken.kind}, as it was along the pilot paths. Give the method the structure, such as "
-            f'Milstein(NoiseStructure.assume("{needed.kind}", {needed.channels})), or use a method that assumes none, '
-            '"euler" for Itô and "heun" for Stratonovich SDEs.'
+            f'Milstein(NoiseStructure.assume("{needed.kind}", {needed.channels})), or use a method that assumes none: '
+            f"{quoted(without_areas('ito'))} for Itô, {quoted(without_areas('stratonovich'))} for Stratonovich SDEs."
         )
         self.taken, self.needed, self.time, self.component = taken, needed, time, where.component
+
+
+def one_channel(dB: Tensor, k: int) -> Tensor:
+    """Increments ``(paths, m)`` with a one in channel k and zeros elsewhere: they pick diffusion vector k."""
+    unit = torch.zeros_like(dB)
+    unit[:, k] = 1
+    return unit
 
 
 def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.base import Stepper
+from sdewm.solvers.registry import register
 from sdewm.systems.sde import SDE, diffusion_product
 
 
-class Heun:
+class Heun(Stepper):
     """The trapezoidal rule with an Euler predictor, drift and diffusion alike (Rümelin 1982). Stratonovich only.
 
     Needs no derivatives and no areas. The strong order is 1 where the diffusion vectors commute and ½ elsewhere,
@@ -17,17 +18,14 @@ class Heun:
 
     strong_order = 0.5
     weak_order = 1.0
-    sde_types: tuple[str, ...] = ("stratonovich",)
-    needs_areas = False
-
-    def check(self, sde: SDE) -> None:
-        """Any Stratonovich SDE will do."""
-
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Heun:
-        return self
+    sde_types = ("stratonovich",)
+    summary = "Heun, the trapezoidal rule"
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         here = sde.f(t, x) * dt + diffusion_product(sde, t, x, dB)
         predicted = x + here
         there = sde.f(t + dt, predicted) * dt + diffusion_product(sde, t + dt, predicted, dB)
         return x + 0.5 * (here + there)
+
+
+register("heun", Heun())

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from sdewm.jets import Jet
 from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.base import Stepper
+from sdewm.solvers.registry import register
 from sdewm.solvers.structure import Direction, NoiseStructure, directional, noise_structure
 from sdewm.systems.sde import SDE, diffusion_at, diffusion_product
 
 
-class Milstein:
+class Milstein(Stepper):
     """x + f Δt + Σ_k g_k ΔB^k + Σ_kl ∂g_l[g_k] I_kl, with I_kl = ∫∫ dB^k dB^l (Milstein 1974; Kloeden & Platen 10.3.3).
 
     A Stratonovich SDE is taken as well, and gets Stratonovich's integrals. The derivatives are exact, by forward
@@ -24,14 +24,13 @@ class Milstein:
 
     strong_order = 1.0
     weak_order = 1.0
-    sde_types: tuple[str, ...] = ("ito", "stratonovich")
-    needs_areas = False  # known once the structure is
+    sde_types = ("ito", "stratonovich")
+    summary = "Milstein, with exact derivatives"
+    may_need_areas = True
+    differentiates = True
 
     def __init__(self, structure: NoiseStructure | None = None) -> None:
         self.structure = structure
-
-    def check(self, sde: SDE) -> None:
-        """Any SDE will do."""
 
     def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> PreparedMilstein:
         structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
@@ -43,25 +42,17 @@ class Milstein:
         return self.prepare(sde, x, TimeGrid(at, at + dt, 1)).step(sde, t, dt, x, dB, area)
 
 
-@dataclass(frozen=True)
-class PreparedMilstein:
+class PreparedMilstein(Stepper):
     """Milstein's scheme for a noise of known structure."""
 
-    structure: NoiseStructure
-    directions: tuple[Direction, ...]
-    strong_order: float = 1.0
-    weak_order: float = 1.0
-    sde_types: tuple[str, ...] = ("ito", "stratonovich")
+    strong_order = Milstein.strong_order
+    weak_order = Milstein.weak_order
+    sde_types = Milstein.sde_types
+    differentiates = True
 
-    @property
-    def needs_areas(self) -> bool:
-        return self.structure.needs_areas
-
-    def check(self, sde: SDE) -> None:
-        """Any SDE with the same noise will do."""
-
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> PreparedMilstein:
-        return self
+    def __init__(self, structure: NoiseStructure, directions: tuple[Direction, ...]) -> None:
+        self.structure: NoiseStructure = structure
+        self.directions = directions
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         """One step from t to t + dt; ``area`` ``(paths, m, m)`` is ignored where the diffusion vectors commute."""
@@ -92,3 +83,6 @@ def double_integrals(direction: Direction, dt: float, dB: Tensor, area: Tensor |
     if area is not None:
         integrals = integrals + area[:, source, column].to(dB)
     return integrals * direction.acts
+
+
+register("milstein", Milstein())
