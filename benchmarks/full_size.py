@@ -22,13 +22,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from sdewm import PerturbedSDE, TimeGrid, worldmodel
+from sdewm import PerturbedSDE, TimeGrid
 from sdewm.expansion.power_series import corrected_terms
 from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.loop import solve
 from sdewm.systems.losses import as_summed
 from sdewm.verify.report import environment
-from sdewm.worldmodel import ModelConfig, WorldModel
+from sdewm.worldmodel import walker
+from sdewm.worldmodel.walker import ModelConfig, WorldModel
 
 CONFIG = ModelConfig(deter=200, stoch=32, hidden=200, embed=200, features=64)
 PATHS, STEPS, BLOCK = 1000, 50, 250
@@ -39,8 +40,8 @@ def family() -> tuple[PerturbedSDE, torch.Tensor]:
     """The model as an SDE under an error that depends on h, and its initial state."""
     torch.manual_seed(0)
     model = WorldModel(CONFIG).double().requires_grad_(False)
-    _, episodes = worldmodel.load_trained()
-    sde = worldmodel.as_sde(model, episodes[0])
+    _, episodes = walker.load_trained()
+    sde = walker.as_sde(model, episodes[0])
     sigma, sigma_bar = (
         nn.Sequential(nn.Linear(CONFIG.deter, CONFIG.hidden), nn.Tanh(), nn.Linear(CONFIG.hidden, CONFIG.stoch))
         .double()
@@ -48,7 +49,7 @@ def family() -> tuple[PerturbedSDE, torch.Tensor]:
         for _ in range(2)
     )
     error = sde.encoder_error(lambda h, s: sigma(h), lambda h, s: sigma_bar(h))
-    return PerturbedSDE(sde, error), worldmodel.initial_state(model, episodes[0], START)
+    return PerturbedSDE(sde, error), walker.initial_state(model, episodes[0], START)
 
 
 def walk(what: str, paths: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sdewm.worldmodel import Episode, TrainConfig, train
+from sdewm.worldmodel.walker import Episode, TrainConfig, train
 
 UPDATES, REPEATS = 10, 4
 SETTINGS = {

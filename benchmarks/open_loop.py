@@ -25,9 +25,9 @@ from rich.table import Table
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.verify.report import environment
-from sdewm.worldmodel.dreamer import WorldModel, load_agent, load_lean, open_loop_error
-from sdewm.worldmodel.dreamer.offline import CONTEXT, HORIZON
-from sdewm.worldmodel.dreamer.prediction import windows
+from sdewm.worldmodel import WorldModel, load_agent, load_lean, open_loop_error
+from sdewm.worldmodel.fit import CONTEXT, HORIZON
+from sdewm.worldmodel.prediction import windows
 
 LEVEL = 0.95
 SHOWN = (1, 2, 5, 10, 15, 20, 30)

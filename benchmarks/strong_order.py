@@ -31,7 +31,6 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, Torchsde, refusal
-from sdewm import worldmodel
 from sdewm.exact import reference
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
@@ -41,6 +40,7 @@ from sdewm.solvers.orders import Convergence, convergences
 from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems.sde import SDE, FunctionSDE
 from sdewm.verify.report import environment
+from sdewm.worldmodel import walker
 
 LEVEL = 0.95
 HALF_WIDTH = 0.05
@@ -147,11 +147,11 @@ def latent(
 
 
 def trained() -> System:
-    model, episodes = worldmodel.load_trained()
+    model, episodes = walker.load_trained()
     same = "the noise is additive along the solution, so that the two calculi coincide"
     return System(
-        worldmodel.as_sde(model, episodes[0]),
-        worldmodel.initial_state(model, episodes[0], 10),
+        walker.as_sde(model, episodes[0]),
+        walker.initial_state(model, episodes[0], 10),
         span=(10.0, 11.0),
         levels=(5, 6, 7, 8),
         paths=256,

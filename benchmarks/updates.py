@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sdewm.verify.report import environment
-from sdewm.worldmodel.dreamer import Config, Learner, Sequences, preset
+from sdewm.worldmodel import Config, Learner, Sequences, preset
 
 # Observation shape, number of actions, and how many pairs of updates are timed.
 CASES: dict[str, tuple[tuple[int, ...], int, int]] = {

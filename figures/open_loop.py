@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 
 from figures.record import load
 from figures.style import GUIDE, OTHER, Look, save, styled
-from sdewm.worldmodel.dreamer import load_lean, open_loop
-from sdewm.worldmodel.dreamer.offline import CONTEXT, HORIZON
-from sdewm.worldmodel.dreamer.prediction import windows
+from sdewm.worldmodel import load_lean, open_loop
+from sdewm.worldmodel.fit import CONTEXT, HORIZON
+from sdewm.worldmodel.prediction import windows
 
 STEP_SECONDS = 0.08  # simulated seconds of an agent step: 8 frames of 0.01
 SHOWN = (1, 2, 3, 5, 8, 11, 15, 20, 25, 30)  # steps ahead, the columns

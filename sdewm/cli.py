@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sdewm.worldmodel.command_line import add_walker_parser
-from sdewm.worldmodel.dreamer.command_line import EXAMPLES, add_agent_commands
+from sdewm.worldmodel.command_line import EXAMPLES, add_agent_commands
+from sdewm.worldmodel.walker_command_line import add_walker_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
-    from sdewm.worldmodel import CheckpointError
-    from sdewm.worldmodel.dreamer import EnvironmentFailure
+    from sdewm.worldmodel import EnvironmentFailure
     from sdewm.worldmodel.run_folder import RunInUse
+    from sdewm.worldmodel.walker import CheckpointError
 
     return (CheckpointError, EnvironmentFailure, RunInUse, FloatingPointError, OSError, ImportError, ValueError)

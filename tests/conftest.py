@@ -6,7 +6,7 @@ import pytest
 import torch
 from support import DEBUG
 
-from sdewm.worldmodel.dreamer import train
+from sdewm.worldmodel import train
 
 torch.set_num_threads(1)
 

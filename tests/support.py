@@ -16,8 +16,8 @@ from torch import Tensor
 from sdewm.estimate.estimates import Estimate
 from sdewm.exact.problems import Problem
 from sdewm.noise.grid import TimeGrid
+from sdewm.worldmodel import Step, preset
 from sdewm.worldmodel.checkpoint import load_checkpoint
-from sdewm.worldmodel.dreamer import Step, preset
 
 F64 = torch.float64
 EULER_METHODS = ("euler", "euler-sequential")

@@ -10,7 +10,7 @@ from scipy import stats
 from support import FALSE_FAILURE, refuses
 from test_worldmodel_dreamer import ACTIONS, F64, STATE, latents, tiny_agent
 
-from sdewm.worldmodel.dreamer import (
+from sdewm.worldmodel import (
     EncoderError,
     GaussianNoise,
     Learner,
@@ -24,8 +24,8 @@ from sdewm.worldmodel.dreamer import (
     seen_through,
     truncated_normal,
 )
-from sdewm.worldmodel.dreamer.behaviour import weights
-from sdewm.worldmodel.model import Gaussian
+from sdewm.worldmodel.behaviour import weights
+from sdewm.worldmodel.gaussian import Gaussian
 
 
 def random_trajectory(steps: int = 6, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

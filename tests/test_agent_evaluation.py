@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from support import PIXELS, refuses
 
-from sdewm.worldmodel.dreamer import (
+from sdewm.worldmodel import (
     EnvironmentFailure,
     PointMass,
     Rotation,
@@ -25,7 +25,7 @@ from sdewm.worldmodel.dreamer import (
     train,
     write_gif,
 )
-from sdewm.worldmodel.dreamer.replay import to_episode
+from sdewm.worldmodel.replay import to_episode
 
 
 def test_agents_are_evaluated_on_the_same_starts(whole):

@@ -14,8 +14,7 @@ from test_agent_training import contents
 
 import sdewm.worldmodel
 from sdewm.cli import main
-from sdewm.worldmodel import CheckpointError, load_trained
-from sdewm.worldmodel.dreamer import (
+from sdewm.worldmodel import (
     Learner,
     PointMass,
     Replay,
@@ -27,10 +26,11 @@ from sdewm.worldmodel.dreamer import (
     to_sequences,
     train,
 )
-from sdewm.worldmodel.dreamer.losses import consistency_loss, reconstruction_loss, reward_loss
-from sdewm.worldmodel.dreamer.offline import split
-from sdewm.worldmodel.dreamer.prediction import windows
-from sdewm.worldmodel.dreamer.shipped import WEIGHT, release_pair
+from sdewm.worldmodel.fit import split
+from sdewm.worldmodel.losses import consistency_loss, reconstruction_loss, reward_loss
+from sdewm.worldmodel.prediction import windows
+from sdewm.worldmodel.shipped import WEIGHT, release_pair
+from sdewm.worldmodel.walker import CheckpointError, load_trained
 
 OFFLINE = replace(PIXELS, log_every=1, evaluate_every=3, checkpoint_every=2, length=6)
 
@@ -191,7 +191,7 @@ def test_the_pair_that_ships_differs_in_the_penalty_alone(pair):
 def test_the_pair_needs_no_dm_control():
     code = (
         "import sys; sys.modules['dm_control'] = None; sys.modules['mujoco'] = None\n"
-        "from sdewm.worldmodel.dreamer import load_lean\n"
+        "from sdewm.worldmodel import load_lean\n"
         "agent, episodes = load_lean(jacobian=True)\n"
         "print(type(agent).__name__, len(episodes))"
     )

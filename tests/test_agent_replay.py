@@ -8,14 +8,14 @@ import pytest
 import torch
 from support import Counting, refuses
 
-from sdewm.worldmodel.dreamer import (
+from sdewm.worldmodel import (
     PointMass,
     Replay,
     play,
     random_policy,
     to_sequences,
 )
-from sdewm.worldmodel.dreamer.replay import Held
+from sdewm.worldmodel.replay import Held
 
 
 def test_an_episode_pairs_actions_rewards_and_observations():

@@ -15,9 +15,7 @@ import torch
 from support import DEBUG, PIXELS, Counting, assert_equal_runs, contents, refuses
 
 from sdewm.cli import main
-from sdewm.worldmodel import CheckpointError, WorldModel, load_model, save_model
-from sdewm.worldmodel.checkpoint import load_checkpoint
-from sdewm.worldmodel.dreamer import (
+from sdewm.worldmodel import (
     EnvironmentFailure,
     Learner,
     PointMass,
@@ -27,6 +25,8 @@ from sdewm.worldmodel.dreamer import (
     preset,
     train,
 )
+from sdewm.worldmodel.checkpoint import load_checkpoint
+from sdewm.worldmodel.walker import CheckpointError, WorldModel, load_model, save_model
 
 # Determinism, resuming, kills.
 
@@ -55,7 +55,7 @@ def test_one_seed_determines_a_run_of_full_size(tmp_path):
 
 KILLED = """
 import os, signal, sys, torch
-from sdewm.worldmodel.dreamer import Learner, preset, train
+from sdewm.worldmodel import Learner, preset, train
 torch.set_num_threads(1)
 update = Learner._update_behaviour
 def killed(self, batch, rollout):

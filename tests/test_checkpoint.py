@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from support import DEBUG, refuses
 
-from sdewm.worldmodel import CheckpointError, load_model, load_trained
+from sdewm.worldmodel import load_agent, train
 from sdewm.worldmodel.checkpoint import load_checkpoint, save_checkpoint
-from sdewm.worldmodel.dreamer import load_agent, train
+from sdewm.worldmodel.walker import CheckpointError, load_model, load_trained
 
 
 def rewritten(whole, tmp_path, change) -> None:
@@ -74,7 +74,7 @@ def test_a_place_in_the_loop_that_cannot_be_is_refused(whole, tmp_path, change, 
 
 
 def test_a_small_model_is_not_trusted_either(tmp_path):
-    from sdewm.worldmodel import WorldModel
+    from sdewm.worldmodel.walker import WorldModel
 
     model = WorldModel()
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}

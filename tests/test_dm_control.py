@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdewm.worldmodel.dreamer import (
+from sdewm.worldmodel import (
     play,
     preset,
 )
@@ -23,7 +23,7 @@ from sdewm.worldmodel.dreamer import (
 )
 def test_dm_control_from_its_state(task, states, actions):
     pytest.importorskip("dm_control")
-    from sdewm.worldmodel.dreamer import DeepMindControl
+    from sdewm.worldmodel import DeepMindControl
 
     environment = DeepMindControl(preset("lean-proprio", task=task, action_repeat=2))
     assert environment.observation_shape == (states,) and environment.action_size == actions
@@ -42,7 +42,7 @@ def test_dm_control_from_its_state(task, states, actions):
 
 def test_action_repeat_sums_rewards_and_stops_at_the_end():
     pytest.importorskip("dm_control")
-    from sdewm.worldmodel.dreamer import DeepMindControl
+    from sdewm.worldmodel import DeepMindControl
 
     episodes = []
     for repeat in (1, 8):
@@ -57,7 +57,7 @@ def test_action_repeat_sums_rewards_and_stops_at_the_end():
 @pytest.mark.parametrize("rendering", ["fast", "default"])
 def test_dm_control_through_its_camera(rendering):
     pytest.importorskip("dm_control")
-    from sdewm.worldmodel.dreamer import DeepMindControl
+    from sdewm.worldmodel import DeepMindControl
 
     config = preset("lean-pixels", task="walker-walk", action_repeat=2, rendering=rendering)
     try:

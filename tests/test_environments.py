@@ -9,7 +9,7 @@ from gymnasium import spaces
 from support import DEBUG, refuses
 
 from sdewm.cli import main
-from sdewm.worldmodel.dreamer import PointMass, load_agent, make_environment, play, random_policy, train
+from sdewm.worldmodel import PointMass, load_agent, make_environment, play, random_policy, train
 
 PENDULUM = replace(DEBUG, task="gymnasium:Pendulum-v1", action_repeat=2)
 

@@ -13,17 +13,7 @@ from scipy import stats
 from torch import nn
 
 from sdewm.cli import main
-from sdewm.worldmodel import (
-    CheckpointError,
-    TrainConfig,
-    WorldModel,
-    exact_norms,
-    jacobian_penalty,
-    load_model,
-    logarithmic_norm,
-    robustness,
-    train,
-)
+from sdewm.worldmodel import robustness
 from sdewm.worldmodel.checkpoint import load_checkpoint, save_checkpoint
 from sdewm.worldmodel.jacobian import FLOOR, as_drift, jacobian
 from sdewm.worldmodel.ladder import (
@@ -38,6 +28,16 @@ from sdewm.worldmodel.ladder import (
     train_ladder,
 )
 from sdewm.worldmodel.robustness import Latent, mean_square_growth, rollout
+from sdewm.worldmodel.walker import (
+    CheckpointError,
+    TrainConfig,
+    WorldModel,
+    exact_norms,
+    jacobian_penalty,
+    load_model,
+    logarithmic_norm,
+    train,
+)
 from tests.test_worldmodel import TINY, TINY_TRAIN, tiny_episode, tiny_model
 
 FALSE_FAILURE = 1e-6  # of each statistical assertion here, whatever the seed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdewm.verify.verdicts import judge_all
-from sdewm.worldmodel import recorded_frames
+from sdewm.worldmodel.walker import recorded_frames
 from theory_checks import one_step
 from theory_checks.settings import Settings
 

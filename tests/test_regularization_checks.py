@@ -10,15 +10,15 @@ import pytest
 import torch
 from support import agrees, convicts
 
-import sdewm.worldmodel.dreamer.robustness as agents
+import sdewm.worldmodel.agent_robustness as agents
 import theory_checks.leak as leak
 import theory_checks.regularized as regularized
 from sdewm.estimate.estimates import Estimate
 from sdewm.verify.verdicts import Verdict, judge_all
-from sdewm.worldmodel import load_trained, robustness
-from sdewm.worldmodel.dreamer import load_lean
+from sdewm.worldmodel import load_lean, robustness
+from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record
-from sdewm.worldmodel.model import Gaussian
+from sdewm.worldmodel.walker import load_trained
 from theory_checks import jacobian_regularization, lean_pair
 from theory_checks.settings import Settings
 

@@ -70,7 +70,7 @@ def test_equations_19(rollout):
 
 
 def test_a_sequential_step_is_an_imagined_step_of_the_trained_model():
-    from sdewm.worldmodel import as_sde, initial_state, load_trained
+    from sdewm.worldmodel.walker import as_sde, initial_state, load_trained
 
     model, episodes = load_trained()
     sde = as_sde(model, episodes[0])

@@ -11,7 +11,9 @@ import torch
 from sdewm.cli import main
 from sdewm.jets import JetSpace
 from sdewm.solvers.schemes.euler_sequential import SequentialEuler
-from sdewm.worldmodel import (
+from sdewm.worldmodel.checkpoint import load_checkpoint, save_checkpoint
+from sdewm.worldmodel.gaussian import Gaussian
+from sdewm.worldmodel.walker import (
     CheckpointError,
     Episode,
     ModelConfig,
@@ -36,9 +38,7 @@ from sdewm.worldmodel import (
     to_batch,
     train,
 )
-from sdewm.worldmodel.checkpoint import load_checkpoint, save_checkpoint
-from sdewm.worldmodel.model import Gaussian
-from sdewm.worldmodel.train import balanced_kl, terms
+from sdewm.worldmodel.walker_train import balanced_kl, terms
 
 TINY = ModelConfig(
     image_size=8, action_size=2, deter=5, stoch=3, hidden=7, embed=6, features=4, depth=2
@@ -376,7 +376,7 @@ def test_command_line_trains_and_releases(tmp_path, capsys):
 
 def test_recording_pairs_actions_rewards_and_frames(tmp_path):
     pytest.importorskip("dm_control")
-    from sdewm.worldmodel import WalkerEnvironment, record
+    from sdewm.worldmodel.walker import WalkerEnvironment, record
 
     (file,) = record(tmp_path, episodes=1, steps=4, seed=3)
     (episode,), configuration = load_episodes(file)

@@ -9,11 +9,11 @@ from support import FALSE_FAILURE, agrees, convicts, refuses
 from sdewm import Estimate, PerturbedSDE, TimeGrid, expand
 from sdewm.jets import JetSpace
 from sdewm.solvers.schemes.euler_sequential import SequentialEuler
-from sdewm.worldmodel import kl_divergence
-from sdewm.worldmodel.dreamer import PRESETS, Agent, Config, Learner, Sequences, WorldModel, preset, world_model
-from sdewm.worldmodel.dreamer.networks import ImageDecoder, ImageEncoder, LayerNormGRU
+from sdewm.worldmodel import PRESETS, Agent, Config, Learner, Sequences, WorldModel, preset, world_model
+from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.jacobian import INPUTS, as_drift, exact_norms
-from sdewm.worldmodel.model import Gaussian
+from sdewm.worldmodel.networks import ImageDecoder, ImageEncoder, LayerNormGRU
+from sdewm.worldmodel.walker import kl_divergence
 
 F64 = torch.float64
 STATE = preset("debug", deter=5, stoch=3, hidden=7, units=6, layers=2, unit=1.0)

@@ -15,9 +15,9 @@ import torch
 from sdewm.estimate.estimates import Estimate
 from sdewm.verify.report import Curve
 from sdewm.verify.verdicts import Claimed, Inequality
-from sdewm.worldmodel import latent_spread, load_trained
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, model_name, over_seeds, read_record, slopes
 from sdewm.worldmodel.robustness import flow_contraction, jacobian_terms, starting_states
+from sdewm.worldmodel.walker import latent_spread, load_trained
 from theory_checks.regularized import SYSTEM, curve, row
 from theory_checks.settings import Settings
 

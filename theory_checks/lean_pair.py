@@ -15,9 +15,9 @@ import numpy as np
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.verify.verdicts import Inequality
-from sdewm.worldmodel.dreamer import load_lean
-from sdewm.worldmodel.dreamer.robustness import measure
-from sdewm.worldmodel.dreamer.shipped import WEIGHT
+from sdewm.worldmodel import load_lean
+from sdewm.worldmodel.agent_robustness import measure
+from sdewm.worldmodel.shipped import WEIGHT
 from theory_checks.settings import Settings
 from theory_checks.systems import error_weights, state_dependent
 

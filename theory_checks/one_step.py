@@ -19,7 +19,7 @@ from sdewm.solvers.loop import solve
 from sdewm.solvers.methods import Method
 from sdewm.systems.latent import Blocks
 from sdewm.verify.verdicts import Claimed, Comparison, Form
-from sdewm.worldmodel import as_sde, initial_state, load_trained, recorded_frames
+from sdewm.worldmodel.walker import as_sde, initial_state, load_trained, recorded_frames
 from theory_checks.settings import Settings
 
 CLAIM = "one_step"

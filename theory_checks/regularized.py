@@ -12,10 +12,10 @@ from scipy import stats
 from sdewm.estimate.estimates import Estimate
 from sdewm.verify.report import Curve
 from sdewm.verify.verdicts import Comparison, Inequality
-from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, over_seeds, paired, read_record
 from sdewm.worldmodel.robustness import drift_error_standard_errors, measure
-from sdewm.worldmodel.sde import latent_spread
+from sdewm.worldmodel.walker import load_trained
+from sdewm.worldmodel.walker_sde import latent_spread
 from theory_checks.settings import Settings
 
 SYSTEM = "ladder"

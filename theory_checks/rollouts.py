@@ -310,7 +310,7 @@ def through_hidden(net: SlopeNetwork, network: object, form: Tensor) -> Tensor:
 
 
 def _of_trained() -> Constants:
-    from sdewm.worldmodel import load_trained
+    from sdewm.worldmodel.walker import load_trained
 
     model, _ = load_trained()
     nh, nz = model.config.deter, model.config.stoch

@@ -86,7 +86,7 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
 
     The error is in units of the latent's own spread: constant, or a fixed smooth function of h.
     """
-    from sdewm.worldmodel import (
+    from sdewm.worldmodel.walker import (
         as_sde,
         consistency_loss,
         initial_state,
@@ -121,8 +121,8 @@ def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str
     ``jacobian``: the one trained with the penalty (20). The error is a fixed smooth function of h, in units of
     the latent's own spread.
     """
-    from sdewm.worldmodel.dreamer import load_lean, to_sequences
-    from sdewm.worldmodel.dreamer.losses import consistency_loss, reconstruction_loss, reward_loss
+    from sdewm.worldmodel import load_lean, to_sequences
+    from sdewm.worldmodel.losses import consistency_loss, reconstruction_loss, reward_loss
 
     agent, episodes = load_lean(jacobian=jacobian)
     model, episode = agent.world_model, to_sequences(episodes[0][None], torch.float64)

@@ -1,59 +1,65 @@
-"""A real latent dynamics model: recorded from pixels, trained, shipped, and read as the SDE (5)–(8)."""
+"""The full world model and its agent: DreamerV2 with Gaussian latents, of pixels or states, for continuous actions."""
 
-from sdewm.worldmodel.checkpoint import CheckpointError, load_model, save_model
-from sdewm.worldmodel.environment import EnvironmentConfig, TimeStep, WalkerEnvironment
-from sdewm.worldmodel.jacobian import Norms, as_drift, exact_norms, jacobian_penalty, logarithmic_norm
-from sdewm.worldmodel.model import Gaussian, ModelConfig, Rollout, WorldModel, kl_divergence
-from sdewm.worldmodel.record import Episode, ScriptedGait, load_episodes, record, save_episodes
-from sdewm.worldmodel.sde import (
-    as_sde,
-    block_sizes,
-    consistency_loss,
-    initial_state,
-    latent_spread,
-    load_trained,
-    reconstruction_loss,
-    recorded_frames,
-    reward_loss,
+from sdewm.worldmodel.agent import Agent, Learner
+from sdewm.worldmodel.behaviour import Actor, Critic, action_value, imagine, lambda_returns, truncated_normal
+from sdewm.worldmodel.config import PRESETS, Config, preset
+from sdewm.worldmodel.encoder_error import EncoderError
+from sdewm.worldmodel.environments import (
+    DeepMindControl,
+    Environment,
+    EnvironmentFailure,
+    PointMass,
+    Step,
+    make_environment,
 )
-from sdewm.worldmodel.train import Batch, TrainConfig, evaluate, open_loop, release, to_batch, train
+from sdewm.worldmodel.episodes import Evaluation, evaluate, play, random_policy
+from sdewm.worldmodel.fit import fit
+from sdewm.worldmodel.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation, seen_through
+from sdewm.worldmodel.prediction import open_loop, open_loop_error, prediction_video, write_gif
+from sdewm.worldmodel.replay import Replay, Sequences, to_sequences
+from sdewm.worldmodel.runs import load_agent
+from sdewm.worldmodel.shipped import load_lean
+from sdewm.worldmodel.train import train
+from sdewm.worldmodel.world_model import WorldModel
 
 __all__ = [
-    "Batch",
-    "CheckpointError",
-    "EnvironmentConfig",
-    "Episode",
-    "Gaussian",
-    "ModelConfig",
-    "Norms",
-    "Rollout",
-    "ScriptedGait",
-    "TimeStep",
-    "TrainConfig",
-    "WalkerEnvironment",
+    "PRESETS",
+    "Actor",
+    "Agent",
+    "Config",
+    "Critic",
+    "DeepMindControl",
+    "EncoderError",
+    "Environment",
+    "EnvironmentFailure",
+    "Evaluation",
+    "GaussianNoise",
+    "Learner",
+    "MaskedNoise",
+    "Perturbation",
+    "PointMass",
+    "Replay",
+    "Rotation",
+    "Sequences",
+    "Step",
     "WorldModel",
-    "as_drift",
-    "as_sde",
-    "block_sizes",
-    "consistency_loss",
+    "action_value",
     "evaluate",
-    "exact_norms",
-    "initial_state",
-    "jacobian_penalty",
-    "kl_divergence",
-    "latent_spread",
-    "load_episodes",
-    "load_model",
-    "load_trained",
-    "logarithmic_norm",
+    "fit",
+    "imagine",
+    "lambda_returns",
+    "load_agent",
+    "load_lean",
+    "make_environment",
     "open_loop",
-    "reconstruction_loss",
-    "record",
-    "recorded_frames",
-    "release",
-    "reward_loss",
-    "save_episodes",
-    "save_model",
-    "to_batch",
+    "open_loop_error",
+    "play",
+    "prediction_video",
+    "preset",
+    "random_policy",
+    "seen_through",
+    "to_sequences",
     "train",
+    "truncated_normal",
+    "write_gif",
 ]

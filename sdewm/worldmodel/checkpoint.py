@@ -14,7 +14,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sdewm.worldmodel.files import write_whole
-from sdewm.worldmodel.model import ModelConfig, WorldModel
 
 FORMAT = "sdewm-worldmodel-1"
 Module = TypeVar("Module", bound=nn.Module)
@@ -86,22 +85,6 @@ def restored(path: Path | str, make: Callable[[], Module], state: dict[str, Tens
         module = make()
     module.load_state_dict(state)
     return module
-
-
-def save_model(path: Path | str, model: WorldModel, metadata: dict[str, Any]) -> None:
-    """Write a model's weights, its sizes and further metadata."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    save_checkpoint(path, tensors, metadata | {"model": model.config.as_dict()})
-
-
-def load_model(path: Path | str) -> tuple[WorldModel, dict[str, Any]]:
-    """The model in a checkpoint (a training checkpoint serves too) and the checkpoint's metadata."""
-    tensors, metadata = load_checkpoint(path)
-    try:
-        config = ModelConfig(**metadata["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: does not hold a world model ({error})") from error
-    return restored(path, lambda: WorldModel(config), with_prefix(tensors, "model.")), metadata
 
 
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

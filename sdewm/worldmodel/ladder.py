@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.worldmodel.checkpoint import load_checkpoint, load_model, save_model
+from sdewm.worldmodel.checkpoint import load_checkpoint
 from sdewm.worldmodel.files import write_whole
-from sdewm.worldmodel.model import ModelConfig
-from sdewm.worldmodel.record import Episode
 from sdewm.worldmodel.robustness import measure
-from sdewm.worldmodel.train import TrainConfig, train
+from sdewm.worldmodel.walker_checkpoint import load_model, save_model
+from sdewm.worldmodel.walker_model import ModelConfig
+from sdewm.worldmodel.walker_record import Episode
+from sdewm.worldmodel.walker_train import TrainConfig, train
 
 RECORD, TRAINING = "jacobian_ladder.jsonl", "jacobian_ladder_training.jsonl"
 HELDOUT = "walker_walk"  # whose held-out windows belong to the ladder's models

@@ -25,11 +25,12 @@ from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import trajectory
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.jacobian import jacobian, logarithmic_norm
-from sdewm.worldmodel.model import Gaussian, WorldModel
-from sdewm.worldmodel.record import Episode
-from sdewm.worldmodel.sde import as_sde, initial_state, latent_spread, reconstruction_loss
-from sdewm.worldmodel.train import evaluate, to_batch
+from sdewm.worldmodel.walker_model import WorldModel
+from sdewm.worldmodel.walker_record import Episode
+from sdewm.worldmodel.walker_sde import as_sde, initial_state, latent_spread, reconstruction_loss
+from sdewm.worldmodel.walker_train import evaluate, to_batch
 
 HORIZON = 15  # steps of a rollout: DreamerV2's imagination horizon
 STARTS = (10, 30, 50, 70)  # frames of each episode that rollouts start from

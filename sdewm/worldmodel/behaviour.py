@@ -19,10 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.networks import mlp
-from sdewm.worldmodel.dreamer.world_model import WorldModel
-from sdewm.worldmodel.model import Gaussian
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.gaussian import Gaussian
+from sdewm.worldmodel.networks import mlp
+from sdewm.worldmodel.world_model import WorldModel
 
 RETURN_MOMENTUM = 0.99  # of the running spread of returns, per update
 RETURN_QUANTILES = (0.05, 0.95)

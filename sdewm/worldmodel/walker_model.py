@@ -13,11 +13,14 @@ Indices, for the step from t to t + 1:
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sdewm.worldmodel.gaussian import Gaussian
+from sdewm.worldmodel.world_model import Rollout
 
 PIXEL_SCALE = 0.1  # of the full intensity range; one unit of a standardized pixel
 MIN_STD, MAX_STD = 0.1, 2.1  # bounds of every latent standard deviation
@@ -49,28 +52,6 @@ class ModelConfig:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-class Gaussian(NamedTuple):
-    """A diagonal normal distribution: mean and standard deviation, both (..., n)."""
-
-    mean: Tensor
-    std: Tensor
-
-
-class Rollout(NamedTuple):
-    """A filtered sequence, time in the second dimension: h (B, T, deter), z (B, T, stoch) and q(z | h, s)."""
-
-    h: Tensor
-    z: Tensor
-    posterior: Gaussian
-
-
-def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
-    """KL(q ‖ p) of diagonal normal distributions in closed form, in nats: (..., n) to (...)."""
-    ratio = q.std / p.std
-    shift = (q.mean - p.mean) / p.std
-    return 0.5 * (ratio * ratio + shift * shift - 1 - 2 * ratio.log()).sum(-1)
 
 
 class GaussianHead(nn.Module):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.environments.dm_control import DeepMindControl
-from sdewm.worldmodel.dreamer.environments.gymnasium import GymnasiumEnvironment
-from sdewm.worldmodel.dreamer.environments.named import from_function
-from sdewm.worldmodel.dreamer.environments.point_mass import PointMass
-from sdewm.worldmodel.dreamer.environments.protocol import (
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.environments.dm_control import DeepMindControl
+from sdewm.worldmodel.environments.gymnasium import GymnasiumEnvironment
+from sdewm.worldmodel.environments.named import from_function
+from sdewm.worldmodel.environments.point_mass import PointMass
+from sdewm.worldmodel.environments.protocol import (
     Environment,
     EnvironmentFailure,
     MakeEnvironment,

@@ -16,10 +16,10 @@ from sdewm.estimate.estimates import Values
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
-from sdewm.worldmodel.dreamer.agent import Agent
-from sdewm.worldmodel.dreamer.losses import reconstruction_loss
-from sdewm.worldmodel.dreamer.replay import to_sequences
+from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.jacobian import exact_norms
+from sdewm.worldmodel.losses import reconstruction_loss
+from sdewm.worldmodel.replay import to_sequences
 from sdewm.worldmodel.robustness import ERROR, STARTS, Dynamics, Latent, bias_and_increase, divergence, final_phi
 
 REPLICATES = 8

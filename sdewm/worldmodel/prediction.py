@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sdewm.worldmodel.dreamer.replay import Sequences, to_sequences
-from sdewm.worldmodel.dreamer.world_model import WorldModel
+from sdewm.worldmodel.replay import Sequences, to_sequences
+from sdewm.worldmodel.world_model import WorldModel
 
 ENLARGED = 192  # pixels per side of a picture in a video, at least
 

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 from scipy import ndimage
 
-from sdewm.worldmodel.dreamer.environments import Policy
+from sdewm.worldmodel.environments import Policy
 
 
 class Perturbation(Protocol):

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.worldmodel.dreamer.agent import Agent
-from sdewm.worldmodel.dreamer.environments import (
+from sdewm.worldmodel.agent import Agent
+from sdewm.worldmodel.encoder_error import EncoderError
+from sdewm.worldmodel.environments import (
     Environment,
     EnvironmentFailure,
     MakeEnvironment,
@@ -18,10 +19,9 @@ from sdewm.worldmodel.dreamer.environments import (
     Step,
     check_step,
 )
-from sdewm.worldmodel.dreamer.errors import EncoderError
-from sdewm.worldmodel.dreamer.perturbations import Perturbation, seen_through
-from sdewm.worldmodel.dreamer.replay import to_episode
-from sdewm.worldmodel.dreamer.seeds import derived_seed
+from sdewm.worldmodel.perturbations import Perturbation, seen_through
+from sdewm.worldmodel.replay import to_episode
+from sdewm.worldmodel.seeds import derived_seed
 
 
 def play(environment: Environment, policy: Policy, seed: int, *, watch: Callable[[Step], None] | None = None

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from sdewm.systems.latent import Blocks, BlockSizes, LatentSDE, RecordedObservation
-from sdewm.worldmodel.checkpoint import load_model
-from sdewm.worldmodel.model import Gaussian, Rollout, WorldModel, kl_divergence
-from sdewm.worldmodel.record import Episode, load_episodes
-from sdewm.worldmodel.train import to_batch
+from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
+from sdewm.worldmodel.walker_checkpoint import load_model
+from sdewm.worldmodel.walker_model import WorldModel
+from sdewm.worldmodel.walker_record import Episode, load_episodes
+from sdewm.worldmodel.walker_train import to_batch
+from sdewm.worldmodel.world_model import Rollout
 
 Loss = Callable[[Tensor | float, Tensor], Tensor]
 
@@ -25,7 +27,7 @@ def load_trained(name: str = "walker_walk") -> tuple[WorldModel, list[Episode]]:
     renderer.
     """
     data = files("sdewm.worldmodel") / "data"
-    # Agents ship beside the models of this kind: see sdewm.worldmodel.dreamer.load_lean.
+    # Agents ship beside the models of this kind: see sdewm.worldmodel.load_lean.
     known = sorted(
         entry.name.removesuffix(".safetensors")
         for entry in data.iterdir()

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sdewm.worldmodel.dreamer.config import Config
+from sdewm.worldmodel.config import Config
 
 
 @dataclass(frozen=True)

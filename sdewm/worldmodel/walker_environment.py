@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # luma of red, green and blue
+from sdewm.worldmodel.environments.protocol import GREY_WEIGHTS
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.environments.protocol import Step
-from sdewm.worldmodel.environment import GREY_WEIGHTS
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.environments.protocol import GREY_WEIGHTS, Step
 
 CAMERAS = {"quadruped": 2}  # the camera that follows; every other domain: 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sdewm.worldmodel.dreamer.environments.protocol import Step
+from sdewm.worldmodel.environments.protocol import Step
 
 
 class PointMass:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from sdewm.worldmodel.agent import Agent, Learner
 from sdewm.worldmodel.checkpoint import CheckpointError, load_checkpoint, restored, save_checkpoint, with_prefix
-from sdewm.worldmodel.dreamer.agent import Agent, Learner
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.logs import Log
-from sdewm.worldmodel.dreamer.replay import Held, Replay
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.logs import Log
+from sdewm.worldmodel.replay import Held, Replay
 from sdewm.worldmodel.run_folder import RunFolder
 
 KIND = "dreamer-1"  # of checkpoint

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sdewm.worldmodel.environment import EnvironmentConfig, TimeStep, WalkerEnvironment
 from sdewm.worldmodel.files import write_whole
+from sdewm.worldmodel.walker_environment import EnvironmentConfig, TimeStep, WalkerEnvironment
 
 BEHAVIOUR_SEED = 42  # chosen by trial for a gait that keeps the walker moving
 VELOCITIES_FROM = 8  # where the velocities begin in a behaviour observation

@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.networks import (
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
+from sdewm.worldmodel.jacobian import INPUTS, as_drift, jacobian_penalty
+from sdewm.worldmodel.networks import (
     ACTIVATIONS,
     GaussianHead,
     ImageDecoder,
@@ -33,12 +35,18 @@ from sdewm.worldmodel.dreamer.networks import (
     LayerNormGRU,
     mlp,
 )
-from sdewm.worldmodel.dreamer.replay import Sequences
-from sdewm.worldmodel.jacobian import INPUTS, as_drift, jacobian_penalty
-from sdewm.worldmodel.model import Gaussian, Rollout, kl_divergence
+from sdewm.worldmodel.replay import Sequences
 
 SPREAD_MOMENTUM = 0.99  # of the running spread of z, per update
 LEAST_SPREAD = 1e-3  # of an observation's coordinate, so that one that never varies is not blown up
+
+
+class Rollout(NamedTuple):
+    """A filtered sequence, time in the second dimension: h (B, T, deter), z (B, T, stoch) and q(z | h, s)."""
+
+    h: Tensor
+    z: Tensor
+    posterior: Gaussian
 
 
 class Terms(NamedTuple):

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sdewm.systems.latent import LatentSDE
-from sdewm.worldmodel.checkpoint import CheckpointError, with_prefix
-from sdewm.worldmodel.dreamer.behaviour import (
+from sdewm.worldmodel.behaviour import (
     RETURN_MOMENTUM,
     RETURN_QUANTILES,
     Actor,
@@ -21,13 +20,13 @@ from sdewm.worldmodel.dreamer.behaviour import (
     truncated_normal,
     weights,
 )
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.environments import Policy
-from sdewm.worldmodel.dreamer.errors import EncoderError
-from sdewm.worldmodel.dreamer.replay import Sequences
-from sdewm.worldmodel.dreamer.seeds import derived_seed
-from sdewm.worldmodel.dreamer.world_model import WorldModel
-from sdewm.worldmodel.model import Rollout
+from sdewm.worldmodel.checkpoint import CheckpointError, with_prefix
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.encoder_error import EncoderError
+from sdewm.worldmodel.environments import Policy
+from sdewm.worldmodel.replay import Sequences
+from sdewm.worldmodel.seeds import derived_seed
+from sdewm.worldmodel.world_model import Rollout, WorldModel
 
 
 class Agent(nn.Module):

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.environments.protocol import Step
-from sdewm.worldmodel.environment import GREY_WEIGHTS
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.environments.protocol import GREY_WEIGHTS, Step
 
 
 def is_gymnasium(environment: object) -> bool:

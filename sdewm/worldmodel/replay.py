@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sdewm.worldmodel.checkpoint import CheckpointError
-from sdewm.worldmodel.dreamer.environments import Step
+from sdewm.worldmodel.environments import Step
 from sdewm.worldmodel.files import sync_folder, write_whole
 
 OWN_FILE = re.compile(r"\d{6,}\.(npy|partial)")

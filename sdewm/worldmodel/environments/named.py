@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.environments.gymnasium import GymnasiumEnvironment, is_gymnasium
-from sdewm.worldmodel.dreamer.environments.protocol import Environment
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.environments.gymnasium import GymnasiumEnvironment, is_gymnasium
+from sdewm.worldmodel.environments.protocol import Environment
 
 
 def from_function(config: Config) -> Environment:

@@ -1,7 +1,7 @@
 """Train an agent on a fixed replay: nothing is collected, so that runs that differ in a setting have the same data.
 
 Runs of one seed draw the same batches and the same noise, so that they are compared in pairs. A run's folder is that of
-:mod:`sdewm.worldmodel.dreamer.train` without a replay of its own, and its checkpoint is read by the same functions.
+:mod:`sdewm.worldmodel.train` without a replay of its own, and its checkpoint is read by the same functions.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from sdewm.worldmodel.agent import Agent, Learner
 from sdewm.worldmodel.checkpoint import CheckpointError
-from sdewm.worldmodel.dreamer.agent import Agent, Learner
-from sdewm.worldmodel.dreamer.config import Config
-from sdewm.worldmodel.dreamer.environments import check_observations
-from sdewm.worldmodel.dreamer.logs import Log
-from sdewm.worldmodel.dreamer.prediction import open_loop_error, windows
-from sdewm.worldmodel.dreamer.replay import Replay, same_episodes
-from sdewm.worldmodel.dreamer.runs import Clock, Progress, finite, resume, save
-from sdewm.worldmodel.dreamer.world_model import WorldModel
+from sdewm.worldmodel.config import Config
+from sdewm.worldmodel.environments import check_observations
+from sdewm.worldmodel.logs import Log
+from sdewm.worldmodel.prediction import open_loop_error, windows
+from sdewm.worldmodel.replay import Replay, same_episodes
 from sdewm.worldmodel.run_folder import RunFolder
+from sdewm.worldmodel.runs import Clock, Progress, finite, resume, save
+from sdewm.worldmodel.world_model import WorldModel
 
 CONTEXT, HORIZON = 10, 30  # steps of a held-out window that are seen, and that are then predicted
 SCORED = (1, 5, 15, 30)  # steps ahead
@@ -59,7 +59,7 @@ def fit(
     ------
     ValueError : the episodes do not fit the configuration, or not each other; or the folder ``run`` holds something
         else than a run.
-    RunInUse, CheckpointError : as :func:`sdewm.worldmodel.dreamer.train`; also for a run that was fitted to other
+    RunInUse, CheckpointError : as :func:`sdewm.worldmodel.train`; also for a run that was fitted to other
         episodes, and for an episode that is damaged.
     """
     numbers, last = split(replay, heldout)

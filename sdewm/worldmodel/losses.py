@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from sdewm.systems.latent import Blocks, RecordedObservation
-from sdewm.worldmodel.dreamer.replay import Sequences
-from sdewm.worldmodel.dreamer.world_model import WorldModel
-from sdewm.worldmodel.model import kl_divergence
+from sdewm.worldmodel.gaussian import kl_divergence
+from sdewm.worldmodel.replay import Sequences
+from sdewm.worldmodel.world_model import WorldModel
 
 Loss = Callable[[Tensor | float, Tensor], Tensor]
 

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from sdewm.worldmodel.dreamer.config import Config
+from sdewm.worldmodel.config import Config
+
+GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # luma of red, green and blue
 
 
 class Step(NamedTuple):

@@ -1,6 +1,6 @@
 """The agents that ship with the package: a pair from pixels, one of them trained with Jacobian regularization.
 
-Both were fitted to one fixed replay (:mod:`sdewm.worldmodel.dreamer.offline`) with the same seed, so that they saw the
+Both were fitted to one fixed replay (:mod:`sdewm.worldmodel.fit`) with the same seed, so that they saw the
 same batches and the same noise, and differ in the weight λ of the penalty (20) alone.
 """
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from sdewm.worldmodel.dreamer.agent import Agent
-from sdewm.worldmodel.dreamer.offline import split
-from sdewm.worldmodel.dreamer.replay import Replay
-from sdewm.worldmodel.dreamer.runs import load_agent
+from sdewm.worldmodel.fit import split
+from sdewm.worldmodel.replay import Replay
+from sdewm.worldmodel.runs import load_agent
 
 NAME = "cartpole_balance"
 WEIGHT = 1.0  # λ of the regularized one
