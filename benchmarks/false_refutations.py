@@ -3,8 +3,8 @@
 ``python -m benchmarks.false_refutations`` judges claims that are true by construction: replicates of a known mean,
 drawn from laws of several skewness (a lognormal law each, a normal one beside them) and from the replicates that the
 checks themselves average on geometric Brownian motion, of which the mean of the collection is then the truth. A verdict
-is that of :mod:`sdewm.verify.verdicts`; what is counted is "refuted". "≤" claims sit at their bound, where they are
-refuted most. «five looks» samples on, from 1 to 16 rounds, as long as nothing is refuted, as an open run does.
+is that of :mod:`sdewm.verification.verdicts`; what is counted is "refuted". "≤" claims sit at their bound, where they
+are refuted most. «five looks» samples on, from 1 to 16 rounds, as long as nothing is refuted, as an open run does.
 
 Three levels: 1e-2 and 1e-3, whose rates a simulation shows, and 1e-6, which the checks use. Student's t statistic sorts
 out what no interval would refute, for intervals are never narrower than Student's; the rest is judged one by one.
@@ -28,10 +28,10 @@ from rich.table import Table
 from scipy import optimize, stats
 
 from sdewm.estimate.samples import Sample
-from sdewm.verify.report import environment
-from sdewm.verify.verdicts import Comparison, Inequality, Relation, share_of_look
-from theory_checks.settings import Settings
-from theory_checks.units import LOOKS
+from sdewm.verification.looks import LOOKS
+from sdewm.verification.report import environment
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Comparison, Inequality, Relation, share_of_look
 
 Values = NDArray[np.float64]
 Law = Callable[[np.random.Generator, tuple[int, int]], Values]
@@ -82,13 +82,19 @@ def of_a_run(rounds: int = 16) -> dict[str, tuple[float, Law]]:
 
     Each quantity is drawn from its own replicates with replacement, about their mean.
     """
-    from theory_checks.evidence import _large_sample, from_terms
-    from theory_checks.systems import SYSTEMS
+    from sdewm.verification.evidence import from_terms
+    from sdewm.verification.pilot import round_sizes
+    from sdewm.verification.samples import sample_terms
+    from theory_checks.systems import system
 
     laws: dict[str, tuple[float, Law]] = {}
     for name, precision in (("quick", 1e-2), ("default", 1e-3)):
         settings = Settings(precision)
-        drawn = [_large_sample(SYSTEMS["gbm"](), settings, r) for r in range(rounds)]
+        gbm, sizes = system("gbm"), round_sizes(system("gbm"), settings, h=0.0)
+        drawn = [
+            sample_terms(gbm, settings.draw(sizes.paths, r, widen=sizes.widen, block=sizes.block))
+            for r in range(rounds)
+        ]
         values = {key: np.concatenate([d[key] for d in drawn]) for key in drawn[0].values}
         found = from_terms(values, "|jets", 0, "corrected")
         for quantity, v in (("ε", found.zero_drift[0]), ("ε²", found.zero_drift[1])):

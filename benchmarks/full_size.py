@@ -27,7 +27,7 @@ from sdewm.expansion.power_series import corrected_terms
 from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.loop import solve
 from sdewm.systems.losses import as_summed
-from sdewm.verify.report import environment
+from sdewm.verification.report import environment
 from sdewm.worldmodel import walker
 from sdewm.worldmodel.walker import ModelConfig, WorldModel
 

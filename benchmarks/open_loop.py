@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verify.report import environment
+from sdewm.verification.report import environment
 from sdewm.worldmodel import WorldModel, load_agent, load_lean, open_loop_error
 from sdewm.worldmodel.fit import CONTEXT, HORIZON
 from sdewm.worldmodel.prediction import windows

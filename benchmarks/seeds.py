@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sdewm.verify.report import environment
+from sdewm.verification.report import environment
 from theory_checks.units import EXPANSION
 
 SYSTEMS = ("gbm", "ou", "circle", "linear", "latent-linear")

@@ -28,7 +28,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.loop import solve
 from sdewm.solvers.orders import StoredAreas
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verify.report import environment
+from sdewm.verification.report import environment
 
 STATES, HIDDEN, PATHS, LEVEL = 8, 32, 2000, 5
 GRID = TimeGrid(0.0, 1.0, 2**LEVEL)

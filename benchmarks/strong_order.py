@@ -39,7 +39,7 @@ from sdewm.solvers.methods import stepper
 from sdewm.solvers.orders import Convergence, convergences
 from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems.sde import SDE, FunctionSDE
-from sdewm.verify.report import environment
+from sdewm.verification.report import environment
 from sdewm.worldmodel import walker
 
 LEVEL = 0.95

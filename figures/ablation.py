@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from figures.record import checks, lines
 from figures.style import PRINTED, save, styled
 from sdewm.expansion.variation_of_constants import CORRECTIONS
-from sdewm.verify.report import Curve
+from sdewm.verification.report import Curve
 
 SYSTEMS = {
     "circle": "equation\non the circle",

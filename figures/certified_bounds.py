@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 
 from figures.record import checks, lines, records
 from figures.style import CERTIFIED, CORRECTED, MEASURED, OTHER, draw_curve, save, styled, times
-from sdewm.verify.report import Curve
+from sdewm.verification.report import Curve
 
 CLAIM, ADDITIVE = "certified_bounds", "latent, leak and additive noise"
 SYSTEMS = {"latent": "reference model", "trained-step": "trained model"}

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from figures.record import checks, lines, records
 from figures.style import CERTIFIED, CORRECTED, MEASURED, PRINTED, draw_curve, save, styled, times
-from sdewm.verify.report import Curve
+from sdewm.verification.report import Curve
 
 CLAIM = "fundamental_matrix_bound"
 SYSTEMS = {"latent": ("reference model", "horizon T"), "trained-step": ("trained model", "horizon T, steps")}

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from figures.record import checks, lines
 from figures.style import CERTIFIED, CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, save, styled
-from sdewm.verify.report import Curve
+from sdewm.verification.report import Curve
 
 CLAIM, SYSTEM = "jacobian_regularization", "ladder"
 # The label of the curve in the record, and what it is called here.

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from figures.record import checks, curves
 from figures.style import CORRECTED, MEASURED, PRINTED, save, styled
-from sdewm.verify.report import Curve
+from sdewm.verification.report import Curve
 
 SYSTEMS = {
     "linear": "linear system",

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from figures.record import checks, curves
 from figures.style import CORRECTED, MEASURED, OTHER, PRINTED, save, slope_triangle, styled
-from sdewm.verify.report import Curve
+from sdewm.verification.report import Curve
 
 SYSTEMS = {
     "circle": "equation on the circle",

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdewm.verify.report import Curve
+from sdewm.verification.report import Curve
 
 KINDS = ("png", "pdf", "svg")
 _DPI = 200

@@ -13,8 +13,9 @@ from sdewm.divergence.distances import distances
 from sdewm.divergence.lipschitz import SlopeNetwork
 from sdewm.jets import Jet
 from sdewm.systems.losses import as_summed
-from sdewm.verify.report import overall
-from sdewm.verify.verdicts import judge_all
+from sdewm.verification.report import overall
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import judge_all
 from theory_checks import (
     certified_bounds,
     convex_loss,
@@ -24,7 +25,6 @@ from theory_checks import (
     rollouts,
     theorem_4_1,
 )
-from theory_checks.settings import Settings
 from theory_checks.units import CLAIMS
 
 QUICK = Settings(precision=1e-2)

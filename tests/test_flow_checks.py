@@ -21,10 +21,10 @@ from sdewm.sensitivity import (
     systems,
 )
 from sdewm.solvers.structure import directional
-from sdewm.verify.report import overall
-from sdewm.verify.verdicts import judge_all
+from sdewm.verification.report import overall
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import judge_all
 from theory_checks import fundamental_matrix, initial_value, proposition_b1, sensitivity_sdes
-from theory_checks.settings import Settings
 
 QUICK, DEFAULT = Settings(precision=1e-2), Settings()
 

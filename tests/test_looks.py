@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import theory_checks.units as units
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, pool, sample
 from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion.taylor import pool_tests, taylor_test
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo
-from sdewm.verify.verdicts import Comparison, LeftOut, Verdict
-from theory_checks.settings import Settings, pooled
-from theory_checks.units import LOOKS, Unit, _decide
+from sdewm.verification.looks import LEVEL, LOOKS, decide
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Comparison, LeftOut, Verdict
 
 FIRST = Settings(seed=3)
-UNIT = Unit(("claim",), "system")
 
 
 # -- rounds
@@ -96,11 +93,10 @@ def test_taylor_tests_of_rounds_are_the_test_of_all_their_replicates():
 class Check:
     """A claim whose rows are made of the settings; it counts how often it is asked, and with how many rounds."""
 
-    def __init__(self, monkeypatch, *rows) -> None:
+    def __init__(self, *rows) -> None:
         self.rows, self.asked = rows, []
-        monkeypatch.setattr(units, "module", lambda claim: SimpleNamespace(check=self.check))
 
-    def check(self, system: str, settings: Settings) -> list:
+    def __call__(self, settings: Settings) -> list:
         self.asked.append(settings.rounds)
         return [row(settings.rounds) for row in self.rows]
 
@@ -119,28 +115,28 @@ def a_row(
     return made
 
 
-def decided() -> dict[str, Verdict | LeftOut]:
-    return {row.quantity: row for row in _decide(UNIT, FIRST)}
+def decided(check: Check, seconds: float | None = None) -> dict[str, Verdict | LeftOut]:
+    return {row.quantity: row for row in decide(check, FIRST, seconds)}
 
 
-def test_a_decided_run_looks_once(monkeypatch):
-    check = Check(monkeypatch, a_row(stderr=0.05), a_row(deviation=20.0, name="wrong"))
-    found = decided()
+def test_a_decided_run_looks_once():
+    check = Check(a_row(stderr=0.05), a_row(deviation=20.0, name="wrong"))
+    found = decided(check)
     assert check.asked == [1]
     assert found["row"].status == "verified" and found["wrong"].status == "refuted"
 
 
-def test_sampling_goes_on_for_what_is_open_and_keeps_what_is_decided(monkeypatch):
-    check = Check(monkeypatch, a_row(stderr=0.5), a_row(stderr=0.05, name="at once"))
-    found = decided()
+def test_sampling_goes_on_for_what_is_open_and_keeps_what_is_decided():
+    check = Check(a_row(stderr=0.5), a_row(stderr=0.05, name="at once"))
+    found = decided(check)
     assert check.asked == [1, 2, 4, 8][: len(check.asked)] and len(check.asked) > 1
     assert found["row"].status == "verified" and found["row"].paths == 100 * check.asked[-1]
     assert found["at once"].paths == 100  # decided at the first look, whatever the later ones would have said
 
 
-def test_the_budget_ends_it(monkeypatch):
-    check = Check(monkeypatch, a_row(stderr=100.0))
-    assert decided()["row"].status == "inconclusive"
+def test_the_budget_ends_it():
+    check = Check(a_row(stderr=100.0))
+    assert decided(check)["row"].status == "inconclusive"
     assert check.asked == [2**k for k in range(LOOKS)]
 
 
@@ -153,34 +149,34 @@ def test_the_budget_ends_it(monkeypatch):
     ],
     ids=["numerical", "printed", "nan"],
 )
-def test_sampling_does_not_go_on_for_what_it_cannot_decide(monkeypatch, row):
-    check = Check(monkeypatch, row)
-    assert decided()["row"].status == "inconclusive"
+def test_sampling_does_not_go_on_for_what_it_cannot_decide(row):
+    check = Check(row)
+    assert decided(check)["row"].status == "inconclusive"
     assert check.asked == [1]
 
 
-def test_sampling_stops_where_the_sample_does_not_grow(monkeypatch):
-    check = Check(monkeypatch, a_row(stderr=0.5, grows=False))
-    assert decided()["row"].status == "inconclusive"
+def test_sampling_stops_where_the_sample_does_not_grow():
+    check = Check(a_row(stderr=0.5, grows=False))
+    assert decided(check)["row"].status == "inconclusive"
     assert check.asked == [1, 2]
 
 
-def test_a_row_that_was_left_out_is_taken_in_once_it_can_be_made(monkeypatch):
+def test_a_row_that_was_left_out_is_taken_in_once_it_can_be_made():
     made = a_row(stderr=0.05, name="rate")
 
     def below_noise_at_first(rounds: int):
         return made(rounds) if rounds > 1 else LeftOut("claim", "system", "rate", "corrected", "", "below noise")
 
-    Check(monkeypatch, below_noise_at_first)
-    assert isinstance(decided()["rate"], LeftOut)  # nothing else is open
-    Check(monkeypatch, below_noise_at_first, a_row(stderr=0.5))
-    assert decided()["rate"].status == "verified"
+    check = Check(below_noise_at_first)
+    assert isinstance(decided(check)["rate"], LeftOut)  # nothing else is open
+    check = Check(below_noise_at_first, a_row(stderr=0.5))
+    assert decided(check)["rate"].status == "verified"
 
 
-def test_two_rows_of_one_name_are_an_error(monkeypatch):
-    Check(monkeypatch, a_row(), a_row())
+def test_two_rows_of_one_name_are_an_error():
+    check = Check(a_row(), a_row())
     with pytest.raises(ValueError, match="one row for each"):
-        decided()
+        decided(check)
 
 
 def test_each_look_is_judged_at_its_share_of_the_level(monkeypatch):
@@ -190,12 +186,12 @@ def test_each_look_is_judged_at_its_share_of_the_level(monkeypatch):
 
     def noted(self, level, share=1.0):
         shares.append(share)
-        assert level == units.LEVEL
+        assert level == LEVEL
         return judge(self, level, share)
 
     monkeypatch.setattr(Comparison, "judge", noted)
-    Check(monkeypatch, a_row(stderr=100.0))
-    decided()
+    check = Check(a_row(stderr=100.0))
+    decided(check)
     assert shares == [2.0 ** -(k + 1) for k in range(LOOKS)]
 
 
@@ -217,3 +213,9 @@ def test_pooled_samples_keep_the_moments_that_flags_come_from():
     spike = replace(rounds[1].moments["loss"], second=1e12, fourth=1e24)  # 1 of 512 carries it
     flagged = pool([rounds[0], replace(rounds[1], moments={"loss": spike})], 0)
     assert flagged.estimate("loss").flags
+
+
+def test_no_look_is_taken_that_would_go_beyond_the_seconds():
+    check = Check(a_row(stderr=100.0))
+    assert decided(check, seconds=0.0)["row"].status == "inconclusive"
+    assert check.asked == [1]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sdewm.verify.verdicts import judge_all
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import judge_all
 from sdewm.worldmodel.walker import recorded_frames
 from theory_checks import one_step
-from theory_checks.settings import Settings
 
 
 def refuted(form: str) -> set[str]:

@@ -12,9 +12,9 @@ from sdewm.estimate import transport
 from sdewm.expansion.variation_of_constants import CORRECTED
 from sdewm.paper import consistency
 from sdewm.paper import remainder as remainder_module
-from sdewm.verify.verdicts import judge_all
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import judge_all
 from theory_checks import ablation, assumptions, covering_map, lemma_b7_steps, smoothness, tables, w1_kl
-from theory_checks.settings import Settings
 
 SETTINGS = Settings()
 
@@ -72,7 +72,7 @@ def test_itos_corrections_vanish_exactly_on_the_papers_own_system():
 
 def test_printed_q_tilde_does_not_see_the_drift_error(monkeypatch):
     """As the check says: (16) as printed is the same with and without a drift error."""
-    from theory_checks.evidence import without_drift_error
+    from sdewm.verification.evidence import without_drift_error
 
     name = "circle"
     before = {v.reading: v.statistic for v in verdicts(ablation, name) if v.quantity.startswith("Q̃")}

@@ -14,13 +14,13 @@ import sdewm.worldmodel.agent_robustness as agents
 import theory_checks.leak as leak
 import theory_checks.regularized as regularized
 from sdewm.estimate.estimates import Estimate
-from sdewm.verify.verdicts import Verdict, judge_all
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Verdict, judge_all
 from sdewm.worldmodel import load_lean, robustness
 from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record
 from sdewm.worldmodel.walker import load_trained
 from theory_checks import jacobian_regularization, lean_pair
-from theory_checks.settings import Settings
 
 QUICK = Settings(precision=1e-2)
 SYSTEM = regularized.SYSTEM

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import LeftOut, Verdict
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import LeftOut, Verdict
 from theory_checks import unit_store
 from theory_checks.run import parse
-from theory_checks.settings import Settings
 from theory_checks.time_left import TimeLeft
 from theory_checks.unit_store import PACKAGES, UnitStore, code_version, default_folder
 from theory_checks.units import CLAIMS, SECONDS, Finished, Unit, known_systems

@@ -23,7 +23,7 @@ from sdewm.noise.samplers import AntitheticMonteCarlo, QuasiMonteCarlo
 from sdewm.systems.latent import BlockSizes, LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
-from theory_checks.settings import Settings
+from sdewm.verification.settings import Settings
 
 GRID = TimeGrid(0.0, 1.0, 8)
 ORDERS = [(kind, order) for kind in KINDS for order in range(3)]

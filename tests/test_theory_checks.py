@@ -10,19 +10,21 @@ import sys
 import pytest
 import torch
 
-import theory_checks.evidence as evidence_module
+import sdewm.verification.evidence as evidence_module
+import sdewm.verification.samples as samples_module
 from sdewm.expansion.variation_of_constants import CORRECTED
 from sdewm.jets import Jet, Parameter
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verify.report import failures, overall
-from sdewm.verify.verdicts import Comparison, Inequality, LeftOut, judge_all
+from sdewm.verification.evidence import gather
+from sdewm.verification.report import failures, overall
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Comparison, Inequality, LeftOut, judge_all
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
-from theory_checks.evidence import VARIATION, gather
 from theory_checks.run import main, parse
-from theory_checks.settings import Settings
 from theory_checks.systems import SYSTEMS
+from theory_checks.systems import system as system_of
 from theory_checks.units import EXPANSION
 
 QUICK = Settings(precision=1e-2)
@@ -30,8 +32,15 @@ DEFAULT = Settings()
 CHECKS = (prop_b5, lemma_b7, theorem_3_7, corollary_3_8)
 
 
+@pytest.fixture(autouse=True)
+def no_system_outlives_its_test():
+    yield
+    system_of.cache_clear()
+
+
 def verdicts(system: str, settings: Settings):
     gather.cache_clear()
+    system_of.cache_clear()
     rows = [row for check in CHECKS for row in check.check(system, settings)]
     return judge_all([row for row in rows if not isinstance(row, LeftOut)])
 
@@ -73,7 +82,7 @@ def test_printed_first_order_term_is_right_on_the_papers_own_system():
 
 def replace_system(monkeypatch, name: str, **changes) -> None:
     system = dataclasses.replace(SYSTEMS[name](), **changes)
-    monkeypatch.setitem(evidence_module.SYSTEMS, name, lambda: system)
+    monkeypatch.setitem(SYSTEMS, name, lambda: system)
 
 
 def drop_the_half(monkeypatch, name):
@@ -104,7 +113,7 @@ def drop_drift_hessian(monkeypatch, name):
 
 
 def drop_ito_correction(monkeypatch, name):
-    monkeypatch.setitem(evidence_module.VARIANTS, VARIATION, CORRECTED - {"E4", "E8"})
+    monkeypatch.setattr(samples_module, "CORRECTED", CORRECTED - {"E4", "E8"})
 
 
 def swap_errors(monkeypatch, name):
@@ -146,8 +155,9 @@ def on_the_lean_model(monkeypatch) -> list:
     """Of one loss, over fewer steps and paths: what makes a decoder of images affordable in a test."""
     system = SYSTEMS["lean"]()
     grid = TimeGrid(system.grid.t0, system.grid.t0 + 2, 2)
+    sizes = dataclasses.replace(system.sizes, taylor=2**5)
     loss = dataclasses.replace(system.losses["J_O"], times=[11.0, 12.0], weights=[0.5, 0.5])
-    replace_system(monkeypatch, "lean", losses={"J_O": loss}, grid=grid, taylor_paths=2**5)
+    replace_system(monkeypatch, "lean", loss={"J_O": loss}, grid=grid, sizes=sizes)
     return verdicts("lean", QUICK)
 
 

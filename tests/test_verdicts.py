@@ -16,8 +16,8 @@ from scipy import stats
 from support import FALSE_FAILURE
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verify.report import NEAR_ZERO, failures, overall, print_table, summary, write_json
-from sdewm.verify.verdicts import LARGEST_PART, Comparison, Inequality, LeftOut, Verdict, share_of_look
+from sdewm.verification.report import NEAR_ZERO, failures, overall, print_table, summary, write_json
+from sdewm.verification.verdicts import LARGEST_PART, Comparison, Inequality, LeftOut, Verdict, share_of_look
 
 LEVEL = 1e-6
 

@@ -21,9 +21,9 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.systems.losses import Loss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Comparison
-from theory_checks.settings import Settings, pooled
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Claimed, Comparison
 
 CLAIM = "ablation"
 SYSTEMS = ("circle", "latent-linear", "latent", "latent-f-bar")

@@ -16,8 +16,8 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verify.verdicts import Claimed, Form, Inequality
-from theory_checks.settings import Settings
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Form, Inequality
 from theory_checks.systems import trained_family
 
 CLAIM = "assumptions"

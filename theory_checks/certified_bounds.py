@@ -21,10 +21,10 @@ from sdewm.exact import reference
 from sdewm.noise.increments import Increments
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.rollout import LatentRollout
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Inequality
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Inequality
 from theory_checks.rollouts import LADDER, constants, measure, rollout_system, through_hidden
-from theory_checks.settings import Settings
 
 CLAIM = "certified_bounds"
 ADDITIVE = "latent, leak and additive noise"

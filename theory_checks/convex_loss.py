@@ -16,12 +16,12 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
 from sdewm.expansion.power_series import check_problem, corrected_terms
 from sdewm.noise.increments import Increments
-from sdewm.systems.losses import SummedLoss, as_summed
-from sdewm.verify.verdicts import Claimed, Inequality
-from theory_checks.evidence import without_drift_error
-from theory_checks.settings import Settings
-from theory_checks.systems import SYSTEMS as EXPANSION_SYSTEMS
-from theory_checks.systems import System
+from sdewm.systems.losses import SummedLoss
+from sdewm.verification.samples import without_drift_error
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import System
+from sdewm.verification.verdicts import Claimed, Inequality
+from theory_checks import systems
 
 CLAIM = "convex_loss"
 SYSTEMS = ("latent", "trained-step")
@@ -53,13 +53,13 @@ def check(system: str, settings: Settings) -> list[Claimed]:
 
 def losses(system: System) -> dict[str, SummedLoss]:
     """The system's losses by name."""
-    return {name or "squared errors": as_summed(loss, system.grid) for name, loss in system.losses.items()}
+    return {name or "squared errors": loss for name, loss in system.losses.items()}
 
 
 @cache
 def _measure(name: str, settings: Settings) -> tuple[Sample, dict[str, float]]:
     """S of each loss, and its smallest value on any path."""
-    system = EXPANSION_SYSTEMS[name]()
+    system = systems.system(name)
     family, of = without_drift_error(system.family), losses(system)
     smallest: dict[str, float] = {}
 

@@ -3,20 +3,20 @@
 As :mod:`theory_checks.theorem_3_7`, with both the drift and the diffusion error.
 """
 
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Row
-from theory_checks.curves import loss_curves, term_curves
-from theory_checks.evidence import gather
-from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
-from theory_checks.settings import Settings
-from theory_checks.systems import BY_DEFAULT, WHEN_QUICK
+from sdewm.verification.comparisons import coefficient_rows, rate_rows, third_order_rows
+from sdewm.verification.curves import loss_curves, term_curves
+from sdewm.verification.evidence import gather
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Row
+from theory_checks.systems import BY_DEFAULT, WHEN_QUICK, system
 
 CLAIM = "corollary_3_8"
 SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Row]:
-    evidence = gather(system, settings)
+def check(name: str, settings: Settings) -> list[Row]:
+    evidence = gather(system(name), settings)
     return [
         *coefficient_rows(CLAIM, evidence, "full"),
         *rate_rows(CLAIM, evidence, "full", "loss", "corrected"),
@@ -25,8 +25,8 @@ def check(system: str, settings: Settings) -> list[Row]:
     ]
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
-    evidence = gather(system, settings)
+def curves(name: str, settings: Settings) -> list[Curve]:
+    evidence = gather(system(name), settings)
     return [*term_curves(CLAIM, evidence), *loss_curves(CLAIM, evidence)]
 
 

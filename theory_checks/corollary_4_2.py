@@ -22,10 +22,10 @@ from sdewm.jets import Jet
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import along
 from sdewm.solvers.loop import solve
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Comparison, Inequality
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Claimed, Comparison, Inequality
 from theory_checks.rollouts import constants, measure_sensitivities, rollout_system, terms_at_horizon
-from theory_checks.settings import Settings, pooled
 
 CLAIM = "corollary_4_2"
 RARE = "rare errors"

@@ -10,8 +10,8 @@ import numpy as np
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import Array, pushforward_density_on_circle
-from sdewm.verify.verdicts import Claimed, Comparison, Form
-from theory_checks.settings import Settings
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Comparison, Form
 
 CLAIM = "covering_map"
 SHEETS = {"one-sheet": 1, "two-sheets": 2}

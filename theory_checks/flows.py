@@ -19,7 +19,7 @@ from sdewm.exact.problems import PROBLEMS
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import SDE, FunctionSDE, noise_channels
-from sdewm.verify.verdicts import Comparison, Form
+from sdewm.verification.verdicts import Comparison, Form
 
 F64 = torch.float64
 NILPOTENT = torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=F64)

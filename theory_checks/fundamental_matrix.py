@@ -29,10 +29,10 @@ from sdewm.sensitivity import (
 from sdewm.solvers.loop import solve, trajectory
 from sdewm.solvers.orders import convergence
 from sdewm.systems.sde import SDE
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Form
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Claimed, Form
 from theory_checks.flows import FLOWS, Flow, exact, rotating, row, slope, two_noises
-from theory_checks.settings import Settings, pooled
 
 CLAIM = "fundamental_matrix"
 ROUTES = ("gbm", "linear", "clock", "latent")

@@ -25,10 +25,10 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.solvers.methods import Method
 from sdewm.systems.sde import SDE, noise_channels
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Inequality
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Claimed, Inequality
 from theory_checks.rollouts import constants, rollout_system
-from theory_checks.settings import Settings, pooled
 
 CLAIM = "fundamental_matrix_bound"
 FROZEN = "frozen slopes"

@@ -20,10 +20,10 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.paper.flow import SECOND_READINGS, PrintedSecondVariationSDE
 from sdewm.sensitivity import SecondVariationSDE, ShiftedStart, initial_value_derivatives
 from sdewm.solvers.loop import solve
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Form
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Form
 from theory_checks.flows import FLOWS, Flow, exact, row
-from theory_checks.settings import Settings
 
 CLAIM = "initial_value"
 SYSTEMS = ("sine", "circle", "clock", "latent")

@@ -5,12 +5,12 @@ what it names falls from λ = 0 to λ = 10; its statistic is the mean over seeds
 of larger models, agents from pixels, is a single seed: its intervals are over noises.
 """
 
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed
 from theory_checks.lean_pair import SYSTEM as PAIR
 from theory_checks.lean_pair import pair_rows
 from theory_checks.regularized import SYSTEM, change_row, curve, record_rows
-from theory_checks.settings import Settings
 
 CLAIM = "jacobian_regularization"
 SYSTEMS, QUICK = (SYSTEM, PAIR), (SYSTEM,)

@@ -13,13 +13,13 @@ from typing import Literal
 import torch
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Inequality
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Inequality
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, model_name, over_seeds, read_record, slopes
 from sdewm.worldmodel.robustness import flow_contraction, jacobian_terms, starting_states
 from sdewm.worldmodel.walker import latent_spread, load_trained
 from theory_checks.regularized import SYSTEM, curve, row
-from theory_checks.settings import Settings
 
 CLAIM = "leak"
 SYSTEMS = QUICK = (SYSTEM,)

@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verify.verdicts import Inequality
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Inequality
 from sdewm.worldmodel import load_lean
 from sdewm.worldmodel.agent_robustness import measure
 from sdewm.worldmodel.shipped import WEIGHT
-from theory_checks.settings import Settings
 from theory_checks.systems import error_weights, state_dependent
 
 SYSTEM = "lean-pair"

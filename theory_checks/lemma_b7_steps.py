@@ -18,9 +18,9 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.paper.remainder import remainder_terms
 from sdewm.solvers.loop import check_system
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Comparison, Inequality
-from theory_checks.settings import Settings, pooled
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Claimed, Comparison, Inequality
 
 CLAIM = "lemma_b7_steps"
 SYSTEMS = QUICK = ("gbm", "circle")

@@ -18,9 +18,9 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.loop import solve
 from sdewm.solvers.methods import Method
 from sdewm.systems.latent import Blocks
-from sdewm.verify.verdicts import Claimed, Comparison, Form
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Comparison, Form
 from sdewm.worldmodel.walker import as_sde, initial_state, load_trained, recorded_frames
-from theory_checks.settings import Settings
 
 CLAIM = "one_step"
 SYSTEMS = QUICK = ("trained-step",)

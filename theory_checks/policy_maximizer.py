@@ -16,9 +16,9 @@ from torch import Tensor
 from sdewm.divergence.policy import LocalMaximizer
 from sdewm.estimate.estimates import Estimate
 from sdewm.sensitivity.derivatives import derivatives
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Comparison, Form, Inequality
-from theory_checks.settings import Settings
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
 
 CLAIM = "policy_maximizer"
 NETWORK, QUARTIC = "network Q", "quartic Q"

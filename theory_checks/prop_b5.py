@@ -4,28 +4,28 @@ As printed the second-order term is ε²(∇f·∂²x + ½ ∂xᵀ∇²f ∂x); 
 mean square over paths falls like ε³ if the term is right, like ε² if it is wrong.
 """
 
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Row
-from theory_checks.curves import remainder_curves
-from theory_checks.evidence import gather
-from theory_checks.rows import rate_rows
-from theory_checks.settings import Settings
-from theory_checks.systems import BY_DEFAULT, WHEN_QUICK
+from sdewm.verification.comparisons import rate_rows
+from sdewm.verification.curves import remainder_curves
+from sdewm.verification.evidence import gather
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Row
+from theory_checks.systems import BY_DEFAULT, WHEN_QUICK, system
 
 CLAIM = "prop_b5"
 SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Row]:
-    evidence = gather(system, settings)
+def check(name: str, settings: Settings) -> list[Row]:
+    evidence = gather(system(name), settings)
     return [
         *rate_rows(CLAIM, evidence, "full", "loss", "printed"),
         *rate_rows(CLAIM, evidence, "full", "loss", "corrected"),
     ]
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
-    return list(remainder_curves(CLAIM, gather(system, settings), "loss"))
+def curves(name: str, settings: Settings) -> list[Curve]:
+    return list(remainder_curves(CLAIM, gather(system(name), settings), "loss"))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.loop import solve, trajectory
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verify.verdicts import Claimed, Inequality
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Claimed, Inequality
 from theory_checks.flows import exact, row
-from theory_checks.settings import Settings, pooled
 
 CLAIM = "proposition_b1"
 SYSTEMS = ("latent-frozen", "random-inputs", "h-hears-z", "h-hears-z-in-noise", "h-apart")

@@ -10,13 +10,13 @@ from typing import Any, Literal
 from scipy import stats
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Comparison, Inequality
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Comparison, Inequality
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, over_seeds, paired, read_record
 from sdewm.worldmodel.robustness import drift_error_standard_errors, measure
 from sdewm.worldmodel.walker import load_trained
 from sdewm.worldmodel.walker_sde import latent_spread
-from theory_checks.settings import Settings
 
 SYSTEM = "ladder"
 WEIGHT = 10.0  # the λ held against 0: the ladder's strongest, which ships

@@ -18,11 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
-from sdewm.verify.report import failures, print_table, print_terms, summary, write_json
-from sdewm.verify.verdicts import LeftOut, Verdict
+from sdewm.verification.report import failures, print_table, print_terms, summary, write_json
+from sdewm.verification.settings import SamplerName, Settings
+from sdewm.verification.verdicts import LeftOut, Verdict
 from theory_checks.executor import Died, in_processes, in_this_process
 from theory_checks.listings import print_errata, print_statements
-from theory_checks.settings import SamplerName, Settings
 from theory_checks.stops import Stopped, Stops
 from theory_checks.time_left import TimeLeft
 from theory_checks.unit_store import UnitStore, default_folder

@@ -20,9 +20,9 @@ from sdewm.sensitivity import SensitivitySDE
 from sdewm.solvers.loop import solve, trajectory
 from sdewm.solvers.methods import Method
 from sdewm.solvers.orders import convergence
-from sdewm.verify.verdicts import Claimed, Form, Inequality
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Form, Inequality
 from theory_checks.flows import FLOWS, Flow, exact, row
-from theory_checks.settings import Settings
 
 CLAIM = "sensitivity_sdes"
 SYSTEMS = ("gbm", "linear", "circle", "clock", "latent")

@@ -22,9 +22,9 @@ from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import solve
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Comparison, Inequality
-from theory_checks.settings import Settings, pooled
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Claimed, Comparison, Inequality
 
 CLAIM = "smoothness"
 POWERS = {"power-2.5": 2.5, "power-3": 3.0, "power-3.5": 3.5}

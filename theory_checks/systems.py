@@ -3,63 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sdewm.exact import Coefficients, reference
+from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
+from sdewm.expansion.variation_of_constants import READINGS
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.methods import Method
 from sdewm.systems.losses import Loss, SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.verification.system import GRIDS, Sizes, System
 
-
-@dataclass(frozen=True)
-class System:
-    """A perturbed system, its losses, and how finely each piece of evidence on it is sampled.
-
-    ``truth`` and ``euler_truths`` (one for each grid) are exact coefficients where there are any; where there are
-    none, the coefficients are measured by differences in ε on common noise. ``continuous`` systems are extrapolated
-    to Δt = 0 from ``grids`` grids; the others are discrete models, whose own step is what the claim is about. The
-    formulas with Φ and Φ⁻¹ cost n³ for each path and step, and are held to ``formula_factor`` times the precision.
-    """
-
-    name: str
-    family: PerturbedSDE
-    losses: dict[str, Loss]
-    x0: Tensor
-    grid: TimeGrid
-    grids: int
-    paths: int
-    paired_paths: int
-    taylor_paths: int = 2**9
-    block: int = 2**13
-    formula_factor: float = 10.0
-    widen: float = 1.0
-    method: Method = "euler"
-    continuous: bool = True
-    truth: Coefficients | None = None
-    euler_truths: tuple[Coefficients, ...] = field(default=())
+ALL_READINGS = tuple(READINGS)
 
 
 def _closed_form(name: str, paths: int, paired_paths: int, widen: float) -> System:
     problem = PROBLEMS[name]()
-    grid, grids = TimeGrid(0.0, problem.horizon, 32), 3
-    truths = tuple(problem.euler_truth(grid.steps // 2**level) or {} for level in range(grids))
+    grid = TimeGrid(0.0, problem.horizon, 32)
+    truths = tuple(problem.euler_truth(grid.steps // 2**level) or {} for level in range(GRIDS))
     return System(
         name=name,
         family=problem.family,
-        losses={"": problem.loss},
+        loss=problem.loss,
         x0=problem.x0,
         grid=grid,
-        grids=grids,
-        paths=paths,
-        paired_paths=paired_paths,
-        widen=widen,
+        sizes=Sizes(paths, paired_paths, widen=widen),
+        readings=ALL_READINGS,
         truth=problem.truth,
         euler_truths=truths,
     )
@@ -69,12 +41,11 @@ def _latent() -> System:
     return System(
         name="latent",
         family=reference.latent_family(),
-        losses={"": reference.loss},
+        loss=reference.loss,
         x0=reference.initial_state(),
         grid=TimeGrid(0.0, reference.HORIZON, reference.STEPS),
-        grids=3,
-        paths=2**15,
-        paired_paths=2**11,
+        sizes=Sizes(2**15, 2**11),
+        readings=ALL_READINGS,
     )
 
 
@@ -154,14 +125,11 @@ def _trained(error: ErrorKind) -> System:
     return System(
         name=f"trained, {error} error",
         family=family,
-        losses={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), 12 * length),
-        grids=3,
-        paths=2**11,
-        paired_paths=2**7,
-        taylor_paths=2**8,
-        block=2**11,
+        sizes=Sizes(2**11, 2**7, taylor=2**8, block=2**11),
+        readings=ALL_READINGS,
         formula_factor=100.0,
     )
 
@@ -173,14 +141,11 @@ def _trained_step(error: ErrorKind) -> System:
     return System(
         name=f"trained, own step, {error} error",
         family=family,
-        losses={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), length),
-        grids=1,
-        paths=2**12,
-        paired_paths=2**10,
+        sizes=Sizes(2**12, 2**10),
         method="euler-sequential",
-        continuous=False,
     )
 
 
@@ -191,16 +156,11 @@ def _lean(jacobian: bool) -> System:
     return System(
         name="lean, regularized" if jacobian else "lean",
         family=family,
-        losses={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), length),
-        grids=1,
-        paths=2**8,
-        paired_paths=2**8,
-        taylor_paths=2**8,
-        block=2**8,
+        sizes=Sizes(2**8, 2**8, taylor=2**8, block=2**8),
         method="euler-sequential",
-        continuous=False,
     )
 
 
@@ -218,6 +178,13 @@ SYSTEMS: dict[str, Callable[[], System]] = {
     "lean": partial(_lean, False),
     "lean-regularized": partial(_lean, True),
 }
+
+
+@cache
+def system(name: str) -> System:
+    """One of :data:`SYSTEMS`, the same object each time, so that what is sampled on it is shared."""
+    return SYSTEMS[name]()
+
 
 # What a run takes when it is not told which.
 BY_DEFAULT = tuple(name for name in SYSTEMS if name != "trained-constant")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from sdewm.estimate.estimates import Estimate
 from sdewm.paper import consistency
 from sdewm.paper.consistency import Finding
-from sdewm.verify.verdicts import Claimed, Inequality
-from theory_checks.settings import Settings
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Inequality
 
 CLAIM = "tables"
 FINDINGS: dict[str, Callable[[], Iterator[Finding]]] = {

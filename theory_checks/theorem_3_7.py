@@ -4,18 +4,18 @@ Coefficients of ε and ε² against the truth, in every reading of the printed f
 the rate of the remainder, and its limit against the predicted third-order coefficient.
 """
 
-from sdewm.verify.verdicts import Row
-from theory_checks.evidence import gather
-from theory_checks.rows import coefficient_rows, rate_rows, third_order_rows
-from theory_checks.settings import Settings
-from theory_checks.systems import BY_DEFAULT, WHEN_QUICK
+from sdewm.verification.comparisons import coefficient_rows, rate_rows, third_order_rows
+from sdewm.verification.evidence import gather
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Row
+from theory_checks.systems import BY_DEFAULT, WHEN_QUICK, system
 
 CLAIM = "theorem_3_7"
 SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
 
-def check(system: str, settings: Settings) -> list[Row]:
-    evidence = gather(system, settings)
+def check(name: str, settings: Settings) -> list[Row]:
+    evidence = gather(system(name), settings)
     return [
         *coefficient_rows(CLAIM, evidence, "zero drift"),
         *rate_rows(CLAIM, evidence, "zero drift", "loss", "corrected"),

@@ -21,8 +21,9 @@ from sdewm.divergence.rollout_terms import COMPOSED, log_printed_bound, smallest
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, sample
 from sdewm.noise.increments import Increments
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
 from theory_checks.rollouts import (
     LADDER,
     SCALES,
@@ -33,7 +34,6 @@ from theory_checks.rollouts import (
     rollout_system,
     terms_at_horizon,
 )
-from theory_checks.settings import Settings, pooled
 
 CLAIM = "theorem_4_1"
 HEAVY, LINEAR = "heavy tails", "linear growth"

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 import sdewm
-from sdewm.verify.report import Curve, environment
-from sdewm.verify.verdicts import LeftOut, Verdict
-from theory_checks.settings import Settings
-from theory_checks.units import LEVEL, Finished, Unit
+from sdewm.verification.looks import LEVEL
+from sdewm.verification.report import Curve, environment
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import LeftOut, Verdict
+from theory_checks.units import Finished, Unit
 
 # What reading a damaged record may raise.
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)

@@ -10,11 +10,12 @@ from types import ModuleType
 
 import torch
 
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import LeftOut, Verdict, share_of_look
-from theory_checks.evidence import gather
-from theory_checks.settings import Settings
-from theory_checks.systems import SYSTEMS
+from sdewm.verification.evidence import gather
+from sdewm.verification.looks import decide
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import LeftOut, Verdict
+from theory_checks.systems import SYSTEMS, system
 
 # In the order of the paper. Those of the expansion share what is sampled on a system.
 EXPANSION = ("prop_b5", "lemma_b7", "theorem_3_7", "corollary_3_8")
@@ -41,12 +42,6 @@ CLAIMS = (
     "leak",
     "tables",
 )
-# A true statement is refuted with this probability at most, however many looks it takes: some thousand judgements
-# make a run of them all one in a thousand. `python -m benchmarks.false_refutations` measures it: 1e-6 where replicates
-# have a skewness up to ½, as those of the closed forms do; 1e-5 at a skewness of 1, and 1e-4 at 4.
-LEVEL = 1e-6
-# The budget of what stays open: looks at 1, 2, 4, 8 and 16 rounds of sampling.
-LOOKS = 5
 # Of a whole run on two busy cores, in which a unit that is not named here took one on average. They order the queue, so
 # that no worker is left with a long unit at the end, and tell the time left until there is something better to go by.
 SECONDS = {
@@ -142,48 +137,14 @@ def work(unit: Unit, settings: Settings) -> Finished:
     """A unit's share of the report, from its settings alone."""
     torch.set_num_threads(1)
     started = time.perf_counter()
-    rows = _decide(unit, settings)
+    rows = decide(
+        lambda look: (row for claim in unit.claims for row in module(claim).check(unit.system, look)), settings
+    )
     curves: list[Curve] = []
     for claim in unit.claims:
         if hasattr(module(claim), "curves"):
             curves += module(claim).curves(unit.system, settings)
-    terms = gather(unit.system, settings).terms if set(unit.claims) & set(EXPANSION) else []
+    terms = gather(system(unit.system), settings).terms if set(unit.claims) & set(EXPANSION) else []
     verdicts = [row for row in rows if isinstance(row, Verdict)]
     left_out = [row for row in rows if isinstance(row, LeftOut)]
     return Finished(verdicts, left_out, terms, curves, time.perf_counter() - started)
-
-
-def _decide(unit: Unit, settings: Settings) -> list[Verdict | LeftOut]:
-    """Look at samples that double until every corrected row is decided, or the budget is spent.
-
-    What a look decides stays decided: the next ones are for what is open, and may spend less of the level.
-    """
-    rows: dict[tuple[str, ...], Verdict | LeftOut] = {}
-    for look in range(LOOKS):
-        found = _judged(unit, settings.at_look(look), share_of_look(look))
-        grown = {key: row for key, row in found.items() if key not in rows or _supersedes(row, rows[key])}
-        rows |= grown
-        if not any(isinstance(row, Verdict) and _open(row) for row in grown.values()):
-            break
-    return list(rows.values())
-
-
-def _judged(unit: Unit, settings: Settings, share: float) -> dict[tuple[str, ...], Verdict | LeftOut]:
-    found: dict[tuple[str, ...], Verdict | LeftOut] = {}
-    for row in (row for claim in unit.claims for row in module(claim).check(unit.system, settings)):
-        judged = row if isinstance(row, LeftOut) else row.judge(LEVEL, share)
-        if judged.key in found:
-            raise ValueError(f"check: expected one row for each {judged.key}")
-        found[judged.key] = judged
-    return found
-
-
-def _supersedes(new: Verdict | LeftOut, old: Verdict | LeftOut) -> bool:
-    """A row that was open, or was left out, gives way to one that rests on more paths."""
-    if isinstance(new, LeftOut):
-        return False
-    return isinstance(old, LeftOut) or (old.status == "inconclusive" and new.paths > old.paths)
-
-
-def _open(row: Verdict) -> bool:
-    return row.form == "corrected" and row.status == "inconclusive" and row.sampling_decides

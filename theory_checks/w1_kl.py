@@ -14,9 +14,9 @@ from scipy import stats
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import kl_discrete, kl_gaussians, w1_discrete, w1_gaussians, w1_quantiles, w1_samples
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Comparison, Form, Inequality
-from theory_checks.settings import Settings
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
 
 CLAIM = "w1_kl"
 SYSTEMS = QUICK = ("bounded", "gaussian", "reversed", "two-point", "reflection")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sdewm
-from sdewm.verify.verdicts import LARGEST_PART, Form, LeftOut, Status, Verdict
+from sdewm.verification.verdicts import LARGEST_PART, Form, LeftOut, Status, Verdict
 
 NEAR_ZERO: Status = "indistinguishable from 0"
 MARKS: dict[Status, str] = {

@@ -14,8 +14,9 @@ from sdewm.estimate.samples import Sample, richardson, sample
 from sdewm.expansion.power_series import corrected_terms
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.noise.increments import Increments
-from sdewm.verify.report import Curve
-from theory_checks.evidence import VARIANTS, Evidence, channels, from_terms, losses_at, summed
+from sdewm.verification.evidence import Evidence, from_terms
+from sdewm.verification.report import Curve
+from sdewm.verification.samples import VARIATION, channels, losses_at, variants
 
 # An expansion to second order is called valid while its third-order term is at most this part of the others.
 SHARE = 0.1
@@ -32,7 +33,7 @@ def remainder_curves(claim: str, evidence: Evidence, kind: str) -> Iterator[Curv
                 rate = test.rates[kind, order]
                 label = f"order {order}, {form}" if order == 2 else f"order {order}"
                 yield Curve(
-                    claim, f"{evidence.system.name} {loss}".strip(), label,
+                    claim, evidence.system.named(loss), label,
                     list(test.eps), test.remainders[kind, order].tolist(),
                     config={"rate": rate.value, "rate stderr": rate.stderr, "expected": rate.expected},
                 )  # fmt: skip
@@ -41,15 +42,15 @@ def remainder_curves(claim: str, evidence: Evidence, kind: str) -> Iterator[Curv
 def term_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
     """What each of the six terms adds to the coefficients of ε and ε², route by route, extrapolated to Δt = 0."""
     for loss in evidence.system.losses if evidence.system.continuous else ():
-        for route in ("jets", *VARIANTS):
-            corrected = route not in VARIANTS or "E1" in VARIANTS[route]
+        for route in ("jets", *variants(evidence.system)):
+            corrected = route in ("jets", VARIATION)
             estimates = []
             for term in TERMS:
                 levels = [evidence.small[f"{loss}|{route}|{term}/{i}"] for i in range(evidence.system.grids)]
                 share = 0.5 if term == "S" or (term == "Q" and corrected) else 1.0
                 estimates.append(evidence.small.estimate(share * richardson(levels)[0]))
             config = {"terms": list(TERMS), "paths": evidence.small.paths}
-            name = f"{evidence.system.name} {loss}".strip()
+            name = evidence.system.named(loss)
             yield _curve(claim, name, route, np.arange(len(TERMS), dtype=float), estimates, config)
 
 
@@ -61,7 +62,7 @@ def loss_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
     most charitable one is taken.
     """
     for loss in evidence.system.losses:
-        name = f"{evidence.system.name} {loss}".strip()
+        name = evidence.system.named(loss)
         test = evidence.taylor[loss, "full", "corrected"]
         first, second = (float(c.mean()) for c in evidence.corrected_on_grid[loss].full)
         third = test.third["predicted"].mean
@@ -73,7 +74,7 @@ def loss_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
         }  # fmt: skip
         effects = [found[str(j)] - found[f"{loss}|jets|loss0/0"] for j in range(len(eps))]
         yield _curve(claim, name, "simulated", eps, [found.estimate(v) for v in effects], config)
-        forms = {"corrected": "jets"} | ({"printed": CHARITABLE} if evidence.system.continuous else {})
+        forms = {"corrected": "jets"} | ({"printed": CHARITABLE} if CHARITABLE in variants(evidence.system) else {})
         for form, route in forms.items():
             a, b = from_terms(found.values, f"{loss}|{route}", 0, form).full
             predicted = [e * a + e**2 * b for e in eps]
@@ -84,20 +85,21 @@ def loss_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
 
 def _losses_and_terms(evidence: Evidence, loss: str, eps: Values) -> Sample:
     system, grid = evidence.system, evidence.system.grid
-    losses = {loss: summed(system)[loss]}
+    losses = {loss: system.losses[loss]}
+    printed = {CHARITABLE: READINGS[CHARITABLE]} if CHARITABLE in variants(system) else {}
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         values = {str(j): losses_at(system, losses, (e, e), grid, noise)[loss] for j, e in enumerate(eps)}
         terms = corrected_terms(system.family, losses, system.x0, grid, noise, system.method)
         values |= {f"{loss}|jets|{term}/0": v for (_, term), v in terms.items()}
-        if system.continuous:
-            reading = {CHARITABLE: READINGS[CHARITABLE]}
-            printed = formula_terms(system.family, losses, system.x0, grid, noise, reading)
-            values |= {f"{loss}|{route}|{term}/0": v for (_, route, term), v in printed.items()}
+        if printed:
+            formulas = formula_terms(system.family, losses, system.x0, grid, noise, printed)
+            values |= {f"{loss}|{route}|{term}/0": v for (_, route, term), v in formulas.items()}
         return values
 
-    paths = evidence.settings.paths(system.paired_paths)
-    drawn = evidence.settings.draw(paths, 0, purpose=2, widen=system.widen)
+    paired = evidence.sizes.paired
+    paths = min(paired, evidence.settings.paths(paired))
+    drawn = evidence.settings.draw(paths, 0, purpose=2, widen=evidence.sizes.widen)
     return sample(evaluate, drawn, channels(system), grid, system.x0)
 
 

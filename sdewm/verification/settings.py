@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from functools import cache, wraps
+from functools import lru_cache, wraps
 
 import numpy as np
 
@@ -37,6 +37,11 @@ class Settings:
         return replace(self, rounds=2**look)
 
     @property
+    def first(self) -> Settings:
+        """Of look 0."""
+        return self.at_look(0)
+
+    @property
     def before(self) -> Settings | None:
         """Of the look before."""
         return replace(self, rounds=self.rounds // 2) if self.rounds > 1 else None
@@ -61,12 +66,15 @@ class Settings:
 
 
 def pooled(draw: Callable[..., Sample]) -> Callable[..., Sample]:
-    """Of ``draw(name, settings, round, …)``, which samples one round: all rounds so far as one sample, kept."""
+    """Of ``draw(system, settings, round, …)``, which samples one round: all rounds so far as one sample, kept.
 
-    @cache
-    def all_rounds(name: str, settings: Settings, *args: Hashable) -> Sample:
-        before = [all_rounds(name, settings.before, *args)] if settings.before else []
-        new = [draw(name, settings, r, *args) for r in settings.new_rounds]
+    The system is whatever names it: a :class:`~sdewm.System`, or a string.
+    """
+
+    @lru_cache(maxsize=32)
+    def all_rounds(system: Hashable, settings: Settings, *args: Hashable) -> Sample:
+        before = [all_rounds(system, settings.before, *args)] if settings.before else []
+        new = [draw(system, settings, r, *args) for r in settings.new_rounds]
         return pool([*before, *new], settings.seed)
 
     return wraps(draw)(all_rounds)

@@ -44,7 +44,7 @@ class Verdict:
     scale : the size of the true quantity, in the statistic's units.
     reach : how far from the truth the whole 99.9 % interval reaches, numerical error included; of a bound, how far
         above it (negative: how much room is left).
-    reason : why a verdict is inconclusive whatever the interval: the flags of its estimate.
+    reason : why a verdict is inconclusive whatever the interval: the flags of its estimate, or its excuse.
     paths, seconds, seed, config : what the row rests on and took, and what repeats it.
     """
 
@@ -102,7 +102,8 @@ class Comparison:
 
     ``scale`` is the true quantity in the statistic's units, or its estimate where it is not known: then only what the
     estimate is sure of counts. Where the truth is exactly 0 it is the size that the margin is a part of, and the
-    quantity's name says so. Other fields as in :class:`Verdict`.
+    quantity's name says so. ``excuse`` is why a deviation would not speak against the claim, where it would not: what
+    the claim assumes is not met. Other fields as in :class:`Verdict`.
     """
 
     claim: str
@@ -117,6 +118,7 @@ class Comparison:
     scale: float | Estimate
     seconds: float = 0.0
     config: dict[str, Any] = field(default_factory=dict)
+    excuse: str = ""
 
     def judge(self, level: float, share: float = 1.0) -> Verdict:
         """The verdict at a false-failure rate of ``level``; ``share`` as in :func:`share_of_look`.
@@ -125,9 +127,10 @@ class Comparison:
         half-width. Verified: it does not, and the whole 99.9 % interval, numerical error included, is within the
         margin and within half of the quantity itself. Indistinguishable from 0: it is within the margin only, and so is
         the quantity, or its own 99.9 % interval holds 0. Inconclusive: none of these, for the sample is too small or
-        the numerical error too large; or the estimate is flagged.
+        the numerical error too large; or the estimate is flagged, or it deviates and has an excuse.
         """
         s = self.statistic
+        reason = "; ".join(s.flags)
         reach = _reach(s, self.expected, self.numerical, share)
         low, high = s.interval(1 - share * level)
         most, known = _size(self.scale)
@@ -135,12 +138,12 @@ class Comparison:
         status: Status = "inconclusive"
         if not s.flags and math.isfinite(reach) and math.isfinite(high - low):
             if not low - self.numerical <= self.expected <= high + self.numerical:
-                status = "refuted"
+                status, reason = ("inconclusive", self.excuse) if self.excuse else ("refuted", "")
             elif reach <= margin and known > 0:
                 status = "verified"
             elif reach <= self.margin and (most <= self.margin or known == 0):
                 status, margin = "indistinguishable from 0", self.margin
-        return _verdict(self, status, level, share, 2, self.expected, margin, most, reach, "=")
+        return _verdict(self, status, level, share, 2, self.expected, margin, most, reach, "=", reason)
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,8 @@ class Inequality:
             status = "vacuous"
         elif math.isfinite(high - low):
             status = "refuted" if low > self.bound else "verified" if high <= self.bound else "inconclusive"
-        return _verdict(self, status, level, share, 1, self.bound, 0.0, abs(self.scale), high - self.bound, "≤")
+        reach, reason = high - self.bound, "; ".join(s.flags)
+        return _verdict(self, status, level, share, 1, self.bound, 0.0, abs(self.scale), reach, "≤", reason)
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,7 @@ def _reach(s: Estimate, expected: float, numerical: float, share: float) -> floa
 
 def _verdict(
     c: Claimed, status: Status, level: float, share: float, sides: int, expected: float, margin: float, scale: float,
-    reach: float, relation: Relation,
+    reach: float, relation: Relation, reason: str,
 ) -> Verdict:  # fmt: skip
     s = c.statistic
     threshold = s.half_width(1 - 2 / sides * share * level) + c.numerical
@@ -261,5 +265,5 @@ def _verdict(
         seed=s.seed or 0,
         config=c.config,
         relation=relation,
-        reason="; ".join(s.flags),
+        reason=reason,
     )

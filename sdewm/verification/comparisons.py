@@ -10,9 +10,10 @@ import numpy as np
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import richardson
 from sdewm.exact import Coefficients as Exact
-from sdewm.expansion.taylor import Rate
-from sdewm.verify.verdicts import Comparison, Form, LeftOut
-from theory_checks.evidence import VARIATION, Coefficients, Evidence
+from sdewm.expansion.rates import ADVICE, Rate
+from sdewm.verification.evidence import Coefficients, Evidence
+from sdewm.verification.samples import VARIATION
+from sdewm.verification.verdicts import Comparison, Form, LeftOut
 
 Case = Literal["zero drift", "full"]
 ORDERS = ("first", "second")
@@ -32,14 +33,14 @@ def coefficient_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Com
 def rate_rows(claim: str, evidence: Evidence, case: Case, kind: str, form: Form) -> Iterator[Comparison | LeftOut]:
     """The rate of the second-order remainder.
 
-    A mean over paths whose ε³ term is lost in the noise has no rate to be seen, and its row is left out; the root mean
-    square, which bounds it, always has one.
+    A mean over paths whose ε³ term is lost in the noise has no rate to be seen, nor has a remainder that is lost in
+    rounding; their rows are left out.
     """
     quantity = f"{kind} rate of the remainder past ε²"
     for loss in evidence.system.losses:
         rate = evidence.taylor[loss, case, form].rates[kind, 2]
-        if kind == "weak" and rate.outcome in ("below noise", "below roundoff"):
-            yield LeftOut(claim, _name(evidence, loss), quantity, form, "", f"the rate is {rate.outcome}")
+        if rate.outcome in ("below noise", "below roundoff") and (kind == "weak" or not rate.rungs):
+            yield LeftOut(claim, evidence.system.named(loss), quantity, form, "", f"the rate is {rate.outcome}")
             continue
         yield _comparison(
             claim, evidence, loss, quantity, form, "", _as_estimate(rate, evidence),
@@ -53,10 +54,11 @@ def third_order_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Com
     for loss in evidence.system.losses:
         test = evidence.taylor[loss, case, "corrected"]
         third = test.third["predicted"]
+        size, zero = evidence.size(loss, case, 3)
         yield _comparison(
-            claim, evidence, loss, "remainder/ε³ − predicted third coefficient", "corrected", "",
-            test.third["difference"], expected=0.0, numerical=test.third_numerical,
-            margin=evidence.settings.precision * evidence.size(loss, case, 3), scale=third, part="taylor",
+            claim, evidence, loss, f"remainder/ε³ − predicted third coefficient{IS_ZERO * zero}", "corrected", "",
+            test.third["difference"], expected=0.0, numerical=test.third_numerical + test.third_rounding,
+            margin=evidence.settings.precision * size, scale=size if zero else third, part="taylor",
         )  # fmt: skip
 
 
@@ -70,7 +72,7 @@ def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Compa
         for loss in system.losses:
             quantity, scale = POWERS[order], abs(truth)
             if truth == 0:
-                quantity, scale = quantity + IS_ZERO, evidence.size(loss, case, pick + 1)
+                quantity, scale = quantity + IS_ZERO, evidence.size(loss, case, pick + 1)[0]
             margin = evidence.settings.precision * scale
             of = _terms(loss, case, order)
             on_grid = _pick(evidence.corrected_on_grid[loss], case)[pick]
@@ -104,17 +106,17 @@ def _against_measured(claim: str, evidence: Evidence, case: Case) -> Iterator[Co
         pick = ORDERS.index(order)
         for loss, routes in evidence.paired.items():
             measured = _pick(routes["measured"], case)[pick]
-            size = evidence.size(loss, case, pick + 1)
+            size, zero = evidence.size(loss, case, pick + 1)
             difference = evidence.numerical[loss, "measured"].get(f"{case} {order} difference", 0.0)
-            for route in ("jets", *([VARIATION, *_printed(evidence)] if system.continuous else [])):
+            for route in ("jets", *((VARIATION, *_printed(evidence)) if system.continuous else ())):
                 value = _pick(routes[route], case)[pick]
                 precision = settings.precision * (1 if route == "jets" else system.formula_factor)
                 # Jets and differences in ε share the grid, and its bias with it; the formulas do not.
                 left = 0.0 if route == "jets" else _left(evidence, loss, route, case, order)
                 yield _comparison(
-                    claim, evidence, loss, POWERS[order], _form(route), route,
+                    claim, evidence, loss, POWERS[order] + IS_ZERO * zero, _form(route), route,
                     evidence.small.estimate(value - measured), 0.0, difference + left, precision * size,
-                    evidence.small.estimate(measured), part="small",
+                    size if zero else evidence.small.estimate(measured), part="small",
                 )  # fmt: skip
 
 
@@ -130,7 +132,7 @@ def _comparison(
 ) -> Comparison:  # fmt: skip
     return Comparison(
         claim=claim,
-        system=_name(evidence, loss),
+        system=evidence.system.named(loss),
         quantity=quantity,
         form=form,
         reading=reading,
@@ -141,7 +143,16 @@ def _comparison(
         scale=scale,
         seconds=evidence.seconds[part],
         config=evidence.config,
+        excuse=excuse(evidence.kinks),
     )
+
+
+def excuse(kinks: frozenset[str]) -> str:
+    """Why a deviation says nothing where these operations, which have kinks, were met; empty where there are none."""
+    if not kinks:
+        return ""
+    names = ", ".join(sorted(kinks))
+    return f"not twice continuously differentiable, as the claim assumes ({names}): smooth ones, such as SiLU, decide"
 
 
 def _terms(loss: str, case: Case, order: str) -> list[str]:
@@ -150,10 +161,6 @@ def _terms(loss: str, case: Case, order: str) -> list[str]:
     if case == "full":
         terms += [f"{term}~" for term in terms]
     return [f"{loss}|jets|{term}/0" for term in terms]
-
-
-def _name(evidence: Evidence, loss: str) -> str:
-    return f"{evidence.system.name} {loss}".strip()
 
 
 def _pick(coefficients: Coefficients, case: Case) -> tuple[Values, Values]:
@@ -181,4 +188,5 @@ def _as_estimate(rate: Rate, evidence: Evidence) -> Estimate:
     if rate.outcome == "exact":
         # Nothing is left to fall: the expansion is the function itself, which every rate allows.
         return Estimate(float(rate.expected), 0.0, evidence.small.paths, rate.dof, evidence.settings.seed)
-    return Estimate(rate.value, rate.stderr, evidence.small.paths, rate.dof, evidence.settings.seed)
+    flags = (ADVICE[rate.outcome],) if rate.outcome == "ε too large" else ()
+    return Estimate(rate.value, rate.stderr, evidence.small.paths, rate.dof, evidence.settings.seed, flags)

@@ -1,0 +1,241 @@
+"""The numbers that the claims of the expansion are judged by, gathered once per system."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from sdewm.estimate.estimates import Values
+from sdewm.estimate.samples import Sample, pool, richardson
+from sdewm.expansion.power_series import second_coefficient
+from sdewm.expansion.taylor import TaylorTest, pool_tests, taylor_tests
+from sdewm.expansion.variation_of_constants import TERMS
+from sdewm.jets import nonsmooth_met
+from sdewm.verification.pilot import BY_DEFAULT, round_sizes
+from sdewm.verification.samples import (
+    CASES,
+    STENCIL,
+    VARIATION,
+    sample_routes,
+    sample_terms,
+    term_grids,
+    variants,
+    without_drift_error,
+)
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import Sizes, System
+
+# A term is 0 where it is below so many units in the last digit of the loss.
+ROUNDING = 1e3
+LossCaseForm = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Replicate means of what one route gives for one loss: coefficients of ε and ε², without and with drift error."""
+
+    zero_drift: tuple[Values, Values]
+    full: tuple[Values, Values]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything sampled on one system.
+
+    ``corrected[loss]`` and ``corrected_on_grid[loss]`` come from the large sample; ``paired[loss][route]`` from the
+    smaller one on which all routes share their noise, extrapolated where the system is continuous. Numbers beside
+    them are numerical errors, {(loss, route): largest change of the last extrapolation}. ``kinks`` are operations met
+    that are not twice continuously differentiable.
+    """
+
+    system: System
+    settings: Settings
+    large: Sample
+    small: Sample
+    corrected: dict[str, Coefficients]
+    corrected_on_grid: dict[str, Coefficients]
+    paired: dict[str, dict[str, Coefficients]]
+    numerical: dict[tuple[str, str], dict[str, float]]
+    taylor: dict[LossCaseForm, TaylorTest]
+    kinks: frozenset[str]
+    sizes: Sizes
+    seconds: dict[str, float]
+    config: dict[str, object]
+
+    def size(self, loss: str, case: str, order: int) -> tuple[float, bool]:
+        """Root mean square over paths of the loss's coefficient of that order, and whether it is 0.
+
+        Where it is, up to rounding, its size is what it would be if the series went on as it began.
+        """
+        test = self.taylor[loss, case, "corrected"]
+        first, found = (math.sqrt(float(test.sample[f"loss scale/{k}"].mean())) for k in (0, order))
+        largest = test.eps[0]
+        if found * largest**order > ROUNDING * torch.finfo(test.dtype).eps * first:
+            return found, False
+        return first / (5 * largest) ** order, True
+
+    @property
+    def terms(self) -> list[dict[str, object]]:
+        """E L(x⁰) and the six corrected terms on the system's grid, one record each."""
+        return [
+            {
+                "system": self.system.named(loss),
+                "term": term,
+                "mean": (e := self.large.estimate(f"{loss}|jets|{term}/0")).mean,
+                "stderr": e.stderr,
+                "paths": e.n,
+                "seed": e.seed,
+            }
+            for loss in self.system.losses
+            for term in ("loss0", *TERMS)
+        ]
+
+
+@lru_cache(maxsize=8)
+def gather(system: System, settings: Settings) -> Evidence:
+    """Sample one system, on top of the rounds of the look before; kept for the claims that share it."""
+    before = gather(system, settings.before) if settings.before else None
+    with nonsmooth_met() as kinks:
+        started = time.perf_counter()
+        taylor = _taylor_tests(system, settings, before.taylor if before else {})
+        taylor_done = time.perf_counter()
+        # A twentieth of the radius that the coefficients suggest: differences then err by about 20⁻⁶.
+        h = min(taylor[loss, "full", "corrected"].eps[0] for loss in system.losses) / 4
+        sizes = round_sizes(system, settings.first, h)
+        widen, block = sizes.widen, sizes.block
+        new = [
+            sample_terms(system, settings.draw(sizes.paths, r, widen=widen, block=block)) for r in settings.new_rounds
+        ]
+        large = pool([before.large, *new] if before else new, settings.seed)
+        large_done = time.perf_counter()
+        new = [
+            sample_routes(system, settings.draw(sizes.paired, r, purpose=1, widen=widen), h)
+            for r in settings.new_rounds
+        ]
+        small = pool([before.small, *new] if before else new, settings.seed)
+        small_done = time.perf_counter()
+
+    numerical: dict[tuple[str, str], dict[str, float]] = {}
+    corrected: dict[str, Coefficients] = {}
+    on_grid: dict[str, Coefficients] = {}
+    paired: dict[str, dict[str, Coefficients]] = {}
+    for loss in system.losses:
+        levels = [from_terms(large.values, f"{loss}|jets", i, "corrected") for i in range(term_grids(system))]
+        on_grid[loss] = levels[0]
+        corrected[loss] = _extrapolate(levels, numerical.setdefault((loss, "large"), {}))
+        paired[loss] = {}
+        for route in ("jets", *variants(system)):
+            form = "corrected" if route in ("jets", VARIATION) else "printed"
+            levels = [from_terms(small.values, f"{loss}|{route}", i, form) for i in range(system.grids)]
+            paired[loss][route] = _extrapolate(levels, numerical.setdefault((loss, route), {}))
+        if system.truth is None:
+            error = numerical.setdefault((loss, "measured"), {})
+            rounding = {case: _rounding(taylor[loss, case, "corrected"]) for case in CASES}
+            levels = [_measured(small.values, loss, i, h, rounding, error) for i in range(system.grids)]
+            paired[loss]["measured"] = _extrapolate(levels, error)
+    return Evidence(
+        system=system,
+        settings=settings,
+        large=large,
+        small=small,
+        corrected=corrected,
+        corrected_on_grid=on_grid,
+        paired=paired,
+        numerical=numerical,
+        taylor=taylor,
+        sizes=sizes,
+        kinks=frozenset(kinks) | (before.kinks if before else frozenset()),
+        seconds={
+            "taylor": taylor_done - started,
+            "large": large_done - taylor_done,
+            "small": small_done - large_done,
+        },
+        config={
+            "steps": system.grid.steps,
+            "grids": system.grids,
+            "horizon": system.grid.t1 - system.grid.t0,
+            "method": system.method,
+            "paths": large.paths,
+            "paired paths": small.paths,
+            "precision": settings.precision,
+        },
+    )
+
+
+def _taylor_tests(
+    system: System, settings: Settings, before: Mapping[LossCaseForm, TaylorTest]
+) -> dict[LossCaseForm, TaylorTest]:
+    rounds = [before] if before else []
+    sizes = system.sizes or BY_DEFAULT
+    for r in settings.new_rounds:
+        # The ladders stay those of the first round: remainders at different ε cannot be pooled.
+        ladders = {case: test.eps for (_, case, _), test in rounds[0].items()} if rounds else {}
+        tests: dict[LossCaseForm, TaylorTest] = {}
+        for case, family in zip(CASES, (without_drift_error(system.family), system.family), strict=True):
+            found = taylor_tests(
+                family, system.losses, system.x0, system.grid,
+                eps=ladders.get(case), method=system.method, seed=settings.stream(r),
+                sampler=settings.draw(sizes.taylor, r, widen=sizes.widen),
+            )  # fmt: skip
+            tests |= {(loss, case, form): test for (loss, form), test in found.items()}
+        rounds.append(tests)
+    return {key: pool_tests([r[key] for r in rounds]) for key in rounds[0]}
+
+
+def from_terms(values: Mapping[str, Values], prefix: str, level: int, form: str) -> Coefficients:
+    """The paper's sums of its terms: R = εP + ε²(Q + ½S) as printed, ½ε²(Q + S) corrected; and R̃."""
+    term = {name: values[f"{prefix}|{name}/{level}"] for name in TERMS}
+    second = second_coefficient(term, form)  # type: ignore[arg-type]
+    return Coefficients(
+        zero_drift=(term["P"], second - term["Q~"] - term["S~"]),
+        full=(term["P"] + term["P~"], second),
+    )
+
+
+def _rounding(test: TaylorTest) -> float:
+    """How much of a path's loss is rounding, root mean square: what is left far below the ladder of ε."""
+    left = math.sqrt(float(test.sample[f"loss/1/{len(test.eps)}"].mean()))
+    return max(left, torch.finfo(test.dtype).eps * math.sqrt(float(test.sample["loss scale/0"].mean())))
+
+
+def _measured(
+    values: Mapping[str, Values], loss: str, level: int, h: float, rounding: Mapping[str, float],
+    error: dict[str, float],
+) -> Coefficients:  # fmt: skip
+    """First and second coefficient by central differences; ``error`` gathers five points against seven, and rounding"""
+    at_zero = values[f"{loss}|jets|loss0/{level}"]
+    weights = np.linalg.inv(np.vander([*STENCIL, 0], 7, increasing=True))
+    cases = {}
+    for case in CASES:
+        seven = np.stack([*(values[f"{loss}|{case}|{k}/{level}"] for k in STENCIL), at_zero])
+        fit = np.linalg.solve(np.vander([*STENCIL, 0], 7, increasing=True), seven)
+        inner = [i for i, k in enumerate(STENCIL) if abs(k) < 3]
+        five = np.linalg.solve(np.vander([*(STENCIL[i] for i in inner), 0], 5, increasing=True), seven[[*inner, -1]])
+        cases[case] = (fit[1] / h, fit[2] / h**2)
+        for quantity, k in (("first", 1), ("second", 2)):
+            key = f"{case} {quantity}"
+            change = float(abs((fit[k] - five[k]).mean())) / h**k
+            change += rounding[case] * float(np.abs(weights[k]).sum()) / h**k
+            error[f"{key} difference"] = max(error.get(f"{key} difference", 0.0), change)
+    return Coefficients(zero_drift=cases["zero drift"], full=cases["full"])
+
+
+def _extrapolate(levels: list[Coefficients], numerical: dict[str, float]) -> Coefficients:
+    def one(pick: Callable[[Coefficients], Values], key: str) -> Values:
+        value, change = richardson([pick(c) for c in levels])
+        numerical[key] = change if len(levels) > 1 else 0.0
+        return value
+
+    return Coefficients(
+        zero_drift=(
+            one(lambda c: c.zero_drift[0], "zero drift first"),
+            one(lambda c: c.zero_drift[1], "zero drift second"),
+        ),
+        full=(one(lambda c: c.full[0], "full first"), one(lambda c: c.full[1], "full second")),
+    )

@@ -1,0 +1,65 @@
+"""How many paths a sample takes: from a pilot run that measures how much the quantities spread."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.samples import Sample
+from sdewm.expansion.power_series import second_coefficient
+from sdewm.expansion.variation_of_constants import TERMS
+from sdewm.verification.samples import VARIATION, sample_routes
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import Sizes, System
+from sdewm.verification.verdicts import DOUBT
+
+PILOT = 2**8
+# Of one round; the looks go beyond where that decides nothing.
+MOST = 2**15
+BY_DEFAULT = Sizes(PILOT, PILOT)
+# How errors fall with the number of paths. That of quasi-Monte Carlo falls faster than this where losses are smooth.
+POWER = {"rqmc": 0.75, "mc": 0.5, "antithetic": 0.5}
+
+
+@lru_cache(maxsize=8)
+def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
+    """The sizes of one round at the precision asked for: those that the system states, or those that a pilot finds.
+
+    ``h`` is the distance between two ε of :func:`~sdewm.verification.samples.sample_routes`.
+    """
+    if system.sizes is not None:
+        stated = system.sizes
+        # Paired differences vary little, so that a small sample shows them even where the precision asks for less.
+        paired = max(stated.paired, settings.paths(stated.paired))
+        return replace(stated, paths=settings.paths(stated.paths), paired=paired)
+    pilot = sample_routes(system, settings.draw(PILOT, 0, purpose=3), h)
+    terms = paired = PILOT
+    for loss in system.losses:
+        for values in _coefficients(pilot, f"{loss}|jets"):
+            found = pilot.estimate(values)
+            size = math.hypot(found.mean, found.stderr * math.sqrt(PILOT))
+            terms = max(terms, _paths(found, settings.precision * size, settings))
+        if system.continuous:
+            by_jets = _coefficients(pilot, f"{loss}|jets")
+            for jets, formula in zip(by_jets, _coefficients(pilot, f"{loss}|{VARIATION}"), strict=True):
+                size = math.hypot(float(jets.mean()), float(jets.std(ddof=1)) * math.sqrt(PILOT / len(jets)))
+                margin = system.formula_factor * settings.precision * size
+                paired = max(paired, _paths(pilot.estimate(formula - jets), margin, settings))
+    return replace(BY_DEFAULT, paths=terms, paired=paired)
+
+
+def _coefficients(pilot: Sample, prefix: str) -> tuple[Values, Values]:
+    terms = {name: np.asarray(pilot[f"{prefix}|{name}/0"]) for name in TERMS}
+    return terms["P"] + terms["P~"], second_coefficient(terms, "corrected")
+
+
+def _paths(found: Estimate, margin: float, settings: Settings) -> int:
+    """A power of two, such that the interval that a first look is judged by fits into half of the margin."""
+    if not (margin > 0 and math.isfinite(found.stderr)):
+        return PILOT
+    ratio = found.half_width(1 - DOUBT / 2) / (margin / 2)
+    return 2 ** math.ceil(math.log2(min(MOST, PILOT * max(1.0, ratio) ** (1 / POWER[settings.sampler]))))

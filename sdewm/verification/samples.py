@@ -1,0 +1,103 @@
+"""What is sampled on a system: the terms of its expansion, and all routes to its coefficients on common noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sdewm.estimate.samples import Sample, sample
+from sdewm.expansion.power_series import check_problem, corrected_terms
+from sdewm.expansion.variation_of_constants import CORRECTED, READINGS, Corrections, formula_terms
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.noise.samplers import Sampler
+from sdewm.solvers.loop import trajectory
+from sdewm.systems.losses import SummedLoss
+from sdewm.systems.perturbed import Magnitude, PerturbedSDE
+from sdewm.systems.sde import SDE
+from sdewm.verification.system import System
+
+VARIATION = "variation of constants"
+CASES = ("zero drift", "full")
+# Central differences over seven points: exact for polynomials of degree six.
+STENCIL = (-3, -2, -1, 1, 2, 3)
+
+
+def variants(system: System) -> dict[str, Corrections]:
+    """The formulas with Φ and Φ⁻¹ that are evaluated: the printed ones that are asked for, and the corrected one."""
+    if not system.continuous:
+        return {}
+    return {**{reading: READINGS[reading] for reading in system.readings}, VARIATION: CORRECTED}
+
+
+def without_drift_error(family: PerturbedSDE) -> PerturbedSDE:
+    """The same family with σ = 0, the zero-drift case of Theorem 3.7."""
+    return _ZeroDrift(family.base, family.error)
+
+
+class _ZeroDrift(PerturbedSDE):
+    def at(self, eps: Magnitude, eps_drift: Magnitude | None = None) -> SDE:
+        return super().at(eps, 0.0)
+
+
+def channels(system: System) -> int:
+    """The number of noise channels; all input is checked on the way, before any work is done."""
+    return check_problem(system.family, system.losses, system.x0, system.grid, system.method, system.grids)
+
+
+def term_grids(system: System) -> int:
+    """Coarser grids are for the limit Δt → 0, and that is compared with what is exactly known."""
+    return system.grids if system.truth is not None else 1
+
+
+def sample_terms(system: System, drawn: Sampler) -> Sample:
+    """The terms of the corrected expansion, ``loss|jets|term/level``, by jets."""
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {}
+        for level in range(term_grids(system)):
+            values |= _jets(system, system.grid.coarsen(2**level), noise.coarsen(2**level), level)
+        return values
+
+    return sample(evaluate, drawn, channels(system), system.grid, system.x0)
+
+
+def sample_routes(system: System, drawn: Sampler, h: float) -> Sample:
+    """All routes on common noise: jets, the formulas, and losses at several ε, ``h`` apart, where nothing is exact."""
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {}
+        for level in range(system.grids):
+            grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
+            values |= _jets(system, grid, increments, level)
+            if system.continuous:
+                found = formula_terms(system.family, system.losses, system.x0, grid, increments, variants(system))
+                values |= {f"{loss}|{route}|{term}/{level}": v for (loss, route, term), v in found.items()}
+            if system.truth is None:
+                for case in CASES:
+                    for k in STENCIL:
+                        eps = (k * h, 0.0 if case == "zero drift" else k * h)
+                        for loss, v in losses_at(system, system.losses, eps, grid, increments).items():
+                            values[f"{loss}|{case}|{k}/{level}"] = v
+        return values
+
+    return sample(evaluate, drawn, channels(system), system.grid, system.x0)
+
+
+def _jets(system: System, grid: TimeGrid, noise: Increments, level: int) -> dict[str, Tensor]:
+    terms = corrected_terms(system.family, system.losses, system.x0, grid, noise, system.method)
+    return {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
+
+
+def losses_at(
+    system: System, losses: Mapping[str, SummedLoss], eps: tuple[float, float], grid: TimeGrid, noise: Increments
+) -> dict[str, Tensor]:
+    """Each loss per path, ``(paths,)``, at the magnitudes ``eps`` of the diffusion and of the drift error."""
+    weights = {name: loss.on(grid) for name, loss in losses.items()}
+    total: dict[str, Tensor] = {}
+    for i, t, x in trajectory(system.family.at(*eps), system.x0, grid, system.method, noise):
+        for name, loss in losses.items():
+            if i in weights[name]:
+                total[name] = total.get(name, 0.0) + weights[name][i] * loss.fn(t, x)
+    return total

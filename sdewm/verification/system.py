@@ -1,0 +1,114 @@
+"""What a user hands to a verification: a perturbed system, its losses, where it starts, and how it is walked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor
+
+from sdewm import arguments
+from sdewm.exact import Coefficients
+from sdewm.noise.grid import TimeGrid
+from sdewm.solvers.methods import Method
+from sdewm.systems.losses import Loss, SummedLoss, as_summed
+from sdewm.systems.perturbed import PerturbedSDE
+
+# Each more makes the extrapolation to Δt = 0 more exact, and asks for a grid that can be coarsened once more.
+GRIDS = 3
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many paths one round of each sample has at a precision of 1e-3; without them a pilot run tells.
+
+    ``paths`` of the terms, ``paired`` of the routes on common noise, ``taylor`` of the remainders; in blocks of
+    ``block`` paths. ``widen`` is what :class:`~sdewm.QuasiMonteCarlo` widens its increments by.
+    """
+
+    paths: int
+    paired: int
+    taylor: int = 2**9
+    block: int = 2**13
+    widen: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A perturbed system (32) with its losses, that claims can be checked on.
+
+    Parameters
+    ----------
+    family : base and error.
+    loss : ``(paths, n) -> (paths,)`` of the final state, a :class:`~sdewm.SummedLoss`, or several of them by name.
+    x0 : the initial state ``(n,)``; all is computed in its dtype.
+    grid : the time grid.
+    method : as for :func:`sdewm.solve`.
+    name : what rows of a report call it.
+    continuous : whether the claims are about Δt → 0; otherwise the grid's own step is the model. By default they are,
+        where the method is "euler" and the grid and the losses' times allow two coarser grids.
+    truth, euler_truths : what is known exactly, as :mod:`sdewm.exact` gives it: coefficients for Δt → 0, and those of
+        Euler's scheme on each grid. Where nothing is known coefficients are measured, by differences in ε.
+    readings : of the printed formulas, those that are checked beside the corrected one; see
+        :data:`sdewm.expansion.variation_of_constants.READINGS`.
+    sizes : of samples; ``None`` finds them in a pilot run.
+    formula_factor : the formulas with Φ and Φ⁻¹ cost n³ for each path and step, and are held to so many times the
+        precision.
+
+    Two systems are equal where they are one object. Raises ``ValueError`` and ``TypeError`` that name the argument.
+
+    >>> system = System(family, lambda x: (x**2).sum(-1), x0, TimeGrid(0.0, 1.0, 32))
+    >>> sdewm.verify(system).ok
+    True
+    """
+
+    family: PerturbedSDE
+    loss: Loss | Mapping[str, Loss]
+    x0: Tensor
+    grid: TimeGrid
+    method: Method = "euler"
+    name: str = "system"
+    continuous: bool | None = None
+    truth: Coefficients | None = None
+    euler_truths: tuple[Coefficients, ...] = ()
+    readings: tuple[str, ...] = ()
+    sizes: Sizes | None = None
+    formula_factor: float = 10.0
+    losses: dict[str, SummedLoss] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.family, PerturbedSDE):
+            raise TypeError(
+                f"family: expected a PerturbedSDE(base, error), got {arguments.shown(self.family)}; "
+                "PerturbedSDE(sde, FunctionSDE(sigma, sigma_bar)) makes one of an SDE"
+            )
+        several = self.loss if isinstance(self.loss, Mapping) else {"": self.loss}
+        if not several:
+            raise ValueError("loss: expected at least one, got none")
+        object.__setattr__(self, "losses", {name: as_summed(loss, self.grid) for name, loss in several.items()})
+        object.__setattr__(self, "x0", arguments.state(self.x0))
+        if self.continuous is None:
+            object.__setattr__(self, "continuous", self.method == "euler" and self._coarser == GRIDS)
+
+    @cached_property
+    def _coarser(self) -> int:
+        """How many grids there are, this one among them, each half as fine as the one before."""
+        for grids in range(1, GRIDS):
+            if self.grid.steps % 2**grids:
+                return grids
+            try:
+                for loss in self.losses.values():
+                    loss.on(self.grid.coarsen(2**grids))
+            except ValueError:  # a loss's time is not on it
+                return grids
+        return GRIDS
+
+    @property
+    def grids(self) -> int:
+        """How many grids the limit Δt → 0 is extrapolated from; 1 where the grid's own step is the model."""
+        return self._coarser if self.continuous else 1
+
+    def named(self, loss: str) -> str:
+        """What rows about one of its losses call it."""
+        return f"{self.name} {loss}".strip()
