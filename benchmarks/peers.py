@@ -1,7 +1,7 @@
-"""torchsde's and diffrax's schemes, on increments that we give them: as steppers, and for a whole grid at once.
+"""diffrax's schemes on increments that we give them, as steppers, and for a whole grid at once; and who is there.
 
-So they run on our paths, and their orders are measured as ours are. A scheme that refuses a system says why in
-:func:`refusal`. Neither package has a scheme that takes Lévy areas.
+So they run on our paths, and their orders are measured as ours are; torchsde's are steppers of the library. A scheme
+that refuses a system says why in :func:`refusal`. diffrax has no scheme that takes Lévy areas.
 """
 
 from __future__ import annotations
@@ -22,38 +22,6 @@ from sdewm.systems.sde import SDE, noise_channels
 WITH_TORCHSDE = importlib.util.find_spec("torchsde") is not None
 WITH_DIFFRAX = importlib.util.find_spec("diffrax") is not None
 JaxCoefficient = Callable[[Any, Any], Any]
-
-
-class GivenBrownian:
-    """What torchsde asks of a Brownian motion, answered from increments ``(steps, paths, m)`` on a grid."""
-
-    levy_area_approximation = "none"
-
-    def __init__(self, grid: TimeGrid, increments: Tensor) -> None:
-        self.grid, self.increments, self.shape = grid, increments, increments.shape[1:]
-        self.dtype, self.device = increments.dtype, increments.device
-
-    def __call__(self, ta: Tensor, tb: Tensor) -> Tensor:
-        return self.increments[self.grid.index(float(ta)) : self.grid.index(float(tb))].sum(0)
-
-
-class Torchsde(Stepper):
-    """A torchsde method, by its name, for SDEs of one calculus; ``declared`` is its own claim."""
-
-    def __init__(self, method: str, sde_type: str, declared: float) -> None:
-        self.method, self.sde_types = method, (sde_type,)
-        self.strong_order, self.weak_order = declared, 1.0
-
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
-        return self.solve(sde, x, TimeGrid(float(t), float(t) + dt, 1), dB[None])
-
-    def solve(self, sde: SDE, x: Tensor, grid: TimeGrid, increments: Tensor) -> Tensor:
-        """The state ``(paths, n)`` at the end of the grid, from increments ``(steps, paths, m)``."""
-        import torchsde
-
-        times = torch.tensor([grid.t0, grid.t1], dtype=x.dtype)
-        given = GivenBrownian(grid, increments)
-        return torchsde.sdeint(sde, x, times, bm=given, dt=grid.dt, method=self.method)[-1].detach()
 
 
 class Diffrax(Stepper):

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.solvers`` prints processor time per path and step, one thread, the least of several runs that
 are interleaved so that a busy machine slows all alike; ``--json PATH`` records it. Increments are made beforehand.
-diffrax is compiled, its compilation not counted; torch runs eagerly. The last column is the largest difference of the
+torchsde's steps are made in our loop, as ours are. diffrax is compiled, its compilation not counted; torch runs
+eagerly. The last column is the largest difference of the
 final states from ours: rounding, but for a scheme that means another formula than ours on that system.
 """
 
@@ -22,18 +23,19 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, Torchsde, refusal
+from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, refusal
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.loop import solve
 from sdewm.solvers.orders import StoredAreas
+from sdewm.solvers.registry import METHODS
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verification.report import environment
 
 STATES, HIDDEN, PATHS, LEVEL = 8, 32, 2000, 5
 GRID = TimeGrid(0.0, 1.0, 2**LEVEL)
 ROUNDS = 5
-METHODS = {"euler": ("Euler", 0.5), "milstein": ("ItoMilstein", 1.0)}
+SOLVERS = {"euler": ("Euler", 0.5), "milstein": ("ItoMilstein", 1.0)}
 
 
 def network(outputs: int) -> nn.Sequential:
@@ -95,18 +97,18 @@ def measure() -> list[dict[str, Any]]:
     steps = list(BrownianPath(0, PATHS, STATES).at(LEVEL, finest=LEVEL).areas())
     noise = StoredAreas(torch.stack([dB for dB, _ in steps]), torch.stack([area for _, area in steps]))
     for name, (sde, make) in systems().items():
-        for method, (solver, declared) in METHODS.items():
+        for method, (solver, declared) in SOLVERS.items():
             ours = solve(sde, x0, GRID, method=method, noise=noise)  # type: ignore[arg-type]
             runs: dict[str, Callable[[], Tensor]] = {
                 "sdewm": lambda s=sde, m=method: solve(s, x0, GRID, method=m, noise=noise)  # type: ignore[misc]
             }
             notes = {}
             if WITH_TORCHSDE:
-                peer = Torchsde(method, "ito", declared)
-                if why := refusal(peer, sde, x0, GRID):
+                peer = f"torchsde:{method}"
+                if why := refusal(METHODS[peer], sde, x0, GRID):
                     notes["torchsde"] = why
                 else:
-                    runs["torchsde"] = lambda p=peer, s=sde: p.solve(s, start, GRID, noise.values)  # type: ignore[misc]
+                    runs["torchsde"] = lambda p=peer, s=sde: solve(s, x0, GRID, method=p, noise=noise)  # type: ignore[misc]
             if WITH_DIFFRAX:
                 other = make(solver, declared)
                 runs["diffrax"] = lambda p=other, s=sde: p.solve(s, start, GRID, noise.values)  # type: ignore[misc]

@@ -30,13 +30,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, Torchsde, refusal
+from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, refusal
 from sdewm.exact import reference
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.methods import stepper
 from sdewm.solvers.orders import Convergence, convergences
+from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems.sde import SDE, FunctionSDE
 from sdewm.verification.report import environment
@@ -84,6 +85,9 @@ class InStratonovichForm(Stepper):
 
     def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> InStratonovichForm:
         return InStratonovichForm(self.method.prepare(to_stratonovich(sde), x0, grid))
+
+    def begin(self) -> InStratonovichForm:
+        return InStratonovichForm(self.method.begin())
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         return self.method.step(to_stratonovich(sde), t, dt, x, dB, area)
@@ -210,8 +214,8 @@ def methods(of: System) -> tuple[dict[str, Stepper], dict[str, str]]:
         found["euler-sequential"] = stepper("euler-sequential", of.sde)
     missing = dict(of.skipped)
     if WITH_TORCHSDE:
-        found["torchsde Milstein (Itô)"] = Torchsde("milstein", "ito", 1.0)
-        found["torchsde Milstein (Stratonovich)"] = InStratonovichForm(Torchsde("milstein", "stratonovich", 1.0))
+        found["torchsde Milstein (Itô)"] = METHODS["torchsde:milstein"]
+        found["torchsde Milstein (Stratonovich)"] = InStratonovichForm(METHODS["torchsde:milstein"])
     else:
         missing["torchsde"] = "not installed"
     if not WITH_DIFFRAX:

@@ -1,4 +1,4 @@
-"""The peers' schemes on our increments agree with ours, to rounding, wherever they mean the same formula."""
+"""diffrax's schemes on our increments agree with ours, to rounding, wherever they mean the same formula."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import pytest
 import torch
 from support import F64, normal_increments
 
-from benchmarks.peers import WITH_DIFFRAX, Diffrax, Torchsde, refusal
+from benchmarks.peers import WITH_DIFFRAX, Diffrax
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.loop import solve
 from sdewm.solvers.orders import StoredAreas
 from sdewm.systems.sde import FunctionSDE
@@ -32,25 +31,6 @@ def in_jax(solver: str, crossed: bool) -> Diffrax:
         return jnp.diag(0.6 + 0.3 * jnp.cos((x[::-1] if crossed else x) + t))
 
     return Diffrax(solver, lambda t, x: jnp.cos(t) - x[::-1], diffusion, 1.0)
-
-
-@pytest.mark.parametrize("method, sde", [("euler", DIAGONAL), ("euler", CROSSED), ("milstein", DIAGONAL)])
-def test_torchsde(method, sde):
-    """Milstein's scheme where the noise is diagonal; elsewhere torchsde's is another one."""
-    found = Torchsde(method, "ito", 1.0).solve(sde, X0.expand(5, -1), GRID, NOISE)
-    same(found, solve(sde, X0, GRID, method=method, noise=NOISE))
-
-
-def test_torchsde_in_stratonovich_form():
-    sde = to_stratonovich(DIAGONAL)
-    found = Torchsde("milstein", "stratonovich", 1.0).solve(sde, X0.expand(5, -1), GRID, NOISE)
-    same(found, solve(sde, X0, GRID, method="milstein", noise=NOISE))
-
-
-def test_torchsde_refuses_general_noise():
-    text = refusal(Torchsde("milstein", "ito", 1.0), CROSSED, X0, GRID)
-    assert text is not None and "ValueError: SDE has noise type general" in text
-    assert refusal(Torchsde("milstein", "ito", 1.0), DIAGONAL, X0, GRID) is None
 
 
 @needs_diffrax

@@ -247,7 +247,7 @@ def test_both_methods_converge_to_the_same_solution():
 
 
 def test_declared_orders():
-    assert {name: (m.strong_order, m.weak_order) for name, m in METHODS.items()} == {
+    assert {name: (m.strong_order, m.weak_order) for name, m in METHODS.items() if ":" not in name} == {
         "euler": (0.5, 1.0),
         "euler-sequential": (0.5, 1.0),
         "heun": (0.5, 1.0),

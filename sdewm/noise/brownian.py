@@ -28,7 +28,7 @@ from sdewm.noise.samplers import REPLICATES
 
 BLOCK = 256
 MAX_LEVEL = 50
-_ROOT, _BRIDGE, _AREA = range(3)
+_ROOT, _BRIDGE, _AREA, _TIME = range(4)
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,15 @@ class BrownianPath:
         second = self._area(level + 1, 2 * node + 1, right, finest, plan)
         return chen(left, first, right, second)
 
+    def _time_area(self, level: int, node: int, dB: Tensor, finest: int) -> Tensor:
+        h = (self.t1 - self.t0) / 2**level
+        if level == finest:
+            return 0.5 * h * dB + h * math.sqrt(h / 12) * self._normals(_TIME, level, node, self.channels)
+        left, right = self._halves(level, node, dB)
+        first = self._time_area(level + 1, 2 * node, left, finest)
+        second = self._time_area(level + 1, 2 * node + 1, right, finest)
+        return first + second + 0.5 * h * left
+
     def _normals(self, purpose: int, level: int, node: int, count: int) -> Tensor:
         """Standard normals ``(paths, count)`` of one node."""
         counter = np.array([0, purpose, node, level], dtype=np.uint64)
@@ -169,6 +178,17 @@ class DyadicIncrements:
         for node, dB in self.path._nodes(self.level):
             area = self.path._area(self.level, node, dB, self.finest, self.plan)
             yield self._convert(dB), self._convert(area if mask is None else area * mask.to(area))
+
+    def time_areas(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Increments, and the integrals of B(s) − B(t) over each step from t, both ``(paths, channels)``.
+
+        Given the increment ΔB over a step of length h an integral is normal, of mean ½hΔB and variance h³/12. It is
+        drawn at the finest level, by itself: integrals and the areas of :meth:`areas` are not drawn jointly.
+        """
+        if self.finest is None:
+            raise ValueError(f"finest: expected a level of at least {self.level} to draw areas at, got None")
+        for node, dB in self.path._nodes(self.level):
+            yield self._convert(dB), self._convert(self.path._time_area(self.level, node, dB, self.finest))
 
     def coarsen(self, factor: int) -> DyadicIncrements:
         """The same paths over steps ``factor`` times as long; the areas' finest level stays."""

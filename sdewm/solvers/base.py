@@ -26,6 +26,7 @@ class Stepper(ABC):
     summary : the method in a few words, for lists.
     needs_areas : whether ``step`` takes Lévy areas ``(paths, m, m)``; by default if the structure has a need of them.
     may_need_areas : whether that depends on the noise, and is known of what :meth:`prepare` returns.
+    needs_time_areas : whether ``step`` takes, in their place, integrals of B(s) − B(t) over the step, ``(paths, m)``.
     structure : what the steps take the noise to be; held against the states that a solve reaches.
     differentiates : whether steps take derivatives of coefficients; compiled modules are then run as they were written,
         since what ``torch.compile`` makes of them can have wrong derivatives.
@@ -45,6 +46,7 @@ class Stepper(ABC):
     noise_types: tuple[str, ...] = NOISE_TYPES
     summary: str = ""
     may_need_areas: bool = False
+    needs_time_areas: bool = False
     structure: NoiseStructure | None = None
     differentiates: bool = False
     carries_jets: bool = True
@@ -59,6 +61,10 @@ class Stepper(ABC):
 
     def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Stepper:
         """The stepper that makes the steps of a solve from ``x0``, ``(n,)`` or ``(paths, n)``; called once for it."""
+        return self
+
+    def begin(self) -> Stepper:
+        """The stepper at the start of one walk along the grid: itself, unless steps hand something on to the next."""
         return self
 
     @abstractmethod

@@ -32,6 +32,16 @@ class IncrementsWithAreas(Protocol):
     def areas(self) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
+@runtime_checkable
+class IncrementsWithTimeAreas(Protocol):
+    """Increments that come with integrals over time, as those of ``BrownianPath(...).at(level, finest=level)``.
+
+    ``time_areas`` yields increments and the integrals of B(s) − B(t) over each step, both ``(paths, m)``.
+    """
+
+    def time_areas(self) -> Iterator[tuple[Tensor, Tensor]]: ...
+
+
 def trajectory(
     sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -42,7 +52,7 @@ def trajectory(
     meets states at which the noise has not the structure that the method found before the first step.
     """
     with named(f"sde: expected coefficients that have the derivatives that {method!r} takes"):
-        chosen = stepper(method, sde).prepare(sde, x0, grid)
+        chosen = stepper(method, sde).prepare(sde, x0, grid).begin()
     # A row of its own for each path: what torch.func's forward mode differentiates may not share memory.
     x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape).clone()
     t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
@@ -206,6 +216,13 @@ def _carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
 def _increments(chosen: Stepper, noise: Increments, method: Method, like: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """What a step takes of the noise: the increments, in the precision of x0, and the areas where it needs them."""
     dtype, device = like.dtype, like.device
+    if chosen.needs_time_areas:
+        if not isinstance(noise, IncrementsWithTimeAreas):
+            raise ValueError(
+                f"noise: {method!r} needs integrals of the noise over time, and {type(noise).__name__} has none. Use "
+                "sdewm.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level), with 2^level steps."
+            )
+        return ((dB.to(device, dtype), area.to(device, dtype)) for dB, area in noise.time_areas())
     if not chosen.needs_areas:
         return ((dB.to(device, dtype),) for dB in noise)
     if not isinstance(noise, IncrementsWithAreas):
@@ -223,6 +240,7 @@ def _increments(chosen: Stepper, noise: Increments, method: Method, like: Tensor
 
 
 def _locate(sde: SDE, x: Tensor, grid: TimeGrid, chosen: Stepper, increments: Iterator[tuple[Tensor, ...]]) -> None:
+    chosen = chosen.begin()
     for i, increment in enumerate(increments):
         t = torch.as_tensor(grid.time(i), dtype=x.dtype, device=x.device)
         x = chosen.step(sde, t, grid.dt, x, *increment)

@@ -45,18 +45,26 @@ Exact = Callable[[Tensor], Tensor]
 class StoredAreas:
     """Increments ``(steps, paths, m)`` and Lévy areas ``(steps, paths, m, m)`` in memory; coarsened by Chen's relation.
 
+    ``integrals`` ``(steps, paths, m)`` are those of B(s) − B(t) over each step of length ``dt``, where there are any.
     ``weights`` is ``None``: every path counts the same.
     """
 
     weights = None
 
-    def __init__(self, increments: Tensor, areas: Tensor) -> None:
+    def __init__(
+        self, increments: Tensor, areas: Tensor, integrals: Tensor | None = None, *, dt: float | None = None
+    ) -> None:
         if increments.ndim != 3 or areas.shape != (*increments.shape, increments.shape[-1]):
             raise ValueError(
                 "increments, areas: expected shapes (steps, paths, m) and (steps, paths, m, m), "
                 f"got {tuple(increments.shape)} and {tuple(areas.shape)}"
             )
-        self.values, self.stored = increments, areas
+        if integrals is not None and (dt is None or integrals.shape != increments.shape):
+            raise ValueError(
+                f"integrals, dt: expected shape {tuple(increments.shape)} and a step length, got "
+                f"{tuple(integrals.shape)} and {dt}"
+            )
+        self.values, self.stored, self.integrals, self.dt = increments, areas, integrals, dt
         self.steps, self.paths, self.channels = increments.shape
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -66,15 +74,25 @@ class StoredAreas:
         """Increments ``(paths, m)`` and areas ``(paths, m, m)``, step by step."""
         return zip(self.values, self.stored, strict=True)
 
+    def time_areas(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Increments and integrals, both ``(paths, m)``, step by step; ``ValueError`` where none are stored."""
+        if self.integrals is None:
+            raise ValueError("integrals: expected (steps, paths, m), as the method takes them, got None")
+        return zip(self.values, self.integrals, strict=True)
+
     def coarsen(self, factor: int) -> StoredAreas:
         """The same paths over steps ``factor`` times as long."""
         if factor < 1 or self.steps % factor:
             raise ValueError(f"factor: expected a divisor of {self.steps} steps, got {factor}")
         increments, areas = self.values[::factor], self.stored[::factor]
+        integrals, dt = self.integrals, self.dt
+        if integrals is not None and dt is not None:
+            parts, before = integrals.unflatten(0, (-1, factor)), self.values.unflatten(0, (-1, factor)).cumsum(1)
+            integrals, dt = parts.sum(1) + dt * before[:, :-1].sum(1), dt * factor
         for i in range(1, factor):
             areas = chen(increments, areas, self.values[i::factor], self.stored[i::factor])
             increments = increments + self.values[i::factor]
-        return StoredAreas(increments, areas)
+        return StoredAreas(increments, areas, integrals, dt=dt)
 
 
 @dataclass(frozen=True)
@@ -285,7 +303,9 @@ class _Errors:
         else:
             self.exact = reference
         self.pairs = None
-        if any(used.needs_areas for used in (*self.methods, self.reference) if used is not None):
+        every = [used for used in (*self.methods, self.reference) if used is not None]
+        self.with_integrals = any(used.needs_time_areas for used in every)
+        if any(used.needs_areas for used in every):
             self.pairs = noise_structure(sde, x0, grid).pairs
         self.channels = noise_channels(sde, torch.as_tensor(grid.t0, dtype=x0.dtype), x0[None])
 
@@ -334,13 +354,17 @@ class _Errors:
     def _noise(self, first: int, paths: int) -> StoredAreas:
         path = BrownianPath(self.seed, paths, self.channels, self.grid.t0, self.grid.t1, first=first)
         level = self.grid.steps.bit_length() - 1
+        integrals, dt = None, self.grid.dt
+        if self.with_integrals:
+            integrals = torch.stack([area for _, area in path.at(level, finest=level, like=self.x0).time_areas()])
         if self.pairs is None:
             increments = torch.stack(list(path.at(level, like=self.x0)))
             # A strided view of one zero: no area is looked at.
             zero = increments.new_zeros(()).expand(*increments.shape, self.channels)
-            return StoredAreas(increments, zero)
+            return StoredAreas(increments, zero, integrals, dt=dt)
         steps = list(path.at(level, finest=level, pairs=self.pairs, like=self.x0).areas())
-        return StoredAreas(torch.stack([dB for dB, _ in steps]), torch.stack([area for _, area in steps]))
+        increments, areas = torch.stack([dB for dB, _ in steps]), torch.stack([area for _, area in steps])
+        return StoredAreas(increments, areas, integrals, dt=dt)
 
     def _true(self, finest: StoredAreas, level: int) -> Tensor:
         if self.reference is not None:

@@ -39,7 +39,7 @@ def without_areas(sde_type: str) -> list[str]:
     return names(
         lambda s: (
             sde_type in s.sde_types
-            and not (s.needs_areas or s.may_need_areas or s.sequential)
+            and not (s.needs_areas or s.may_need_areas or s.needs_time_areas or s.sequential)
             and "general" in s.noise_types
         )
     )
@@ -50,7 +50,8 @@ def table() -> list[str]:
     return [
         f'"{name}" : {stepper.summary}{"." * bool(stepper.summary)} '
         f"{' or '.join(CALCULI[t] for t in stepper.sde_types)}, strong order {stepper.strong_order:g}, weak order "
-        f"{stepper.weak_order:g}{', Lévy areas where the noise needs them' * stepper.may_need_areas}."
+        f"{stepper.weak_order:g}{', Lévy areas where the noise needs them' * stepper.may_need_areas}"
+        f"{', time areas' * stepper.needs_time_areas}."
         for name, stepper in sorted(METHODS.items())
     ]
 
