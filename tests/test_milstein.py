@@ -332,7 +332,7 @@ def test_the_calculus_is_checked():
     other = to_stratonovich(ito)
     for method in ("euler", "euler-sequential", "sri2", "platen-weak"):
         with refuses(
-            ValueError, "is for Itô SDEs, got one of sde_type 'stratonovich'", "['heun', 'milstein']", "to_ito"
+            ValueError, "is for Itô SDEs, got one of sde_type 'stratonovich'", "['heun', 'milstein', ", "to_ito"
         ):
             solve(other, x0, GRID, method=method, noise=noise)
     with refuses(ValueError, "sde.sde_type: expected 'stratonovich', got 'ito'"):

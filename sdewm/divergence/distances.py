@@ -11,9 +11,9 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.jets import Jet
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.increments import Increments
+from sdewm.noise.increments import Increments, as_increments
 from sdewm.sensitivity import along
-from sdewm.solvers.loop import as_increments, walk
+from sdewm.solvers.loop import walk
 from sdewm.solvers.methods import Method
 from sdewm.systems.sde import SDE
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.noise.components import Stretch
 from sdewm.noise.grid import TimeGrid, check_factor
 
@@ -59,6 +60,13 @@ class StoredIncrements:
     def coarsen(self, factor: int) -> StoredIncrements:
         check_factor(factor, self.steps)
         return StoredIncrements(self.values.unflatten(0, (-1, factor)).sum(1), self.weights)
+
+
+def as_increments(noise: Increments | Tensor) -> Increments:
+    """Increments as an object: a tensor, or what numpy makes an array of, ``(steps, paths, m)``, is stored."""
+    if all(hasattr(noise, name) for name in ("steps", "paths", "channels", "coarsen", "__iter__")):
+        return cast(Increments, noise)
+    return StoredIncrements(arguments.tensor("noise", noise))
 
 
 @dataclass(frozen=True)

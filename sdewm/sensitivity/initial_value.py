@@ -9,24 +9,32 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet
+from sdewm.noise.drawn import Drawn, given_or_drawn
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity.steps import along, first_derivatives
-from sdewm.solvers.loop import as_increments, solve
+from sdewm.solvers.loop import solve
 from sdewm.solvers.methods import Method
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 from sdewm.systems.sde import SDE, FunctionSDE, diffusion_product, noise_channels
 
 
 def fundamental_matrix(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method = "euler", noise: Increments | Tensor
+    sde: SDE,
+    x0: Tensor,
+    grid: TimeGrid,
+    *,
+    method: Method = "euler",
+    paths: int | None = None,
+    seed: int = 0,
+    noise: Increments | Tensor | None = None,
 ) -> Tensor:
     """Φ(t1), ``(paths, n, n)``: column j is the derivative of the solution in the initial value's coordinate j.
 
     Solves dΦ = ∂g_k Φ dB^k, Φ(0) = I, with the drift as k = 0, equations (43)–(44), by differentiating the solver's
     steps; on the grid this is exact. Arguments and errors are those of :func:`sdewm.solve`.
     """
-    return first_derivatives(_solve_along(sde, x0, grid, None, 1, method, noise))
+    return first_derivatives(_solve_along(sde, x0, grid, None, 1, method, given_or_drawn(noise, paths, seed)))
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,11 @@ def initial_value_derivatives(
     x0: Tensor,
     grid: TimeGrid,
     *,
-    directions: Tensor | None = None,
     method: Method = "euler",
-    noise: Increments | Tensor,
+    paths: int | None = None,
+    seed: int = 0,
+    noise: Increments | Tensor | None = None,
+    directions: Tensor | None = None,
 ) -> InitialValueDerivatives:
     """∂_i x and ∂²_ij x of (54) at the final time, exact on the grid.
 
@@ -56,15 +66,15 @@ def initial_value_derivatives(
 
     The other arguments and errors are those of :func:`sdewm.solve`.
 
-    >>> found = initial_value_derivatives(sde, x0, grid, directions=torch.stack([u, v]), noise=noise)
+    >>> found = initial_value_derivatives(sde, x0, grid, paths=1000, directions=torch.stack([u, v]))
     >>> found.second[:, :, 0, 1]  # ∂²x[u, v]
     """
-    x0 = arguments.state(x0, many=True)
+    x0, drawn = arguments.state(x0, many=True), given_or_drawn(noise, paths, seed)
     if directions is not None:
         directions = arguments.tensor("directions", directions).to(x0)
         if directions.ndim != 2 or directions.shape[-1] != x0.shape[-1] or not len(directions):
             raise ValueError(f"directions: expected shape (d, {x0.shape[-1]}), got {tuple(directions.shape)}")
-    x = _solve_along(sde, x0, grid, directions, 2, method, noise)
+    x = _solve_along(sde, x0, grid, directions, 2, method, drawn)
     d = x.space.parameters
     unit = torch.eye(d, dtype=torch.int64)
     second = [[x.derivative(tuple((unit[i] + unit[j]).tolist())) for j in range(d)] for i in range(d)]
@@ -115,13 +125,13 @@ def _solve_along(
     directions: Tensor | None,
     order: int,
     method: Method,
-    noise: Increments | Tensor,
+    noise: Increments | Drawn,
 ) -> Jet:
-    x0, increments = arguments.state(x0, many=True), as_increments(noise)
-    paths, n = increments.paths, x0.shape[-1]
+    x0 = arguments.state(x0, many=True)
+    paths, n = noise.paths, x0.shape[-1]
     if x0.ndim == 2 and len(x0) != paths:
         raise ValueError(f"x0: expected {paths} states, as the noise has paths, got {len(x0)}")
     start = x0.expand(paths, n)
     vectors = torch.eye(n, dtype=x0.dtype, device=x0.device) if directions is None else directions
     jet = along(start, [v.expand(paths, n) for v in vectors], order)
-    return solve(sde, jet, grid, method=method, noise=increments)  # type: ignore[return-value]
+    return solve(sde, jet, grid, method=method, noise=noise)  # type: ignore[return-value]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet
+from sdewm.noise.drawn import Drawn, given_or_drawn
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.increments import Increments, StoredIncrements
+from sdewm.noise.increments import Increments, as_increments
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.methods import Method, carrying_jets, stepper
 from sdewm.solvers.registry import lists_methods, names, quoted, without_areas
@@ -79,7 +80,9 @@ def solve(
     grid: TimeGrid,
     *,
     method: Method = "euler",
-    noise: Increments | Tensor,
+    paths: int | None = None,
+    seed: int = 0,
+    noise: Increments | Tensor | Drawn | None = None,
     save: Literal["final", "path"] | Callable[[Tensor, Tensor], Tensor] = "final",
 ) -> Tensor:
     """Integrate an SDE.
@@ -94,9 +97,12 @@ def solve(
     method : a :class:`Stepper`, or one of these names:
 
         {methods}
-    noise : Brownian increments, ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`, which are converted to
-        the dtype of x0. A method that needs Lévy areas where the diffusion vectors do not commute takes them from
-        ``BrownianPath(seed, paths, m, t0, t1).at(level, finest=level)``.
+    paths, seed : how many Brownian paths are drawn, and the integer that determines them. On grids of 2^k steps they
+        are the same paths for every k, those of ``BrownianPath(seed, paths, m, t0, t1)``, and have Lévy areas where the
+        method takes them.
+    noise : in place of ``paths``, Brownian increments ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`,
+        which are converted to the dtype of x0. A method that needs Lévy areas where the diffusion vectors do not
+        commute takes them from ``BrownianPath(seed, paths, m, t0, t1).at(level, finest=level)``.
     save : "final" gives ``(paths, n)``; "path" ``(steps + 1, paths, n)``; a function of (t, x) is called at every
         time and its results stacked.
 
@@ -109,12 +115,13 @@ def solve(
 
     >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.3 * x)
     >>> grid = TimeGrid(0.0, 1.0, 100)
-    >>> x = solve(gbm, torch.ones(1), grid, noise=torch.randn(100, 5000, 1) * grid.dt**0.5)
+    >>> x = solve(gbm, torch.ones(1), grid, paths=5000, seed=0)
+    >>> y = solve(gbm, torch.ones(1), grid, noise=torch.randn(100, 5000, 1) * grid.dt**0.5)
     """
     if not callable(save) and not (isinstance(save, str) and save in ("final", "path")):
         raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
     x0 = arguments.state(x0, many=True)
-    steps = walk(sde, x0, grid, method, noise)
+    steps = walk(sde, x0, grid, method, given_or_drawn(noise, paths, seed))
     eager = stepper(method, sde).differentiates or _carries_jets(sde, x0, grid)
     # Compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
     with torch.compiler.set_stance("force_eager" if eager else "default"):
@@ -131,13 +138,15 @@ def solve(
 
 
 def walk(
-    sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments | Tensor
+    sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments | Tensor | Drawn
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """:func:`trajectory`, its arguments checked at the call. For one walk along some paths; an estimate checks once and
     walks often."""
     probe = check_system(sde, x0, grid, method)
     if _carries_jets(sde, x0, grid):
         carrying_jets(method, sde)
+    if isinstance(noise, Drawn):
+        noise = noise.on(grid, probe.channels, x0.value if isinstance(x0, Jet) else x0)
     increments = as_increments(noise)
     if increments.steps != grid.steps:
         raise ValueError(f"noise: expected {grid.steps} steps, as the grid has, got {increments.steps}")
@@ -152,13 +161,6 @@ def walk(
     if x0.ndim == 2 and len(x0) != increments.paths:
         raise ValueError(f"x0: expected {increments.paths} states, as the noise has paths, got {len(x0)}")
     return trajectory(sde, x0, grid, method, increments)
-
-
-def as_increments(noise: Increments | Tensor) -> Increments:
-    """Increments as an object: a tensor, or what numpy makes an array of, ``(steps, paths, m)``, is stored."""
-    if all(hasattr(noise, name) for name in ("steps", "paths", "channels", "coarsen", "__iter__")):
-        return cast(Increments, noise)
-    return StoredIncrements(arguments.tensor("noise", noise))
 
 
 def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method) -> Probe:
@@ -219,8 +221,9 @@ def _increments(chosen: Stepper, noise: Increments, method: Method, like: Tensor
     if chosen.needs_time_areas:
         if not isinstance(noise, IncrementsWithTimeAreas):
             raise ValueError(
-                f"noise: {method!r} needs integrals of the noise over time, and {type(noise).__name__} has none. Use "
-                "sdewm.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level), with 2^level steps."
+                f"noise: {method!r} needs integrals of the noise over time, and {type(noise).__name__} has none. On a "
+                "grid of 2^level steps paths and seed draw a noise that has them, as has "
+                "sdewm.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level)."
             )
         return ((dB.to(device, dtype), area.to(device, dtype)) for dB, area in noise.time_areas())
     if not chosen.needs_areas:
@@ -228,8 +231,9 @@ def _increments(chosen: Stepper, noise: Increments, method: Method, like: Tensor
     if not isinstance(noise, IncrementsWithAreas):
         raise ValueError(
             f"noise: {method!r} needs Lévy areas, as the diffusion vectors do not commute, and {type(noise).__name__} "
-            "has none. Use sdewm.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level), with 2^level steps; for "
-            "an estimate, sampler=sdewm.BrownianSampler(paths, seed); or a method without areas: "
+            "has none. On a grid of 2^level steps paths and seed draw a noise that has them, as has "
+            "sdewm.BrownianPath(seed, paths, m, t0, t1).at(level, finest=level); for an estimate, take "
+            "sampler=sdewm.BrownianSampler(paths, seed); or use a method without areas: "
             f"{quoted(without_areas('ito'))} for Itô, {quoted(without_areas('stratonovich'))} for Stratonovich SDEs."
         )
     structure, drawn = chosen.structure, getattr(noise, "pairs", None)

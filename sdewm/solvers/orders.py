@@ -148,17 +148,17 @@ def convergence(
     x0: Tensor,
     span: TimeGrid | tuple[float, float],
     *,
-    method: Method,
+    method: Method = "euler",
+    paths: int | None = None,
+    seed: int = 0,
     levels: Sequence[int] = (3, 4, 5, 6, 7),
     reference: Method | Exact = "milstein",
     refine: int = 2,
     kind: Kind = "strong",
     functional: Callable[[Tensor], Tensor] | None = None,
-    paths: int | None = None,
     precision: float = 0.05,
     level: float = 0.99,
     max_paths: int = 2**17,
-    seed: int = 0,
 ) -> Convergence:
     """Measure a method's order of convergence on an SDE.
 
@@ -167,14 +167,14 @@ def convergence(
     x0 : ``(n,)``.
     span : initial and final time; of a grid its ends alone are used.
     method : as for :func:`sdewm.solve`.
+    paths : how many; ``None`` finds it, from a pilot run, such that the slope's interval at ``level`` has a half-width
+        of at most ``precision``. Rounded up to whole groups of 32.
+    seed : determines every path.
     levels : at least three increasing numbers; level L has 2^L steps.
     reference : a method, whose limit is taken to be right, or a function of the Brownian motion at the final time
         ``(paths, m)`` that returns the exact solution there, ``(paths, n)``.
     refine : the reference method is run ``refine`` levels above each of ``levels``.
     kind, functional : "strong", or "weak" with φ: ``(paths, n)`` -> ``(paths,)``, by default |x|².
-    paths : how many; ``None`` finds it, from a pilot run, such that the slope's interval at ``level`` has a half-width
-        of at most ``precision``. Rounded up to whole groups of 32.
-    seed : determines every path.
 
     Raises
     ------
@@ -200,16 +200,16 @@ def convergences(
     span: TimeGrid | tuple[float, float],
     *,
     methods: Mapping[str, Method],
+    paths: int | None = None,
+    seed: int = 0,
     levels: Sequence[int] = (3, 4, 5, 6, 7),
     reference: Method | Exact = "milstein",
     refine: int = 2,
     kind: Kind = "strong",
     functional: Callable[[Tensor], Tensor] | None = None,
-    paths: int | None = None,
     precision: float = 0.05,
     level: float = 0.99,
     max_paths: int = 2**17,
-    seed: int = 0,
 ) -> dict[str, Convergence]:
     """:func:`convergence` for several methods by name, on the same paths and against the same reference solutions.
 
