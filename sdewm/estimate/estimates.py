@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from sdewm import arguments
 
@@ -62,7 +62,7 @@ class Estimate:
     def _reach(self, level: float) -> tuple[float, float]:
         """How far the interval goes below and above the mean."""
         level = arguments.level(level)
-        t = float(stats.t.ppf(0.5 + level / 2, self.dof))
+        t = float(scipy.stats.t.ppf(0.5 + level / 2, self.dof))
         if self.skew == 0 or math.isinf(self.dof):
             return t * self.stderr, t * self.stderr
         root = math.sqrt(self.dof + 1)

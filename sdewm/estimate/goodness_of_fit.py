@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+import scipy
 
 from sdewm.estimate.estimates import Estimate, Values
 
@@ -20,10 +20,10 @@ def distance(probabilities: Values, seed: int | None = None) -> Estimate:
     level up to 5 % (Dvoretzky, Kiefer, Wolfowitz; Massart 1990). The sample must be independent.
     """
     n = len(probabilities)
-    return Estimate(float(stats.kstest(probabilities, "uniform").statistic), _SPREAD / math.sqrt(n), n, seed=seed)
+    return Estimate(float(scipy.stats.kstest(probabilities, "uniform").statistic), _SPREAD / math.sqrt(n), n, seed=seed)
 
 
 def paths_for(deviation: float, level: float, power: float = 0.95) -> int:
     """Samples that show a distance of ``deviation`` at false-failure rate ``level``, with that ``power`` at least."""
-    threshold = _SPREAD * float(stats.norm.isf(level / 2))
+    threshold = _SPREAD * float(scipy.stats.norm.isf(level / 2))
     return math.ceil(((threshold + math.sqrt(0.5 * math.log(2 / (1 - power)))) / deviation) ** 2)

@@ -14,10 +14,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import integrate, stats
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 Array = NDArray[np.float64]
 
@@ -43,7 +41,7 @@ def kl_discrete(q: ArrayLike, p: ArrayLike) -> float:
     return float(np.sum(q[there] * np.log(q[there] / p[there])))
 
 
-def w1_quantiles(p: stats.rv_continuous, q: stats.rv_continuous) -> tuple[float, float]:
+def w1_quantiles(p: scipy.stats.rv_continuous, q: scipy.stats.rv_continuous) -> tuple[float, float]:
     """W1 = ∫₀¹ |F_P⁻¹ − F_Q⁻¹| du of two distributions on the line, and the quadrature's own error estimate.
 
     ``p`` and ``q`` have scipy's ``ppf``, as its frozen distributions do.
@@ -52,7 +50,7 @@ def w1_quantiles(p: stats.rv_continuous, q: stats.rv_continuous) -> tuple[float,
     def gap(u: float) -> float:
         return abs(float(p.ppf(u)) - float(q.ppf(u)))
 
-    halves = [integrate.quad(gap, a, b, epsabs=1e-9, epsrel=1e-9, limit=400) for a, b in ((0.0, 0.5), (0.5, 1.0))]
+    halves = [scipy.integrate.quad(gap, a, b, epsabs=1e-9, epsrel=1e-9, limit=400) for a, b in ((0.0, 0.5), (0.5, 1.0))]
     return sum(h[0] for h in halves), sum(h[1] for h in halves)
 
 
@@ -75,8 +73,8 @@ def w1_samples(x: ArrayLike, y: ArrayLike) -> float:
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or x.shape != y.shape:
         raise ValueError(f"y: expected as many points as x has, shape {x.shape}, got {y.shape}")
-    cost = cdist(x, y)
-    return float(cost[linear_sum_assignment(cost)].mean())
+    cost = scipy.spatial.distance.cdist(x, y)
+    return float(cost[scipy.optimize.linear_sum_assignment(cost)].mean())
 
 
 def pushforward_density_on_circle(density: Callable[[Array], Array], sheets: int, at: Array) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Values
@@ -69,7 +69,7 @@ class Rate:
     rungs: int
 
     def interval(self, level: float = 0.99) -> tuple[float, float]:
-        half = float(stats.t.ppf(0.5 + arguments.level(level) / 2, self.dof)) * self.stderr
+        half = float(scipy.stats.t.ppf(0.5 + arguments.level(level) / 2, self.dof)) * self.stderr
         half += self.numerical + self.rounding
         return self.value - half, self.value + half
 

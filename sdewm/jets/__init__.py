@@ -4,8 +4,6 @@ A `Jet` is a tensor that carries its Taylor coefficients in a few parameters, so
 `nn.Module` maps jets to jets: values and all sensitivities come out of one evaluation.
 """
 
-import torch as _torch
-
 from sdewm.jets import (  # noqa: F401 (they fill the table of rules)
     attention,
     comparisons,
@@ -36,8 +34,3 @@ __all__ = [
     "shape_of",
     "value_of",
 ]
-
-# Freeing one large block raises glibc's thresholds for returning memory to the system. Without it every stack
-# of coefficients is mapped and page-faulted anew, which costs as much as the arithmetic. The block is never
-# touched.
-_torch.empty(30 << 20, dtype=_torch.uint8)

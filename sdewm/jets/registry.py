@@ -171,6 +171,9 @@ def warn_nonsmooth(name: str) -> None:
         return  # it compares arguments with what they may be, and no result depends on that
     for names in _LISTENING:
         names.add(name)
+    # Said here rather than at import, which leaves filters alone. Last among them: any that a user has comes first.
+    if not any(category is NonSmoothWarning for _, _, category, _, _ in warnings.filters):
+        warnings.simplefilter("once", NonSmoothWarning, append=True)
     warnings.warn(
         f"{name} is not twice continuously differentiable: its jet is right almost everywhere only, and "
         "the C² assumption of the expansion theorems fails",
@@ -181,6 +184,3 @@ def warn_nonsmooth(name: str) -> None:
 
 def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
-
-
-warnings.simplefilter("once", NonSmoothWarning, append=True)

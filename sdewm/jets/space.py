@@ -8,6 +8,8 @@ from itertools import combinations_with_replacement
 from math import comb, factorial, prod
 from typing import TYPE_CHECKING, ClassVar
 
+from sdewm.jets.memory import keep_freed_memory
+
 if TYPE_CHECKING:
     from sdewm.jets.jet import Parameter
 
@@ -43,6 +45,7 @@ class _Cached(type):
             raise ValueError(f"a jet space needs parameters >= 1 and order >= 0, got {parameters} and {order}")
         key = (parameters, order)
         if key not in _Cached._made:
+            keep_freed_memory()
             _Cached._made[key] = super().__call__(parameters=parameters, order=order)
         return _Cached._made[key]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import scipy.fft
+import scipy
 import torch
 from torch import Tensor
 

@@ -39,9 +39,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import scipy
 import torch
-from scipy.sparse.csgraph import connected_components
-from scipy.special import polygamma
 from torch import Tensor
 
 from sdewm import arguments
@@ -331,7 +330,7 @@ def plan_areas(
         if pairs.shape != (m, m) or pairs.dtype != torch.bool:
             raise ValueError(f"pairs: expected a bool mask of shape {(m, m)}, got {pairs.dtype} {tuple(pairs.shape)}")
         mask = (pairs | pairs.mT) & ~torch.eye(m, dtype=torch.bool, device=pairs.device)
-        _, labels = connected_components(mask.cpu().numpy(), directed=False)
+        _, labels = scipy.sparse.csgraph.connected_components(mask.cpu().numpy(), directed=False)
         families = [tuple(np.flatnonzero(labels == label).tolist()) for label in range(labels.max() + 1)]
     groups = []
     for channels in families:
@@ -439,7 +438,7 @@ def _cheapest(m: int, h: float, tolerance: float) -> tuple[LevyAlgorithm, int]:
 @functools.lru_cache(maxsize=4096)
 def _tail(k: int, terms: int) -> float:
     """The polygamma function: k! Σ_{r > terms} r^{−k−1} for odd k."""
-    return float(polygamma(k, terms + 1))
+    return float(scipy.special.polygamma(k, terms + 1))
 
 
 def _fluctuation(terms: int) -> float:
