@@ -258,6 +258,17 @@ def test_forward_mode_is_not_taken_again_where_it_was_wrong():
         torch.testing.assert_close(found.coefficients, (x[0] * x[1] * x[2]).coefficients)
 
 
+def test_a_derivative_that_is_not_a_number_is_refused_after_a_proof_too():
+    """Torch's second derivatives of logaddexp are none where a term is absent."""
+    x, y, absent = random_jet(3), random_jet(3, seed=1), torch.full((3,), -torch.inf, dtype=F64)
+    plain = fallback.nested(torch.logaddexp, (x, y), {})
+    torch.testing.assert_close(plain.coefficients, torch.logaddexp(x, y).coefficients)
+    for _ in range(3):
+        with refuses(NotDifferentiable, "logaddexp of a jet"):
+            fallback.nested(torch.logaddexp, (x, constant(absent, LINE)), {})
+    torch.testing.assert_close(torch.logaddexp(x, absent).coefficients, x.coefficients)
+
+
 @pytest.mark.parametrize("zeros", [0, 1, 2, 3])
 def test_products_with_factors_that_are_zero(zeros):
     x = random_jet(7, 2)

@@ -34,7 +34,9 @@ class Died:
 
     def __str__(self) -> str:
         code = self.exitcode
-        if code is None or code >= 0:
+        if code is None:
+            return f"its process died {self.attempts} times"
+        if code >= 0:
             how = f"with exit status {code}"
         else:
             names = {s.value: s.name for s in signal.Signals}

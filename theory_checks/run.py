@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Collection, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -21,6 +21,7 @@ from sdewm.paper.records import load
 from sdewm.verification.report import failures, print_table, print_terms, summary, write_json
 from sdewm.verification.settings import SamplerName, Settings
 from sdewm.verification.verdicts import LeftOut, Verdict
+from theory_checks.cluster import Unreachable, connected, on_cluster
 from theory_checks.executor import Died, in_processes, in_this_process
 from theory_checks.listings import print_errata, print_statements
 from theory_checks.stops import Stopped, Stops
@@ -45,6 +46,7 @@ examples:
   python -m theory_checks                               all claims on all systems, about six minutes
   python -m theory_checks --quick                       fewer systems, coarser
   python -m theory_checks theorem_3_7 --system gbm      one claim on one system
+  python -m theory_checks --estimate --workers 8        how long it takes, without running it
   python -m theory_checks --json report.json            also write every reading's record
   python -m theory_checks.theorem_3_7                   one claim's file, alone
   python -m theory_checks --errata --report report.json what does not hold as printed, with a run's numbers
@@ -95,6 +97,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1,
         help="processes side by side; the numbers do not depend on it (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT",
+        help="work on the Dask cluster of this scheduler instead, one unit at a time on each of its workers "
+        "(pip install 'sdewm[scale]'; docs/scale.md)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--estimate", action="store_true",
+        help="say how many units there are and about how long they take, one by one and side by side, and run nothing",
     )  # fmt: skip
     parser.add_argument(
         "--runs", type=Path, metavar="DIR", default=default_folder(),
@@ -158,10 +169,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"no claim among {', '.join(claims)} is checked on {', '.join(args.system)}", file=sys.stderr)
         return 2
     settings = Settings(args.precision, args.seed, args.sampler)
+    if args.estimate:
+        print_estimate(to_do, UnitStore(args.runs, settings, say=print), args.workers)
+        return 0
     started = time.perf_counter()
     done: dict[Unit, Finished] = {}
     lost: dict[Unit, Died] = {}
     stopped: Stopped | None = None
+    unreachable = False
     taken_up = 0.0
 
     def report() -> tuple[list[Verdict], list[LeftOut]]:
@@ -189,16 +204,23 @@ def main(argv: Sequence[str] | None = None) -> int:
                 taken_up = sum(f.seconds for f in done.values())
                 print(f"{_units(done, to_do)} taken up from {store.root}; --fresh starts anew", file=sys.stderr)
             queue = [u for u in to_do if u not in done]
-            with closing(_finish(queue, store, processes=min(args.workers, len(to_do)))) as finishing:
-                for unit, result in finishing:
-                    if isinstance(result, Died):
-                        lost[unit] = result
-                    else:
-                        done[unit] = store.keep(unit, result)
-                        report()
+            with _workers(args.scheduler, min(args.workers, len(to_do))) as (run, processes):
+                with closing(_finish(queue, store, run, processes)) as finishing:
+                    for unit, result in finishing:
+                        if isinstance(result, Died):
+                            lost[unit] = result
+                        else:
+                            done[unit] = store.keep(unit, result)
+                            report()
             stops.armed = False
         except Stopped as stop:
             stopped = stop
+        except Unreachable as error:
+            stops.armed = False
+            print(f"argument --scheduler: {error}", file=sys.stderr)
+            if not done:
+                return 2
+            unreachable = True
         verdicts, left_out = report()
         terms = [t for u in to_do if u in done for t in done[u].terms]
         if terms:
@@ -222,18 +244,52 @@ def main(argv: Sequence[str] | None = None) -> int:
                 highlight=False,
             )
             return stopped.status
-    return 1 if lost or failures(verdicts) else 0
+    return 1 if lost or unreachable or failures(verdicts) else 0
+
+
+Run = Callable[..., Generator[tuple[Unit, Finished | Died], None, None]]
+
+
+@contextmanager
+def _workers(scheduler: str | None, processes: int) -> Iterator[tuple[Run, int]]:
+    """What runs units, and how many of them side by side."""
+    if scheduler is not None:
+        with connected(scheduler) as client:
+            yield partial(on_cluster, client=client), sum(client.nthreads().values())
+    elif processes == 1:
+        yield in_this_process, 1
+    else:
+        yield partial(in_processes, processes=processes), processes
+
+
+def _expected(queue: Sequence[Unit], store: UnitStore) -> dict[Unit, float]:
+    """Seconds that each unit takes: those of its last run here, or else what is stated for it."""
+    # Sample sizes follow the precision, and the seconds with them.
+    coarser = store.settings.precision / Settings().precision
+    return {u: store.seconds(u) or u.cost / coarser for u in queue}
+
+
+def print_estimate(queue: Sequence[Unit], store: UnitStore, workers: int) -> None:
+    """How long the units take one by one, and side by side, the longest first."""
+    expected = _expected(queue, store)
+    kept = len(store.take_up(queue))
+    lanes = [0.0] * workers
+    for seconds in sorted(expected.values(), reverse=True):
+        lanes[lanes.index(min(lanes))] += seconds
+    longest = max(expected, key=lambda u: expected[u])
+    print(
+        f"{len(queue)} units, about {sum(expected.values()):.0f} s of one processor, "
+        f"{max(lanes):.0f} s by {workers} workers; no fewer than {expected[longest]:.0f} s by any number, which is "
+        f"{longest}. {kept} of the units are kept, and would be taken up."
+    )
 
 
 def _finish(
-    queue: Sequence[Unit], store: UnitStore, processes: int
+    queue: Sequence[Unit], store: UnitStore, run: Run, processes: int
 ) -> Generator[tuple[Unit, Finished | Died], None, None]:
-    """Work on all units, the longest first, behind a progress bar; a single process is this one."""
-    # Sample sizes follow the precision, and the seconds with them.
-    coarser = store.settings.precision / Settings().precision
-    expected = {u: store.seconds(u) or u.cost / coarser for u in queue}
+    """Work on all units, the longest first, behind a progress bar."""
     queue = sorted(queue, key=lambda u: -u.cost)
-    left = TimeLeft(expected, processes)
+    left = TimeLeft(_expected(queue, store), processes)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("checking", total=len(queue))
@@ -242,7 +298,6 @@ def _finish(
             left.start(unit)
             bar.update(task, description=f"checking {unit.system}")
 
-        run = in_this_process if processes == 1 else partial(in_processes, processes=processes)
         with closing(run(partial(work, settings=store.settings), queue, starting=starting)) as finishing:
             for unit, result in finishing:
                 yield unit, result

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import Literal, get_args
 
+import cloudpickle
 import numpy as np
 import torch
 from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import CARRIERS, LARGEST, Estimate, Values
+from sdewm.jets import nonsmooth_met
+from sdewm.jets.registry import warn_nonsmooth
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StreamedIncrements
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
@@ -157,22 +160,61 @@ def sample(
     evaluate : increments of a block -> {name: one value per path, ``(paths,)``}.
     sampler : where the increments come from.
     channels, grid, like : number of Brownian motions, finest grid, a tensor with the wanted dtype and device.
-    executor : runs replicates side by side; sums are formed in replicate order, so the numbers stay the same.
+    executor : any :class:`concurrent.futures.Executor`, of threads, processes or a cluster. It runs replicates side by
+        side; sums are formed in replicate order, so the numbers stay the same. What is sent to another process is
+        pickled by cloudpickle, so that functions and classes of a script or a notebook may be in it.
     progress : called with (replicates done, replicates).
     """
-
     together = max(1, sampler.block // sampler.per_replicate)
     units = [
         range(start, min(start + together, sampler.replicates)) for start in range(0, sampler.replicates, together)
     ]
+    of = _Replicates(evaluate, sampler, channels, grid, like)
+    parts: list[_Sums] = []
+    done = 0
+    # Jets need the modules behind torch.compile: compiled code sees neither their coefficients nor right tangents.
+    with torch.compiler.set_stance("force_eager"):
+        for unit, part in zip(units, _each(of, units, executor), strict=True):
+            parts.append(part)
+            done += len(unit)
+            if progress is not None:
+                progress(done, sampler.replicates)
+    names = parts[0].means
+    values = {name: np.concatenate([part.means[name] for part in parts]) for name in names}
+    moments: dict[str, Moments] = {}
+    pairs: dict[str, Moments] = {}
+    for part in parts:
+        _add(moments, part.moments)
+        _add(pairs, part.pairs)
+    return Sample(values, sampler.paths, sampler.seed, moments, pairs)
 
-    def one(unit: range) -> tuple[dict[str, Values], dict[str, Moments], dict[str, Moments]]:
+
+@dataclass(frozen=True)
+class _Sums:
+    """Of some replicates: their means, and the moments of their paths and of their antithetic pairs."""
+
+    means: dict[str, Values]
+    moments: dict[str, Moments]
+    pairs: dict[str, Moments]
+
+
+@dataclass(frozen=True)
+class _Replicates:
+    """What is done for some replicates."""
+
+    evaluate: Evaluate
+    sampler: Sampler
+    channels: int
+    grid: TimeGrid
+    like: Tensor
+
+    def __call__(self, unit: range) -> _Sums:
         sums: dict[str, Values] = {}
         moments: dict[str, Moments] = {}
         pairs: dict[str, Moments] = {}
         with torch.no_grad():
-            for increments in sampler.draw(unit, channels, grid, like):
-                found = evaluate(increments)
+            for increments in self.sampler.draw(unit, self.channels, self.grid, self.like):
+                found = self.evaluate(increments)
                 if increments.weights is not None:
                     found = {name: value * increments.weights for name, value in found.items()}
                 for name, value in found.items():
@@ -183,25 +225,26 @@ def sample(
                 if isinstance(increments, StreamedIncrements) and increments.mirrored:
                     means = {name: value.view(len(unit), 2, -1).mean(1).flatten() for name, value in found.items()}
                     _add(pairs, _moments(means))
-        return {name: total / sampler.per_replicate for name, total in sums.items()}, moments, pairs
+        return _Sums({name: total / self.sampler.per_replicate for name, total in sums.items()}, moments, pairs)
 
-    parts: list[tuple[dict[str, Values], dict[str, Moments], dict[str, Moments]]] = []
-    done = 0
-    # Jets need the modules behind torch.compile: compiled code sees neither their coefficients nor right tangents.
-    with torch.compiler.set_stance("force_eager"):
-        for unit, part in zip(units, map(one, units) if executor is None else executor.map(one, units), strict=True):
-            parts.append(part)
-            done += len(unit)
-            if progress is not None:
-                progress(done, sampler.replicates)
-    names = parts[0][0]
-    values = {name: np.concatenate([means[name] for means, _, _ in parts]) for name in names}
-    moments: dict[str, Moments] = {}
-    pairs: dict[str, Moments] = {}
-    for _, of_unit, pairs_of_unit in parts:
-        _add(moments, of_unit)
-        _add(pairs, pairs_of_unit)
-    return Sample(values, sampler.paths, sampler.seed, moments, pairs)
+
+def _each(of: _Replicates, units: Sequence[range], executor: Executor | None) -> Iterator[_Sums]:
+    if executor is None:
+        yield from map(of, units)
+    elif isinstance(executor, ThreadPoolExecutor):
+        yield from executor.map(of, units)
+    else:
+        sent = cloudpickle.dumps(of)
+        for sums, kinks in executor.map(_in_another_process, [sent] * len(units), units):
+            for name in kinks:
+                warn_nonsmooth(name)  # it was said over there, where nobody listens
+            yield sums
+
+
+def _in_another_process(sent: bytes, unit: range) -> tuple[_Sums, set[str]]:
+    of = cloudpickle.loads(sent)
+    with torch.compiler.set_stance("force_eager"), nonsmooth_met() as kinks:
+        return of(unit), kinks
 
 
 def check_numbers(name: str, value: Tensor) -> None:

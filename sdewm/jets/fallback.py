@@ -118,6 +118,9 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             f"({str(error).splitlines()[0]}); write it with differentiable functions"
         ) from error
     for i, c in zip(smooth, coefficients, strict=True):
+        # A proof is made at other arguments than those of most calls; what it cannot have seen may show by itself.
+        if bool((c.isnan().any(0) & ~c[0].isnan()).any()):
+            refuse(name, "torch's derivatives of it are not numbers at these arguments; write it with other functions")
         flat[i] = Jet(c, space)
     return tree_unflatten(flat, out_spec)
 

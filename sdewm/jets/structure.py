@@ -419,6 +419,11 @@ def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
     return total + top.reshape(total.shape)
 
 
+@rule("logaddexp")
+def logaddexp(input: Any, other: Any) -> Any:
+    return torch.logsumexp(torch.stack(torch.broadcast_tensors(input, other)), 0)
+
+
 @rule("softmax")
 def softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     if dtype is not None:
