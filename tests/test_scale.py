@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def rows(path: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in report["records"]]
 
 
-CHECKS = ["prop_b5", "tables", "w1_kl", "convex_loss", "--quick", "--fresh"]
+CHECKS = ["tables", "w1_kl", "convex_loss", "policy_maximizer", "--quick", "--fresh"]
 
 
 @pytest.fixture(scope="module")
@@ -82,29 +83,34 @@ def test_the_checks_on_a_cluster(workers, by_one, tmp_path, capsys):
     assert rows(tmp_path / "a.json") == by_one
 
 
+def after_two_units(runs: Path, act: Callable[[], object]) -> threading.Thread:
+    """Do it as soon as two units are kept in a run's folder."""
+
+    def wait() -> None:
+        while len(list(runs.glob("*/*.json"))) < 2:
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
 def test_a_worker_that_is_killed(workers, by_one, tmp_path):
-    victims = [worker.pid for worker in workers.workers.values()]
-    killed = threading.Timer(1.5, os.kill, (victims[0], signal.SIGKILL))
-    killed.start()
+    victim = next(iter(workers.workers.values())).pid
+    killing = after_two_units(tmp_path / "r", lambda: os.kill(victim, signal.SIGKILL))
     arguments = ["--scheduler", workers.scheduler_address, "--runs", str(tmp_path / "r"), "--json"]
     assert run.main([*CHECKS, *arguments, str(tmp_path / "a.json")]) == 0
-    killed.join()
+    killing.join()
     assert rows(tmp_path / "a.json") == by_one
 
 
 def test_a_scheduler_that_ends_loses_nothing_that_is_finished(by_one, tmp_path, capsys):
     local = distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None, silence_logs=50)
     runs = tmp_path / "r"
-
-    def end_after_two_units() -> None:
-        while len(list(runs.glob("*/*.json"))) < 2:
-            time.sleep(0.05)
-        local.close()
-
-    thread = threading.Thread(target=end_after_two_units)
-    thread.start()
+    ending = after_two_units(runs, local.close)
     status = run.main([*CHECKS, "--scheduler", local.scheduler_address, "--runs", str(runs)])
-    thread.join()
+    ending.join()
     assert status == 1 and "the same command goes on" in capsys.readouterr().err
     again = [c for c in CHECKS if c != "--fresh"]
     assert run.main([*again, "--workers", "1", "--runs", str(runs), "--json", str(tmp_path / "b.json")]) == 0
@@ -117,7 +123,7 @@ def test_no_cluster_is_one_line(capsys, monkeypatch, tmp_path, workers):
     command = ["tables", "--runs", str(tmp_path), "--scheduler"]
     assert run.main([*command, "tcp://127.0.0.1:9"]) == 2
     assert "argument --scheduler: no scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
-    monkeypatch.setattr(cluster, "code_version", lambda: "another")
+    monkeypatch.setattr(cluster, "code_version", lambda: str(os.getpid()))  # another one in each process
     assert run.main([*command, workers.scheduler_address]) == 2
     assert "expected workers with this version of the code" in capsys.readouterr().err
 
