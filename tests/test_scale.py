@@ -17,7 +17,7 @@ import pytest
 import torch
 from support import F64
 
-from sdewm import FunctionSDE, PerturbedSDE, TimeGrid, expand
+from sdewm import FunctionSDE, PerturbedSDE, TimeGrid, expand, taylor_test
 from theory_checks import cluster, run
 
 GRID = TimeGrid(0.0, 1.0, 4)
@@ -41,6 +41,16 @@ def test_processes_change_nothing_and_lose_no_kink():
     for name, values in alone.sample.values.items():
         np.testing.assert_array_equal(spread.sample[name], values)
     assert alone.kinks == spread.kinks == ("relu",)
+
+
+@pytest.mark.filterwarnings("ignore::sdewm.jets.NonSmoothWarning")
+def test_a_taylor_test_in_processes():
+    def run(executor=None):
+        start = torch.ones(1, dtype=F64)
+        return taylor_test(family(), lambda x: x[:, 0] ** 2, start, GRID, paths=512, executor=executor)
+
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
+        assert run(executor).rates == run().rates
 
 
 distributed = pytest.importorskip("distributed", reason="the extra 'scale' is not installed")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from theory_checks.executor import ATTEMPTS, Died
+from theory_checks.executor import Died
 from theory_checks.unit_store import code_version
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def on_cluster(
 ) -> Generator[tuple[Task, Result | Died], None, None]:
     """``work`` on each task, as the tasks finish, like :func:`theory_checks.executor.in_processes`.
 
-    The task of a worker that dies goes to another one, and is given up as :class:`~theory_checks.executor.Died` after
-    as many attempts. Closing the generator cancels what has not begun.
+    The task of a worker that dies goes to another one, and is given up as :class:`~theory_checks.executor.Died` where
+    that happens more often than the scheduler allows. Closing the generator cancels what has not begun.
     """
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
@@ -82,11 +82,12 @@ def on_cluster(
             if future.status == "finished":
                 yield task, future.result()
                 continue
-            if future.status == "error" and isinstance(future.exception(), KilledWorker):
-                yield task, Died(ATTEMPTS, None)
+            error = future.exception() if future.status == "error" else None
+            if isinstance(error, KilledWorker):
+                yield task, Died(error.allowed_failures + 1, None)
                 continue
-            if future.status == "error":
-                raise RuntimeError(f"{task}: {future.exception()!r}") from future.exception()
+            if error is not None:
+                raise RuntimeError(f"{task}: {error!r}") from error
             raise Unreachable("the scheduler has ended; the same command goes on from what is finished")
     finally:
         client.cancel(list(futures))

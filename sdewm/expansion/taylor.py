@@ -159,6 +159,7 @@ def taylor_test(
     order: Literal[0, 1, 2] = 2,
     eps: Sequence[float] | None = None,
     level: float = 0.99,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> TaylorTest:
     """Strong and weak remainders of the expansion over a ladder of ε, on common noise.
@@ -186,7 +187,8 @@ def taylor_test(
     arguments.choice("form", form, FORMS)
     tests = taylor_tests(
         family, {"loss": loss}, x0, grid,
-        eps=eps, order=order, paths=paths, seed=seed, method=method, sampler=sampler, level=level, progress=progress,
+        eps=eps, order=order, paths=paths, seed=seed, method=method, sampler=sampler, level=level,
+        executor=executor, progress=progress,
     )  # fmt: skip
     return tests["loss", form]
 
@@ -204,6 +206,7 @@ def taylor_tests(
     order: Literal[0, 1, 2] = 2,
     eps: Sequence[float] | None = None,
     level: float = 0.99,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> dict[tuple[str, Form], TaylorTest]:
     """:func:`taylor_test` for several losses and both forms, ``{(loss, form): test}``, on the same paths."""
@@ -223,7 +226,7 @@ def taylor_tests(
     # the last digits at each step, and with them what is rounded.
     tiny = top * torch.finfo(x0.dtype).eps ** (2 / 3)
     evaluate = _Paths(family, summed, x0, grid, method, (*ladder, tiny), order)
-    found = sample(evaluate, drawn, channels, grid, x0, progress=progress)
+    found = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
     return {
         (name, form): _result(
             Sample(_select(found, name, form), found.paths, found.seed), ladder, order, form, level, x0.dtype
