@@ -24,6 +24,7 @@ CLAIMS = (
     "assumptions",
     "w1_kl",
     "covering_map",
+    "proposition_a7",
     "proposition_b1",
     *EXPANSION,
     "lemma_b7_steps",

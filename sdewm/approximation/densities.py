@@ -1,0 +1,156 @@
+"""Probability measures on the closed unit ball of R¹ and R²: the latent P, and Q in the coordinates of a chart.
+
+A measure Q on a manifold is given by the density q √det g of its coordinates; q itself is that over the volume form.
+
+>>> p = IntervalMeasure((1.0, 0.5))
+>>> p.cdf(np.array([-1.0, 0.0, 1.0])).round(12)
+array([0.   , 0.375, 1.   ])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
+from numpy.typing import NDArray
+from scipy.optimize.elementwise import find_root
+
+Array = NDArray[np.float64]
+# Nodes of the quadrature on the disk, in the radius and in the angle: exact for polynomials of degree 63.
+RADII, ANGLES = 32, 64
+# Nodes along a chord, and chords.
+CHORDS = 40
+
+
+@dataclass(frozen=True)
+class IntervalMeasure:
+    """On [−1, 1], with a density in proportion to Σ ``coefficients``[i] xⁱ + ``kink`` |x|^``power``.
+
+    Its distribution function is in closed form. With 0 < α < 1 a kink of power k + α makes it of class C^{k,α} and no
+    smoother. ``ValueError`` where the density is negative somewhere, or 0 everywhere.
+    """
+
+    coefficients: tuple[float, ...] = (1.0,)
+    kink: float = 0.0
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.power < 0:
+            raise ValueError(f"power: expected a number of at least 0, got {self.power}")
+        lowest = self._weight(np.linspace(-1, 1, 2001)).min()
+        if lowest < 0 or not self._mass > 0:
+            raise ValueError(f"coefficients: expected a density ≥ 0 that is not 0, got one that goes to {lowest:g}")
+
+    def density(self, x: Array) -> Array:
+        return self._weight(x) / self._mass
+
+    def cdf(self, x: Array) -> Array:
+        """The distribution function at ``x``, of any shape."""
+        return (self._integral(np.asarray(x)) - self._integral(np.array(-1.0))) / self._mass
+
+    def quantile(self, u: Array) -> Array:
+        """The inverse of :meth:`cdf`, to rounding; ``RuntimeError`` where the search does not end."""
+        u = np.clip(np.asarray(u, dtype=np.float64), 0.0, 1.0)
+        ends = (np.full_like(u, -1.0), np.full_like(u, 1.0))
+        found = find_root(lambda x, target: self.cdf(x) - target, ends, args=(u,))
+        if not np.all(found.success):
+            raise RuntimeError("quantile: the search for a root did not end")
+        return found.x
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Independent points ``(n,)``."""
+        return self.quantile(rng.uniform(size=n))
+
+    def _weight(self, x: Array) -> Array:
+        return self._polynomial(x) + self.kink * np.abs(x) ** self.power
+
+    def _integral(self, x: Array) -> Array:
+        return self._antiderivative(x) + self.kink * np.sign(x) * np.abs(x) ** (self.power + 1) / (self.power + 1)
+
+    @cached_property
+    def _polynomial(self) -> Polynomial:
+        return Polynomial(self.coefficients)
+
+    @cached_property
+    def _antiderivative(self) -> Polynomial:
+        return self._polynomial.integ()
+
+    @cached_property
+    def _mass(self) -> float:
+        return float(self._integral(np.array(1.0)) - self._integral(np.array(-1.0)))
+
+
+@dataclass(frozen=True)
+class DiskMeasure:
+    """On the closed unit disk, with a density in proportion to ``weight``, a function of ``(n, 2)``.
+
+    ``ValueError`` where the weight is negative at a node of the quadrature.
+    """
+
+    weight: Callable[[Array], Array]
+
+    def __post_init__(self) -> None:
+        lowest = self.weight(disk_nodes()[0]).min()
+        if lowest < 0:
+            raise ValueError(f"weight: expected a density ≥ 0, got one that goes to {lowest:g}")
+
+    def density(self, x: Array) -> Array:
+        """At points ``(n, 2)``, as ``(n,)``."""
+        return self.weight(x) / self._mass
+
+    def integral(self, f: Callable[[Array], Array]) -> float:
+        """∫ f dP by quadrature, to rounding where f and the density are smooth."""
+        nodes, weights = disk_nodes()
+        return float(weights @ (f(nodes) * self.density(nodes)))
+
+    def marginal_cdf(self, direction: Array, at: Array) -> Array:
+        """The distribution function of x·``direction``, a unit vector, at ``at`` ``(n,)``."""
+        # In φ, where x·direction = cos φ, it is smooth up to the ends.
+        by_angle = Chebyshev.interpolate(lambda phi: self._beyond(phi, direction), CHORDS, domain=[0, math.pi])
+        return by_angle(np.arccos(np.clip(at, -1, 1)))
+
+    def _beyond(self, start: Array, direction: Array) -> Array:
+        """The mass where x·``direction`` ≤ cos ``start``: a chord at cos φ has the half-length sin φ."""
+        nodes, weights = np.polynomial.legendre.leggauss(CHORDS)
+        normal = np.array([-direction[1], direction[0]])
+        phi = start[:, None] + (math.pi - start[:, None]) * (nodes + 1) / 2
+        along, half = np.cos(phi), np.sin(phi)
+        points = along[..., None, None] * direction + (half[..., None] * nodes)[..., None] * normal
+        values = self.density(points.reshape(-1, 2)).reshape(points.shape[:-1])
+        return (((values @ weights) * half**2) @ weights) * (math.pi - start) / 2
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Independent points ``(n, 2)``, by rejection."""
+        ceiling, found = self._ceiling, np.empty((0, 2))
+        while len(found) < n:
+            x = rng.uniform(-1, 1, (4 * n, 2))
+            x = x[(x**2).sum(1) <= 1]
+            values = self.weight(x)
+            if values.max() > ceiling:
+                raise RuntimeError("weight: expected no value far above those on a grid, got one")
+            found = np.concatenate([found, x[rng.uniform(0, ceiling, len(x)) < values]])
+        return found[:n]
+
+    @cached_property
+    def _mass(self) -> float:
+        nodes, weights = disk_nodes()
+        return float(weights @ self.weight(nodes))
+
+    @cached_property
+    def _ceiling(self) -> float:
+        side = np.linspace(-1, 1, 201)
+        x = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+        return 1.05 * float(self.weight(x[(x**2).sum(1) <= 1]).max())
+
+
+def disk_nodes() -> tuple[Array, Array]:
+    """Nodes ``(n, 2)`` in the unit disk and weights ``(n,)``: Gauss in r², equal angles."""
+    squares, weights = np.polynomial.legendre.leggauss(RADII)
+    r = np.sqrt((squares + 1) / 2)
+    theta = 2 * math.pi * np.arange(ANGLES) / ANGLES
+    nodes = np.stack([np.outer(r, np.cos(theta)), np.outer(r, np.sin(theta))], -1).reshape(-1, 2)
+    return nodes, np.repeat(weights / 4 * 2 * math.pi / ANGLES, ANGLES)
