@@ -22,9 +22,9 @@ from sdewm.approximation.quantiles import QuantileMap
 from sdewm.approximation.smoothness import derivative, jacobians, order_of_kink, third_derivatives
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.goodness_of_fit import distance
-from sdewm.verify.report import Curve
-from sdewm.verify.verdicts import Claimed, Comparison, Form, Inequality
-from theory_checks.settings import Settings
+from sdewm.verification.report import Curve
+from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.verification.settings import Settings
 
 CLAIM = "proposition_a7"
 DISK, COVERS = "disk to sphere cap", {"annulus": annulus(0.5), "immersed disk": immersed_disk(4.0)}

@@ -23,7 +23,7 @@ from sdewm.approximation.densities import DiskMeasure, disk_nodes
 
 Array = NDArray[np.float64]
 TOLERANCE = 1e-11
-# Coefficients this small, in parts of the largest, are rounding.
+# Coefficients this small are rounding: densities on the disk are of order one.
 NEGLIGIBLE = 1e-15
 
 
@@ -61,10 +61,10 @@ class MoserMap:
 
     @cached_property
     def tail(self) -> float:
-        """The largest coefficient of u in its two highest degrees, in parts of the largest of all."""
-        modes, coefficients = self._solve(NEGLIGIBLE * 0)
+        """What is missing of Δu, about: the largest coefficient of the two highest degrees, times the degree squared."""
+        modes, coefficients = self._solve(0.0)
         high = np.array([m + 2 * k for k, m, _ in modes]) >= self.degree - 1
-        return float(np.abs(coefficients[high]).max() / np.abs(coefficients).max())
+        return float(np.abs(coefficients[high]).max()) * self.degree**2
 
     @cached_property
     def _potential(self) -> tuple[list[Mode], Array]:
@@ -78,7 +78,7 @@ class MoserMap:
         stiffness = np.einsum("ndi,n,ndj->ij", slopes, weights, slopes, optimize=True)
         load = (weights * (self.target.density(nodes) - self.source.density(nodes))) @ values(nodes, modes)
         coefficients = np.linalg.solve(stiffness, load)
-        kept = np.abs(coefficients) > negligible * max(np.abs(coefficients).max(), NEGLIGIBLE)
+        kept = np.abs(coefficients) > negligible
         return [mode for mode, keep in zip(modes, kept, strict=True) if keep], coefficients[kept]
 
     def _flow(self, x: Array, start: float, end: float) -> Array:
@@ -115,15 +115,14 @@ def values(x: Array, modes: list[Mode]) -> Array:
 def gradients(x: Array, modes: list[Mode]) -> Array:
     """Their gradients, as ``(n, 2, modes)``."""
     z, t = _complex(x)
-    columns = []
-    for k, m, sine in modes:
+    slopes = np.empty((len(x), 2, len(modes)))
+    for i, (k, m, sine) in enumerate(modes):
         radial = eval_jacobi(k, 0, m, t)
-        slope = 4 * (k + m + 1) / 2 * eval_jacobi(k - 1, 1, m + 1, t) if k else np.zeros_like(t)
+        outward = z**m * (2 * (k + m + 1) * eval_jacobi(k - 1, 1, m + 1, t)) if k else np.zeros_like(z)
         turn = m * z ** (m - 1) * radial if m else np.zeros_like(z)
-        columns.append(np.stack([_part(d, sine) for d in (
-            turn + z**m * slope * x[:, 0], 1j * turn + z**m * slope * x[:, 1]
-        )], -1))  # fmt: skip
-    return np.stack(columns, -1)
+        slopes[:, 0, i] = _part(turn + outward * x[:, 0], sine)
+        slopes[:, 1, i] = _part(1j * turn + outward * x[:, 1], sine)
+    return slopes
 
 
 def _complex(x: Array) -> tuple[NDArray[np.complex128], Array]:

@@ -721,7 +721,7 @@ ERRATA: tuple[Erratum, ...] = (
         "on all sheets. The degree of a local inverse says nothing about ∫η̄. The proposition survives with the sum.",
         "wrong",
         "The double cover of the circle, P of density (1 + ½cos θ)/2π.",
-        _of("covering_map", "∫η̄ − 1", "largest |F*η̄ − ω|"),
+        (*_of("covering_map", "∫η̄ − 1", "largest |F*η̄ − ω|"), *_of("proposition_a7", "largest |g*η − ω|")),
     ),
     Erratum(
         "E48", "Assumption 3.5 and the proof of A.7: F is a covering",
@@ -731,6 +731,19 @@ ERRATA: tuple[Erratum, ...] = (
         "is connected, it is a diffeomorphism, for a ball is simply connected: Theorem 3.6 then is about manifolds "
         "that are balls, and |D| = 1 in (22).",
         "vacuous",
+        "The inclusion of an annulus, and z ↦ exp(4(z − 1)) on the disk, which overlaps itself.",
+        _of("proposition_a7", "most preimages of F less fewest"),
+    ),
+    Erratum(
+        "E86", "Proposition A.7: a local diffeomorphism",
+        "\"Let F: N → M be an orientation-preserving local diffeomorphism\", not assumed to exist",
+        "with F as a hypothesis",
+        "The proposition has only that N and M are compact, oriented and of the same dimension. For a C¹ map g with "
+        "g_# P = Q, p ≤ q(g) |det dg|: where p is positive and q bounded, g is itself a local diffeomorphism, so that "
+        "without one there is no such g. A circle has none to an interval: where g is largest its derivative is 0.",
+        "wrong",
+        "N the circle, M = [−1, 1], both densities positive: next to the maximum of g the density of g_# P has no bound.",
+        _of("proposition_a7", "rate at which g_# P of the h next to the maximum of g, over h, grows as h → 0"),
     ),
     Erratum(
         "E84", "Proof of Theorem A.6: the decoder",
@@ -743,11 +756,14 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E49", "Proposition A.7: positive densities",
         "\"for any point x we have p(x) > 0\", not assumed",
-        "p and q positive, M connected, and a local diffeomorphism F, as hypotheses",
-        "P uniform on [0, 1] and q = 3x²: a C¹ map g has a pushforward of density at least 1/sup|g'| on its image, "
-        "which is all of [0, 1], so q cannot vanish. And for M in two parts and N connected no continuous g is onto.",
+        "q positive and M connected, as hypotheses",
+        "P uniform and q = 3x²/2 on [−1, 1]: a C¹ map g has a pushforward of density at least ½/sup|g'| on its image, "
+        "which is all of [−1, 1], so q cannot vanish. And for M in two parts and N connected no continuous g is onto. "
+        "That p be positive is not needed in one dimension, where g' = p/q(g); there g⁻¹ is rougher than g.",
         "wrong",
-        "q = 3x² on [0, 1]: the quantile map u^{1/3} is not C¹.",
+        "q = 3x²/2 on [−1, 1]: the quantile map u^{1/3} is not C¹. M = [−1, −½] ∪ [½, 1] and N = [−1, 1].",
+        _of("proposition_a7", "rate at which |g(x) − g(0)|/|x| grows as x → 0",
+            "least W1(g_# P, Q) over continuous g"),
     ),
     Erratum(
         "E50", "Assumption 3.3 and Definition A.1: smoothness",
