@@ -23,8 +23,8 @@ from sdewm.approximation.smoothness import derivative, jacobians, order_of_kink,
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.goodness_of_fit import distance
 from sdewm.verification.report import Curve
-from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
 from sdewm.verification.settings import Settings
+from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
 
 CLAIM = "proposition_a7"
 DISK, COVERS = "disk to sphere cap", {"annulus": annulus(0.5), "immersed disk": immersed_disk(4.0)}
@@ -104,7 +104,7 @@ def density_gap(
 
 
 def _kink(k: int, power: float) -> Claimed:
-    """q of class C^{k,α} and no smoother at 0: g is of class C^{k+1,α}, and no smoother, at the place that goes there."""
+    """q of class C^{k,α} and no smoother at 0: g is of class C^{k+1,α}, and no smoother, where it is 0."""
     target = IntervalMeasure((1.0, 0.3), kink=1.0, power=power)
     g = QuantileMap(LATENT, target)
     order, left = order_of_kink(g, float(g.inverse(np.array(0.0))))
@@ -151,7 +151,7 @@ def _two_parts() -> list[Claimed]:
 
 
 def _folded() -> list[Claimed]:
-    """N the circle, M an interval: at its maximum any C¹ map has g′ = 0, so that its pushforward has no bounded density.
+    """N the circle, M an interval: at its maximum any C¹ map has g′ = 0, so that g_# P has no bounded density.
 
     Measured on g = cos; a flatter maximum is worse.
     """
@@ -286,17 +286,13 @@ def largest(values: Array) -> float:
 
 
 def _zero(system: str, quantity: str, reading: str, value: float, numerical: float) -> Claimed:
-    return Comparison(
-        CLAIM, system, quantity, "corrected", reading, Estimate(value, 0.0, 1), 0.0, numerical, 1e-5, 1.0
-    )
+    return Comparison(CLAIM, system, quantity, "corrected", reading, Estimate(value, 0.0, 1), 0.0, numerical, 1e-5, 1.0)
 
 
 def _at_most(
     system: str, quantity: str, form: Form, reading: str, value: float, bound: float, numerical: float
 ) -> Claimed:
-    return Inequality(
-        CLAIM, system, quantity, form, reading, Estimate(value, 0.0, 1), bound, numerical, abs(value)
-    )
+    return Inequality(CLAIM, system, quantity, form, reading, Estimate(value, 0.0, 1), bound, numerical, abs(value))
 
 
 def _distance(system: str, quantity: str, reading: str, probabilities: Array, settings: Settings) -> Claimed:

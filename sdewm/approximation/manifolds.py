@@ -79,9 +79,7 @@ def arc(angle: float = 1.2, ambient: int = 16, seed: int = 0) -> Manifold:
     def chart(u: Array) -> Array:
         return np.concatenate([np.sin(angle * u), 1 - np.cos(angle * u)], -1)
 
-    return _embedded(
-        "arc", 1, 2, chart, lambda x: np.arctan2(x[:, :1], 1 - x[:, 1:]) / angle, 1.0, ambient, seed
-    )
+    return _embedded("arc", 1, 2, chart, lambda x: np.arctan2(x[:, :1], 1 - x[:, 1:]) / angle, 1.0, ambient, seed)
 
 
 def curved_disk(bend: float = 0.5, ambient: int = 16, seed: int = 0) -> Manifold:

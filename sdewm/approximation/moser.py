@@ -61,7 +61,7 @@ class MoserMap:
 
     @cached_property
     def tail(self) -> float:
-        """What is missing of Δu, about: the largest coefficient of the two highest degrees, times the degree squared."""
+        """What is missing of Δu, about: the largest coefficient of its two highest degrees, times degree²."""
         modes, coefficients = self._solve(0.0)
         high = np.array([m + 2 * k for k, m, _ in modes]) >= self.degree - 1
         return float(np.abs(coefficients[high]).max()) * self.degree**2

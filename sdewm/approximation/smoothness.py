@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 # Central differences over seven points: exact for polynomials of degree six.
 FIRST = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
+# Of the third derivative, for polynomials of degree six too.
+THIRD = {1: -13 / 8, 2: 1.0, 3: -1 / 8}
 
 
 def derivative(f: Callable[[Array], Array], x: Array, step: float) -> tuple[Array, float]:
     """f′ at ``x`` ``(n,)``, elementwise, and how far off it is at most: what halving the step changed last."""
-    fine, coarse = (
-        sum(w * (f(x + k * h) - f(x - k * h)) / h for k, w in FIRST.items()) for h in (step, 2 * step)
-    )
+    fine, coarse = (_weighted({k: f(x + k * h) - f(x - k * h) for k in FIRST}, FIRST) / h for h in (step, 2 * step))
     return fine, float(np.abs(fine - coarse).max())
 
 
@@ -36,16 +37,15 @@ def jacobians(f: Callable[[Array], Array], x: Array, step: float) -> tuple[Array
     out = f((x + shifts[:, None]).reshape(-1, x.shape[1]))
     out = out.reshape(len(directions), len(sizes), 2, len(x), -1)
     apart = {k: out[:, i, 0] - out[:, i, 1] for i, k in enumerate(sizes)}
-    fine, coarse = (sum(w * apart[m * k] for k, w in FIRST.items()) / (m * step) for m in (1, 2))
+    fine, coarse = (_weighted({k: apart[m * k] for k in FIRST}, FIRST) / (m * step) for m in (1, 2))
     return np.moveaxis(fine, 0, -1), float(np.abs(fine - coarse).max())
 
 
 def third_derivatives(f: Callable[[Array], Array], x: Array, step: float) -> Array:
     """∂³f/∂x_i³ at ``x`` ``(n, d)``, as ``(d, n, values)``: of fourth order in the step."""
-    weights = {1: -13 / 8, 2: 1.0, 3: -1 / 8}
-    shifts = np.stack([s * k * step * e for e in np.eye(x.shape[1]) for k in weights for s in (1, -1)])
+    shifts = np.stack([s * k * step * e for e in np.eye(x.shape[1]) for k in THIRD for s in (1, -1)])
     out = f((x + shifts[:, None]).reshape(-1, x.shape[1])).reshape(x.shape[1], 3, 2, len(x), -1)
-    return sum(w * (out[:, i, 0] - out[:, i, 1]) for i, w in enumerate(weights.values())) / step**3
+    return _weighted({k: out[:, i, 0] - out[:, i, 1] for i, k in enumerate(THIRD)}, THIRD) / step**3
 
 
 def order_of_kink(f: Callable[[Array], Array], at: float, differences: int = 7) -> tuple[float, float]:
@@ -58,8 +58,13 @@ def order_of_kink(f: Callable[[Array], Array], at: float, differences: int = 7) 
     places = differences / 2 - np.arange(differences + 1)
 
     def size(h: float) -> float:
-        return abs(float(signs @ f(at + h * places)))
+        return abs(float(signs @ f(np.asarray(at + h * places))))
 
     sizes = [size(2.0**-i) for i in (5, 6, 7)]
-    orders = [math.log2(a / b) for a, b in zip(sizes, sizes[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in pairwise(sizes)]
     return orders[1], abs(orders[1] - orders[0])
+
+
+def _weighted(differences: dict[int, Array], weights: dict[int, float]) -> Array:
+    """Σ weight times f(x + k h) − f(x − k h) over k."""
+    return np.stack([weights[k] * difference for k, difference in differences.items()]).sum(0)

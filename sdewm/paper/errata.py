@@ -742,7 +742,7 @@ ERRATA: tuple[Erratum, ...] = (
         "g_# P = Q, p ≤ q(g) |det dg|: where p is positive and q bounded, g is itself a local diffeomorphism, so that "
         "without one there is no such g. A circle has none to an interval: where g is largest its derivative is 0.",
         "wrong",
-        "N the circle, M = [−1, 1], both densities positive: next to the maximum of g the density of g_# P has no bound.",
+        "N the circle, M = [−1, 1], both densities positive: next to g's maximum g_# P has no bounded density.",
         _of("proposition_a7", "rate at which g_# P of the h next to the maximum of g, over h, grows as h → 0"),
     ),
     Erratum(

@@ -99,7 +99,8 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement("Assumption 3.2", "3", "The same for the errors σ and σ̄", "assumption", _all("assumptions")),
     # -- Section 3.1 -------------------------------------------------------------------------------------------------
     Statement("Assumption 3.3", "3.1", "States lie on a compact, connected, orientable C^{k,α} submanifold",
-              "assumption", (Evidence("proposition_a7", "two parts"), Evidence("proposition_a7", "disk to sphere cap"))),
+              "assumption",
+              (Evidence("proposition_a7", "two parts"), Evidence("proposition_a7", "disk to sphere cap"))),
     Statement("Assumption 3.4", "3.1", "The state measure has a C^{k,α} density", "assumption",
               (Evidence("proposition_a7", "kinks"), Evidence("proposition_a7", "q vanishes"))),
     Statement("KL bound", "3.1", "W1² ≤ C·KL up to a constant (unnumbered, from [11])", "claim", _all("w1_kl")),
