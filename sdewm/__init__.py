@@ -24,6 +24,10 @@ from sdewm.systems.losses import NonFiniteLoss, SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import SDE, FunctionSDE
+from sdewm.verification.conformity import Conformity, check_sde
+from sdewm.verification.system import System
+from sdewm.verification.system_report import Report
+from sdewm.verification.verify import verify
 
 __version__ = "0.1.0"
 
@@ -34,6 +38,7 @@ __all__ = [
     "BlockSizes",
     "BrownianPath",
     "BrownianSampler",
+    "Conformity",
     "Convergence",
     "Estimate",
     "Expansion",
@@ -49,11 +54,14 @@ __all__ = [
     "QuasiMonteCarlo",
     "Rate",
     "RecordedObservation",
+    "Report",
     "SensitivitySDE",
     "SlopeNetwork",
     "SummedLoss",
+    "System",
     "TaylorTest",
     "TimeGrid",
+    "check_sde",
     "convergence",
     "convergences",
     "expand",
@@ -65,4 +73,5 @@ __all__ = [
     "to_ito",
     "to_stratonovich",
     "value_of",
+    "verify",
 ]

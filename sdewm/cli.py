@@ -1,4 +1,4 @@
-"""The command line ``sdewm``: an agent's commands, and ``walker`` for the small model's."""
+"""The command line ``sdewm``: an agent's commands, ``walker`` for the small model's, ``verify`` for your system."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from sdewm.verification.command_line import add_verify_parser
 from sdewm.worldmodel.command_line import EXAMPLES, add_agent_commands
 from sdewm.worldmodel.walker_command_line import add_walker_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line; a mistake of the user's ends in one line on stderr and exit status 1."""
+    """Run the command line; a mistake of the user's ends in one line on stderr and exit status 1.
+
+    ``verify`` has statuses of its own.
+    """
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run_command(arguments)
+        status = arguments.run_command(arguments)
     except _user_errors() as error:
         command = " ".join([arguments.command, *([arguments.walker_command] if arguments.command == "walker" else [])])
         sys.exit(f"sdewm {command}: {error}")
+    if status:
+        sys.exit(status)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sdewm", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train, evaluate and record an agent with its world model: DreamerV2 with Gaussian latents,\n"
-        "continuous actions. `walker`: the small world model of a scripted walker, without an agent.",
+        "continuous actions. `walker`: the small world model of a scripted walker, without an agent. `verify`:\n"
+        "hold a system of yours against the theory.",
     )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True)
     add_agent_commands(commands)
     add_walker_parser(commands)
+    add_verify_parser(commands)
     return parser
 
 

@@ -30,6 +30,7 @@ def _closed_form(name: str, paths: int, paired_paths: int, widen: float) -> Syst
         loss=problem.loss,
         x0=problem.x0,
         grid=grid,
+        third_factor=1.0,
         sizes=Sizes(paths, paired_paths, widen=widen),
         readings=ALL_READINGS,
         truth=problem.truth,
@@ -44,6 +45,7 @@ def _latent() -> System:
         loss=reference.loss,
         x0=reference.initial_state(),
         grid=TimeGrid(0.0, reference.HORIZON, reference.STEPS),
+        third_factor=1.0,
         sizes=Sizes(2**15, 2**11),
         readings=ALL_READINGS,
     )
@@ -128,6 +130,7 @@ def _trained(error: ErrorKind) -> System:
         loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), 12 * length),
+        third_factor=1.0,
         sizes=Sizes(2**11, 2**7, taylor=2**8, block=2**11),
         readings=ALL_READINGS,
         formula_factor=100.0,
@@ -144,6 +147,7 @@ def _trained_step(error: ErrorKind) -> System:
         loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), length),
+        third_factor=1.0,
         sizes=Sizes(2**12, 2**10),
         method="euler-sequential",
     )
@@ -159,6 +163,7 @@ def _lean(jacobian: bool) -> System:
         loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), length),
+        third_factor=1.0,
         sizes=Sizes(2**8, 2**8, taylor=2**8, block=2**8),
         method="euler-sequential",
     )

@@ -283,7 +283,10 @@ def _violations(
             affects = "The proofs use linear growth, which it has: the expansions are not affected."
         else:
             affects = "Solutions may explode and moments be infinite: no theorem of the paper applies."
-        yield Violation(assumption, name, "bounded", f"it grows like r^{powers[0]:.2g}", affects)
+        grows = (
+            f"it grows like r^{powers[0]:.2g}" if math.isfinite(powers[0]) else "far out it is not finite, or undefined"
+        )
+        yield Violation(assumption, name, "bounded", grows, affects)
     first = next((order for order in ORDERS if jumps[order] > JUMP), None)
     if first is not None:
         detail = "it jumps" if first == 0 else f"of class C{_SUPERSCRIPTS[first - 1]} only"

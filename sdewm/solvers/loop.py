@@ -19,7 +19,7 @@ from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.methods import Method, carrying_jets, stepper
 from sdewm.solvers.registry import lists_methods, names, quoted, without_areas
 from sdewm.solvers.structure import Audit
-from sdewm.systems.checks import Probe, check_sde, named
+from sdewm.systems.checks import Probe, check_coefficients, named
 from sdewm.systems.sde import SDE, check_protocol
 
 
@@ -167,13 +167,13 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method) -> Probe:
     """Hold an SDE, a method and a grid against each other and against x0, before any work is done.
 
     Returns the states that coefficients were held against, and the number of noise channels; see
-    :func:`sdewm.systems.checks.check_sde`.
+    :func:`sdewm.systems.checks.check_coefficients`.
     """
     check_protocol("sde", sde)
     arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
     _warn_of_another_model(sde, grid, stepper(method, sde))
     _check_times(grid, x0.dtype)
-    return check_sde(sde, x0, grid)
+    return check_coefficients(sde, x0, grid)
 
 
 def _saved(save: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Stochastic differential equations, the latent model and its rollouts, losses, and the checks on them."""
 
-from sdewm.systems.checks import check_loss, check_sde
+from sdewm.systems.checks import check_coefficients, check_loss
 from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.systems.losses import NonFiniteLoss, SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
@@ -17,6 +17,6 @@ __all__ = [
     "PerturbedSDE",
     "RecordedObservation",
     "SummedLoss",
+    "check_coefficients",
     "check_loss",
-    "check_sde",
 ]

@@ -43,7 +43,7 @@ class Probe:
     channels: int = 0
 
 
-def check_sde(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
+def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
     """Hold every coefficient of an SDE, and of the parts that it is made of, against x0 at the initial time.
 
     Each must return a tensor of the right shape, of x0's dtype and device, finite, the same whenever it is asked, one

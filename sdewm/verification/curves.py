@@ -16,7 +16,7 @@ from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_term
 from sdewm.noise.increments import Increments
 from sdewm.verification.evidence import Evidence, from_terms
 from sdewm.verification.report import Curve
-from sdewm.verification.samples import VARIATION, channels, losses_at, variants
+from sdewm.verification.samples import VARIATION, channels, losses_at, sampler, variants
 
 # An expansion to second order is called valid while its third-order term is at most this part of the others.
 SHARE = 0.1
@@ -41,7 +41,7 @@ def remainder_curves(claim: str, evidence: Evidence, kind: str) -> Iterator[Curv
 
 def term_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
     """What each of the six terms adds to the coefficients of ε and ε², route by route, extrapolated to Δt = 0."""
-    for loss in evidence.system.losses if evidence.system.continuous else ():
+    for loss in evidence.system.losses if evidence.system.has_limit else ():
         for route in ("jets", *variants(evidence.system)):
             corrected = route in ("jets", VARIATION)
             estimates = []
@@ -99,7 +99,7 @@ def _losses_and_terms(evidence: Evidence, loss: str, eps: Values) -> Sample:
 
     paired = evidence.sizes.paired
     paths = min(paired, evidence.settings.paths(paired))
-    drawn = evidence.settings.draw(paths, 0, purpose=2, widen=evidence.sizes.widen)
+    drawn = sampler(system, evidence.settings, paths, 0, purpose=2, widen=evidence.sizes.widen)
     return sample(evaluate, drawn, channels(system), grid, system.x0)
 
 

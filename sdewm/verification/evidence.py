@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import torch
 
 from sdewm.estimate.estimates import Values
 from sdewm.estimate.samples import Sample, pool, richardson
-from sdewm.expansion.power_series import second_coefficient
+from sdewm.expansion.power_series import TRUST, second_coefficient
 from sdewm.expansion.taylor import TaylorTest, pool_tests, taylor_tests
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.jets import nonsmooth_met
@@ -24,6 +25,7 @@ from sdewm.verification.samples import (
     VARIATION,
     sample_routes,
     sample_terms,
+    sampler,
     term_grids,
     variants,
     without_drift_error,
@@ -51,7 +53,7 @@ class Evidence:
     ``corrected[loss]`` and ``corrected_on_grid[loss]`` come from the large sample; ``paired[loss][route]`` from the
     smaller one on which all routes share their noise, extrapolated where the system is continuous. Numbers beside
     them are numerical errors, {(loss, route): largest change of the last extrapolation}. ``kinks`` are operations met
-    that are not twice continuously differentiable.
+    that are not twice continuously differentiable, ``h`` the distance between the ε of differences.
     """
 
     system: System
@@ -65,6 +67,7 @@ class Evidence:
     taylor: dict[LossCaseForm, TaylorTest]
     kinks: frozenset[str]
     sizes: Sizes
+    h: float
     seconds: dict[str, float]
     config: dict[str, object]
 
@@ -79,6 +82,41 @@ class Evidence:
         if found * largest**order > ROUNDING * torch.finfo(test.dtype).eps * first:
             return found, False
         return first / (5 * largest) ** order, True
+
+    def radius(self, loss: str) -> float:
+        """Up to which |ε| each term of the loss's series is at most a quarter of the one before, root mean square."""
+        sizes = [self.size(loss, "full", k) for k in range(4)]
+        ratios = [a / b for (a, _), (b, zero) in itertools.pairwise(sizes[1:]) if not zero]
+        return TRUST * min(ratios, default=math.inf)
+
+    def summary(self) -> list[str]:
+        """The expansion of each loss in a line."""
+        lines = []
+        for loss in self.system.losses:
+            first, second = self.corrected_on_grid[loss].full
+            parts = [
+                self.large.estimate(f"{loss}|jets|loss0/0"),
+                self.large.estimate(first),
+                self.large.estimate(second),
+            ]
+            series = " + ".join(f"({e}){power}" for e, power in zip(parts, ("", " ε", " ε²"), strict=True))
+            radius = self.radius(loss)
+            reach = "at every ε" if math.isinf(radius) else f"for |ε| up to {radius:.2g}"
+            lines.append(f"  E L{f' of {loss}' if loss else ''} = {series}, a guide {reach}")
+        return lines
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Terms that few paths carry, and what rounding hides."""
+        found = []
+        for loss in self.system.losses:
+            for term in ("loss0", *TERMS):
+                found += [f"{self.system.named(loss)}: {f}" for f in self.large.estimate(f"{loss}|jets|{term}/0").flags]
+        hidden = any(r.outcome == "below roundoff" for t in self.taylor.values() for r in t.rates.values())
+        if hidden:
+            dtype = str(self.system.x0.dtype).removeprefix("torch.")
+            found.append(f"rounding in {dtype} hides some remainders; .double() on the model and x0 shows them")
+        return tuple(found)
 
     @property
     def terms(self) -> list[dict[str, object]]:
@@ -110,12 +148,13 @@ def gather(system: System, settings: Settings) -> Evidence:
         sizes = round_sizes(system, settings.first, h)
         widen, block = sizes.widen, sizes.block
         new = [
-            sample_terms(system, settings.draw(sizes.paths, r, widen=widen, block=block)) for r in settings.new_rounds
+            sample_terms(system, sampler(system, settings, sizes.paths, r, widen=widen, block=block))
+            for r in settings.new_rounds
         ]
         large = pool([before.large, *new] if before else new, settings.seed)
         large_done = time.perf_counter()
         new = [
-            sample_routes(system, settings.draw(sizes.paired, r, purpose=1, widen=widen), h)
+            sample_routes(system, sampler(system, settings, sizes.paired, r, purpose=1, widen=widen), h)
             for r in settings.new_rounds
         ]
         small = pool([before.small, *new] if before else new, settings.seed)
@@ -150,6 +189,7 @@ def gather(system: System, settings: Settings) -> Evidence:
         numerical=numerical,
         taylor=taylor,
         sizes=sizes,
+        h=h,
         kinks=frozenset(kinks) | (before.kinks if before else frozenset()),
         seconds={
             "taylor": taylor_done - started,
@@ -181,7 +221,7 @@ def _taylor_tests(
             found = taylor_tests(
                 family, system.losses, system.x0, system.grid,
                 eps=ladders.get(case), method=system.method, seed=settings.stream(r),
-                sampler=settings.draw(sizes.taylor, r, widen=sizes.widen),
+                sampler=sampler(system, settings, sizes.taylor, r, widen=sizes.widen),
             )  # fmt: skip
             tests |= {(loss, case, form): test for (loss, form), test in found.items()}
         rounds.append(tests)

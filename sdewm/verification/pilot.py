@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 
 from sdewm.estimate.estimates import Estimate, Values
-from sdewm.estimate.samples import Sample
+from sdewm.estimate.samples import Sample, richardson
 from sdewm.expansion.power_series import second_coefficient
 from sdewm.expansion.variation_of_constants import TERMS
-from sdewm.verification.samples import VARIATION, sample_routes
+from sdewm.verification.samples import VARIATION, sample_routes, sampler
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import Sizes, System
 from sdewm.verification.verdicts import DOUBT
@@ -20,6 +20,8 @@ from sdewm.verification.verdicts import DOUBT
 PILOT = 2**8
 # Of one round; the looks go beyond where that decides nothing.
 MOST = 2**15
+# To tell a coefficient from 0, which may be 0.
+ENOUGH = 2**12
 BY_DEFAULT = Sizes(PILOT, PILOT)
 # How errors fall with the number of paths. That of quasi-Monte Carlo falls faster than this where losses are smooth.
 POWER = {"rqmc": 0.75, "mc": 0.5, "antithetic": 0.5}
@@ -36,14 +38,18 @@ def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
         # Paired differences vary little, so that a small sample shows them even where the precision asks for less.
         paired = max(stated.paired, settings.paths(stated.paired))
         return replace(stated, paths=settings.paths(stated.paths), paired=paired)
-    pilot = sample_routes(system, settings.draw(PILOT, 0, purpose=3), h)
+    pilot = sample_routes(system, sampler(system, settings, PILOT, 0, purpose=3), h)
     terms = paired = PILOT
     for loss in system.losses:
+        for levels in zip(*(_coefficients(pilot, f"{loss}|jets", i) for i in range(system.grids)), strict=True):
+            # A coefficient is verified where it is known that 0 is not in its place.
+            found = pilot.estimate(richardson(list(levels))[0])
+            paired = max(paired, min(ENOUGH, _paths(found, abs(found.mean), settings)))
         for values in _coefficients(pilot, f"{loss}|jets"):
             found = pilot.estimate(values)
             size = math.hypot(found.mean, found.stderr * math.sqrt(PILOT))
             terms = max(terms, _paths(found, settings.precision * size, settings))
-        if system.continuous:
+        if system.has_limit:
             by_jets = _coefficients(pilot, f"{loss}|jets")
             for jets, formula in zip(by_jets, _coefficients(pilot, f"{loss}|{VARIATION}"), strict=True):
                 size = math.hypot(float(jets.mean()), float(jets.std(ddof=1)) * math.sqrt(PILOT / len(jets)))
@@ -52,8 +58,8 @@ def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
     return replace(BY_DEFAULT, paths=terms, paired=paired)
 
 
-def _coefficients(pilot: Sample, prefix: str) -> tuple[Values, Values]:
-    terms = {name: np.asarray(pilot[f"{prefix}|{name}/0"]) for name in TERMS}
+def _coefficients(pilot: Sample, prefix: str, level: int = 0) -> tuple[Values, Values]:
+    terms = {name: np.asarray(pilot[f"{prefix}|{name}/{level}"]) for name in TERMS}
     return terms["P"] + terms["P~"], second_coefficient(terms, "corrected")
 
 

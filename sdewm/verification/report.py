@@ -48,7 +48,7 @@ class Curve:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-def environment() -> dict[str, Any]:
+def environment(dtype: str = "float64") -> dict[str, Any]:
     """What a run's numbers depend on besides its seed."""
     return {
         "sdewm": sdewm.__version__,
@@ -57,7 +57,7 @@ def environment() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "scipy": scipy.__version__,
         "threads per worker": torch.get_num_threads(),
-        "dtype": "float64",
+        "dtype": dtype,
     }
 
 
@@ -68,6 +68,7 @@ def write_json(
     terms: Sequence[Mapping[str, Any]],
     curves: Sequence[Curve],
     run: Mapping[str, Any],
+    dtype: str = "float64",
 ) -> None:
     """Write ``{"run", "environment", "records", "left out", "terms", "curves"}``, replacing the file in one step.
 
@@ -77,7 +78,7 @@ def write_json(
     text = json.dumps(
         {
             "run": run,
-            "environment": environment(),
+            "environment": environment(dtype),
             "records": records,
             "left out": [asdict(row) for row in left_out],
             "terms": list(terms),

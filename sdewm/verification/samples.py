@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from torch import Tensor
 
 from sdewm.estimate.samples import Sample, sample
 from sdewm.expansion.power_series import check_problem, corrected_terms
 from sdewm.expansion.variation_of_constants import CORRECTED, READINGS, Corrections, formula_terms
+from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import Sampler
 from sdewm.solvers.loop import trajectory
+from sdewm.solvers.methods import stepper
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 from sdewm.systems.sde import SDE
+from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 
 VARIATION = "variation of constants"
@@ -26,7 +30,7 @@ STENCIL = (-3, -2, -1, 1, 2, 3)
 
 def variants(system: System) -> dict[str, Corrections]:
     """The formulas with Φ and Φ⁻¹ that are evaluated: the printed ones that are asked for, and the corrected one."""
-    if not system.continuous:
+    if not system.has_limit:
         return {}
     return {**{reading: READINGS[reading] for reading in system.readings}, VARIATION: CORRECTED}
 
@@ -44,6 +48,23 @@ class _ZeroDrift(PerturbedSDE):
 def channels(system: System) -> int:
     """The number of noise channels; all input is checked on the way, before any work is done."""
     return check_problem(system.family, system.losses, system.x0, system.grid, system.method, system.grids)
+
+
+@lru_cache(maxsize=8)
+def needs_areas(system: System) -> bool:
+    """Whether the system's method takes Lévy areas, as "milstein" does where noises do not commute."""
+    sde = system.family.at(1.0)
+    return stepper(system.method, sde).prepare(sde, system.x0, system.grid).needs_areas
+
+
+def sampler(
+    system: System, settings: Settings, paths: int, round: int, purpose: int = 0, *, widen: float = 1.0,
+    block: int = 4096,
+) -> Sampler:  # fmt: skip
+    """Where one round's paths come from: as the settings say, or plain paths with areas where the method takes them."""
+    if needs_areas(system):
+        return BrownianSampler(paths, settings.stream(round, purpose), block=block)  # type: ignore[return-value]
+    return settings.draw(paths, round, purpose, widen=widen, block=block)
 
 
 def term_grids(system: System) -> int:
@@ -71,7 +92,7 @@ def sample_routes(system: System, drawn: Sampler, h: float) -> Sample:
         for level in range(system.grids):
             grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
             values |= _jets(system, grid, increments, level)
-            if system.continuous:
+            if system.has_limit:
                 found = formula_terms(system.family, system.losses, system.x0, grid, increments, variants(system))
                 values |= {f"{loss}|{route}|{term}/{level}": v for (loss, route, term), v in found.items()}
             if system.truth is None:

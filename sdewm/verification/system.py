@@ -46,8 +46,8 @@ class System:
     grid : the time grid.
     method : as for :func:`sdewm.solve`.
     name : what rows of a report call it.
-    continuous : whether the claims are about Δt → 0; otherwise the grid's own step is the model. By default they are,
-        where the method is "euler" and the grid and the losses' times allow two coarser grids.
+    continuous : whether the claims are about Δt → 0; otherwise the grid's own step is the model, as where a recurrent
+        network makes each step. By default they are but for the method "euler-sequential".
     truth, euler_truths : what is known exactly, as :mod:`sdewm.exact` gives it: coefficients for Δt → 0, and those of
         Euler's scheme on each grid. Where nothing is known coefficients are measured, by differences in ε.
     readings : of the printed formulas, those that are checked beside the corrected one; see
@@ -55,6 +55,7 @@ class System:
     sizes : of samples; ``None`` finds them in a pilot run.
     formula_factor : the formulas with Φ and Φ⁻¹ cost n³ for each path and step, and are held to so many times the
         precision.
+    third_factor : likewise for the coefficient of ε³, which is measured as a limit.
 
     Two systems are equal where they are one object. Raises ``ValueError`` and ``TypeError`` that name the argument.
 
@@ -75,6 +76,7 @@ class System:
     readings: tuple[str, ...] = ()
     sizes: Sizes | None = None
     formula_factor: float = 10.0
+    third_factor: float = 10.0
     losses: dict[str, SummedLoss] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,7 +91,7 @@ class System:
         object.__setattr__(self, "losses", {name: as_summed(loss, self.grid) for name, loss in several.items()})
         object.__setattr__(self, "x0", arguments.state(self.x0))
         if self.continuous is None:
-            object.__setattr__(self, "continuous", self.method == "euler" and self._coarser == GRIDS)
+            object.__setattr__(self, "continuous", self.method != "euler-sequential")
 
     @cached_property
     def _coarser(self) -> int:
@@ -105,9 +107,23 @@ class System:
         return GRIDS
 
     @property
+    def has_limit(self) -> bool:
+        """Whether Euler's scheme can be followed to Δt → 0: on this grid and two coarser ones, which hold all times."""
+        return bool(self.continuous) and self.method == "euler" and self._coarser == GRIDS
+
+    @property
     def grids(self) -> int:
-        """How many grids the limit Δt → 0 is extrapolated from; 1 where the grid's own step is the model."""
-        return self._coarser if self.continuous else 1
+        """How many grids the limit Δt → 0 is extrapolated from; 1 where there is none."""
+        return GRIDS if self.has_limit else 1
+
+    @property
+    def without_limit(self) -> str:
+        """Why there is no limit, in words."""
+        if not self.continuous:
+            return "the grid's own step is the model: there is no limit Δt → 0"
+        if self.method != "euler":
+            return "the formulas are those of Euler's scheme"
+        return f"the grid of {self.grid.steps} steps, or a loss's time on it, cannot be made coarser twice"
 
     def named(self, loss: str) -> str:
         """What rows about one of its losses call it."""

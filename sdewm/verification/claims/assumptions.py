@@ -1,0 +1,63 @@
+"""Assumptions 3.1 and 3.2 on the coefficients: are they bounded, of linear growth, and of class C³?
+
+Sampling finds violations and never proves that there are none; a row that is verified says that none was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+
+from sdewm.divergence.assumptions import JUMP, NO_GROWTH, AssumptionReport, check_assumptions
+from sdewm.estimate.estimates import Estimate
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import System
+from sdewm.verification.verdicts import Form, Inequality, LeftOut, Row
+
+CLAIM = "assumptions"
+GROWTH, SMOOTH = "growth of the coefficients", "largest jump of a derivative"
+
+
+def check(system: System, settings: Settings) -> Iterator[Row]:
+    """The assumptions as printed, and linear growth, which is what the proofs use.
+
+    None of them decides whether the expansion holds on this system: what is violated is a warning of the report.
+    """
+    if system.x0.dtype != torch.float64:
+        reason = f"jumps cannot be told from rounding in {system.x0.dtype}: use .double() on the model and x0"
+        yield LeftOut(CLAIM, system.name, SMOOTH, "printed", "", reason)
+        return
+    found = assumptions_of(system, settings.seed)
+    yield growth_row(CLAIM, system.name, "printed", "bounded", found, 0.0)
+    yield growth_row(CLAIM, system.name, "printed", "linear growth", found, 1.0)
+    yield smooth_row(CLAIM, system.name, "printed", "C³", found)
+
+
+@lru_cache(maxsize=8)
+def assumptions_of(system: System, seed: int) -> AssumptionReport:
+    """What :func:`~sdewm.divergence.assumptions.check_assumptions` finds at the initial state and time."""
+    return check_assumptions(system.family, system.x0, t=system.grid.t0, seed=seed)
+
+
+def growth_row(
+    claim: str, system: str, form: Form, reading: str, report: AssumptionReport, power: float
+) -> Inequality:  # fmt: skip
+    """Whether the fastest of the coefficients grows like r^power at most."""
+    return _row(claim, system, GROWTH, form, reading, max(0.0, *report.growth.values()), power + NO_GROWTH, report)
+
+
+def smooth_row(claim: str, system: str, form: Form, reading: str, report: AssumptionReport) -> Inequality:
+    """Whether no derivative up to the third jumps."""
+    return _row(claim, system, SMOOTH, form, reading, max(report.jumps.values()), JUMP, report)
+
+
+def _row(
+    claim: str, system: str, quantity: str, form: Form, reading: str, value: float, bound: float,
+    report: AssumptionReport,
+) -> Inequality:  # fmt: skip
+    config = {"lines": report.lines, "violations": [str(v) for v in report.violations]}
+    return Inequality(
+        claim, system, quantity, form, reading, Estimate(value, 0.0, report.lines), bound, 0.0, value, config=config
+    )

@@ -1,0 +1,48 @@
+"""E L(x^ε) as a power series in ε: its coefficients by independent routes, and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sdewm.verification.comparisons import Case, coefficient_rows, rate_rows, third_order_rows
+from sdewm.verification.curves import loss_curves, remainder_curves, term_curves
+from sdewm.verification.evidence import Evidence, gather
+from sdewm.verification.report import Curve
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import System
+from sdewm.verification.verdicts import LeftOut, Row
+
+CLAIM = "expansion"
+ALONE = "expansion, diffusion error alone"
+
+
+def check(system: System, settings: Settings) -> Iterator[Row]:
+    """Coefficients of ε, ε² and ε³, the rates of remainders, and the same for the error's diffusion alone."""
+    evidence = gather(system, settings)
+    yield from _rows(CLAIM, evidence, "full")
+    yield from rate_rows(CLAIM, evidence, "full", "strong", "corrected")
+    if not system.has_limit:
+        quantity = "coefficients by variation of constants"
+        yield LeftOut(CLAIM, system.name, quantity, "corrected", "", system.without_limit)
+    with_drift, with_diffusion = (
+        any(evidence.large[f"{loss}|jets|{term}/0"].any() for loss in system.losses for term in terms)
+        for terms in (("P~", "Q~", "S~"), ("P", "Q", "S"))
+    )
+    if with_drift and with_diffusion:
+        yield from _rows(ALONE, evidence, "zero drift")
+
+
+def _rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Row]:
+    yield from coefficient_rows(claim, evidence, case)
+    yield from rate_rows(claim, evidence, case, "loss", "corrected")
+    yield from rate_rows(claim, evidence, case, "weak", "corrected")
+    yield from third_order_rows(claim, evidence, case)
+
+
+def curves(evidence: Evidence) -> list[Curve]:
+    """The loss against ε, simulated and predicted; remainders; and terms by each route."""
+    return [
+        *loss_curves(CLAIM, evidence),
+        *remainder_curves(CLAIM, evidence, "loss"),
+        *term_curves(CLAIM, evidence),
+    ]

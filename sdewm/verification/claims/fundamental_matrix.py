@@ -1,0 +1,119 @@
+"""Φ of (43)–(44) path by path, by routes that share no formula, and its inverse by the inverse's own equation."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdewm.estimate.samples import Sample, richardson, sample
+from sdewm.jets import nonsmooth_met
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.sensitivity import FundamentalMatrixSDE, InverseMatrixSDE, fundamental_matrix, step_jacobians
+from sdewm.solvers.loop import solve, trajectory
+from sdewm.solvers.methods import Method
+from sdewm.systems.sde import SDE
+from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
+from sdewm.verification.samples import channels, sampler
+from sdewm.verification.settings import Settings, pooled
+from sdewm.verification.system import System
+from sdewm.verification.verdicts import Inequality, LeftOut, Row
+
+CLAIM = "fundamental matrix"
+# A matrix of more entries on each path takes too long to be followed through its own equation.
+LARGEST = 64
+SLACK = 0.25
+RATE = "½ less the order of ΦΦ⁻¹ − I"
+
+
+def check(system: System, settings: Settings) -> Iterator[Row]:
+    """Φ by jets against differences in x0, its equation and the product of step Jacobians; and ΦΦ⁻¹ − I as Δt → 0."""
+    started, quantity = time.perf_counter(), "Φ"
+    n, base, x0, grid, method = len(system.x0), system.family.base, system.x0, system.grid, system.method
+    if n > LARGEST:
+        yield LeftOut(CLAIM, system.name, quantity, "corrected", "", f"{n} states, more than {LARGEST}")
+        return
+    noise, h = few_paths(system, settings), torch.finfo(x0.dtype).eps ** 0.2 * (1 + float(x0.abs().max()))
+    with nonsmooth_met() as kinks:
+        phi = fundamental_matrix(base, x0, grid, method=method, noise=noise)
+        own = rounding(lambda x: fundamental_matrix(base, x, grid, method=method, noise=noise), x0, grid.steps)
+        differences, error = by_differences(base, x0, grid, method, noise, h)
+    routes = [("jets, against differences in x0", phi, differences, error + own)]
+    if method == "euler":
+        routes.append(("its own equation, against jets", by_equation(base, x0, grid, noise), phi, own))
+        routes.append(("product of step Jacobians, against jets", by_product(base, x0, grid, noise), phi, own))
+    for reading, value, truth, numerical in routes:
+        gap = relative(value, truth)
+        yield gap_row(
+            CLAIM, system, quantity, reading, gap, numerical, settings.precision, started, kinks, settings
+        )  # fmt: skip
+    if not system.has_limit:
+        yield LeftOut(CLAIM, system.name, RATE, "corrected", "", system.without_limit)
+        return
+    table = inverse_sample(system, settings)
+    squares = [table[f"{level}"] for level in range(system.grids)]
+    if min(float(s.mean()) for s in squares) < 1e-24 * n:
+        yield LeftOut(CLAIM, system.name, RATE, "corrected", "", "ΦΦ⁻¹ is I to rounding")
+        return
+    rates = [0.5 * np.log2(coarse / fine) for fine, coarse in itertools.pairwise(squares)]
+    limit, moved = richardson(rates)
+    yield Inequality(
+        CLAIM, system.name, RATE, "corrected", "equation of the inverse", table.estimate(0.5 - limit), SLACK, moved,
+        0.5, time.perf_counter() - started, {"steps": grid.steps, "grids": system.grids},
+    )  # fmt: skip
+
+
+@pooled
+def inverse_sample(system: System, settings: Settings, round: int) -> Sample:
+    """Squared Frobenius norms of ΦΦ⁻¹ − I on each grid, both by their own equations on the same noise."""
+    phi, inverse = FundamentalMatrixSDE(system.family.base), InverseMatrixSDE(system.family.base)
+    identity = torch.eye(len(system.x0), dtype=system.x0.dtype, device=system.x0.device)
+
+    def squares(noise: Increments, level: int) -> Tensor:
+        grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
+        parts = [s.split(solve(s, s.initial(system.x0), grid, noise=increments))[1] for s in (phi, inverse)]
+        return (parts[0] @ parts[1] - identity).square().sum((1, 2))
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        return {f"{level}": squares(noise, level) for level in range(system.grids)}
+
+    drawn = sampler(system, settings, 2**10, round, purpose=5)
+    return sample(evaluate, drawn, channels(system), system.grid, system.x0)
+
+
+def by_equation(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments) -> Tensor:
+    """Φ at the final time, ``(paths, n, n)``, by Euler's scheme for (43)–(44)."""
+    system = FundamentalMatrixSDE(sde)
+    return system.split(solve(system, system.initial(x0), grid, noise=noise))[1]
+
+
+def by_product(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments) -> Tensor:
+    """Φ as the product of the steps' own Jacobians."""
+    identity = torch.eye(len(x0), dtype=x0.dtype, device=x0.device)
+    phi = identity
+    for (_, t, x), dB in zip(trajectory(sde, x0, grid, "euler", noise), noise, strict=False):
+        drift, diffusion = step_jacobians(sde, t, x, dB)
+        phi = (identity + grid.dt * drift + diffusion) @ phi
+    return phi
+
+
+def by_differences(
+    sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments, h: float
+) -> tuple[Tensor, float]:
+    """Φ by central differences of fourth order, and how far those with twice the step ``h`` are off, relative."""
+
+    def central(h: float) -> Tensor:
+        shifts = [h * e for e in torch.eye(len(x0), dtype=x0.dtype, device=x0.device)]
+        ends = [[solve(sde, x0 + s * e, grid, method=method, noise=noise) for s in (1.0, -1.0)] for e in shifts]
+        return torch.stack([(up - down) / (2 * h) for up, down in ends], -1)
+
+    coarse, middle, fine = (central(k * h) for k in (4, 2, 1))
+    first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
+    size = float(second.square().mean().sqrt())
+    rounding = 4 * torch.finfo(x0.dtype).eps * max(1.0, float(x0.abs().max())) / h
+    return second, relative(first, second) + rounding / size

@@ -1,0 +1,64 @@
+"""The strong and the weak order of the method on this system, against those that it declares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdewm.solvers.methods import stepper
+from sdewm.solvers.orders import Kind, convergence
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import System
+from sdewm.verification.verdicts import Inequality, LeftOut, Row
+
+# An order counts as reached where the slope is at most so much below it.
+SLACK = 0.25
+LEVELS = 3
+MOST = 2**15
+
+
+def check(kind: Kind, system: System, settings: Settings) -> Iterator[Row]:
+    """One row: how far the slope of the base system's error against Δt is below the declared order."""
+    claim, quantity, started = f"{kind} order", "declared order less the slope", time.perf_counter()
+    method = system.method if isinstance(system.method, str) else type(system.method).__name__
+    out = partial(LeftOut, claim, system.name, quantity, "corrected", method)
+    if not system.continuous:
+        yield out(system.without_limit)
+        return
+    chosen = stepper(system.method, system.family.base)
+    finest = system.grid.steps.bit_length() - 1
+    if finest < LEVELS:
+        yield out(f"a grid of {system.grid.steps} steps cannot be made coarser {LEVELS - 1} times")
+        return
+    loss: Any = None
+    if kind == "weak":
+        [loss, *_] = system.losses.values()
+    try:
+        found = convergence(
+            system.family.base, system.x0, system.grid, method=system.method,
+            levels=range(finest - LEVELS + 1, finest + 1), kind=kind,
+            functional=None if loss is None else partial(_at_the_end, loss, system.grid.t1),
+            # A milstein reference would see a wrong limit; the strong order has one.
+            reference="milstein" if kind == "strong" else system.method,
+            precision=SLACK / 3, max_paths=MOST, seed=settings.stream(0, purpose=6),
+        )  # fmt: skip
+    except (ArithmeticError, ValueError) as error:
+        below = str(error).startswith("precision")
+        yield out("the error is below noise" if below else str(error))
+        return
+    declared = chosen.strong_order if kind == "strong" else chosen.weak_order
+    slope, moved = found.slope, float(abs(found.rates[-1] - found.slope.mean))
+    less = type(slope)(declared - slope.mean, slope.stderr, slope.n, slope.dof, settings.seed, slope.flags)
+    yield Inequality(
+        claim, system.name, quantity, "corrected", method, less, SLACK, moved, declared,
+        time.perf_counter() - started, {"Δt": found.dt.tolist(), "errors": found.errors.tolist()},
+    )  # fmt: skip
+
+
+def _at_the_end(loss: Any, t1: float, x: Tensor) -> Tensor:
+    return loss.fn(torch.as_tensor(t1, dtype=x.dtype, device=x.device), x)

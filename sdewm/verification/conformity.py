@@ -1,0 +1,186 @@
+"""Whether an SDE is what it says: what a user's own tests can hold a system against before any claim is checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdewm import arguments
+from sdewm.jets import Jet, JetSpace, nonsmooth_met
+from sdewm.noise.grid import TimeGrid
+from sdewm.systems.checks import FROM_INSIDE, Probe, check_coefficients, check_loss, named, parts
+from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import SDE, check_protocol
+from sdewm.verification.system import System
+
+# At so many states about x0 coefficients are held against what they declare.
+STATES = 16
+# Derivatives by differences are off by this part at most, where a function is smooth.
+DIFFERENT = 0.05
+
+
+@dataclass(frozen=True)
+class Conformity:
+    """What :func:`check_sde` has held an SDE against, and what it has to say that is no mistake.
+
+    ``checked`` in words, one line each; ``notes`` are what a user should know, such as operations with kinks.
+    """
+
+    checked: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*(f"ok    {line}" for line in self.checked), *(f"note  {line}" for line in self.notes)])
+
+
+def check_sde(
+    system: System | PerturbedSDE | SDE, x0: Tensor | None = None, grid: TimeGrid | None = None
+) -> Conformity:
+    """Hold an SDE, a family, or a system with its losses against what it should be; for a test of your own.
+
+    Names and shapes, dtype and device; that paths do not mix, that nothing is random, and that states are left alone;
+    that optional methods agree with f and g; the declared noise type; and that derivatives, which jets carry through
+    the coefficients and losses, are those of the values.
+
+    Parameters
+    ----------
+    system : a :class:`~sdewm.System`, which has its own ``x0`` and ``grid``, a family, or an SDE.
+    x0, grid : an initial state ``(n,)`` and the time grid, for a family or an SDE.
+
+    Raises ``ValueError`` or ``TypeError`` that names the coefficient and says what to change.
+
+    >>> def test_my_model():
+    ...     print(sdewm.check_sde(MyModel(), torch.zeros(4), TimeGrid(0.0, 1.0, 32)))
+    """
+    probe, sde, losses, grid = _hold(system, x0, grid)
+    checked = ["names, shapes, dtype and device", "paths do not mix, nothing is random, states are left alone"]
+    states = _states(probe, grid)
+    notes = list(_noise_notes(sde, probe, states))
+    checked.append("the declared noise type")
+    # Compiled code sees neither jets nor tangents; the modules behind it do.
+    with nonsmooth_met() as kinks, warnings.catch_warnings(), torch.compiler.set_stance("force_eager"), torch.no_grad():
+        warnings.simplefilter("ignore")
+        for name, function in (*_coefficients(sde, probe), *losses):
+            _check_derivative(name, function, states)
+    checked.append("derivatives of coefficients" + " and losses" * bool(losses))
+    return Conformity(tuple(checked), (*notes, *kink_notes(kinks)))
+
+
+def kink_notes(kinks: set[str] | frozenset[str]) -> tuple[str, ...]:
+    """What to know of operations that are not twice continuously differentiable; nothing where there are none."""
+    if not kinks:
+        return ()
+    return (
+        f"not twice continuously differentiable: {', '.join(sorted(kinks))}. The expansion theorems assume C²; smooth "
+        "operations, such as SiLU, GELU or softplus, meet it",
+    )
+
+
+Named = tuple[str, Callable[[Tensor], Tensor]]
+
+
+def _hold(
+    system: System | PerturbedSDE | SDE, x0: Tensor | None, grid: TimeGrid | None
+) -> tuple[Probe, SDE, list[Named], TimeGrid]:
+    """Everything but the noise type and derivatives."""
+    if isinstance(system, System):
+        if x0 is not None or grid is not None:
+            raise TypeError("x0, grid: expected none beside a System, which has its own")
+        x0, grid = system.x0, system.grid
+    if x0 is None or grid is None:
+        raise TypeError("x0, grid: expected both, beside a family or an SDE")
+    arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
+    family = system.family if isinstance(system, System) else system
+    sde = family.at(1.0) if isinstance(family, PerturbedSDE) else family
+    check_protocol("sde", sde)
+    probe = check_coefficients(sde, arguments.state(x0), grid)
+    losses: list[Named] = []
+    for name, loss in system.losses.items() if isinstance(system, System) else ():
+        t = torch.as_tensor(loss.times[-1], dtype=probe.same.dtype, device=probe.same.device)
+        losses.append((f"loss {name}".strip(), lambda x, fn=loss.fn, t=t: fn(t, x)))  # type: ignore[misc]
+        check_loss(*losses[-1], probe)
+    return probe, sde, losses, grid
+
+
+def _coefficients(sde: SDE, probe: Probe) -> Iterator[Named]:
+    for name, part in parts(sde):
+        yield f"{name}f", lambda x, part=part: part.f(probe.t, x)  # type: ignore[misc]
+        yield f"{name}g", lambda x, part=part: part.g(probe.t, x)  # type: ignore[misc]
+
+
+def _states(probe: Probe, grid: TimeGrid) -> Tensor:
+    """States about x0 ``(16, n)``, as far from it as a first step or a tenth of itself leads."""
+    start = probe.same[0]
+    reach = (probe.other[1] - start).abs() + 0.1 * start.abs() + 1e-3
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.rand(STATES, len(start), generator=generator, dtype=torch.float64).to(start)
+    return start + reach * (2 * steps - 1)
+
+
+def _noise_notes(sde: SDE, probe: Probe, states: Tensor) -> Iterator[str]:
+    for name, part in parts(sde):
+        if part.noise_type not in ("additive", "diagonal"):
+            continue
+        with named(f"{name}g: expected a function of states near x0"):
+            here = part.g(probe.t, states)
+        if part.noise_type == "additive":
+            spread = (here - here[:1]).abs().max()
+            if bool(spread > _rounding(here)):
+                raise ValueError(
+                    f"{name}noise_type: declared 'additive', but g differs by up to {float(spread):.3g} between "
+                    "states; declare 'general', or make g a function of time alone"
+                )
+            continue
+        for j in range(states.shape[1]):
+            moved = states.clone()
+            moved[:, j] += 0.01 * (1 + moved[:, j].abs())
+            with named(f"{name}g: expected a function of states near x0"):
+                change = (part.g(probe.t, moved) - here).abs().amax(0)
+            change[j] = 0.0
+            i = int(change.argmax())
+            if bool(change[i] > _rounding(here)):
+                yield (
+                    f"{name}noise_type: 'diagonal', but g[{i}] depends on x[{j}]. Here the structure of a noise is "
+                    "measured; torchsde's milstein and srk take a diagonal noise for elementwise, and are wrong on it"
+                )
+                break
+
+
+def _rounding(value: Tensor) -> Tensor:
+    return torch.finfo(value.dtype).eps ** 0.75 * value.abs().max()
+
+
+def _check_derivative(name: str, function: Callable[[Tensor], Tensor], states: Tensor) -> None:
+    """Along one direction by a jet and by torch's forward mode, against central differences with two steps."""
+    generator = torch.Generator().manual_seed(1)
+    v = torch.randn(states.shape[1], generator=generator, dtype=torch.float64).to(states).expand_as(states)
+    with named(f"{name}: expected a function that jets pass through"):
+        jet = function(Jet(torch.stack([states, v]), JetSpace(1, 1)))
+    h = torch.finfo(states.dtype).eps ** (1 / 3) * (1 + float(states.abs().max()))
+    try:
+        wide, narrow = ((function(states + k * h * v) - function(states - k * h * v)) / (2 * k * h) for k in (2, 1))
+    except FROM_INSIDE:  # outside of the function's domain
+        return
+    slopes = {"jets": jet.derivative((1,)) if isinstance(jet, Jet) else torch.zeros_like(narrow)}
+    try:
+        # Unlike backward mode it passes torch.no_grad, as code that only predicts may well have.
+        slopes["torch"] = torch.func.jvp(function, (states.clone(),), (v.clone(),))[1]
+    except (*FROM_INSIDE, NotImplementedError):  # torch has none
+        pass
+    noise = 10 * torch.finfo(states.dtype).eps ** (2 / 3) * (1 + function(states).abs().max())
+    for which, slope in slopes.items():
+        size = torch.maximum(slope.abs(), narrow.abs()).max()
+        off = ((slope - narrow).abs() > DIFFERENT * size + 10 * (wide - narrow).abs() + noise).reshape(len(states), -1)
+        # A kink that a difference reaches across is met at few of the states.
+        if int(off.any(1).sum()) > STATES // 2:
+            p = int(off.any(1).nonzero()[0])
+            i = int((slope - narrow)[p].abs().argmax())
+            found, measured = (float(value[p].flatten()[i]) for value in (slope, narrow))
+            raise ValueError(
+                f"{name}: expected the derivative of its values, which is {measured:.3g} along one direction at one "
+                f"state, got {found:.3g} by {which}. Something is detached, rounded, or has a derivative of its own"
+            )

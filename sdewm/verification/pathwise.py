@@ -1,0 +1,61 @@
+"""What holds path by path, and needs no estimate: a few paths, and a row for the gap between two routes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sdewm.estimate.estimates import Estimate
+from sdewm.noise.increments import Increments
+from sdewm.verification.comparisons import excuse, hidden
+from sdewm.verification.samples import channels, sampler
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import System
+from sdewm.verification.verdicts import Comparison, LeftOut
+
+PATHS = 32
+
+
+def few_paths(system: System, settings: Settings) -> Increments:
+    """Increments of 32 paths on the system's grid, with areas where its method needs them."""
+    drawn = sampler(system, replace(settings.first, sampler="mc"), PATHS, 0, purpose=4)
+    return next(iter(drawn.draw(range(drawn.replicates), channels(system), system.grid, system.x0)))
+
+
+def relative(value: Tensor, truth: Tensor) -> float:
+    """Root mean square of the difference, in parts of the truth's."""
+    return float((value - truth).square().mean().sqrt() / truth.square().mean().sqrt())
+
+
+def rounding(route: Callable[[Tensor], Tensor], x0: Tensor, steps: int) -> float:
+    """How far rounding may move what a route gives, relative: what it makes of an x0 that differs in its last digits.
+
+    A chaotic system lets rounding grow as it lets any other difference grow.
+    """
+    unit = torch.finfo(x0.dtype).eps
+    here = route(x0)
+    moved = [relative(route(x0 + k * unit * (1 + x0.abs())), here) for k in (-8.0, 8.0)]
+    return max(*moved, 100 * unit * math.sqrt(steps))
+
+
+def gap_row(
+    claim: str, system: System, quantity: str, reading: str, gap: float, numerical: float, margin: float,
+    started: float, kinks: set[str], settings: Settings,
+) -> Comparison | LeftOut:  # fmt: skip
+    """A gap that should be 0 but for its numerical error, and has no sampling error. It has taken since ``started``.
+
+    Left out where no double precision was asked for, and rounding takes up the margin.
+    """
+    if system.x0.dtype != torch.float64 and gap <= numerical and gap + numerical > margin:
+        return LeftOut(claim, system.name, quantity, "corrected", reading, hidden(system.x0.dtype))
+    return Comparison(
+        claim=claim, system=system.name, quantity=quantity, form="corrected", reading=reading,
+        statistic=Estimate(gap, 0.0, PATHS, seed=settings.seed), expected=0.0, numerical=numerical, margin=margin,
+        scale=1.0, seconds=time.perf_counter() - started,
+        config={"steps": system.grid.steps, "method": system.method, "paths": PATHS}, excuse=excuse(frozenset(kinks)),
+    )  # fmt: skip

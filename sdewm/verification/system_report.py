@@ -1,0 +1,117 @@
+"""What a verification of a user's system found."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from sdewm.verification.claims import expansion
+from sdewm.verification.evidence import Evidence
+from sdewm.verification.report import NEAR_ZERO, Curve, describe, failures, write_json
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import System
+from sdewm.verification.verdicts import LeftOut, Verdict
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of :func:`sdewm.verify`. Printed, its first line is the verdict.
+
+    Attributes
+    ----------
+    rows : a verdict for each comparison, and what was left out, claim by claim.
+    warnings : what to know of the system that decides no row: kinks, assumptions that it does not meet, few paths
+        that carry a mean, how large an error the expansion is good for, a noise type that others take otherwise.
+    seconds : that it took.
+    """
+
+    system: System
+    claims: tuple[str, ...]
+    settings: Settings
+    rows: tuple[Verdict | LeftOut, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+    evidence: Evidence | None = field(repr=False)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The rows that were made."""
+        return [row for row in self.rows if isinstance(row, Verdict)]
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """The rows that cannot be made on this system, each with its reason."""
+        return [row for row in self.rows if isinstance(row, LeftOut)]
+
+    @property
+    def refuted(self) -> list[Verdict]:
+        """The rows that speak against a claim. An assumption that is not met is none of them."""
+        return [v for v in self.verdicts if v.form == "corrected" and v.status == "refuted"]
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was verified, and nothing that was asked is refuted or left open."""
+        return not failures(self.verdicts) and any(v.status == "verified" for v in self.verdicts)
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """The loss against ε, simulated and predicted; remainders; terms by each route. Sampled when asked for."""
+        return [] if self.evidence is None else expansion.curves(self.evidence)
+
+    @property
+    def verdict(self) -> str:
+        """One plain sentence."""
+        decided = [v for v in self.verdicts if v.form == "corrected"]
+        open_rows = [v for v in failures(self.verdicts) if v.status != "refuted"]
+        if self.refuted:
+            return f"{self.system.name}: refuted. {len(self.refuted)} of {len(decided)} rows speak against the theory."
+        if self.ok:
+            near = sum(v.status == NEAR_ZERO for v in decided)
+            more = f"; {near} more agree with the truth, and so would 0" * bool(near)
+            held = sum(v.status == "verified" for v in decided)
+            return f"{self.system.name}: verified. {held} rows hold to {self.settings.precision:g}{more}."
+        if not decided:
+            return f"{self.system.name}: nothing to judge. All rows were left out."
+        return (
+            f"{self.system.name}: undecided. Nothing is refuted, and {len(open_rows)} of {len(decided)} rows are open."
+        )
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it, in the form that ``python -m theory_checks --json`` writes, with "warnings" in "run"."""
+        run = {
+            "claims": list(self.claims), "systems": [self.system.name],
+            "finished": [[claim, self.system.name] for claim in self.claims], "seed": self.settings.seed,
+            "precision": self.settings.precision, "sampler": self.settings.sampler, "workers": 1,
+            "seconds": self.seconds, "verdict": self.verdict, "warnings": list(self.warnings),
+        }  # fmt: skip
+        terms = [] if self.evidence is None else self.evidence.terms
+        dtype = str(self.system.x0.dtype).removeprefix("torch.")
+        write_json(Path(path), self.verdicts, self.left_out, terms, self.curves, run, dtype)
+
+    def __str__(self) -> str:
+        s = self.settings
+        paths = max((v.paths for v in self.verdicts), default=0)
+        lines = [
+            self.verdict,
+            f"  up to {paths} paths, seed {s.seed}, {s.sampler}, precision {s.precision:g}, {self.seconds:.1f} s",
+            "",
+            *map(self._counts, dict.fromkeys(row.claim for row in self.rows)),
+        ]
+        if self.evidence is not None:
+            lines += ["", *self.evidence.summary()]
+        lines += [f"warning: {text}" for text in self.warnings]
+        lines += [f"{v.status}: {describe(v)}" for v in failures(self.verdicts)]
+        near = [v for v in self.verdicts if v.status == NEAR_ZERO and v not in failures(self.verdicts)]
+        lines += [f"{NEAR_ZERO}: {describe(v)}" for v in near]
+        lines += [f"left out: {r.claim}, {r.quantity}: {r.reason}" for r in self.left_out]
+        return "\n".join(lines)
+
+    def _counts(self, claim: str) -> str:
+        found = Counter(v.status for v in self.verdicts if v.claim == claim)
+        left_out = sum(r.claim == claim for r in self.left_out)
+        words = {"refuted": "not met"} if claim == "assumptions" else {}
+        parts = [f"{n} {words.get(status, status)}" for status, n in found.items()]
+        return f"  {claim:<34} {', '.join([*parts, *[f'{left_out} left out'] * bool(left_out)])}"

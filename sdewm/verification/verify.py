@@ -1,0 +1,107 @@
+"""A system of a user's own, held against the theory with the machinery that the paper's systems are held with."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from sdewm import arguments
+from sdewm.estimate.samples import SamplerName
+from sdewm.jets import NonSmoothWarning, NotDifferentiable
+from sdewm.verification.claims import assumptions, divergence, expansion, fundamental_matrix, orders, sensitivities
+from sdewm.verification.conformity import check_sde, kink_notes
+from sdewm.verification.evidence import Evidence, gather
+from sdewm.verification.looks import decide
+from sdewm.verification.settings import Settings
+from sdewm.verification.system import System
+from sdewm.verification.system_report import Report
+from sdewm.verification.verdicts import LeftOut, Row, Verdict
+
+Check = Callable[[System, Settings], Iterable[Row]]
+CLAIMS: dict[str, Check] = {
+    "expansion": expansion.check,
+    "sensitivities": sensitivities.check,
+    "fundamental matrix": fundamental_matrix.check,
+    "divergence": divergence.check,
+    "strong order": partial(orders.check, "strong"),
+    "weak order": partial(orders.check, "weak"),
+    "assumptions": assumptions.check,
+}
+SAMPLERS: tuple[SamplerName, ...] = ("rqmc", "mc", "antithetic")
+
+
+def verify(
+    system: System,
+    claims: Sequence[str] | None = None,
+    *,
+    precision: float = 1e-2,
+    seed: int = 0,
+    sampler: SamplerName = "rqmc",
+    budget: float = 300.0,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Hold a system against the theory: does the expansion hold on it, do its derivatives, its method's orders?
+
+    Parameters
+    ----------
+    claims : any of :data:`CLAIMS`, all by default. "expansion": the coefficients of ε, ε² and ε³ by independent
+        routes (jets, variation of constants, differences in ε) and the rates of remainders; "sensitivities": ∂_ε x and
+        ∂²_ε x by their own equations, jets and differences; "fundamental matrix": Φ by several routes, and ΦΦ⁻¹;
+        "divergence": distances of solutions, or of a latent model's rollouts, against ∂x; "strong order" and "weak
+        order" of the method; "assumptions": 3.1 and 3.2, which warn and decide nothing.
+    precision : a coefficient counts as verified within this part of its root mean square over paths, and to half of
+        itself at most; sample sizes follow from a pilot run.
+    seed, sampler : determine every number.
+    budget : seconds. Samples double until every row is decided, four times at most; none is begun that would go beyond
+        the budget. It has no say in the numbers of a row.
+    progress : called with each claim's name as it begins.
+
+    Where a system meets something that a claim does not allow, such as ReLU or too few paths that carry a mean, a row
+    that would be refuted is inconclusive, and the report says why.
+
+    Raises
+    ------
+    ValueError, TypeError : name the coefficient or the argument that is not what it should be, before any work is done.
+
+    >>> report = verify(System(family, loss, x0, TimeGrid(0.0, 1.0, 32)))
+    >>> print(report)
+    """
+    arguments.instance("system", system, System, "a System(family, loss, x0, grid)")
+    asked = tuple(CLAIMS) if claims is None else (claims,) if isinstance(claims, str) else tuple(claims)
+    for claim in asked:
+        arguments.choice("claims", claim, tuple(CLAIMS))
+    precision = arguments.real("precision", precision, least=1e-5, below=0.5)
+    settings = Settings(precision, arguments.integer("seed", seed, 0), arguments.choice("sampler", sampler, SAMPLERS))
+    budget = arguments.real("budget", budget, least=0.0)
+    started = time.perf_counter()
+    notes = check_sde(system).notes
+    rows: list[Verdict | LeftOut] = []
+    evidence: Evidence | None = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NonSmoothWarning)  # a note of the report
+        for claim in asked:
+            if progress is not None:
+                progress(claim)
+            left = budget - (time.perf_counter() - started)
+            try:
+                rows += decide(partial(CLAIMS[claim], system), settings, left)
+            except (ArithmeticError, NotDifferentiable) as error:
+                rows.append(LeftOut(claim, system.name, "all of it", "corrected", "", str(error)))
+        if "expansion" in asked:
+            with_evidence = [r for r in rows if r.claim == expansion.CLAIM and isinstance(r, Verdict)]
+            evidence = gather(system, settings) if with_evidence else None
+    if "assumptions" in asked and not any(isinstance(r, LeftOut) and r.claim == assumptions.CLAIM for r in rows):
+        notes += tuple(str(v) for v in assumptions.assumptions_of(system, settings.seed).violations)
+    if evidence is not None:
+        notes += tuple(n for n in (*kink_notes(evidence.kinks), *evidence.notes) if n not in notes)
+    return Report(
+        system=system,
+        claims=asked,
+        settings=settings,
+        rows=tuple(rows),
+        warnings=notes,
+        seconds=time.perf_counter() - started,
+        evidence=evidence,
+    )

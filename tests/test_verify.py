@@ -1,0 +1,216 @@
+"""A system of a user's own: verified where it is right, refused or refuted where it is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+import torch
+
+import sdewm
+import sdewm.verification.verdicts
+from benchmarks.users.mistakes import MISTAKES
+from sdewm import FunctionSDE, PerturbedSDE, System, TimeGrid, check_sde, verify
+from sdewm.cli import main
+from sdewm.jets import Jet, Parameter
+from sdewm.verification.verify import CLAIMS
+
+F64 = torch.float64
+USERS = ("general_noise", "torchsde_module", "lorenz", "heston", "gru_world_model", "rssm")
+
+
+def small(loss=lambda x: (x**2).sum(-1), **kwargs) -> System:
+    base = FunctionSDE(f=lambda t, x: torch.sin(x), g=lambda t, x: 0.3 + 0.1 * torch.cos(x))
+    error = FunctionSDE(f=lambda t, x: torch.cos(x) * x, g=lambda t, x: torch.tanh(x))
+    return System(PerturbedSDE(base, error), loss, torch.tensor([0.8], dtype=F64), TimeGrid(0.0, 1.0, 32), **kwargs)
+
+
+# -- six systems that the project does not know
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_nothing_is_refuted_on_a_users_system_that_is_right(name):
+    system = import_module(f"benchmarks.users.{name}").system()
+    report = verify(system, ["expansion", "sensitivities", "divergence"], precision=0.02)
+    assert report.refuted == []
+    assert report.ok, str(report)
+    assert {v.claim for v in report.verdicts if v.status == "verified"} >= {"expansion", "sensitivities", "divergence"}
+
+
+# -- mistakes
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.__name__)
+def test_a_planted_mistake_is_refused_by_name(mistake):
+    system = mistake()
+    with pytest.raises(ValueError, match=r"^(loss|error\.f|base\.noise_type): "):
+        check_sde(system)
+    with pytest.raises(ValueError, match=r"^(loss|error\.f|base\.noise_type): "):
+        verify(system)
+
+
+def test_wrong_derivatives_of_the_error_are_refuted(monkeypatch):
+    """2 ∂η y is dropped: the jets see the error's coefficients at the unperturbed state alone."""
+    monkeypatch.setattr(Parameter, "lower", lambda self, x: x.value if isinstance(x, Jet) else x)
+    report = verify(small(), ["expansion", "sensitivities"])
+    refuted = {(v.claim, v.quantity, v.reading) for v in report.refuted}
+    assert ("expansion", "coefficient of ε²", "jets") in refuted
+    assert ("sensitivities", "∂²x", "jets, against differences in ε") in refuted
+    assert not report.ok and report.verdict.startswith("system: refuted")
+
+
+def test_a_kink_is_never_a_refutation():
+    base = FunctionSDE(f=lambda t, x: torch.relu(x - 0.8) - 0.5 * torch.relu(0.8 - x), g=lambda t, x: 0.3 + 0 * x)
+    error = FunctionSDE(f=lambda t, x: torch.cos(x), g=lambda t, x: torch.tanh(x))
+    x0 = torch.tensor([0.8], dtype=F64)
+    report = verify(System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), x0, TimeGrid(0.0, 1.0, 32)),
+                    ["expansion", "sensitivities", "assumptions"], precision=0.05)  # fmt: skip
+    assert report.refuted == []
+    assert any("relu" in text for text in report.warnings)
+
+
+def test_a_series_that_ends_is_verified():
+    """Additive error on a linear equation, square loss: no third coefficient, and no diffusion error."""
+    base = FunctionSDE(f=lambda t, x: -x, g=lambda t, x: 0.5 + 0 * x)
+    error = FunctionSDE(f=lambda t, x: torch.ones_like(x))
+    x0 = torch.tensor([0.8], dtype=F64)
+    report = verify(System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), x0, TimeGrid(0.0, 1.0, 32)))
+    assert report.ok, str(report)
+
+
+# -- what comes back
+
+
+def test_a_report_says_first_what_it_found_and_is_the_same_for_a_seed(tmp_path):
+    report = verify(small(name="sine"), precision=0.02, seed=3)
+    assert str(report).startswith("sine: verified. ")
+    assert report.ok and {row.claim for row in report.rows} >= set(CLAIMS)
+    again = verify(small(name="sine"), precision=0.02, seed=3)
+    assert [v.statistic for v in report.verdicts] == pytest.approx([v.statistic for v in again.verdicts], rel=1e-9)
+    report.to_json(tmp_path / "report.json")
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert set(written) == {"run", "environment", "records", "left out", "terms", "curves"}
+    assert len(written["records"]) == len(report.verdicts) and written["curves"]
+    assert written["run"]["seed"] == 3 and written["run"]["verdict"] == report.verdict
+
+
+def test_finer_precision_takes_more_paths():
+    coarse, fine = (verify(small(), "expansion", precision=p) for p in (0.1, 1e-3))
+    assert max(v.paths for v in fine.verdicts) > max(v.paths for v in coarse.verdicts)
+    assert fine.ok and max(v.margin / v.scale for v in fine.verdicts if v.reading == "jets") < 0.02
+
+
+@pytest.mark.parametrize("sampler", ["mc", "antithetic"])
+def test_other_samplers(sampler):
+    assert verify(small(), ["expansion"], precision=0.05, sampler=sampler).refuted == []
+
+
+def test_a_method_with_areas():
+    """Two noises that do not commute, by Milstein's scheme."""
+
+    def g(t, x):
+        return torch.stack([0.3 * torch.sin(x.flip(-1)), 0.2 + 0.2 * torch.cos(x)], -1)
+
+    base = FunctionSDE(lambda t, x: -x, g, "general")
+    error = FunctionSDE(lambda t, x: torch.cos(x), lambda t, x: 0.3 * g(t, x.flip(-1)), "general")
+    system = System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), torch.tensor([0.8, -0.3], dtype=F64),
+                    TimeGrid(0.0, 1.0, 16), method="milstein")  # fmt: skip
+    report = verify(system, ["expansion", "sensitivities", "divergence"], precision=0.05)
+    assert report.refuted == [] and any(v.status == "verified" for v in report.verdicts)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"claims": ["theorem"]}, "claims"),
+        ({"precision": 0.0}, "precision"),
+        ({"sampler": "sobol"}, "sampler"),
+        ({"seed": -1}, "seed"),
+        ({"budget": -1.0}, "budget"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        verify(small(), **change)
+
+
+def test_what_is_no_system_is_named():
+    with pytest.raises(TypeError, match="system: expected a System"):
+        verify(small().family)
+    with pytest.raises(TypeError, match="family: expected a PerturbedSDE"):
+        System(small().family.base, lambda x: x.sum(-1), torch.zeros(1), TimeGrid(0.0, 1.0, 4))
+
+
+def test_systems_are_told_apart_by_identity():
+    one, other = small(), small()
+    assert one != other and len({one, other, one}) == 2
+
+
+def test_the_function_and_the_package():
+    assert callable(sdewm.verify) and sdewm.verification.verdicts.Verdict
+
+
+# -- conformity
+
+
+def test_check_sde_of_an_sde_and_what_it_notes():
+    swapped = FunctionSDE(lambda t, x: -x, lambda t, x: 0.5 + 0.1 * x.flip(-1).cos())
+    found = check_sde(swapped, torch.tensor([0.3, 0.5], dtype=F64), TimeGrid(0.0, 1.0, 8))
+    assert "diagonal" in found.notes[0] and "g[1] depends on x[0]" in found.notes[0]
+    kinked = FunctionSDE(lambda t, x: torch.relu(x))
+    assert "relu" in check_sde(kinked, torch.ones(2, dtype=F64), TimeGrid(0.0, 1.0, 8)).notes[0]
+
+
+def test_check_sde_passes_code_that_switches_gradients_off():
+    @torch.no_grad()
+    def drift(t, x):
+        return torch.sin(x)
+
+    assert check_sde(FunctionSDE(drift), torch.ones(2, dtype=F64), TimeGrid(0.0, 1.0, 8)).notes == ()
+
+
+def test_check_sde_asks_for_what_it_needs():
+    with pytest.raises(TypeError, match="x0, grid"):
+        check_sde(FunctionSDE(lambda t, x: -x))
+
+
+# -- the command
+
+
+def test_the_command(tmp_path, capsys):
+    path = tmp_path / "report.json"
+    main(["verify", "tests.test_verify:small", "--claims", "divergence", "--precision", "0.05", "--json", str(path)])
+    assert capsys.readouterr().out.startswith("system: verified.")
+    assert json.loads(path.read_text())["run"]["claims"] == ["divergence"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["tests.test_verify:nothing"], "nothing"),
+        (["no_such_module:system"], "no_such_module"),
+        (["tests.test_verify"], "MODULE:OBJECT"),
+        (["tests.test_verify:USERS"], "expected a System"),
+        (["benchmarks.users.mistakes:mixing_loss"], "loss: expected one row per path"),
+    ],
+)
+def test_the_command_says_what_to_change(argv, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["verify", *argv])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_ends_with_1_where_a_row_is_open(monkeypatch):
+    monkeypatch.setattr(Parameter, "lower", lambda self, x: x.value if isinstance(x, Jet) else x)
+    with pytest.raises(SystemExit) as stopped:
+        main(["verify", "tests.test_verify:small", "--claims", "sensitivities"])
+    assert stopped.value.code == 1
+
+
+def test_the_commands_help_teaches():
+    done = subprocess.run([sys.executable, "-m", "sdewm", "verify", "--help"], capture_output=True, text=True)
+    assert "my_model:system" in done.stdout and "exit status" in done.stdout and "weak order" in done.stdout
