@@ -327,7 +327,7 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
             "grids": NUMBERS, "reading": OBJECTS, "executor": [None], "progress": [None]}),
         "taylor_test": (sdewm.taylor_test, problem, estimate | {
             "eps": [*STATES, [0.4, 0.2, 0.1, 0.05], [math.nan] * 4], "level": NUMBERS}),
-        "convergence": (sdewm.solvers.orders, few | {"method": "euler"}, order | {"method": texts}),
+        "convergence": (sdewm.convergence, few | {"method": "euler"}, order | {"method": texts}),
         "convergences": (sdewm.convergences, few | {"methods": {"e": "euler"}},
                          order | {"methods": [*OBJECTS, {"a": "heun"}, {"a": 3}, ["euler"]]}),
         "TimeGrid": (lambda **a: sdewm.TimeGrid(**a).dt, {"t0": 0.0, "t1": 1.0, "steps": 4},

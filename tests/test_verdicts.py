@@ -16,7 +16,8 @@ from scipy import stats
 from support import FALSE_FAILURE
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verification.report import NEAR_ZERO, failures, overall, print_table, summary, write_json
+from sdewm.verification.report import NEAR_ZERO, failures, overall, summary, write_json
+from sdewm.verification.tables import print_table
 from sdewm.verification.verdicts import LARGEST_PART, Comparison, Inequality, LeftOut, Verdict, share_of_look
 
 LEVEL = 1e-6

@@ -18,8 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
-from sdewm.verification.report import failures, print_table, print_terms, summary, write_json
+from sdewm.verification.report import failures, summary, write_json
 from sdewm.verification.settings import SamplerName, Settings
+from sdewm.verification.tables import print_table, print_terms
 from sdewm.verification.verdicts import LeftOut, Verdict
 from theory_checks.cluster import Unreachable, connected, on_cluster
 from theory_checks.executor import Died, in_processes, in_this_process

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import richardson
-from sdewm.exact import Coefficients as Exact
 from sdewm.expansion.rates import ADVICE, Rate
 from sdewm.verification.evidence import Coefficients, Evidence
 from sdewm.verification.samples import VARIATION
 from sdewm.verification.verdicts import Comparison, Form, LeftOut
+
+if TYPE_CHECKING:  # which takes scipy
+    from sdewm.exact import Coefficients as Exact
 
 Case = Literal["zero drift", "full"]
 ORDERS = ("first", "second")

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.exact import Coefficients
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.methods import Method
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
+
+if TYPE_CHECKING:  # which takes scipy
+    from sdewm.exact import Coefficients
 
 # Each more makes the extrapolation to Δt = 0 more exact, and asks for a grid that can be coarsened once more.
 GRIDS = 3

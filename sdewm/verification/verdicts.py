@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from scipy import stats
-
 from sdewm.estimate.estimates import Estimate
 
 Status = Literal["verified", "refuted", "indistinguishable from 0", "vacuous", "inconclusive"]
@@ -241,6 +239,8 @@ def _verdict(
     c: Claimed, status: Status, level: float, share: float, sides: int, expected: float, margin: float, scale: float,
     reach: float, relation: Relation, reason: str,
 ) -> Verdict:  # fmt: skip
+    from scipy import stats
+
     s = c.statistic
     threshold = s.half_width(1 - 2 / sides * share * level) + c.numerical
     detectable = threshold + float(stats.t.ppf(POWER, s.dof)) * s.stderr
