@@ -1,4 +1,4 @@
-"""The command line ``sdewm``: an agent's commands, ``walker`` for the small model's, ``verify`` for your system."""
+"""The command line ``sdewm``: an agent's commands, and ``walker``, ``verify`` and ``figures``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from sdewm.figures.command_line import add_figures_parser
 from sdewm.verification.command_line import add_verify_parser
 from sdewm.worldmodel.command_line import EXAMPLES, add_agent_commands
 from sdewm.worldmodel.walker_command_line import add_walker_parser
@@ -31,12 +32,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="sdewm", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train, evaluate and record an agent with its world model: DreamerV2 with Gaussian latents,\n"
         "continuous actions. `walker`: the small world model of a scripted walker, without an agent. `verify`:\n"
-        "hold a system of yours against the theory.",
+        "hold a system of yours against the theory. `figures`: draw what checks and runs have recorded.",
     )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True)
     add_agent_commands(commands)
     add_walker_parser(commands)
     add_verify_parser(commands)
+    add_figures_parser(commands)
     return parser
 
 

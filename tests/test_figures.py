@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from figures import ablation, certified_bounds, jacobian_ladder, strong_order
-from figures.__main__ import FIGURES, main
-from figures.learning_curves import reached, runs
-from figures.record import checks, lines
-from figures.style import times
+from sdewm import cli
+from sdewm.figures import ablation, certified_bounds, jacobian_ladder, strong_order
+from sdewm.figures.command_line import FIGURES
+from sdewm.figures.learning_curves import reached, runs
+from sdewm.figures.record import checks, lines
+from sdewm.figures.style import times
 
 RESULTS = Path(__file__).parent.parent / "results"
 CHECKS = "theory_checks.json"
@@ -37,6 +38,17 @@ MADE_BY = {
     "open_loop": "python -m benchmarks.open_loop --json",
     "learning_curves": "sdewm train",
 }
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of ``sdewm figures``; 2, for arguments that it cannot read, is raised."""
+    try:
+        cli.main(["figures", *arguments])
+    except SystemExit as stopped:
+        if stopped.code != 1:
+            raise
+        return 1
+    return 0
 
 
 def draw(name: str, results: Path) -> dict[str, bytes]:

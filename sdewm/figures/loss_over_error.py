@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from figures.record import checks, curves
-from figures.style import CORRECTED, MEASURED, PRINTED, save, styled
+from sdewm.figures.record import checks, curves
+from sdewm.figures.style import CORRECTED, MEASURED, PRINTED, save, styled
 from sdewm.verification.report import Curve
 
 SYSTEMS = {

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from figures.record import load
-from figures.style import GUIDE, OTHER, Look, save, styled
+from sdewm.figures.record import load
+from sdewm.figures.style import GUIDE, OTHER, Look, save, styled
 from sdewm.worldmodel import load_lean, open_loop
 from sdewm.worldmodel.fit import CONTEXT, HORIZON
 from sdewm.worldmodel.prediction import windows

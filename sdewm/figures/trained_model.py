@@ -11,7 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from figures.style import save, styled
+from sdewm.figures.style import save, styled
 from sdewm.worldmodel.walker import Batch, Episode, WorldModel, load_trained, open_loop, to_batch
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#555555"  # told apart without colour by line style as well

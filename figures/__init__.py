@@ -1,1 +1,0 @@
-"""One file per figure; ``python -m figures`` draws them all."""

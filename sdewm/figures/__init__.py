@@ -1,0 +1,1 @@
+"""One file per figure; ``sdewm figures`` draws them from recorded numbers."""
