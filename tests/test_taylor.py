@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -481,6 +482,31 @@ def test_solutions_that_are_rounded_to_nothing_have_the_rounding_of_their_last_d
     result = taylor_test(family, lambda x: x.exp().sum(-1), torch.tensor([1.0]), GRID, paths=64, level=LEVEL)
     for kind in KINDS:
         assert set(outcomes(result, kind)) <= {"as expected", "exact", "below roundoff"}, str(result)
+
+
+def test_the_limit_of_the_third_coefficient_moves_by_its_rounding_at_most(monkeypatch):
+    """That of each rung's remainder up or down, whichever moves the limit most."""
+    rounding = 1e-9
+    monkeypatch.setattr(taylor, "rounding_of", lambda *arguments: rounding)
+    result = run_circle(paths=256)
+
+    def limit(signs: tuple[int, ...]) -> float:
+        values = dict(result.sample.values)
+        for j, sign in enumerate(signs):
+            values[f"weak/2/{j}"] = values[f"weak/2/{j}"] + sign * rounding
+        found = Sample(values, result.sample.paths, result.sample.seed)
+        return taylor._third(found, result.eps)[0]["measured"].mean
+
+    exact = limit(())
+    worst = max(abs(limit(signs) - exact) for signs in itertools.product((-1, 1), repeat=len(result.eps)))
+    assert result.third_rounding == pytest.approx(worst, rel=1e-3)
+
+
+def test_any_number_of_steps_will_do():
+    """A grid that no coarser one divides."""
+    problem = PROBLEMS["circle"]()
+    grid = TimeGrid(0.0, problem.horizon, 7)
+    assert taylor_test(problem.family, problem.loss, problem.x0, grid, paths=256, level=LEVEL).eps
 
 
 def test_a_ladder_in_float32_stays_as_given_and_its_rungs_at_rounding_are_left_out():
