@@ -1,7 +1,11 @@
 """For all tests: one thread, on which training repeats bitwise; and a trained run that several files look at."""
 
+import os
+import signal
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from support import DEBUG
@@ -9,6 +13,30 @@ from support import DEBUG
 from sdewm.worldmodel import train
 
 torch.set_num_threads(1)
+
+
+def shared() -> dict[str, object]:
+    """What belongs to the whole process, and to no function of a library."""
+    return {
+        "threads": torch.get_num_threads(),
+        "default dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "working directory": os.getcwd(),
+        "Ctrl-C": signal.getsignal(signal.SIGINT),
+        "SIGTERM": signal.getsignal(signal.SIGTERM),
+        "numpy's errors": tuple(np.geterr().items()),
+        "warning filters": [f for f in warnings.filters if f[2].__module__ == "builtins"],
+    }
+
+
+@pytest.fixture(autouse=True)
+def shared_state_is_left_as_it_was():
+    """After every test, whatever it called."""
+    before = shared()
+    yield
+    after = shared()
+    assert {name: value for name, value in after.items() if value != before[name]} == {}
 
 
 @pytest.fixture(scope="session")

@@ -155,7 +155,7 @@ def test_levels_lie_between_0_and_1(value):
         (lambda: solve(3, X0, GRID, noise=torch.zeros(4, 2, 1)), TypeError, ("sde:", "int lacks f, g")),
         (lambda: solve(SDE, X0, GRID, noise=[1, 2]), ValueError, ("values:", "(steps, paths, channels)", "(2,)")),
         (lambda: solve(SDE, X0, GRID, noise=torch.zeros(4, 2, 1) * math.nan), ValueError, ("noise:", "finite")),
-        (lambda: solve(SDE, X0, GRID, noise=torch.zeros(4, 2, 1), method=3), TypeError, ("method:", "a Stepper")),
+        (lambda: solve(SDE, X0, GRID, noise=torch.zeros(4, 2, 1), method=3), TypeError, ("method:", "Stepper")),
         (lambda: solve(SDE, 0.5, GRID, noise=torch.zeros(4, 2, 1)), ValueError, ("x0:", "(n,)", "()", "[x0]")),
         (lambda: solve(SDE, ["a"], GRID, noise=torch.zeros(4, 2, 1)), ValueError, ("x0:", "floating-point")),
         (lambda: solve(SDE, [], GRID, noise=torch.zeros(4, 2, 1)), ValueError, ("x0:", "(n,)", "(0,)")),

@@ -1,7 +1,8 @@
 """How paths are drawn: where the randomness of a run comes from.
 
 A *replicate* is an independent unit of sampling with a random stream of its own, fixed by (seed, replicate). Blocks of
-paths are cut out of replicates, so no number depends on how the work is chunked.
+paths are cut out of replicates, so that the same paths are drawn however the work is chunked; means by other blocks
+agree to the rounding of their sums.
 """
 
 from __future__ import annotations
