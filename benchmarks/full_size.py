@@ -28,10 +28,9 @@ from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.loop import solve
 from sdewm.systems.losses import as_summed
 from sdewm.verification.report import environment
-from sdewm.worldmodel import walker
-from sdewm.worldmodel.walker import ModelConfig, WorldModel
+from sdewm.worldmodel import Agent, initial_state, load_trained, preset, to_sequences
 
-CONFIG = ModelConfig(deter=200, stoch=32, hidden=200, embed=200, features=64)
+CONFIG = preset("walker", deter=200, stoch=32, hidden=200, units=200, embed=200, image_basis=64)
 PATHS, STEPS, BLOCK = 1000, 50, 250
 START = 10
 
@@ -39,9 +38,9 @@ START = 10
 def family() -> tuple[PerturbedSDE, torch.Tensor]:
     """The model as an SDE under an error that depends on h, and its initial state."""
     torch.manual_seed(0)
-    model = WorldModel(CONFIG).double().requires_grad_(False)
-    _, episodes = walker.load_trained()
-    sde = walker.as_sde(model, episodes[0])
+    agent = Agent(CONFIG, (1, 32, 32), 6).double().requires_grad_(False)
+    episode = to_sequences(load_trained()[1][0][None], torch.float64)
+    sde = agent.as_sde(episode.observations[0])
     sigma, sigma_bar = (
         nn.Sequential(nn.Linear(CONFIG.deter, CONFIG.hidden), nn.Tanh(), nn.Linear(CONFIG.hidden, CONFIG.stoch))
         .double()
@@ -49,7 +48,9 @@ def family() -> tuple[PerturbedSDE, torch.Tensor]:
         for _ in range(2)
     )
     error = sde.encoder_error(lambda h, s: sigma(h), lambda h, s: sigma_bar(h))
-    return PerturbedSDE(sde, error), walker.initial_state(model, episodes[0], START)
+    return PerturbedSDE(sde, error), initial_state(
+        agent.world_model, episode.observations[0], episode.actions[0], START
+    )
 
 
 def walk(what: str, paths: int) -> None:
@@ -110,7 +111,7 @@ def main() -> None:
         return
     console = Console(width=None if sys.stdout.isatty() else 140)
     idle = measure("idle", 0, 1, 1)["peak MiB"]
-    n = 2 * CONFIG.stoch + CONFIG.deter + CONFIG.features
+    n = 2 * CONFIG.stoch + CONFIG.deter + CONFIG.image_basis
     matrix = PATHS * n * n * 8 / 2**20
     rows = [
         measure("one plain pass", PATHS, 1, 1),

@@ -25,9 +25,9 @@ from rich.table import Table
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.verification.report import environment
-from sdewm.worldmodel import WorldModel, load_agent, load_lean, open_loop_error
-from sdewm.worldmodel.fit import CONTEXT, HORIZON
-from sdewm.worldmodel.prediction import windows
+from sdewm.worldmodel import WorldModel, load_agent, load_trained, open_loop_error
+from sdewm.worldmodel.prediction import CONTEXT, HORIZON, windows
+from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED
 
 LEVEL = 0.95
 SHOWN = (1, 2, 5, 10, 15, 20, 30)
@@ -39,8 +39,7 @@ def errors(model: WorldModel, episodes: Sequence[np.ndarray]) -> dict[str, np.nd
     for episode in episodes:
         batch = windows([episode], CONTEXT + HORIZON, model.latent_spread.dtype)
         error = open_loop_error(model, batch, CONTEXT)
-        mean = 0.5 * model.standardize(batch.observations[:, CONTEXT:]).square().flatten(2).sum(-1).mean(0)
-        found.append((error.predicted, error.held, mean))
+        found.append(error)
     return {
         name: torch.stack(parts).numpy()
         for name, parts in zip(("predicted", "held", "mean image"), zip(*found, strict=True), strict=True)
@@ -78,11 +77,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     began = time.process_time()
-    _, episodes = load_lean()
+    _, episodes = load_trained(LEAN)
     if args.pair:
         agents = [load_agent(run).double() for run in args.pair]
     else:
-        agents = [load_lean(jacobian=jacobian)[0] for jacobian in (False, True)]
+        agents = [load_trained(name)[0] for name in (LEAN, LEAN_REGULARIZED)]
     curves = measure([agent.world_model for agent in agents], episodes)
     table = Table(
         title=f"½ squared error, nats per step, {len(episodes)} held-out episodes, {LEVEL:.0%} intervals",

@@ -41,7 +41,7 @@ from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems.sde import SDE, FunctionSDE
 from sdewm.verification.report import environment
-from sdewm.worldmodel import walker
+from sdewm.worldmodel import initial_state, load_trained, to_sequences
 
 LEVEL = 0.95
 HALF_WIDTH = 0.05
@@ -151,11 +151,13 @@ def latent(
 
 
 def trained() -> System:
-    model, episodes = walker.load_trained()
+    agent, episodes = load_trained()
+    episode = to_sequences(episodes[0][None], torch.float64)
+    observations = episode.observations[0]
     same = "the noise is additive along the solution, so that the two calculi coincide"
     return System(
-        walker.as_sde(model, episodes[0]),
-        walker.initial_state(model, episodes[0], 10),
+        agent.as_sde(observations),
+        initial_state(agent.world_model, observations, episode.actions[0], 10),
         span=(10.0, 11.0),
         levels=(5, 6, 7, 8),
         paths=256,

@@ -27,6 +27,7 @@ from sdewm.worldmodel import Config, Learner, Sequences, preset
 CASES: dict[str, tuple[tuple[int, ...], int, int]] = {
     "lean-proprio": ((5,), 1, 25),
     "lean-pixels": ((1, 32, 32), 1, 25),
+    "walker": ((1, 32, 32), 6, 25),
     "table5": ((3, 64, 64), 6, 2),
 }
 WARM_UP = 1

@@ -6,7 +6,7 @@ import pytest
 
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import judge_all
-from sdewm.worldmodel.walker import recorded_frames
+from sdewm.worldmodel import recorded_observation
 from theory_checks import one_step
 
 
@@ -31,8 +31,8 @@ def test_another_step_is_caught(monkeypatch, leak, method):
 
 def test_an_observation_that_comes_a_step_late_is_caught(monkeypatch):
     def late(*args):
-        frames = recorded_frames(*args)
+        frames = recorded_observation(*args)
         return lambda t: frames(t - 1)
 
-    monkeypatch.setattr(one_step, "recorded_frames", late)
+    monkeypatch.setattr(one_step, "recorded_observation", late)
     assert refuted("corrected") == {"(5)", "(6)", "(7)", "(8)"}

@@ -8,18 +8,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from support import agrees, convicts
 
-import sdewm.worldmodel.agent_robustness as agents
 import theory_checks.leak as leak
 import theory_checks.regularized as regularized
-from sdewm.estimate.estimates import Estimate
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Verdict, judge_all
-from sdewm.worldmodel import load_lean, robustness
-from sdewm.worldmodel.gaussian import Gaussian
+from sdewm.worldmodel import error_growth, load_trained, robustness
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record
-from sdewm.worldmodel.walker import load_trained
+from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED
 from theory_checks import jacobian_regularization, lean_pair
 
 QUICK = Settings(precision=1e-2)
@@ -70,8 +66,8 @@ def test_the_ends_of_the_ladder_ship():
     for weight in SHIPPED_WEIGHTS:
         for seed in SHIPPED_SEEDS:
             assert (weight, seed) in weights
-            model, episodes = load_trained(model_name(weight, seed))
-            assert model.mean_image.dtype == torch.float64 and len(episodes) == 3
+            agent, episodes = load_trained(model_name(weight, seed))
+            assert agent.world_model.observation_mean.dtype == torch.float64 and len(episodes) == 3
 
 
 # The pair of agents.
@@ -79,9 +75,9 @@ def test_the_ends_of_the_ladder_ship():
 
 def cheaply(monkeypatch) -> None:
     """Few replicates, and the loss's increase (which has systems of its own, "lean") left out."""
-    monkeypatch.setattr(agents, "REPLICATES", 3)
+    monkeypatch.setattr(robustness, "REPLICATES", 3)
     ones = {name: np.ones(2) for name in ("bias", "increase")}
-    monkeypatch.setattr(agents, "_loss_increase", lambda agent, records, error: ones)
+    monkeypatch.setattr(robustness, "loss_increase", lambda agent, records, error: ones)
 
 
 def pair_verdicts() -> dict[tuple[str, str], Verdict]:
@@ -103,27 +99,9 @@ def test_the_pair_says_that_it_is_one_seed_and_what_its_intervals_are_over(monke
 
 def test_a_pair_with_its_agents_exchanged_is_seen(monkeypatch):
     cheaply(monkeypatch)
-    monkeypatch.setattr(lean_pair, "load_lean", lambda *, jacobian: load_lean(jacobian=not jacobian))
+    monkeypatch.setattr(lean_pair, "LEAN", LEAN_REGULARIZED)
+    monkeypatch.setattr(lean_pair, "LEAN_REGULARIZED", LEAN)
     assert pair_verdicts()[PENALIZED].status == "refuted"
-
-
-def test_the_fundamental_matrix_by_random_directions_is_the_power_of_a_linear_models_step():
-    """Where cell, policy and prior are linear, Φ_N is a matrix to the power N, whatever the noise."""
-    generator = torch.Generator().manual_seed(0)
-    in_h, in_z, p = (
-        0.4 * torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((3, 3), (3, 2), (2, 3))
-    )
-    model = robustness.Dynamics(
-        lambda h, z, a: h @ in_h.mT + a, lambda h: Gaussian(h @ p.mT, torch.ones(2)), lambda h, z: z @ in_z.mT
-    )
-    step = torch.cat([torch.cat([in_h, in_z], 1), p @ torch.cat([in_h, in_z], 1)])
-    power = torch.linalg.matrix_power(step, robustness.HORIZON).square().sum()
-    start = robustness.Latent(torch.zeros(4, 3, dtype=torch.float64), torch.zeros(4, 2, dtype=torch.float64))
-    values = np.array([robustness.final_phi(model, start, torch.Generator().manual_seed(n)) for n in range(40)])
-    estimate = Estimate(float(values.mean()), float(values.std(ddof=1) / 40**0.5), 40, 39)
-    assert agrees(estimate, float(power))
-    one_step_less = torch.linalg.matrix_power(step, robustness.HORIZON - 1).square().sum()
-    assert convicts(estimate, float(one_step_less))
 
 
 # Mutations.
@@ -155,14 +133,14 @@ def test_map_and_drift_exchanged_are_seen(monkeypatch):
 
 def test_a_logarithmic_norm_that_is_not_symmetrized_is_seen(monkeypatch):
     """The largest real part of the eigenvalues bounds nothing: the flow's bound breaks, live and on the record."""
-    monkeypatch.setattr(robustness, "logarithmic_norm", lambda m: torch.linalg.eigvals(m).real.amax(-1))
+    monkeypatch.setattr(error_growth, "logarithmic_norm", lambda m: torch.linalg.eigvals(m).real.amax(-1))
     assert verdicts(leak)["log‖Ψ‖ ≤ ∫μ₂ dt, the flow", "corrected", ""].status == "refuted"
 
 
 def test_a_bound_that_forgets_the_noise_of_the_predictor_is_seen(monkeypatch):
     """ρ from A alone: the record's own ½ log ρ is not what is measured."""
-    honest = robustness.mean_square_growth
-    monkeypatch.setattr(robustness, "mean_square_growth", lambda h, z, p, p_bar: honest(h, z, p, 0 * p_bar))
+    honest = error_growth.mean_square_growth
+    monkeypatch.setattr(error_growth, "mean_square_growth", lambda h, z, p, p_bar: honest(h, z, p, 0 * p_bar))
     found = verdicts(jacobian_regularization)["the record, measured anew", "corrected", ""]
     # Both are made of ρ.
     assert found.status == "refuted" and found.config["worst"].startswith(("log_rho", "bound_used"))

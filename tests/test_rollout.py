@@ -70,18 +70,19 @@ def test_equations_19(rollout):
 
 
 def test_a_sequential_step_is_an_imagined_step_of_the_trained_model():
-    from sdewm.worldmodel.walker import as_sde, initial_state, load_trained
+    from sdewm.worldmodel import initial_state, load_trained, to_sequences
 
-    model, episodes = load_trained()
-    sde = as_sde(model, episodes[0])
+    agent, episodes = load_trained()
+    model, episode = agent.world_model, to_sequences(episodes[0][None], F64)
+    sde = agent.as_sde(episode.observations[0])
     rollout = LatentRollout(sde)
-    start = rollout.state(initial_state(model, episodes[0]))
+    start = rollout.state(initial_state(model, episode.observations[0], episode.actions[0]))
     grid = TimeGrid(10.0, 14.0, 4)
     noise = normal_increments(grid, 3, rollout.model.sizes.z_tilde)
     x = solve(rollout, start, grid, method="euler-sequential", noise=noise)
     h, z = start[:32].expand(3, -1), start[32:].expand(3, -1)
     for xi in noise:
-        h = model.sequence(h, z, model.policy(h, z))
+        h = model.sequence(h, z, agent.actor.mode(h, z))
         prior = model.prior(h)
         z = prior.mean + prior.std * xi
     assert torch.allclose(x, torch.cat([h, z], -1), atol=1e-12)

@@ -16,11 +16,10 @@ import torch
 from support import DEBUG, assert_equal_runs, refuses
 
 from sdewm.cli import main
-from sdewm.worldmodel import train
+from sdewm.worldmodel import CheckpointError, train
 from sdewm.worldmodel.files import cut_back, write_whole
 from sdewm.worldmodel.run_folder import RunFolder, RunInUse
 from sdewm.worldmodel.stopping import asked_to_stop
-from sdewm.worldmodel.walker import CheckpointError
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -16,9 +16,10 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Claimed, Inequality
+from sdewm.worldmodel import load_trained
+from sdewm.worldmodel.error_growth import flow_contraction, jacobian_terms
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, model_name, over_seeds, read_record, slopes
-from sdewm.worldmodel.robustness import flow_contraction, jacobian_terms, starting_states
-from sdewm.worldmodel.walker import latent_spread, load_trained
+from sdewm.worldmodel.latent_rollout import dynamics, starting_states
 from theory_checks.regularized import SYSTEM, curve, row
 
 CLAIM = "leak"
@@ -59,10 +60,10 @@ def _bounds(settings: Settings) -> Iterator[Inequality]:
     found: dict[str, list[float]] = {"flow": [], "own step": [], "mean square": []}
     for weight in SHIPPED_WEIGHTS:
         for seed in seeds:
-            model, episodes = load_trained(model_name(weight, seed))
-            start = starting_states(model, episodes)
+            agent, episodes = load_trained(model_name(weight, seed))
+            model, start = dynamics(agent), starting_states(agent, episodes)
             generator = torch.Generator().manual_seed(settings.seed)
-            terms = jacobian_terms(model, start, latent_spread(model, episodes), generator)
+            terms = jacobian_terms(model, start, agent.world_model.latent_spread, generator)
             found["flow"].append(flow_contraction(model, start, generator)["flow_excess"])
             found["own step"].append(terms["map_excess"])
             found["mean square"].append(math.log(terms["bound_used"]))

@@ -16,9 +16,9 @@ import numpy as np
 from sdewm.estimate.estimates import Estimate
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Inequality
-from sdewm.worldmodel import load_lean
-from sdewm.worldmodel.agent_robustness import measure
-from sdewm.worldmodel.shipped import WEIGHT
+from sdewm.worldmodel import load_trained
+from sdewm.worldmodel.robustness import measure_replicates
+from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED
 from theory_checks.systems import error_weights, state_dependent
 
 SYSTEM = "lean-pair"
@@ -41,11 +41,11 @@ def pair_rows(claim: str, settings: Settings) -> list[Inequality]:
     """That each quantity falls from λ = 0 to the regularized agent: the mean change of its logarithm is at most 0."""
     began = time.process_time()
     measured = []
-    for jacobian in (False, True):
-        agent, episodes = load_lean(jacobian=jacobian)
+    for name in (LEAN, LEAN_REGULARIZED):
+        agent, episodes = load_trained(name)
         model = agent.world_model
         weights = error_weights(model.config.deter, model.config.stoch)
-        measured.append(measure(agent, episodes, partial(state_dependent, weights, model.latent_spread, 0)))
+        measured.append(measure_replicates(agent, episodes, partial(state_dependent, weights, model.latent_spread, 0)))
     seconds = time.process_time() - began
 
     def row(form: Literal["printed", "corrected"], quantity: str, part: str, name: str, over: str) -> Inequality:
@@ -55,7 +55,7 @@ def pair_rows(claim: str, settings: Settings) -> list[Inequality]:
             float(change.mean()), float(change.std(ddof=1) / math.sqrt(len(change))), len(change), len(change) - 1
         )
         config = {
-            "measured": name, "λ": WEIGHT, "ratio": math.exp(statistic.mean), "training seeds": 1,
+            "measured": name, "λ": agent.config.jacobian_weight, "ratio": math.exp(statistic.mean), "training seeds": 1,
             "interval": f"over {over}", "without": float(plain.mean()), "regularized": float(regularized.mean()),
         }  # fmt: skip
         return Inequality(

@@ -20,7 +20,7 @@ from sdewm.solvers.methods import Method
 from sdewm.systems.latent import Blocks
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Claimed, Comparison, Form
-from sdewm.worldmodel.walker import as_sde, initial_state, load_trained, recorded_frames
+from sdewm.worldmodel import initial_state, load_trained, recorded_observation, to_sequences
 
 CLAIM = "one_step"
 SYSTEMS = QUICK = ("trained-step",)
@@ -41,9 +41,11 @@ def check(system: str, settings: Settings) -> list[Claimed]:
 
 @torch.no_grad()
 def _rows(system: str, settings: Settings) -> Iterator[Comparison]:
-    model, episodes = load_trained()
-    sde, x0 = as_sde(model, episodes[0]), initial_state(model, episodes[0], START)
-    frames = recorded_frames(model, episodes[0])
+    agent, episodes = load_trained()
+    model, episode = agent.world_model, to_sequences(episodes[0][None], torch.float64)
+    observations = episode.observations[0]
+    sde, x0 = agent.as_sde(observations), initial_state(model, observations, episode.actions[0], START)
+    frames = recorded_observation(model, observations)
     grid = TimeGrid(float(START), float(START + STEPS), STEPS)
     generator = torch.Generator().manual_seed(settings.seed)
     channels = sde.sizes.z + sde.sizes.z_tilde
@@ -52,11 +54,11 @@ def _rows(system: str, settings: Settings) -> Iterator[Comparison]:
     x = Blocks(*(x0[part].expand(PATHS, -1) for part in sde.block_slices))
     for n, dB in enumerate(noise, START + 1):
         encoder, predictor = dB.split([sde.sizes.z, sde.sizes.z_tilde], -1)
-        h = model.sequence(x.h, x.z, model.policy(x.h, x.z))
+        h = model.sequence(x.h, x.z, agent.actor.mode(x.h, x.z))
         posterior = model.posterior(h, model.embed(frames(n).unsqueeze(0)).expand(PATHS, -1))
         prior = model.prior(h)
         z_tilde = prior.mean + prior.std * predictor
-        x = Blocks(posterior.mean + posterior.std * encoder, h, z_tilde, model.decode(h, z_tilde))
+        x = Blocks(posterior.mean + posterior.std * encoder, h, z_tilde, model.s_tilde(h, z_tilde))
 
     for form, reading, leak, method in READINGS:
         began = time.perf_counter()

@@ -13,10 +13,10 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Comparison, Inequality
+from sdewm.worldmodel import load_trained
+from sdewm.worldmodel.drift_error import drift_error_standard_errors
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, over_seeds, paired, read_record
-from sdewm.worldmodel.robustness import drift_error_standard_errors, measure
-from sdewm.worldmodel.walker import load_trained
-from sdewm.worldmodel.walker_sde import latent_spread
+from sdewm.worldmodel.robustness import measure
 
 SYSTEM = "ladder"
 WEIGHT = 10.0  # the λ held against 0: the ladder's strongest, which ships
@@ -79,9 +79,9 @@ def record_rows(claim: str, settings: Settings) -> list[Comparison | Inequality]
     sampled: list[tuple[float, str]] = []
     for weight in SHIPPED_WEIGHTS:
         for seed in seeds:
-            model, episodes = load_trained(model_name(weight, seed))
-            errors = drift_error_standard_errors(model, episodes, latent_spread(model, episodes), seed=0)
-            for name, value in measure(model, episodes).items():
+            agent, episodes = load_trained(model_name(weight, seed))
+            errors = drift_error_standard_errors(agent, episodes, seed=0)
+            for name, value in measure(agent, episodes).items():
                 off, where = abs(value - kept[weight, seed][name]), f"{name}, λ = {weight:g}, seed {seed}"
                 if name in errors:
                     sampled.append((off / (math.sqrt(2) * errors[name]), where))

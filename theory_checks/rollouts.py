@@ -310,20 +310,27 @@ def through_hidden(net: SlopeNetwork, network: object, form: Tensor) -> Tensor:
 
 
 def _of_trained() -> Constants:
-    from sdewm.worldmodel.walker import load_trained
+    from sdewm.worldmodel import load_trained
 
-    model, _ = load_trained()
+    agent, _ = load_trained()
+    model = agent.world_model
     nh, nz = model.config.deter, model.config.stoch
+    *layers, last = agent.actor.network
+    assert isinstance(model.cell, nn.GRUCell) and isinstance(last, nn.Linear)
     cell = gru_lipschitz(model.cell)
     net = SlopeNetwork(nh + nz)
-    action = net.sequential([*model.policy_head, nn.Tanh()], net.inputs)
-    cell_input = net.sequential([model.cell_input, nn.SiLU()], net.stack(net.inputs[nh:], action))
-    prior, head = SlopeNetwork(nh), model.prior_head
-    hidden = prior.sequential([head.hidden, nn.SiLU()], prior.inputs)
-    mean = prior.sequential([head.mean], hidden)
-    std = 2.0 * prior.sequential([head.raw_std, nn.Sigmoid()], hidden)
+    mode = rows(last, slice(0, model.action_size))
+    action = net.sequential([*layers, mode, nn.Tanh()], net.inputs)
+    from_z = torch.cat([model.cell_from_z.weight, model.cell_from_a.weight], 1)
+    cell_input = net.sequential([linear(from_z, model.cell_from_z.bias), nn.SiLU()], net.stack(net.inputs[nh:], action))
+    # A standard deviation is 2 σ(r / 2) + least, r and the mean being the two halves of one linear map.
+    prior, first, both = SlopeNetwork(nh), model.prior_hidden, model.prior_head.both
+    to_mean, to_raw = rows(both, slice(0, nz)), rows(both, slice(nz, 2 * nz))
+    hidden = prior.sequential([first, nn.SiLU()], prior.inputs)
+    mean = prior.sequential([to_mean], hidden)
+    std = 2.0 * prior.sequential([linear(0.5 * to_raw.weight, 0.5 * to_raw.bias), nn.Sigmoid()], hidden)
     box = torch.ones(nh, dtype=torch.float64)
-    low, high = interval([head.hidden, nn.SiLU(), head.mean], -box, box)
+    low, high = interval([first, nn.SiLU(), to_mean], -box, box)
     predict = prior.lipschitz(mean)
     # A standard deviation lies in (0.1, 2.1), whatever h.
     ceiling = saturation(1.0, nh, min(float((high - low).norm()), predict * 2 * nh**0.5), 2.0 * nz**0.5, 50)
@@ -338,3 +345,15 @@ def _of_trained() -> Constants:
         ),
         ceiling=ceiling,
     )
+
+
+def rows(layer: nn.Linear, which: slice) -> nn.Linear:
+    """The linear layer that gives only some of another's outputs."""
+    return linear(layer.weight[which], layer.bias[which])
+
+
+def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """The linear layer of given numbers."""
+    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer

@@ -59,20 +59,34 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
 
     The error is in units of the latent's own spread: constant, or a fixed smooth function of h.
     """
-    from sdewm.worldmodel.walker import (
-        as_sde,
+    return _family("walker_walk", error, start)
+
+
+def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
+    """A shipped agent's model under its actor, from time ``start`` of a held-out episode, under a representation error.
+
+    ``jacobian``: the one trained with the penalty (20). The error is a fixed smooth function of h, in units of
+    the latent's own spread.
+    """
+    from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED
+
+    return _family(LEAN_REGULARIZED if jacobian else LEAN, "state", start)
+
+
+def _family(name: str, error: ErrorKind, start: int) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
+    from sdewm.worldmodel import (
         consistency_loss,
         initial_state,
-        latent_spread,
         load_trained,
         reconstruction_loss,
         reward_loss,
+        to_sequences,
     )
 
-    model, episodes = load_trained()
-    episode = episodes[0]
-    sde = as_sde(model, episode)
-    spread = latent_spread(model, episodes)
+    agent, episodes = load_trained(name)
+    model, episode = agent.world_model, to_sequences(episodes[0][None], torch.float64)
+    observations, spread = episode.observations[0], model.latent_spread
+    sde = agent.as_sde(observations)
     of_state = partial(state_dependent, error_weights(sde.sizes.h, sde.sizes.z), spread)
 
     def constant(i: int, h: Tensor, s: Tensor) -> Tensor:
@@ -85,29 +99,7 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
         "J_R": reward_loss(model, episode),
         "J_D": consistency_loss(model, episode),
     }
-    return family, fns, initial_state(model, episode, start)  # type: ignore[return-value]
-
-
-def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
-    """A shipped agent's model under its actor, from time ``start`` of a held-out episode, under a representation error.
-
-    ``jacobian``: the one trained with the penalty (20). The error is a fixed smooth function of h, in units of
-    the latent's own spread.
-    """
-    from sdewm.worldmodel import load_lean, to_sequences
-    from sdewm.worldmodel.losses import consistency_loss, reconstruction_loss, reward_loss
-
-    agent, episodes = load_lean(jacobian=jacobian)
-    model, episode = agent.world_model, to_sequences(episodes[0][None], torch.float64)
-    sde = agent.as_sde(episode.observations[0])
-    of_state = partial(state_dependent, error_weights(sde.sizes.h, sde.sizes.z), model.latent_spread)
-    family = PerturbedSDE(sde, sde.encoder_error(partial(of_state, 0), partial(of_state, 1)))
-    fns = {
-        "J_O": reconstruction_loss(model, episode),
-        "J_R": reward_loss(model, episode),
-        "J_D": consistency_loss(model, episode),
-    }
-    return family, fns, model.initial_state(episode.observations[0], episode.actions[0], start)  # type: ignore[return-value]
+    return family, fns, initial_state(model, observations, episode.actions[0], start)  # type: ignore[return-value]
 
 
 def error_weights(h: int, z: int) -> Tensor:

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 
 from sdewm.figures.record import load
 from sdewm.figures.style import GUIDE, OTHER, Look, save, styled
-from sdewm.worldmodel import load_lean, open_loop
-from sdewm.worldmodel.fit import CONTEXT, HORIZON
-from sdewm.worldmodel.prediction import windows
+from sdewm.worldmodel import load_trained, open_loop
+from sdewm.worldmodel.prediction import CONTEXT, HORIZON, windows
+from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED
 
 STEP_SECONDS = 0.08  # simulated seconds of an agent step: 8 frames of 0.01
 SHOWN = (1, 2, 3, 5, 8, 11, 15, 20, 25, 30)  # steps ahead, the columns
@@ -69,7 +69,7 @@ def _draw_difference(axes: Axes, record: dict) -> None:
 
 @torch.no_grad()
 def _draw_frames(figure: matplotlib.figure.SubFigure) -> None:
-    (plain, episodes), (regularized, _) = load_lean(), load_lean(jacobian=True)
+    (plain, episodes), (regularized, _) = load_trained(LEAN), load_trained(LEAN_REGULARIZED)
     batch = windows(episodes[:1], CONTEXT + HORIZON, torch.float64)
     liveliest = int(batch.observations.double().diff(dim=1).abs().flatten(1).mean(1).argmax())
     batch = type(batch)(*(part[liveliest : liveliest + 1] for part in batch))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from sdewm.figures.style import save, styled
-from sdewm.worldmodel.walker import Batch, Episode, WorldModel, load_trained, open_loop, to_batch
+from sdewm.worldmodel import WorldModel, load_trained, open_loop, to_sequences
+from sdewm.worldmodel.prediction import filtered
+from sdewm.worldmodel.shipped import training_metrics
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#555555"  # told apart without colour by line style as well
 CONTEXT = 5  # frames seen before the open loop
@@ -23,26 +24,20 @@ SHOWN = (0, 2, 4, 5, 6, 7, 9, 11, 14, 19)  # its columns
 
 def draw(results: Path, out: Path) -> list[Path]:
     """Drawn from the package's own data; ``results`` is not looked at."""
-    model, episodes = load_trained()
-    curve = training_curve()
+    agent, episodes = load_trained()
+    curve = training_metrics()
 
     with styled(7.2, 5.4) as figure:
         top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))  # type: ignore[misc]
         left, right = top.subplots(1, 2)
         _draw_bound(left, curve)
         _draw_explained(right, curve)
-        _draw_frames(bottom, model, episodes[1])
+        _draw_frames(bottom, agent.world_model, episodes[1])
         return save(figure, out, "trained_model")
 
 
-def training_curve() -> list[dict]:
-    """The lines of metrics recorded while the shipped model was trained."""
-    text = (files("sdewm.worldmodel") / "data" / "walker_walk_training.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def _column(curve: list[dict], split: str, name: str) -> tuple[list[int], list[float]]:
-    lines = [line for line in curve if line["split"] == split]
+def _column(curve: list[dict], kind: str, name: str) -> tuple[list[int], list[float]]:
+    lines = [line for line in curve if line["kind"] == kind]
     return [line["update"] for line in lines], [line[name] for line in lines]
 
 
@@ -95,15 +90,14 @@ def _draw_explained(axes: Axes, curve: list[dict]) -> None:
 
 
 @torch.no_grad()
-def _draw_frames(figure: matplotlib.figure.SubFigure, model: WorldModel, episode: Episode) -> None:
-    batch: Batch = to_batch([episode.window(START, START + SHOWN[-1] + 1)], torch.float64)
-    noise = torch.zeros(*batch.rewards.shape, model.config.stoch, dtype=torch.float64)
-    rollout = model.observe(batch.frames, batch.actions, noise)
-    seen = model.intensities(model.decode(rollout.h, rollout.z))[0]
-    foreseen = open_loop(model, batch, CONTEXT)[0]
-    rows = {"recorded": batch.frames[0], "reconstructed": seen, "foreseen": foreseen}
+def _draw_frames(figure: matplotlib.figure.SubFigure, model: WorldModel, episode: np.ndarray) -> None:
+    batch = to_sequences(episode[None, START : START + SHOWN[-1] + 1], torch.float64)
+    recorded, rollout = batch.observations[0, :, 0] / 255, filtered(model, batch)
+    seen = model.observations(model.decode(rollout.h, rollout.z))[0, :, 0]
+    foreseen = model.observations(open_loop(model, batch, CONTEXT))[0, :, 0]
+    rows = {"recorded": recorded, "reconstructed": seen, "foreseen": foreseen}
     grid = figure.subplots(len(rows), len(SHOWN), gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    high = float(batch.frames.max())
+    high = float(recorded.max())
     for row, (name, images) in zip(grid, rows.items(), strict=True):
         row[0].set_ylabel(name)
         for axes, t in zip(row, SHOWN, strict=True):

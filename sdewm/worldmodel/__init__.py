@@ -1,7 +1,9 @@
-"""The full world model and its agent: DreamerV2 with Gaussian latents, of pixels or states, for continuous actions."""
+"""A world model and its agent, learned from pixels or states; any of them is the SDE (5)–(8)."""
 
-from sdewm.worldmodel.agent import Agent, Learner
+from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.behaviour import Actor, Critic, action_value, imagine, lambda_returns, truncated_normal
+from sdewm.worldmodel.checkpoint import CheckpointError
+from sdewm.worldmodel.collect import collect
 from sdewm.worldmodel.config import PRESETS, Config, preset
 from sdewm.worldmodel.encoder_error import EncoderError
 from sdewm.worldmodel.environments import (
@@ -14,18 +16,25 @@ from sdewm.worldmodel.environments import (
 )
 from sdewm.worldmodel.episodes import Evaluation, evaluate, play, random_policy
 from sdewm.worldmodel.fit import fit
+from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
+from sdewm.worldmodel.jacobian import Norms, as_drift, exact_norms, jacobian_penalty, logarithmic_norm
+from sdewm.worldmodel.learner import Learner
 from sdewm.worldmodel.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation, seen_through
-from sdewm.worldmodel.prediction import open_loop, open_loop_error, prediction_video, write_gif
+from sdewm.worldmodel.prediction import heldout_scores, open_loop, open_loop_error, prediction_video, write_gif
 from sdewm.worldmodel.replay import Replay, Sequences, to_sequences
-from sdewm.worldmodel.runs import load_agent
-from sdewm.worldmodel.shipped import load_lean
+from sdewm.worldmodel.run import Run
+from sdewm.worldmodel.saved_agent import load_agent
+from sdewm.worldmodel.sde import as_sde, block_sizes, initial_state, recorded_observation
+from sdewm.worldmodel.sde_losses import consistency_loss, reconstruction_loss, reward_loss
+from sdewm.worldmodel.shipped import load_trained
 from sdewm.worldmodel.train import train
-from sdewm.worldmodel.world_model import WorldModel
+from sdewm.worldmodel.world_model import Rollout, WorldModel
 
 __all__ = [
     "PRESETS",
     "Actor",
     "Agent",
+    "CheckpointError",
     "Config",
     "Critic",
     "DeepMindControl",
@@ -33,23 +42,38 @@ __all__ = [
     "Environment",
     "EnvironmentFailure",
     "Evaluation",
+    "Gaussian",
     "GaussianNoise",
     "Learner",
     "MaskedNoise",
+    "Norms",
     "Perturbation",
     "PointMass",
     "Replay",
+    "Rollout",
     "Rotation",
+    "Run",
     "Sequences",
     "Step",
     "WorldModel",
     "action_value",
+    "as_drift",
+    "as_sde",
+    "block_sizes",
+    "collect",
+    "consistency_loss",
     "evaluate",
+    "exact_norms",
     "fit",
+    "heldout_scores",
     "imagine",
+    "initial_state",
+    "jacobian_penalty",
+    "kl_divergence",
     "lambda_returns",
     "load_agent",
-    "load_lean",
+    "load_trained",
+    "logarithmic_norm",
     "make_environment",
     "open_loop",
     "open_loop_error",
@@ -57,6 +81,9 @@ __all__ = [
     "prediction_video",
     "preset",
     "random_policy",
+    "reconstruction_loss",
+    "recorded_observation",
+    "reward_loss",
     "seen_through",
     "to_sequences",
     "train",

@@ -104,6 +104,11 @@ def imagine(model: WorldModel, actor: Actor, h: Tensor, z: Tensor, uniform: Tens
     return Imagined(torch.stack(hs), torch.stack(zs), torch.stack(entropies))
 
 
+def imitation(actor: Actor, h: Tensor, z: Tensor, actions: Tensor) -> Tensor:
+    """½ |mode of π(h, z) − a|², h (..., deter) and z (..., stoch), of the actions a that were taken there: (...)."""
+    return 0.5 * (actor.mode(h, z) - actions).square().sum(-1)
+
+
 def lambda_returns(rewards: Tensor, discounts: Tensor, values: Tensor, trace: float) -> Tensor:
     """G_0, …, G_{H−1}, time first: (H + 1, ...) each to (H, ...). The rewards and discounts at time 0 are not used.
 

@@ -32,16 +32,20 @@ class Config:
     action_repeat: int = _setting(8, "simulator steps for which an action is held")
     image_size: int = _setting(32, "pixels per side")
     channels: Literal[1, 3] = _setting(1, "1: grey, 3: red, green and blue")
+    supersample: int = _setting(1, "images are rendered so many times larger and averaged down")
     rendering: Literal["fast", "default"] = _setting("fast", "fast: without shadows, reflections and multisampling")
 
     # World model.
     deter: int = _setting(128, "size of h")
     stoch: int = _setting(16, "size of z")
+    cell: Literal["layer-norm-gru", "gru"] = _setting("layer-norm-gru", "the recurrent cell: DreamerV2's, or torch's")
     hidden: int = _setting(128, "width inside the recurrent model")
     layers: int = _setting(2, "hidden layers of every head, of actor and critic, and of a state's encoder and decoder")
     units: int = _setting(128, "width of those layers")
     depth: int = _setting(8, "channels of the image encoder's first layer; they double with each layer")
     encoder_kernels: tuple[int, ...] = _setting((4, 4, 4), "kernel sizes of the image encoder, all of stride 2")
+    embed: int = _setting(0, "width of a linear map after the image encoder's convolutions; 0: none")
+    image_basis: int = _setting(0, "the decoder speaks in so many principal components of images; 0: by convolutions")
     decoder_kernels: tuple[int, ...] = _setting((4, 4, 4), "kernel sizes of the image decoder, all of stride 2")
     padding: int = _setting(1, "padding of every convolution")
     activation: Literal["silu", "gelu", "tanh", "softplus", "elu"] = _setting(
@@ -69,7 +73,10 @@ class Config:
     jacobian_target: Literal["map", "drift"] = _setting("map", "the recurrent cell, or drift: the cell less h")
     jacobian_wrt: Literal["h", "z", "hz"] = _setting("hz", "what the Jacobian is with respect to")
 
-    # Behaviour, learned in imagination.
+    # Behaviour.
+    behaviour: Literal["imagination", "imitation"] = _setting(
+        "imagination", "the actor learns in imagination, with a critic, or imitates the actions recorded"
+    )
     horizon: int = _setting(15, "imagined steps")
     starts: int = _setting(128, "states of a batch from which imagination starts; 0: all of them")
     discount: float = _setting(0.99, "γ, per agent step")
@@ -111,15 +118,16 @@ class Config:
         for name, kind in get_type_hints(Config).items():
             object.__setattr__(self, name, _checked(name, kind, getattr(self, name)))
         positive = (
-            "action_repeat image_size deter stoch hidden layers units depth unit batch reward_scale model_rate "
-            "horizon discount actor_rate critic_rate slow_every slow_fraction min_std min_action_std adam_eps clip "
-            "frames prefill train_every capacity log_every evaluate_episodes checkpoint_every max_failures"
+            "supersample action_repeat image_size deter stoch hidden layers units depth unit batch reward_scale "
+            "model_rate horizon discount actor_rate critic_rate slow_every slow_fraction min_std min_action_std "
+            "adam_eps clip frames prefill train_every capacity log_every evaluate_episodes checkpoint_every "
+            "max_failures"
         )
         for name in positive.split():
             self._require(name, getattr(self, name) > 0, "a positive number")
         not_negative = (
-            "padding kl_scale free_nats reward_weight discount_weight jacobian_weight starts entropy weight_decay "
-            "error_variance error_mean pretrain evaluate_every seed"
+            "embed image_basis padding kl_scale free_nats reward_weight discount_weight jacobian_weight starts entropy "
+            "weight_decay error_variance error_mean pretrain evaluate_every seed"
         )
         for name in not_negative.split():
             self._require(name, getattr(self, name) >= 0, "a number not below 0")
@@ -129,6 +137,8 @@ class Config:
             value = getattr(self, name)
             count = value if name == "layers" else len(value)
             self._require(name, count <= MOST_LAYERS, f"at most {MOST_LAYERS} layers")
+        for name in ("embed", "image_basis"):
+            self._require(name, self.observation == "pixels" or getattr(self, name) == 0, "0 for states")
         self._require("length", self.length >= 2, "at least 2 steps")
         self._require("starts", self.starts <= self.batch * self.length, "at most batch · length")
         self._require("capacity", self.capacity >= self.length, "at least the length of a training sequence")
@@ -199,9 +209,18 @@ _TABLE5 = Config(
     frames=1_000_000, prefill=2, pretrain=100, train_every=5.0, capacity=2_000_000, evaluate_every=2000,
 )  # fmt: skip
 
+# A small model of pixels, for theory: smooth, with an s̃ of 24 numbers, fitted to episodes of a scripted gait (see
+# sdewm.worldmodel.gait), whose actions its actor imitates. One agent step is 0.05 simulated seconds.
+_WALKER = replace(
+    _LEAN_PIXELS, task="walker-walk", action_repeat=2, supersample=2, deter=32, stoch=8, cell="gru", hidden=64,
+    layers=1, units=64, embed=64, image_basis=24, discount_weight=0.0, reward_scale=1.0, behaviour="imitation",
+    actor_rate=1e-3, evaluate_every=250, checkpoint_every=250,
+)  # fmt: skip
+
 PRESETS: dict[str, Config] = {
     "lean-proprio": _LEAN_PROPRIO,
     "lean-pixels": _LEAN_PIXELS,
+    "walker": _WALKER,
     "table5": _TABLE5,
     # Seconds, not minutes: to see that everything runs.
     "debug": replace(

@@ -80,10 +80,11 @@ def evaluate(
     Episode n's seed depends on (seed, n) alone, and with it the start, the encoder's ``error`` (given μ, σ²: the noise)
     and the noise of the ``perturbation``: agents evaluated at one seed meet the same. An episode in which the
     environment fails is discarded and counted; after as many in a row as the configuration allows,
-    :class:`EnvironmentFailure`.
+    :class:`EnvironmentFailure`. ``ValueError`` where the environment's spaces are not the agent's.
     """
     error = error or EncoderError()
     environment = make()
+    check_agent(environment, agent)
     returns: list[float] = []
     number = discarded = in_a_row = 0
     while len(returns) < episodes:
@@ -105,6 +106,20 @@ def evaluate(
         if report is not None:
             report({"episode": number - 1, "return": returns[-1], "steps": len(episode) - 1})
     return Evaluation(tuple(returns), discarded, seed)
+
+
+def check_agent(environment: Environment, agent: Agent) -> None:
+    """The environment's observations and actions are the agent's, or ``ValueError``."""
+    model = agent.world_model
+    ours, theirs = (
+        (model.observation_shape, model.action_size),
+        (environment.observation_shape, environment.action_size),
+    )
+    if (tuple(theirs[0]), theirs[1]) != ours:
+        raise ValueError(
+            f"environment: expected observations {ours[0]} and {ours[1]} actions as the agent's, got {theirs[0]} and "
+            f"{theirs[1]}"
+        )
 
 
 def _guarded(environment: Environment, call: Callable[[Any], Step], argument: Any) -> Step:

@@ -39,6 +39,19 @@ class LayerNormGRU(nn.Module):
         return torch.lerp(h, candidate, torch.sigmoid(update - 1))
 
 
+class GRU(nn.GRUCell):
+    """torch's recurrent cell over any leading dimensions: (..., inputs), (..., size) to (..., size).
+
+    h' is a convex combination of h and a tanh: |h'| ≤ max(|h|, 1) in each coordinate.
+    """
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x.reshape(-1, x.shape[-1]), h.reshape(-1, h.shape[-1])).reshape(h.shape)
+
+
+CELLS: dict[str, Callable[[int, int], nn.Module]] = {"layer-norm-gru": LayerNormGRU, "gru": GRU}
+
+
 class GaussianHead(nn.Module):
     """A linear map onto a diagonal normal, its standard deviation inside (least, least + 2) and 1 + least at zero."""
 
@@ -67,13 +80,15 @@ def mlp(inputs: int, widths: Sequence[int], outputs: int, activation: str, *, ze
 class ImageEncoder(nn.Sequential):
     """Convolutions of stride 2 over images (N, channels, size, size), flattened: (N, ``outputs``).
 
+    With ``embed`` a linear map onto so many numbers follows. ``flat``: how many the convolutions end with.
+
     Raises
     ------
     ValueError : if the image is too small for the kernels.
     """
 
     def __init__(self, channels: int, size: int, depth: int, kernels: Sequence[int], padding: int,
-                 activation: str) -> None:  # fmt: skip
+                 activation: str, embed: int = 0) -> None:  # fmt: skip
         modules: list[nn.Module] = []
         side, before = size, channels
         for layer, kernel in enumerate(kernels):
@@ -82,8 +97,9 @@ class ImageEncoder(nn.Sequential):
                 raise ValueError(f"image_size: expected an image large enough for the kernels {kernels}, got {size}")
             modules += [nn.Conv2d(before, after, kernel, stride=2, padding=padding), ACTIVATIONS[activation]()]
             before = after
-        super().__init__(*modules, nn.Flatten())
-        self.outputs = before * side**2
+        flat = before * side**2
+        super().__init__(*modules, nn.Flatten(), *([nn.Linear(flat, embed)] if embed else []))
+        self.flat, self.outputs = flat, embed or flat
 
 
 class ImageDecoder(nn.Sequential):

@@ -12,19 +12,23 @@ from PIL import Image
 from torch import Tensor
 
 from sdewm.worldmodel.replay import Sequences, to_sequences
-from sdewm.worldmodel.world_model import WorldModel
+from sdewm.worldmodel.world_model import Rollout, Terms, WorldModel
 
+CONTEXT, HORIZON = 10, 30  # steps of a held-out window that are seen, and that are then predicted
+SCORED = (1, 5, 15, 30)  # steps ahead
 ENLARGED = 192  # pixels per side of a picture in a video, at least
 
 
 class OpenLoopError(NamedTuple):
     """Mean over the batch of ½ the squared standardized error, n = 1, 2, … steps after the last observation seen.
 
-    ``predicted``: of the model; ``held``: of the last observation seen, left where it is. Both (T − context,).
+    ``predicted``: of the model; ``held``: of the last observation seen, left where it is; ``mean``: of the training
+    data's mean. All (T − context,), in nats.
     """
 
     predicted: Tensor
     held: Tensor
+    mean: Tensor
 
 
 def windows(episodes: Sequence[np.ndarray], length: int, dtype: torch.dtype = torch.float32) -> Sequences:
@@ -48,8 +52,7 @@ def open_loop(model: WorldModel, batch: Sequences, context: int) -> Tensor:
     if not 1 <= context < steps:
         raise ValueError(f"context: expected 1 to {steps - 1} of the {steps} steps, got {context}")
     seen = Sequences(*(part[:, :context] for part in batch))
-    noise = batch.actions.new_zeros(*seen.rewards.shape, model.config.stoch)
-    rollout = model.observe(seen.observations, seen.actions, seen.first, noise)
+    rollout = filtered(model, seen)
     h, z = model.predict(rollout.h[:, -1], rollout.z[:, -1], batch.actions[:, context - 1 : -1])
     return model.decode(h, z)
 
@@ -58,9 +61,35 @@ def open_loop(model: WorldModel, batch: Sequences, context: int) -> Tensor:
 def open_loop_error(model: WorldModel, batch: Sequences, context: int) -> OpenLoopError:
     """How the error grows with the horizon; the sequences should not run over the end of an episode."""
     truth = model.standardize(batch.observations)
-    predicted, held = open_loop(model, batch, context), truth[:, context - 1 : context]
-    errors = (0.5 * (guess - truth[:, context:]).square().flatten(2).sum(-1).mean(0) for guess in (predicted, held))
-    return OpenLoopError(*errors)
+    truth, last = truth[:, context:], truth[:, context - 1 : context]
+    guesses = (open_loop(model, batch, context), last, torch.zeros_like(last))
+    return OpenLoopError(*(0.5 * (guess - truth).square().flatten(2).sum(-1).mean(0) for guess in guesses))
+
+
+@torch.no_grad()
+def heldout_scores(model: WorldModel, episodes: Sequence[np.ndarray]) -> dict[str, float]:
+    """The objective's parts on windows of episodes, z at the posterior's mean, and the error of open loops.
+
+    ``open_N``: of :func:`open_loop_error`, N steps after :data:`CONTEXT` observations seen; ``held_N``: of the last of
+    these, left where it is. All in nats per step.
+    """
+    batch = windows(episodes, CONTEXT + HORIZON, model.latent_spread.dtype)
+    scores = {name: float(part.mean()) for name, part in filtered_terms(model, batch)._asdict().items()}
+    error = open_loop_error(model, batch, CONTEXT)
+    for n in SCORED:
+        scores |= {f"open_{n}": float(error.predicted[n - 1]), f"held_{n}": float(error.held[n - 1])}
+    return scores
+
+
+def filtered_terms(model: WorldModel, batch: Sequences) -> Terms:
+    """The objective's parts at each step, z at the posterior's mean."""
+    return model.terms(batch, filtered(model, batch))
+
+
+def filtered(model: WorldModel, batch: Sequences) -> Rollout:
+    """Sequences as the model sees them, z at the posterior's mean: no randomness."""
+    noise = batch.actions.new_zeros(*batch.rewards.shape, model.config.stoch)
+    return model.observe(batch.observations, batch.actions, batch.first, noise)
 
 
 def prediction_video(model: WorldModel, episode: np.ndarray, context: int) -> list[np.ndarray]:
@@ -73,8 +102,7 @@ def prediction_video(model: WorldModel, episode: np.ndarray, context: int) -> li
         raise ValueError("prediction_video: expected a model that sees images, got one that sees states")
     batch = to_sequences(episode[None])
     with torch.no_grad():
-        noise = torch.zeros(1, len(episode), model.config.stoch)
-        rollout = model.observe(batch.observations, batch.actions, batch.first, noise)
+        rollout = filtered(model, batch)
         reconstructed = model.decode(rollout.h[:, :context], rollout.z[:, :context])
         shown = model.observations(torch.cat([reconstructed, open_loop(model, batch, context)], 1))[0]
     predicted = (255 * shown.clamp(0, 1)).round().to(torch.uint8).numpy()

@@ -62,6 +62,16 @@ def to_sequences(records: np.ndarray, dtype: torch.dtype = torch.float32) -> Seq
     return Sequences(*(t.to(dtype) if t.is_floating_point() else t for t in tensors))
 
 
+def episode_file(folder: Path | str, number: int) -> Path:
+    """Where a replay's folder has an episode."""
+    return Path(folder) / f"{number:06d}.npy"
+
+
+def write_episode(file: Path, episode: np.ndarray) -> None:
+    """Write an episode's records, all or nothing."""
+    write_whole(file, lambda stream: np.save(stream, episode, allow_pickle=False))
+
+
 class Held(NamedTuple):
     """An episode that a replay holds: its number, its records and the checksum of their bytes.
 
@@ -97,7 +107,7 @@ class Replay:
 
     def add(self, number: int, episode: np.ndarray) -> None:
         """Write an episode and take it into the index."""
-        write_whole(self._file(number), lambda stream: np.save(stream, episode, allow_pickle=False))
+        write_episode(self._file(number), episode)
         self._take([*self.index, Held(number, len(episode), _checksum(episode))])
 
     def restore(self, index: Sequence[Held]) -> list[str]:
@@ -181,8 +191,18 @@ class Replay:
         self.steps = int(sum(lengths))
 
     def _file(self, number: int) -> Path:
-        return self.folder / f"{number:06d}.npy"
+        return episode_file(self.folder, number)
 
 
 def _checksum(episode: np.ndarray) -> int:
     return zlib.crc32(episode.tobytes())
+
+
+def split(folder: Path | str, heldout: int) -> tuple[list[int], list[int]]:
+    """Numbers of the episodes in a replay's folder: all but the last ``heldout``, and those."""
+    numbers = sorted(int(file.stem) for file in Path(folder).glob("*.npy"))
+    if not 0 < heldout < len(numbers):
+        raise ValueError(
+            f"heldout: expected 1 or more, less than the {len(numbers)} episodes in {folder}, got {heldout}"
+        )
+    return numbers[:-heldout], numbers[-heldout:]

@@ -1,4 +1,4 @@
-"""The world model: a recurrent state-space model with Gaussian latents, its heads, its objective, and itself as an SDE.
+"""The world model: a recurrent state-space model with Gaussian latents, its heads and its objective.
 
 Indices, for the step from t to t + 1 (columns are times; a_t acts between t and t + 1):
 
@@ -16,23 +16,22 @@ h_{t−1}, z_{t−1} nor a_{t−1} has to do with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
+from sdewm.worldmodel.image_basis import ImageBasis
 from sdewm.worldmodel.jacobian import INPUTS, as_drift, jacobian_penalty
 from sdewm.worldmodel.networks import (
     ACTIVATIONS,
+    CELLS,
     GaussianHead,
     ImageDecoder,
     ImageEncoder,
-    LayerNormGRU,
     mlp,
 )
 from sdewm.worldmodel.replay import Sequences
@@ -69,6 +68,8 @@ class WorldModel(nn.Module):
     decoder speaks in standardized observations, in which it is a normal distribution of unit variance:
     (s − ``observation_mean``) / ``observation_scale``.
 
+    The decoder of images may speak in the coordinates of ``basis`` instead, 24 numbers for a thousand pixels, say.
+
     ``latent_spread`` (stoch,): standard deviation of each coordinate of z over the training data, a running mean.
     """
 
@@ -88,13 +89,21 @@ class WorldModel(nn.Module):
         self.register_buffer("latent_spread", torch.ones(stoch))
         self.encoder: nn.Sequential
         self.decoder: nn.Sequential
+        self.basis: ImageBasis | None = None
         if self.images:
             channels, size, _ = self.observation_shape
-            encoder = ImageEncoder(channels, size, config.depth, config.encoder_kernels, config.padding, kind)
-            self.encoder, embed = encoder, encoder.outputs
-            self.decoder = ImageDecoder(
-                deter + stoch, embed, channels, size, config.depth, config.decoder_kernels, config.padding, kind
+            encoder = ImageEncoder(
+                channels, size, config.depth, config.encoder_kernels, config.padding, kind, config.embed
             )
+            self.encoder, embed = encoder, encoder.outputs
+            if config.image_basis:
+                self.basis = ImageBasis(config.image_basis, channels * size**2)
+                self.decoder = mlp(deter + stoch, widths, config.image_basis, kind)
+            else:
+                self.decoder = ImageDecoder(
+                    deter + stoch, encoder.flat, channels, size, config.depth, config.decoder_kernels, config.padding,
+                    kind,
+                )  # fmt: skip
         else:
             (n,), embed = self.observation_shape, config.units
             self.encoder = nn.Sequential(*mlp(n, widths[:-1], embed, kind), ACTIVATIONS[kind]())
@@ -104,7 +113,7 @@ class WorldModel(nn.Module):
         # recurrence begins (actions, embeddings) is mapped for all times at once.
         self.cell_from_z = nn.Linear(stoch, hidden)
         self.cell_from_a = nn.Linear(action_size, hidden, bias=False)
-        self.cell = LayerNormGRU(hidden, deter)
+        self.cell = CELLS[config.cell](hidden, deter)
         self.posterior_from_h = nn.Linear(deter, hidden)
         self.posterior_from_s = nn.Linear(embed, hidden, bias=False)
         self.posterior_head = GaussianHead(hidden, stoch, config.min_std)
@@ -123,7 +132,7 @@ class WorldModel(nn.Module):
 
     def posterior(self, h: Tensor, embedding: Tensor) -> Gaussian:
         """q(z | h, s), s through its embedding."""
-        return self._posterior(h, self.posterior_from_s(embedding))
+        return self.posterior_of(h, self.posterior_from_s(embedding))
 
     def prior(self, h: Tensor) -> Gaussian:
         """p(z̃ | h)."""
@@ -133,9 +142,14 @@ class WorldModel(nn.Module):
         """The next h of a step that starts from h and z and takes action a."""
         return self._sequence(h, z, self.cell_from_a(a))
 
+    def s_tilde(self, h: Tensor, z: Tensor) -> Tensor:
+        """What the decoder says, flat: a standardized observation, or its coordinates in ``basis``, (..., s_tilde)."""
+        return self._head(self.decoder, h, z)
+
     def decode(self, h: Tensor, z: Tensor) -> Tensor:
         """The mean of the standardized observation, (..., *observation_shape)."""
-        return self._head(self.decoder, h, z).unflatten(-1, self.observation_shape)
+        s = self.s_tilde(h, z)
+        return (s if self.basis is None else self.basis.images(s)).unflatten(-1, self.observation_shape)
 
     def reward(self, h: Tensor, z: Tensor) -> Tensor:
         """Expected reward collected on the way here, scaled and clipped as configured, (...)."""
@@ -166,16 +180,24 @@ class WorldModel(nn.Module):
 
     @torch.no_grad()
     def fit_observations(self, s: Tensor) -> None:
-        """Take the mean, and of a state each coordinate's spread, from observations (N, *observation_shape).
+        """Take the mean, of a state each coordinate's spread, and the basis, from observations (N, *observation_shape).
 
-        A configuration that does not ask for it leaves both as they are.
+        A configuration that does not ask for it leaves mean and spread as they are.
         """
-        if not self.config.standardize:
-            return
         s = s.to(self.observation_mean.dtype) / (255 if s.dtype == torch.uint8 else 1)
-        self.observation_mean.copy_(s.mean(0))
-        if not self.images:
-            self.observation_scale.copy_(self.config.unit * s.std(0).clamp(min=LEAST_SPREAD))
+        if self.config.standardize:
+            self.observation_mean.copy_(s.mean(0))
+            if not self.images:
+                self.observation_scale.copy_(self.config.unit * s.std(0).clamp(min=LEAST_SPREAD))
+        if self.basis is not None:
+            self.basis.fit(self.standardize(s).flatten(1))
+
+    def double(self) -> WorldModel:
+        """To float64, with the basis orthonormal to the rounding of float64 and not of float32."""
+        super().double()
+        if self.basis is not None:
+            self.basis.orthonormalize()
+        return self
 
     # Sequences, batch first.
 
@@ -199,7 +221,7 @@ class WorldModel(nn.Module):
                 h = self._sequence(h, z, from_a[t - 1])
                 if resets[t]:
                     h = h * going_on[t]
-            mean, std = self._posterior(h, from_s[t])
+            mean, std = self.posterior_of(h, from_s[t])
             z = torch.addcmul(mean, std, noises[t])
             if errors is not None:
                 z = z + errors[t]
@@ -259,66 +281,8 @@ class WorldModel(nn.Module):
         spread = rollout.posterior.mean.flatten(0, 1).std(0)
         self.latent_spread.lerp_(spread, 1 - SPREAD_MOMENTUM)
 
-    # The model as the SDE (5)–(8).
-
-    def as_sde(self, observations: Tensor, policy: Callable[[Tensor, Tensor], Tensor]) -> LatentSDE:
-        """The learned coefficients as a :class:`LatentSDE` driven by a recorded episode's observations (T, ...).
-
-        Time is counted in agent steps: observation n is s_t at t = n, interpolated linearly in between. With ``leak``
-        = 1 each learned map is the value its block relaxes to, and the sequential Euler step with Δt = 1 is the model's
-        own step: q_enc and p with their diffusions are means and standard deviations of posterior and prior, f is the
-        recurrent cell under ``policy`` (h, z) -> a, without noise, and q_dec is the decoder in standardized
-        observations, flat. The decoder's own unit variance is left out: additive and independent of everything else, it
-        would add a constant to an expected quadratic loss.
-
-        Use a model in float64. With the default activation every coefficient is C^∞.
-        """
-        s = observations
-        if s.dtype == torch.uint8:
-            s = s.to(self.observation_mean.dtype) / 255
-        s = s.to(self.observation_mean.dtype)
-
-        def encode(h: Tensor, s: Tensor) -> Gaussian:
-            s = s[:1] if s.ndim == 2 and s.stride(0) == 0 else s  # one vector for all paths is embedded once
-            from_s = self.posterior_from_s(self.embed(s.reshape(-1, *self.observation_shape)))
-            return self._posterior(h, from_s.expand(h.shape[0], -1))
-
-        return LatentSDE(
-            q_enc=lambda h, s: encode(h, s).mean,
-            q_enc_bar=lambda h, s: encode(h, s).std,
-            f=self.sequence,
-            p=lambda h: self.prior(h).mean,
-            p_bar=lambda h: self.prior(h).std,
-            q_dec=lambda h, z: self._head(self.decoder, h, z),
-            policy=policy,
-            observation=RecordedObservation(torch.arange(len(s), dtype=s.dtype), s),
-            sizes=self.block_sizes,
-            leak=1.0,
-        )
-
-    @torch.no_grad()
-    def initial_state(self, observations: Tensor, actions: Tensor, t: int = 10) -> Tensor:
-        """A typical state x = (z, h, z̃, s̃) of the SDE at an episode's time t, (n,).
-
-        The episode, observations (T, ...) and actions (T, action_size), is filtered from h = 0 at its first time to t
-        with z at the posterior's mean; then z̃ is the prior's mean and s̃ its decoding. ``ValueError`` for a t outside.
-        """
-        if not 0 <= t < len(observations):
-            raise ValueError(f"t: expected a time of the episode, 0 to {len(observations) - 1}, got {t}")
-        first = torch.zeros(1, t + 1, dtype=torch.bool)
-        noise = actions.new_zeros(1, t + 1, self.config.stoch)
-        rollout = self.observe(observations[None, : t + 1], actions[None, : t + 1], first, noise)
-        h, z = rollout.h[0, -1], rollout.z[0, -1]
-        z_tilde = self.prior(h).mean
-        return torch.cat([z, h, z_tilde, self.decode(h, z_tilde).flatten()])
-
-    @property
-    def block_sizes(self) -> BlockSizes:
-        """Dimensions of z, h, z̃, s̃."""
-        stoch, pixels = self.config.stoch, int(torch.tensor(self.observation_shape).prod())
-        return BlockSizes(z=stoch, h=self.config.deter, z_tilde=stoch, s_tilde=pixels)
-
-    def _posterior(self, h: Tensor, from_s: Tensor) -> Gaussian:
+    def posterior_of(self, h: Tensor, from_s: Tensor) -> Gaussian:
+        """q(z | h, s), s through what ``posterior_from_s`` makes of its embedding."""
         return self.posterior_head(self.activation(self.posterior_from_h(h) + from_s))
 
     def _sequence(self, h: Tensor, z: Tensor, from_a: Tensor) -> Tensor:

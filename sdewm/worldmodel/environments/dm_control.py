@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sdewm.worldmodel.config import Config
-from sdewm.worldmodel.environments.protocol import GREY_WEIGHTS, Step
+from sdewm.worldmodel.environments.images import as_observation
+from sdewm.worldmodel.environments.protocol import Step
 
 CAMERAS = {"quadruped": 2}  # the camera that follows; every other domain: 0
 
@@ -46,6 +47,7 @@ class DeepMindControl:
                 f"task: expected point-mass, gymnasium:ID, MODULE:FUNCTION or a task of dm_control, such as {known}; "
                 f"got {config.task!r}"
             )
+        self.domain = domain
         self._environment = suite.load(domain, task, task_kwargs={"random": 0})
         self._camera = CAMERAS.get(domain, 0)
         self._fast = config.rendering == "fast"
@@ -54,7 +56,7 @@ class DeepMindControl:
             model.vis.quality.offsamples = 0
             model.vis.quality.shadowsize = 0
             model.light_castshadow[:] = 0
-        self._size, self._channels = config.image_size, config.channels
+        self._size, self._channels, self._supersample = config.image_size, config.channels, config.supersample
         self._pixels = config.observation == "pixels"
         self.action_repeat = config.action_repeat
         actions = self._environment.action_spec()
@@ -66,6 +68,16 @@ class DeepMindControl:
         states = sum(int(np.prod(entry.shape)) for entry in entries)
         image = (self._channels, self._size, self._size)
         self.observation_shape: tuple[int, ...] = image if self._pixels else (states,)
+
+    @property
+    def physics(self) -> Any:
+        """The simulator's state, dm_control's ``Physics``."""
+        return self._environment.physics
+
+    @property
+    def step_seconds(self) -> float:
+        """Simulated seconds of one agent step."""
+        return float(self._environment.control_timestep()) * self.action_repeat
 
     def reset(self, seed: int) -> Step:
         self._environment.task.random.seed(seed % 2**32)
@@ -89,9 +101,8 @@ class DeepMindControl:
 
     def _observe(self, step: Any, reward: float) -> Step:
         if self._pixels:
-            colour = self.render(self._size)
-            image = np.round(colour @ GREY_WEIGHTS)[..., None] if self._channels == 1 else colour
-            observation = np.ascontiguousarray(image.astype(np.uint8).transpose(2, 0, 1))
+            colour = self.render(self._size * self._supersample)
+            observation = as_observation(colour, self._channels, self._supersample)
         else:
             observation = np.concatenate([np.ravel(entry) for entry in step.observation.values()]).astype(np.float32)
         # dm_control ends an episode at its time limit with discount 1, at a terminal state with discount 0.

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from sdewm.worldmodel.config import Config
-from sdewm.worldmodel.environments.protocol import GREY_WEIGHTS, Step
+from sdewm.worldmodel.environments.images import as_observation
+from sdewm.worldmodel.environments.protocol import Step
 
 
 def is_gymnasium(environment: object) -> bool:
@@ -100,8 +101,7 @@ class GymnasiumEnvironment:
             flat = self._spaces.flatten(self._environment.observation_space, observation)
             return np.asarray(flat, np.float32)
         colour = _resized(observation if self._seen else self._environment.render(), self._size)
-        image = np.round(colour @ GREY_WEIGHTS)[..., None] if self._channels == 1 else colour
-        return np.ascontiguousarray(image.astype(np.uint8).transpose(2, 0, 1))
+        return as_observation(colour, self._channels)
 
 
 def _resized(image: Any, size: int) -> np.ndarray:

@@ -9,8 +9,6 @@ import numpy as np
 
 from sdewm.worldmodel.config import Config
 
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # luma of red, green and blue
-
 
 class Step(NamedTuple):
     """What an environment returns at one time.

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from small_agents import ACTIONS, F64, STATE, WALKER, latents, random_batch, tiny_agent
 from support import FALSE_FAILURE, refuses
-from test_worldmodel_dreamer import ACTIONS, F64, STATE, latents, tiny_agent
 
 from sdewm.worldmodel import (
     EncoderError,
@@ -24,7 +24,7 @@ from sdewm.worldmodel import (
     seen_through,
     truncated_normal,
 )
-from sdewm.worldmodel.behaviour import weights
+from sdewm.worldmodel.behaviour import imitation, weights
 from sdewm.worldmodel.gaussian import Gaussian
 
 
@@ -379,3 +379,23 @@ def test_without_a_discount_head_the_discount_is_constant():
     model = tiny_agent(replace(STATE, discount_weight=0.0)).world_model
     h, z = latents(tiny_agent(), 3)
     torch.testing.assert_close(model.discount(h, z), torch.full((3,), STATE.discount, dtype=F64))
+
+
+# Imitation.
+
+
+def test_imitation_pairs_a_state_with_the_action_taken_there_and_trains_the_actor_alone():
+    learner = Learner(replace(WALKER, actor_rate=1e-2), (1, 8, 8), ACTIONS)
+    batch, agent = random_batch(WALKER, batch=3, steps=8), learner.agent
+    batch = Sequences(*(part.float() if part.is_floating_point() else part for part in batch))
+    h, z = torch.randn(3, 8, WALKER.deter), torch.randn(3, 8, WALKER.stoch)
+    other = batch.actions.clone()
+    other[:, 5] = 0.25
+    before, after = (imitation(agent.actor, h, z, actions) for actions in (batch.actions, other))
+    assert ((before != after).any(0)).nonzero().flatten().tolist() == [5]
+    batch.actions[:] = 0.5
+    learner.optimizers["model"].param_groups[0]["lr"] = 0.0
+    frozen = {n: t.clone() for n, t in agent.state_dict().items() if not n.startswith("actor.") and "spread" not in n}
+    metrics = [float(learner.update(batch)["policy"]) for _ in range(30)]
+    assert metrics[-1] < 0.5 * metrics[0]
+    assert all(torch.equal(t, frozen[n]) for n, t in agent.state_dict().items() if n in frozen)

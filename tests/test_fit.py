@@ -1,36 +1,29 @@
 """Fitting an agent to a fixed replay: the same data whatever λ, resuming, what does not fit; the pair that ships."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import DEBUG, PIXELS, refuses
-from test_agent_training import contents
+from small_agents import WALKER, random_episode
+from support import DEBUG, PIXELS, contents, refuses
 
-import sdewm.worldmodel
 from sdewm.cli import main
 from sdewm.worldmodel import (
+    CheckpointError,
     Learner,
     PointMass,
     Replay,
     fit,
     load_agent,
-    load_lean,
     play,
     random_policy,
-    to_sequences,
     train,
 )
-from sdewm.worldmodel.fit import split
-from sdewm.worldmodel.losses import consistency_loss, reconstruction_loss, reward_loss
 from sdewm.worldmodel.prediction import windows
-from sdewm.worldmodel.shipped import WEIGHT, release_pair
-from sdewm.worldmodel.walker import CheckpointError, load_trained
+from sdewm.worldmodel.replay import split
 
 OFFLINE = replace(PIXELS, log_every=1, evaluate_every=3, checkpoint_every=2, length=6)
 
@@ -72,6 +65,21 @@ def _read(run: Path) -> tuple[dict[str, torch.Tensor], list[dict]]:
     (run / "replay").mkdir()  # a fit has none
     tensors, lines, _ = contents(run)
     return tensors, lines
+
+
+def test_a_walker_with_a_penalty_is_fitted_in_parts_as_in_one(tmp_path):
+    replay = Replay(tmp_path / "replay", capacity=10**6)
+    for number in range(3):
+        replay.add(number, random_episode(WALKER, number))
+    config = replace(WALKER, jacobian_weight=0.5)
+    for name, updates in (("whole", 6), ("parts", 3), ("parts", 6)):
+        fit(tmp_path / name, config, tmp_path / "replay", heldout=1, updates=updates)
+    (tensors, lines), (others, other_lines) = (_read(tmp_path / name) for name in ("whole", "parts"))
+    assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
+    assert lines == other_lines
+    assert {"policy", "jacobian", "reconstruction"} <= metrics(tmp_path / "whole")[0].keys()
+    with refuses(ValueError, "behaviour: expected imagination to collect and learn, got imitation"):
+        train(tmp_path / "new", config)
 
 
 def test_heldout_episodes_are_not_trained_on(recorded, tmp_path, monkeypatch):
@@ -163,87 +171,3 @@ def test_command_line_fits_and_takes_up(recorded, tmp_path, capsys):
     assert [(line["update"], line["kind"]) for line in lines] == [(5, "train"), (10, "train"), (10, "heldout")]
     with pytest.raises(SystemExit, match="heldout: expected 1 or more"):
         main(["fit", run, "--replay", str(recorded), "--heldout", "9"])
-
-
-# The pair that ships.
-
-
-@pytest.fixture(scope="module")
-def pair() -> list:
-    return [load_lean(jacobian=jacobian) for jacobian in (False, True)]
-
-
-def test_the_pair_that_ships_differs_in_the_penalty_alone(pair):
-    (plain, episodes), (regularized, others) = pair
-    assert replace(regularized.config, jacobian_weight=0.0) == plain.config
-    assert regularized.config.jacobian_weight == WEIGHT
-    for agent, _ in pair:
-        assert agent.world_model.observation_mean.dtype == torch.float64
-        assert not any(p.requires_grad for p in agent.parameters())
-    for a, b in zip(episodes, others, strict=True):
-        np.testing.assert_array_equal(a, b)
-    means = [agent.world_model.observation_mean for agent, _ in pair]
-    assert torch.equal(*means)  # fitted to the same episodes
-    differing = plain.world_model.cell.from_state.weight - regularized.world_model.cell.from_state.weight
-    assert differing.abs().max() > 1e-3
-
-
-def test_the_pair_needs_no_dm_control():
-    code = (
-        "import sys; sys.modules['dm_control'] = None; sys.modules['mujoco'] = None\n"
-        "from sdewm.worldmodel import load_lean\n"
-        "agent, episodes = load_lean(jacobian=True)\n"
-        "print(type(agent).__name__, len(episodes))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.startswith("Agent"), done.stderr
-
-
-def test_what_ships_fits_the_package():
-    folder = Path(sdewm.worldmodel.__file__).parent / "data"
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 6e6
-    with refuses(ValueError, "no trained model named 'cartpole_balance_jacobian_0'; there is: walker_walk,"):
-        load_trained("cartpole_balance_jacobian_0")
-
-
-def test_the_shipped_models_losses_are_the_objectives(pair):
-    """J_O, J_R and J_D of a filtered state, in the SDE's own layout, are the terms that training adds up."""
-    agent, episodes = pair[0]
-    model, t = agent.world_model, 7
-    episode = to_sequences(episodes[0][None], torch.float64)
-    noise = torch.zeros(*episode.rewards.shape, model.config.stoch, dtype=torch.float64)
-    rollout = model.observe(episode.observations, episode.actions, episode.first, noise)
-    terms = model.terms(episode, rollout)
-    h, z = rollout.h[0, t : t + 1], rollout.z[0, t : t + 1]
-    x = torch.cat([z, h, z, model.decode(h, z).flatten(1)], -1)
-    pixels = x.shape[1] - 2 * z.shape[1] - h.shape[1]
-    expected = {
-        reconstruction_loss: terms.reconstruction / pixels,
-        reward_loss: terms.reward,
-        consistency_loss: terms.kl,
-    }
-    for loss, term in expected.items():
-        torch.testing.assert_close(loss(model, episode)(float(t), x), term[0, t : t + 1], rtol=1e-9, atol=1e-12)
-        assert (
-            not torch.allclose(loss(model, episode)(t + 0.5, x), term[0, t : t + 1], rtol=1e-3) or loss is reward_loss
-        )
-
-
-def test_a_pair_is_released_only_if_alike_but_for_the_weight(recorded, tmp_path):
-    runs = [fitted(tmp_path / f"{w:g}", recorded, updates=2, jacobian_weight=w) for w in (WEIGHT, 0.0)]
-    common = {"replay": recorded, "heldout": 2, "out": tmp_path / "out"}
-    paths = release_pair(runs, **common)
-    assert [path.name for path in paths] == [
-        "cartpole_balance_jacobian_0.safetensors", f"cartpole_balance_jacobian_{WEIGHT:g}.safetensors",
-        "cartpole_balance_heldout.npz", "cartpole_balance_training.jsonl",
-    ]  # fmt: skip
-    released, run = load_agent(paths[1]).state_dict(), load_agent(runs[0]).state_dict()
-    assert all(torch.equal(released[name], run[name]) for name in run)
-    assert paths[0].stat().st_size < 0.6 * (runs[1] / "checkpoint.safetensors").stat().st_size
-    with np.load(paths[2]) as arrays:
-        np.testing.assert_array_equal(arrays["episode_000004"], np.load(recorded / "000004.npy"))
-    assert {json.loads(line)["weight"] for line in paths[3].read_text().splitlines()} == {0.0, WEIGHT}
-    other = fitted(tmp_path / "other", recorded, updates=2, seed=1)
-    for wrong in ([runs[0], other], [runs[0], runs[0]]):
-        with pytest.raises(CheckpointError, match="expected two runs alike but for λ = 0"):
-            release_pair(wrong, **common)

@@ -1,6 +1,6 @@
 """The losses of a world model that is read as an SDE: reconstruction, reward, consistency, along a recorded episode.
 
-Each is a function (t, x) -> (paths,) of a state x of :meth:`WorldModel.as_sde` and the time, in agent steps.
+Each is a function (t, x) -> (paths,) of a state x of :func:`sdewm.worldmodel.sde.as_sde` and the time, in agent steps.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 from sdewm.systems.latent import Blocks, RecordedObservation
 from sdewm.worldmodel.gaussian import kl_divergence
 from sdewm.worldmodel.replay import Sequences
+from sdewm.worldmodel.sde import block_sizes
 from sdewm.worldmodel.world_model import WorldModel
 
 Loss = Callable[[Tensor | float, Tensor], Tensor]
@@ -21,15 +22,24 @@ Loss = Callable[[Tensor | float, Tensor], Tensor]
 def reconstruction_loss(model: WorldModel, episode: Sequences) -> Loss:
     """J_O(t, x) = ½ · mean over the observation's numbers of (s̃ − s_t)², standardized.
 
-    A mean, not a sum: times their number it is the training objective's nats. ``episode`` is a batch of one.
+    A mean, not a sum: times their number it is the training objective's nats. ``episode`` is a batch of one. Where the
+    decoder speaks in an image basis it is computed in coordinates, equal to rounding.
     """
-    seen = _in_time(model.standardize(episode.observations[0]).flatten(1))
+    seen, basis = _in_time(model.standardize(episode.observations[0]).flatten(1)), model.basis
 
     def loss(t: Tensor | float, x: Tensor) -> Tensor:
         error = _blocks(model, x).s_tilde - seen(t)
         return 0.5 * (error * error).mean(-1)
 
-    return loss
+    def loss_in_coordinates(t: Tensor | float, x: Tensor) -> Tensor:
+        assert basis is not None
+        s = seen(t)
+        target = basis.coordinates(s)
+        unreachable = s.square().mean() - target.square().sum()
+        error = _blocks(model, x).s_tilde - target
+        return 0.5 * (error * error).sum(-1) + 0.5 * unreachable
+
+    return loss if basis is None else loss_in_coordinates
 
 
 def reward_loss(model: WorldModel, episode: Sequences) -> Loss:
@@ -61,4 +71,4 @@ def _in_time(values: Tensor) -> RecordedObservation:
 
 
 def _blocks(model: WorldModel, x: Tensor) -> Blocks:
-    return Blocks(*torch.split(x, list(model.block_sizes), -1))
+    return Blocks(*torch.split(x, list(block_sizes(model)), -1))

@@ -1,70 +1,22 @@
-"""The full world model: time indices, masks, objective, standardization, configuration, and itself as an SDE."""
+"""The world model: time indices, masks, objective, standardization, configuration."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from support import FALSE_FAILURE, agrees, convicts, refuses
+from small_agents import ACTIONS, F64, PIXELS, STATE, WALKER, observe, random_batch, tiny_agent, zeros
+from support import agrees, convicts, refuses
 
-from sdewm import Estimate, PerturbedSDE, TimeGrid, expand
-from sdewm.jets import JetSpace
-from sdewm.solvers.schemes.euler_sequential import SequentialEuler
+from sdewm import Estimate
 from sdewm.worldmodel import PRESETS, Agent, Config, Learner, Sequences, WorldModel, preset, world_model
-from sdewm.worldmodel.gaussian import Gaussian
+from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
 from sdewm.worldmodel.jacobian import INPUTS, as_drift, exact_norms
 from sdewm.worldmodel.networks import ImageDecoder, ImageEncoder, LayerNormGRU
-from sdewm.worldmodel.walker import kl_divergence
-
-F64 = torch.float64
-STATE = preset("debug", deter=5, stoch=3, hidden=7, units=6, layers=2, unit=1.0)
-PIXELS = replace(STATE, observation="pixels", image_size=8, encoder_kernels=(4,), decoder_kernels=(4,))
-ACTIONS = 2
-
-
-def shape_of(config: Config) -> tuple[int, ...]:
-    return (1, 8, 8) if config.observation == "pixels" else (3,)
-
-
-def tiny_agent(config: Config = STATE) -> Agent:
-    """In float64, every weight moved from where it starts, so that no output is zero by construction."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        agent = Agent(config, shape_of(config), ACTIONS).double()
-        with torch.no_grad():
-            for parameter in agent.parameters():
-                parameter += 0.3 * torch.randn_like(parameter)
-    return agent.requires_grad_(False)
-
-
-def random_batch(config: Config = STATE, batch: int = 2, steps: int = 9, seed: int = 0) -> Sequences:
-    generator = torch.Generator().manual_seed(seed)
-    shape = shape_of(config)
-    observations = torch.randn(batch, steps, *shape, generator=generator, dtype=F64)
-    if len(shape) == 3:
-        observations = torch.randint(0, 256, (batch, steps, *shape), generator=generator, dtype=torch.uint8)
-    return Sequences(
-        observations,
-        torch.rand(batch, steps, ACTIONS, generator=generator, dtype=F64) * 2 - 1,
-        torch.rand(batch, steps, generator=generator, dtype=F64),
-        torch.zeros(batch, steps, dtype=torch.bool),
-        torch.zeros(batch, steps, dtype=torch.bool),
-    )
-
-
-def zeros(batch: Sequences) -> torch.Tensor:
-    return torch.zeros(*batch.rewards.shape, STATE.stoch, dtype=F64)
-
-
-def observe(model: WorldModel, batch: Sequences, noise: torch.Tensor | None = None, **options):
-    return model.observe(
-        batch.observations, batch.actions, batch.first, zeros(batch) if noise is None else noise, **options
-    )
-
 
 # Time indices.
 
 
-@pytest.mark.parametrize("config", [STATE, PIXELS], ids=["state", "pixels"])
+@pytest.mark.parametrize("config", [STATE, PIXELS, WALKER], ids=["state", "pixels", "walker"])
 def test_what_drives_what(config):
     model, batch, t = tiny_agent(config).world_model, random_batch(config, batch=1, steps=12), 5
 
@@ -291,6 +243,9 @@ def test_a_recurrent_state_stays_in_the_unit_cube():
         ({"discount": 1.5}, "discount: expected a number in [0, 1], got 1.5"),
         ({"unit": float("nan")}, "unit: expected a finite number, got nan"),
         ({"encoder_kernels": ()}, "encoder_kernels: expected positive whole numbers, got ()"),
+        ({"jacobian_weight": -1.0}, "jacobian_weight: expected a number not below 0, got -1.0"),
+        ({"jacobian_target": "flow"}, "jacobian_target: expected one of map, drift, got 'flow'"),
+        ({"image_basis": 24}, "image_basis: expected 0 for states, got 24"),
         ({"starts": 10**6}, "starts: expected at most batch"),
         ({"error_variance": 1.0}, "error_variance: expected 0 without an error"),
         ({"no_such": 1}, "configuration: expected the names of Config, got no_such"),
@@ -304,79 +259,6 @@ def test_configurations_that_make_no_sense_are_refused(changes, message):
 def test_images_that_do_not_fit_the_kernels_are_refused():
     with refuses(ValueError, "image_size: expected a size that the kernels (4, 4, 4) reach, got 30"):
         WorldModel(replace(PRESETS["lean-pixels"], image_size=30), (1, 30, 30), 1)
-
-
-# The SDE.
-
-
-def latents(agent: Agent, paths: int, config: Config = STATE) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return (torch.rand(paths, config.deter, generator=generator, dtype=F64) * 2 - 1,
-            torch.randn(paths, config.stoch, generator=generator, dtype=F64))  # fmt: skip
-
-
-@pytest.mark.parametrize("config", [STATE, PIXELS], ids=["state", "pixels"])
-def test_one_sequential_euler_step_is_the_models_own_step(config):
-    agent, batch, paths, t = tiny_agent(config), random_batch(config, batch=1), 5, 4
-    model, sizes = agent.world_model, agent.world_model.block_sizes
-    sde = agent.as_sde(batch.observations[0])
-    h, z = latents(agent, paths)
-    x = sde.state(z, h, torch.zeros_like(z), torch.zeros(paths, sizes.s_tilde, dtype=F64))
-    dB = torch.randn(paths, 2 * config.stoch, generator=torch.Generator().manual_seed(1), dtype=F64)
-    noise, noise_tilde = dB.split(config.stoch, -1)
-
-    h = model.sequence(h, z, agent.actor.mode(h, z))
-    q = model.posterior(h, model.embed(batch.observations[:, t + 1]))
-    p = model.prior(h)
-    z_tilde = p.mean + p.std * noise_tilde
-    own = sde.state(q.mean + q.std * noise, h, z_tilde, model.decode(h, z_tilde).flatten(1))
-    step = SequentialEuler().step(sde, torch.tensor(float(t), dtype=F64), 1.0, x, dB)
-    torch.testing.assert_close(step, own, rtol=1e-12, atol=1e-12)
-
-
-def test_an_initial_state_is_the_filters():
-    agent, batch = tiny_agent(), random_batch(batch=1)
-    model, rollout = agent.world_model, observe(agent.world_model, batch)
-    z, h, z_tilde, s_tilde = agent.as_sde(batch.observations[0]).blocks(
-        model.initial_state(batch.observations[0], batch.actions[0], t=5)
-    )
-    torch.testing.assert_close(h, rollout.h[0, 5])
-    torch.testing.assert_close(z, rollout.posterior.mean[0, 5])
-    torch.testing.assert_close(z_tilde, model.prior(h).mean)
-    torch.testing.assert_close(s_tilde, model.decode(h, z_tilde))
-    with refuses(ValueError, "t: expected a time of the episode, 0 to 8, got 9"):
-        model.initial_state(batch.observations[0], batch.actions[0], t=9)
-
-
-def test_coefficients_and_action_value_take_jets():
-    agent, batch = tiny_agent(PIXELS), random_batch(PIXELS, batch=1)
-    sde, space, t = agent.as_sde(batch.observations[0]), JetSpace(1, 2), torch.tensor(3.5, dtype=F64)
-    h, z = latents(agent, 3)
-    x = sde.state(z, h, z, torch.zeros(3, 64, dtype=F64))
-    v = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=F64)
-
-    def value(t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        blocks = sde.blocks(x)
-        return agent.action_value(blocks.h, blocks.z_tilde, agent.actor.mode(blocks.h, blocks.z_tilde))
-
-    for function in (sde.f, sde.g, value):
-        jet = function(t, x + space.parameter(0) * v)
-        expected, slope = torch.func.jvp(lambda y, f=function: f(t, y), (x,), (v,))
-        torch.testing.assert_close(jet.value, expected, rtol=1e-11, atol=1e-11)
-        torch.testing.assert_close(jet.derivative((1,)), slope, rtol=1e-9, atol=1e-11)
-
-
-def test_a_model_expands_in_its_encoders_error():
-    agent, batch = tiny_agent(), random_batch(batch=1)
-    sde = agent.as_sde(batch.observations[0])
-    family = PerturbedSDE(sde, sde.encoder_error(lambda h, s: torch.ones_like(h[:, :3]), None))
-    h, z = latents(agent, 1)
-    x0 = sde.state(z, h, z, torch.zeros(1, 3, dtype=F64))[0]
-    expansion = expand(
-        family, lambda x: sde.blocks(x).h.square().sum(-1), x0, TimeGrid(0.0, 4.0, 4),
-        method="euler-sequential", paths=64, seed=0,
-    )  # fmt: skip
-    assert abs(expansion.first.mean) > expansion.first.half_width(1 - FALSE_FAILURE)
 
 
 # The Jacobian penalty.
