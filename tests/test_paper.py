@@ -189,7 +189,7 @@ def test_the_command_lists_statements_and_errata(tmp_path, capsys):
     path.write_text(json.dumps({"records": [record(claim="tables", quantity=quantity)]}))
     assert main(["--statements", "--errata", "--report", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "Theorem 3.6" in out and "not covered yet" in out and "E17" in out and "10 standard errors" in out
+    assert "Theorem 3.6" in out and "not covered" in out and "E17" in out and "10 standard errors" in out
 
 
 def test_a_run_names_what_it_refutes_and_the_errata_lack(monkeypatch, capsys, tmp_path):

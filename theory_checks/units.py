@@ -23,6 +23,7 @@ CLAIMS = (
     "one_step",
     "assumptions",
     "w1_kl",
+    "theorem_3_6",
     "covering_map",
     "proposition_a7",
     "proposition_b1",

@@ -52,6 +52,11 @@ class IntervalMeasure:
         """The distribution function at ``x``, of any shape."""
         return (self._integral(np.asarray(x)) - self._integral(np.array(-1.0))) / self._mass
 
+    def integrated_cdf(self, x: Array) -> Array:
+        """The integral of :meth:`cdf` from −1 on; the distribution function is 0 below −1 and 1 above 1."""
+        inside = np.clip(x, -1.0, 1.0)
+        return self._twice(inside) - self._twice(np.array(-1.0)) + np.maximum(x - 1.0, 0.0)
+
     def quantile(self, u: Array) -> Array:
         """The inverse of :meth:`cdf`, to rounding; ``RuntimeError`` where the search does not end."""
         u = np.clip(np.asarray(u, dtype=np.float64), 0.0, 1.0)
@@ -70,6 +75,12 @@ class IntervalMeasure:
 
     def _integral(self, x: Array) -> Array:
         return self._antiderivative(x) + self.kink * np.sign(x) * np.abs(x) ** (self.power + 1) / (self.power + 1)
+
+    def _twice(self, x: Array) -> Array:
+        """An antiderivative of the distribution function."""
+        power = self.power + 2
+        kink = self.kink * np.abs(x) ** power / (power * (power - 1))
+        return (self._antiderivative.integ()(x) + kink - self._integral(np.array(-1.0)) * x) / self._mass
 
     @cached_property
     def _polynomial(self) -> Polynomial:

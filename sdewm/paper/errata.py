@@ -787,8 +787,12 @@ ERRATA: tuple[Erratum, ...] = (
         "for M and N there are g_enc, g_dec in F_CNN(L, S, W); d_θ = O(d_M θ⁻² log(d/θ)); factor d_M for both",
         "L, S, W as functions of M and N; d is d_S; factor d_S for the decoder",
         "L, S, W and d are not defined, so the network's size is free; f_CNN is real-valued, and the decoder has d_S "
-        "coordinates. Nor do the networks' values lie in Z or M, where the maps are said to go.",
+        "coordinates. Nor do the networks' values lie in Z or M, where the maps are said to go. With 1 for "
+        "the constant of its O, d_θ is at least d_M log d_S: the rate falls as the ambient dimension grows, where that of an arc's "
+        "interpolated encoder, 2/d_M, does not.",
         "vacuous",
+        "The decoder of an arc, interpolated: its values are on chords.",
+        _of("theorem_3_6", "farthest that a value of g_dec is from M"),
     ),
     Erratum(
         "E85", "Section 3.1 and Appendix A: the last layer of f_CNN",
@@ -797,7 +801,9 @@ ERRATA: tuple[Erratum, ...] = (
         "As printed a network with a convolution has no negative value, and its image of Q cannot come near a P on the "
         "ball. For details the paper refers to [29], so that this is likely what is meant.",
         "imprecise",
-        "P uniform on [−1, 1]: a measure on [0, ∞) is at least 1/4 away from it in W1, whatever the network.",
+        "P uniform on [−1, 1]: a measure on [0, ∞) is at least 1/4 away from it in W1, whatever the network. The "
+        "check's P has less mass below 0.",
+        _of("theorem_3_6", "least W1(g_enc# Q, P) of networks that end in a ReLU"),
     ),
     # -- Experiments -------------------------------------------------------------------------------------------------
     Erratum(

@@ -73,7 +73,6 @@ def _coefficient(claim: str, power: str) -> tuple[Evidence, ...]:
 
 
 _DEFINED = "a definition: nothing to hold it against"
-_LATER = "not covered yet: approximation by CNNs is for a later version"
 _NO_EXPERIMENT = "not covered: the paper's training runs are not repeated"
 _FIRST, _SECOND = "ε", "ε²"
 
@@ -108,7 +107,7 @@ STATEMENTS: tuple[Statement, ...] = (
               (Evidence("covering_map"), Evidence("proposition_a7", "annulus"),
                Evidence("proposition_a7", "immersed disk"))),
     Statement("Theorem 3.6", "3.1", "CNN encoder and decoder with W1 error ≤ d_M C (NM)^{-2(k+1)/d_θ}", "claim",
-              reason=_LATER),
+              _all("theorem_3_6")),
     # -- Section 3.2 -------------------------------------------------------------------------------------------------
     Statement("(9)", "3.2", "(5)–(8) as one system in x = (z, h, z̃, s̃)", "definition", reason=_DEFINED),
     Statement("Theorem 3.7", "3.2.1", "Zero drift: E L(x^ε) = E L(x⁰) + R + O(ε³) for a loss of class C²", "claim",
@@ -153,7 +152,7 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement("Assumption A.5", "A", "Assumption 3.5 again", "assumption",
               (Evidence("covering_map"), Evidence("proposition_a7", "annulus"),
                Evidence("proposition_a7", "immersed disk"))),
-    Statement("Theorem A.6", "A", "Theorem 3.6 again", "claim", reason=_LATER),
+    Statement("Theorem A.6", "A", "Theorem 3.6 again", "claim", _all("theorem_3_6")),
     Statement("(21)", "A", "The oracle maps push Q to P and P to Q", "definition", reason=_DEFINED),
     Statement("Proposition A.7", "A", "There is a C^{k+1,α} map g: N → M with g_# P = Q", "claim",
               _all("proposition_a7", "covering_map")),

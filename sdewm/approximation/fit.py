@@ -1,0 +1,88 @@
+"""Ridge networks that come near a map: interpolation on a line, random features, and training from there.
+
+Each is a member of F_CNN (:func:`sdewm.approximation.cnn.ridge_network`). Interpolation is a construction, and bounds
+the approximation error of the class from above; what a search finds beyond the best known is optimization error.
+
+>>> x = np.linspace(-1, 1, 201)[:, None]
+>>> net = interpolation(np.array([1.0]), np.linspace(-1, 1, 17), lambda t: np.sin(t)[:, None])
+>>> bool(np.abs(net(x) - np.sin(x)).max() <= (1 / 8) ** 2 / 8)
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sdewm import arguments
+from sdewm.approximation.cnn import CNN, ridge_network
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """x ↦ ``readout`` σ(``directions`` x − ``biases``) + ``offset``, shapes as in :func:`ridge_network`."""
+
+    directions: Array
+    biases: Array
+    readout: Array
+    offset: Array
+
+    def __call__(self, x: Array) -> Array:
+        return np.maximum(x @ self.directions.T - self.biases, 0) @ self.readout.T + self.offset
+
+    def cnn(self) -> CNN:
+        return ridge_network(self.directions, self.biases, self.readout, self.offset)
+
+    @property
+    def units(self) -> int:
+        return len(self.biases)
+
+
+def interpolation(direction: Array, knots: Array, f: Callable[[Array], Array]) -> Ridge:
+    """The piecewise linear function of t = ``direction``·x that is ``f`` at the ``knots`` ``(n,)``, of n − 1 units.
+
+    ``f`` takes ``(n,)`` to ``(n, values)``. Between the knots it is off by max‖f″‖ (longest gap)²/8 at most.
+    """
+    values = f(knots)
+    slopes = np.diff(values, axis=0) / np.diff(knots)[:, None]
+    turns = np.diff(slopes, axis=0, prepend=np.zeros((1, values.shape[1])))
+    return Ridge(np.tile(direction, (len(turns), 1)), knots[:-1], turns.T, values[0])
+
+
+def random_features(x: Array, y: Array, units: int, rng: np.random.Generator) -> Ridge:
+    """Directions and biases at random, the rest by least squares: from points ``(n, D)`` to values ``(n, values)``."""
+    units = arguments.integer("units", units, least=1)
+    directions = rng.normal(size=(units, x.shape[1]))
+    along = x @ directions.T
+    biases = rng.uniform(along.min(0), along.max(0))
+    features = np.concatenate([np.maximum(along - biases, 0), np.ones((len(x), 1))], 1)
+    solution = np.linalg.lstsq(features, y, rcond=1e-12)[0]
+    return Ridge(directions, biases, solution[:-1].T, solution[-1])
+
+
+def trained(start: Ridge, x: Array, y: Array, steps: int = 200) -> Ridge:
+    """``start`` after L-BFGS on the mean squared distance of its values from ``y``, at most so many steps."""
+    parts = [start.directions, start.biases, start.readout, start.offset]
+    parameters = [torch.tensor(part, requires_grad=True) for part in parts]
+    inputs, targets = torch.as_tensor(x), torch.as_tensor(y)
+    optimizer = torch.optim.LBFGS(
+        parameters, max_iter=steps, history_size=20, tolerance_grad=1e-12, tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
+    )  # fmt: skip
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        directions, biases, readout, offset = parameters
+        found = torch.relu(inputs @ directions.T - biases) @ readout.T + offset
+        loss = ((found - targets) ** 2).sum(1).mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return Ridge(*(p.detach().numpy() for p in parameters))
