@@ -7,8 +7,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from sdewm.worldmodel import commands as run
 from sdewm.worldmodel.collect import Behaviour
+from sdewm.worldmodel.commands import (
+    run_collect,
+    run_evaluate,
+    run_fit,
+    run_open_loop,
+    run_presets,
+    run_record,
+    run_release,
+    run_robustness,
+    run_train,
+)
 from sdewm.worldmodel.config import PRESETS, Config
 from sdewm.worldmodel.prediction import CONTEXT, HORIZON
 
@@ -42,7 +52,7 @@ def add_commands(commands: Any) -> None:
         "the preset (shown is lean-proprio's); `sdewm presets` lists them all.",
     )  # fmt: skip
     _add_training(train)
-    train.set_defaults(run_command=run.train)
+    train.set_defaults(run_command=run_train)
 
     fit = commands.add_parser(
         "fit", help="train on a fixed replay, or resume such a run", epilog=EXAMPLES, formatter_class=shape,
@@ -52,7 +62,7 @@ def add_commands(commands: Any) -> None:
     _add_training(fit)
     _add_heldout(fit)
     fit.add_argument("--updates", type=int, default=2500, help="train to this many updates (default %(default)s)")
-    fit.set_defaults(run_command=run.fit)
+    fit.set_defaults(run_command=run_fit)
 
     collect = commands.add_parser(
         "collect", help="record episodes of a fixed behaviour, for fit", epilog=EXAMPLES, formatter_class=shape,
@@ -66,7 +76,7 @@ def add_commands(commands: Any) -> None:
         "--policy", choices=get_args(Behaviour), default="random", help="what acts (default %(default)s)"
     )
     _add_settings(collect)
-    collect.set_defaults(run_command=run.collect)
+    collect.set_defaults(run_command=run_collect)
 
     release = commands.add_parser(
         "release", help="write fitted runs as package data", formatter_class=shape,
@@ -78,7 +88,7 @@ def add_commands(commands: Any) -> None:
     release.add_argument("--name", required=True, help="what the files' names begin with")
     release.add_argument("--out", type=Path, required=True, help="folder to write to")
     release.add_argument("--half", action="store_true", help="round the weights to float16")
-    release.set_defaults(run_command=run.release)
+    release.set_defaults(run_command=run_release)
 
     evaluate = commands.add_parser(
         "evaluate", help="play episodes, clean or perturbed", epilog=EXAMPLES, formatter_class=shape,
@@ -99,7 +109,7 @@ def add_commands(commands: Any) -> None:
     evaluate.add_argument(
         "--clean-latent", action="store_true", help="leave out the encoder error that the run is configured with"
     )
-    evaluate.set_defaults(run_command=run.evaluate)
+    evaluate.set_defaults(run_command=run_evaluate)
 
     record = commands.add_parser(
         "record", help="write episodes and videos", formatter_class=shape,
@@ -112,7 +122,7 @@ def add_commands(commands: Any) -> None:
     record.add_argument(
         "--video", action=argparse.BooleanOptionalAction, default=True, help="also as GIF (needs a renderer)"
     )
-    record.set_defaults(run_command=run.record)
+    record.set_defaults(run_command=run_record)
 
     open_loop = commands.add_parser(
         "open-loop", help="measure predictions from actions alone", formatter_class=shape,
@@ -124,7 +134,7 @@ def add_commands(commands: Any) -> None:
     _add_heldout(open_loop)
     open_loop.add_argument("--context", type=int, default=CONTEXT, help="steps seen (default %(default)s)")
     open_loop.add_argument("--horizon", type=int, default=HORIZON, help="steps predicted (default %(default)s)")
-    open_loop.set_defaults(run_command=run.open_loop)
+    open_loop.set_defaults(run_command=run_open_loop)
 
     robustness = commands.add_parser(
         "robustness", help="measure how errors grow, and what Jacobians bound", formatter_class=shape,
@@ -134,10 +144,10 @@ def add_commands(commands: Any) -> None:
     robustness.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its checkpoint")
     _add_heldout(robustness)
     robustness.add_argument("--seed", type=int, default=0, help="of all noise (default %(default)s)")
-    robustness.set_defaults(run_command=run.robustness)
+    robustness.set_defaults(run_command=run_robustness)
 
     presets = commands.add_parser("presets", help="print the presets", description="Print every preset's settings.")
-    presets.set_defaults(run_command=run.presets)
+    presets.set_defaults(run_command=run_presets)
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:

@@ -20,52 +20,52 @@ if TYPE_CHECKING:
     from sdewm.worldmodel.environments import MakeEnvironment
 
 
-def train(arguments: argparse.Namespace) -> None:
+def run_train(arguments: argparse.Namespace) -> None:
     """Train, or resume a run."""
-    from sdewm.worldmodel.train import train as do
+    from sdewm.worldmodel.train import train
 
     with asked_to_stop() as stop:
-        do(arguments.run, _configured(arguments), report=_print_progress, stop=stop)
+        train(arguments.run, _configured(arguments), report=_print_progress, stop=stop)
     exit_if_stopped(stop, arguments.run)
 
 
-def fit(arguments: argparse.Namespace) -> None:
+def run_fit(arguments: argparse.Namespace) -> None:
     """Train on a fixed replay, or resume such a run."""
-    from sdewm.worldmodel.fit import fit as do
+    from sdewm.worldmodel.fit import fit
 
     config = _configured(arguments)
     with asked_to_stop() as stop:
-        do(
+        fit(
             arguments.run, config, arguments.replay, heldout=arguments.heldout, updates=arguments.updates,
             report=_print_json, stop=stop,
         )  # fmt: skip
     exit_if_stopped(stop, arguments.run)
 
 
-def release(arguments: argparse.Namespace) -> None:
+def run_release(arguments: argparse.Namespace) -> None:
     """Write fitted runs as package data."""
-    from sdewm.worldmodel.shipped import release as do
+    from sdewm.worldmodel.shipped import release
 
-    written = do(
+    written = release(
         arguments.runs, arguments.name, arguments.replay, arguments.heldout, arguments.out, half=arguments.half
     )
     for path in written:
         print(path)
 
 
-def collect(arguments: argparse.Namespace) -> None:
+def run_collect(arguments: argparse.Namespace) -> None:
     """Record episodes of a fixed behaviour."""
-    from sdewm.worldmodel.collect import collect as do
+    from sdewm.worldmodel.collect import collect
 
     config = preset(arguments.preset, **_changes(arguments))
     _confirm_code(arguments.task, config.task)
-    do(
+    collect(
         arguments.folder, config, episodes=arguments.episodes, behaviour=arguments.policy, seed=config.seed,
         report=_print_json,
     )  # fmt: skip
 
 
-def open_loop(arguments: argparse.Namespace) -> None:
+def run_open_loop(arguments: argparse.Namespace) -> None:
     """Measure predictions from actions alone."""
     from sdewm.worldmodel.prediction import open_loop_error, windows
     from sdewm.worldmodel.saved_agent import load_agent
@@ -79,7 +79,7 @@ def open_loop(arguments: argparse.Namespace) -> None:
     })  # fmt: skip
 
 
-def robustness(arguments: argparse.Namespace) -> None:
+def run_robustness(arguments: argparse.Namespace) -> None:
     """Measure how errors grow, and what Jacobians bound."""
     from sdewm.worldmodel.robustness import measure
     from sdewm.worldmodel.saved_agent import load_agent
@@ -118,13 +118,13 @@ def _heldout(arguments: argparse.Namespace) -> list[np.ndarray]:
     return [source.episode(number) for number in split(arguments.replay, arguments.heldout)[1]]
 
 
-def evaluate(arguments: argparse.Namespace) -> None:
+def run_evaluate(arguments: argparse.Namespace) -> None:
     """Play episodes, clean or perturbed, and report returns."""
     from sdewm.worldmodel.encoder_error import EncoderError
-    from sdewm.worldmodel.episodes import evaluate as do
+    from sdewm.worldmodel.episodes import evaluate
 
     agent, make = _loaded(arguments)
-    result = do(
+    result = evaluate(
         agent,
         make,
         episodes=arguments.episodes,
@@ -140,12 +140,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
     })  # fmt: skip
 
 
-def record(arguments: argparse.Namespace) -> None:
+def run_record(arguments: argparse.Namespace) -> None:
     """Play episodes and write them."""
-    from sdewm.worldmodel.record import record as do
+    from sdewm.worldmodel.record import record
 
     agent, make = _loaded(arguments)
-    do(
+    record(
         agent, make, arguments.out, episodes=arguments.episodes, seed=arguments.seed, video=arguments.video,
         prediction=arguments.prediction, report=_print_json,
     )  # fmt: skip
@@ -173,7 +173,7 @@ def _confirm_code(named: str | None, task: str) -> None:
     sys.path.insert(0, os.getcwd())
 
 
-def presets(arguments: argparse.Namespace) -> None:
+def run_presets(arguments: argparse.Namespace) -> None:
     """Print the presets."""
     from rich.console import Console
     from rich.table import Table
