@@ -27,15 +27,9 @@ def loss(x: torch.Tensor) -> torch.Tensor:
 
 
 def load_trained() -> object:
-    from sdewm.worldmodel.walker_sde import load_trained
+    from sdewm.worldmodel import load_trained
 
     return load_trained()
-
-
-def load_lean() -> object:
-    from sdewm.worldmodel import load_lean
-
-    return load_lean(jacobian=False)
 
 
 def noise() -> torch.Tensor:
@@ -55,7 +49,6 @@ CALLS = {
     "fundamental_matrix": lambda: sdewm.fundamental_matrix(BASE, X0, GRID, noise=noise()),
     "initial_value_derivatives": lambda: sdewm.initial_value_derivatives(BASE, X0, GRID, noise=noise()),
     "load_trained": load_trained,
-    "load_lean": load_lean,
 }
 
 
