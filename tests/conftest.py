@@ -1,16 +1,12 @@
-"""For all tests: one thread, on which training repeats bitwise; and a trained run that several files look at."""
+"""For all tests: one thread, on which training repeats bitwise; and what belongs to the process is left as it was."""
 
 import os
 import signal
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import DEBUG
-
-from sdewm.worldmodel import train
 
 torch.set_num_threads(1)
 
@@ -37,11 +33,3 @@ def shared_state_is_left_as_it_was():
     yield
     after = shared()
     assert {name: value for name, value in after.items() if value != before[name]} == {}
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory) -> Path:
-    """A run of an agent that was never stopped."""
-    run = tmp_path_factory.mktemp("whole")
-    train(run, DEBUG)
-    return run

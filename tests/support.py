@@ -1,12 +1,10 @@
-"""What several test files share: exact messages, intervals at a stated level, a problem on a grid, small agents."""
+"""What several test files share: exact messages, intervals at a stated level, a problem on a grid, laws and series."""
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +12,9 @@ import torch
 from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate
+from sdewm.exact import multi_indices
 from sdewm.exact.problems import Problem
 from sdewm.noise.grid import TimeGrid
-from sdewm.worldmodel import Step, preset
-from sdewm.worldmodel.checkpoint import load_checkpoint
 
 F64 = torch.float64
 EULER_METHODS = ("euler", "euler-sequential")
@@ -26,9 +23,6 @@ EULER_METHODS = ("euler", "euler-sequential")
 FALSE_FAILURE = 1e-3
 # Chance that a difference called a mistake is sampling error alone.
 FALSE_ALARM = 1e-6
-# Agents that train in seconds, from states and from pixels.
-DEBUG = preset("debug")
-PIXELS = replace(DEBUG, observation="pixels", image_size=16, encoder_kernels=(4, 4), decoder_kernels=(4, 4), unit=0.1)
 
 
 def refuses(error: type[BaseException], *fragments: str) -> AbstractContextManager:
@@ -56,38 +50,19 @@ def grid_of(problem: Problem, steps: int) -> TimeGrid:
     return TimeGrid(0.0, problem.horizon, steps)
 
 
-class Counting:
-    """Observes its time; the reward on the way into t is 10 t + the action before; ends at ``length`` by time limit."""
-
-    observation_shape, action_size, action_repeat = (2,), 1, 1
-
-    def __init__(self, length: int = 9) -> None:
-        self.length = length
-
-    def reset(self, seed: int) -> Step:
-        self.seed, self.time = seed, 0
-        return Step(np.array([seed, 0.0]), 0.0, False, False)
-
-    def step(self, action: np.ndarray) -> Step:
-        self.time += 1
-        reward = 10 * self.time + float(action[0])
-        return Step(np.array([self.seed, self.time]), reward, False, self.time == self.length)
+def z_value(values: Tensor, truth: float) -> float:
+    return float((values.mean() - truth) / (values.std() / math.sqrt(len(values))))
 
 
-def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, bytes]]:
-    """What two equal runs share: tensors, metrics but for what is measured in seconds, and the replay's files."""
-    tensors, metadata = load_checkpoint(run / "checkpoint.safetensors")
-    measured = ("seconds", "cpu_seconds", "frames_per_second", "seconds_left")
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    metrics = [{name: value for name, value in line.items() if name not in measured} for line in lines]
-    progress = {k: v for k, v in metadata["progress"].items() if k not in ("seconds", "cpu_seconds", "metrics_bytes")}
-    files = {file.name: file.read_bytes() for file in (run / "replay").iterdir()}
-    return tensors, [progress, *metrics], files
+def sech_law(x: np.ndarray) -> np.ndarray:
+    """Distribution function of A/h: density sech(πx)."""
+    return 2 / math.pi * np.arctan(np.exp(math.pi * x))
 
 
-def assert_equal_runs(a: Path, b: Path) -> None:
-    (tensors, metrics, files), (others, other_metrics, other_files) = contents(a), contents(b)
-    assert tensors.keys() == others.keys()
-    assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
-    assert metrics == other_metrics
-    assert files == other_files
+def taylor_by_interpolation(function, radius: float = 0.4, nodes: int = 9) -> dict:
+    """Taylor coefficients of function(ε_a, ε_b) at 0 from its values on a Chebyshev grid alone."""
+    t = radius * np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes)
+    values = np.array([[function(a, b) for b in t] for a in t])
+    inverse = np.linalg.inv(np.vander(t / radius, increasing=True))
+    c = inverse @ values @ inverse.T
+    return {(a, b): c[a, b] / radius ** (a + b) for a, b in multi_indices(3)}

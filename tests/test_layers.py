@@ -1,4 +1,7 @@
-"""Data goes one way: each folder of the library imports from those before it alone, and no file another's own names."""
+"""Data goes one way: each folder of the library imports from those before it alone, and no file another's own names.
+
+The tests are apart: none takes anything from another one, and what they share is imported by one name.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,25 @@ def imported(file: Path) -> Iterator[tuple[str, str]]:
             yield from ((str(node.module), alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names if alias.name.partition(".")[0] == "sdewm")
+
+
+TESTS = Path(__file__).parent
+
+
+@pytest.mark.parametrize("file", sorted(TESTS.rglob("test_*.py")), ids=lambda file: str(file.relative_to(TESTS)))
+def test_a_test_imports_from_no_other(file):
+    tests = {other.stem for other in TESTS.rglob("test_*.py")}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            assert name.partition(".")[0] not in tests | {"tests"}, name
+
+
+def test_folders_of_tests_are_those_of_the_code():
+    """A test file's folder is one of the library's, or that of the checks or the benchmarks."""
+    folders = {file.parent.relative_to(TESTS).as_posix() for file in TESTS.rglob("test_*.py")} - {"."}
+    assert folders <= set(RANK) | {"theory_checks", "benchmarks"}
 
 
 def part(dotted: str) -> str:

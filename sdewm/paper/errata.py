@@ -2,7 +2,7 @@
 
 No measured number is typed in here: a record of a report says how far off a formula is, and on what. An entry without
 records rests on an argument, which it gives; witnesses that can be computed are computed in
-``tests/test_errata_witnesses.py``. ``python -m theory_checks --errata`` shows the ledger, and
+``tests/paper/test_errata_witnesses.py``. ``python -m theory_checks --errata`` shows the ledger, and
 ``python -m sdewm.paper.errata > docs/errata.md`` writes it as Markdown from the recorded report.
 
 What a run refutes must be in the ledger: :func:`without_entry` names what is not.
@@ -74,7 +74,7 @@ def markdown(records: Sequence[Record]) -> str:
         f"{len(ERRATA)} findings, from reading every numbered statement and holding what can be held against numbers.",
         f"Written by `python -m sdewm.paper.errata` from `{REPORT}`; a row of it is behind every measured number.",
         "An entry without a check rests on its argument; its witness, where it can be computed, is computed in",
-        "`tests/test_errata_witnesses.py`.",
+        "`tests/paper/test_errata_witnesses.py`.",
         "",
         "| kind | | entries |",
         "|---|---|---|",

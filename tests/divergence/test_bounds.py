@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
+from support import F64, normal_increments, refuses
 
 from sdewm.divergence.bounds import (
     DOOB,
@@ -24,7 +25,6 @@ from sdewm.divergence.bounds import (
 from sdewm.divergence.distances import distances, sensitivity_suprema
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.sde import FunctionSDE
-from tests.support import F64, normal_increments, refuses
 
 GRID = TimeGrid(0.0, 1.0, 50)
 PATHS = 20_000

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from support import F64, refuses
 from torch import nn
 from torch.func import jacrev, vmap
 
@@ -21,7 +22,6 @@ from sdewm.divergence.lipschitz import (
     spectral_norm,
     spectral_product,
 )
-from tests.support import F64, refuses
 
 FUNCTIONS = {
     "tanh": torch.tanh,

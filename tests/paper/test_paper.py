@@ -20,7 +20,7 @@ from sdewm.paper.tables import TABLES, half_unit, number, unit
 from theory_checks.run import main, parse
 from theory_checks.units import CLAIMS, module
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def record(**changes) -> dict:

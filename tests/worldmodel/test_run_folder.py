@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import DEBUG, assert_equal_runs, refuses
+from support import refuses
+from training_runs import DEBUG, assert_equal_runs
 
 from sdewm.cli import main
 from sdewm.worldmodel import CheckpointError, train

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import Counting, refuses
+from support import refuses
+from training_runs import Counting
 
 from sdewm.worldmodel import (
     PointMass,

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import DEBUG, PIXELS, Counting, assert_equal_runs, contents, refuses
+from support import refuses
+from training_runs import DEBUG, PIXELS, Counting, assert_equal_runs, contents
 
 from sdewm.cli import main
 from sdewm.worldmodel import (

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from small_agents import WALKER, random_episode
-from support import DEBUG, PIXELS, contents, refuses
+from support import refuses
+from training_runs import DEBUG, PIXELS, contents
 
 from sdewm.cli import main
 from sdewm.worldmodel import (

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from support import taylor_by_interpolation
 from torch import Tensor
 
 from sdewm.exact import (
@@ -66,15 +67,6 @@ def euler_by_quadrature(problem: Problem, sde: SDE, x: Tensor, steps: int) -> tu
     for n in range(steps):
         x = x + sde.f(TIME, x) * dt + diffusion_product(sde, TIME, x, z[:, n] * math.sqrt(dt))
     return problem.loss(x), w
-
-
-def taylor_by_interpolation(function, radius: float = 0.4, nodes: int = 9) -> dict:
-    """Taylor coefficients of function(ε_a, ε_b) at 0 from its values on a Chebyshev grid alone."""
-    t = radius * np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes)
-    values = np.array([[function(a, b) for b in t] for a in t])
-    inverse = np.linalg.inv(np.vander(t / radius, increasing=True))
-    c = inverse @ values @ inverse.T
-    return {(a, b): c[a, b] / radius ** (a + b) for a, b in multi_indices(3)}
 
 
 def test_docstring_examples():

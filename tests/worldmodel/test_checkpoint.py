@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from support import DEBUG, refuses
+from support import refuses
+from training_runs import DEBUG
 
 from sdewm.worldmodel import CheckpointError, load_agent, load_trained, train
 from sdewm.worldmodel.checkpoint import load_checkpoint, save_checkpoint

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support import DEBUG, refuses
+from support import refuses
+from training_runs import DEBUG
 
 from sdewm.cli import main
 from sdewm.worldmodel import PRESETS, PointMass, collect

@@ -12,8 +12,17 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from support import EULER_METHODS, F64, FALSE_FAILURE, agrees, convicts, grid_of, normal_increments, refuses
-from test_problems import taylor_by_interpolation
+from support import (
+    EULER_METHODS,
+    F64,
+    FALSE_FAILURE,
+    agrees,
+    convicts,
+    grid_of,
+    normal_increments,
+    refuses,
+    taylor_by_interpolation,
+)
 from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate

@@ -182,7 +182,7 @@ def test_check_sde_asks_for_what_it_needs():
 
 def test_the_command(tmp_path, capsys):
     path = tmp_path / "report.json"
-    main(["verify", "tests.test_verify:small", "--claims", "divergence", "--precision", "0.05", "--json", str(path)])
+    main(["verify", f"{__name__}:small", "--claims", "divergence", "--precision", "0.05", "--json", str(path)])
     assert capsys.readouterr().out.startswith("system: verified.")
     assert json.loads(path.read_text())["run"]["claims"] == ["divergence"]
 
@@ -190,10 +190,10 @@ def test_the_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["tests.test_verify:nothing"], "nothing"),
+        ([f"{__name__}:nothing"], "nothing"),
         (["no_such_module:system"], "no_such_module"),
-        (["tests.test_verify"], "MODULE:OBJECT"),
-        (["tests.test_verify:USERS"], "expected a System"),
+        ([__name__], "MODULE:OBJECT"),
+        ([f"{__name__}:USERS"], "expected a System"),
         (["benchmarks.users.mistakes:mixing_loss"], "loss: expected one row per path"),
     ],
 )
@@ -207,7 +207,7 @@ def test_the_command_says_what_to_change(argv, message, capsys):
 def test_the_command_ends_with_1_where_a_row_is_open(monkeypatch):
     monkeypatch.setattr(Parameter, "lower", lambda self, x: x.value if isinstance(x, Jet) else x)
     with pytest.raises(SystemExit) as stopped:
-        main(["verify", "tests.test_verify:small", "--claims", "sensitivities"])
+        main(["verify", f"{__name__}:small", "--claims", "sensitivities"])
     assert stopped.value.code == 1
 
 

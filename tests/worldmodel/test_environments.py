@@ -7,7 +7,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from support import DEBUG, refuses
+from support import refuses
+from training_runs import DEBUG
 
 from sdewm.cli import main
 from sdewm.worldmodel import PointMass, load_agent, make_environment, play, random_policy, train

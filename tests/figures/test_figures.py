@@ -18,7 +18,7 @@ from sdewm.figures.learning_curves import reached, runs
 from sdewm.figures.record import checks, lines
 from sdewm.figures.style import times
 
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 CHECKS = "theory_checks.json"
 # A figure, and the claim, system and label of a curve it draws.
 DRAWN = {

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import PIXELS, refuses
+from support import refuses
+from training_runs import PIXELS
 
 from sdewm.worldmodel import (
     EnvironmentFailure,

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from support import F64, normal_increments, refuses
 from torch.func import hessian, jacrev, vmap
 
 from sdewm.divergence.distances import (
@@ -36,7 +37,6 @@ from sdewm.solvers.loop import solve
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import FunctionSDE
-from tests.support import F64, normal_increments, refuses
 
 GRID = TimeGrid(0.0, 0.5, 20)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from scipy.special import ndtri, polygamma
 from scipy.stats import kstest
-from support import F64, FALSE_ALARM, FALSE_FAILURE, refuses
+from support import F64, FALSE_ALARM, FALSE_FAILURE, refuses, sech_law, z_value
 from torch import Tensor
 
 from sdewm.noise.levy import (
@@ -50,21 +50,12 @@ def paths_to_see(deviation: float, spread: float, comparisons: int = 1) -> int:
     return math.ceil((quantiles * spread / deviation) ** 2)
 
 
-def z_value(values: Tensor, truth: float) -> float:
-    return float((values.mean() - truth) / (values.std() / math.sqrt(len(values))))
-
-
 def critical(comparisons: int = 1) -> float:
     return float(ndtri(1 - FALSE_FAILURE / (2 * comparisons)))
 
 
 def trigamma(x: float) -> float:
     return float(polygamma(1, x))
-
-
-def sech_law(x: np.ndarray) -> np.ndarray:
-    """Distribution function of A/h: density sech(πx)."""
-    return 2 / math.pi * np.arctan(np.exp(math.pi * x))
 
 
 def logistic_law(x: np.ndarray) -> np.ndarray:

@@ -174,7 +174,7 @@ MUTANTS = {
 @pytest.mark.parametrize("method", ["milstein", "sri2", "platen-weak"])
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutants_are_caught(name, method):
-    """Areas of the wrong variance have a test of their own, ``test_levy.test_wrong_variances_are_seen``."""
+    """Areas of the wrong variance have a test of their own, in ``test_levy.py``."""
     found = measured("crossed", mutant(method, MUTANTS[name]), levels=(3, 4, 5))
     assert not found.contains(1.0) and found.contains(0.5), str(found)
 

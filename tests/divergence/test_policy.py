@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support import F64, normal_increments, refuses
 
 from sdewm import LatentSDE, LocalMaximizer, PerturbedSDE, TimeGrid, expand
 from sdewm.divergence.policy import NoLocalMaximum
 from sdewm.exact import reference
 from sdewm.sensitivity.derivatives import derivatives
 from sdewm.solvers.loop import solve
-from tests.support import F64, normal_increments, refuses
 from theory_checks.policy_maximizer import value_function
 
 

@@ -13,8 +13,7 @@ import pytest
 import torch
 from scipy.special import ndtri
 from scipy.stats import kstest
-from support import F64, FALSE_FAILURE, refuses
-from test_levy import sech_law, z_value
+from support import F64, FALSE_FAILURE, refuses, sech_law, z_value
 from torch import Tensor
 
 from sdewm.estimate.samples import sample
