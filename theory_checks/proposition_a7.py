@@ -40,7 +40,9 @@ INSIDE = np.linspace(-0.9, 0.9, 61)
 STEP = 1e-2
 SAMPLE = {1: 2**15, 2: 2**13}
 HALVINGS = (1e-3, 1e-4)
-CAP = sphere_cap(0.7, ambient=16)
+CAP_SIZE = 0.7
+CAP = sphere_cap(CAP_SIZE, ambient=16)
+POINTS, RINGS = 400, 4  # of the figure
 
 
 def check(system: str, settings: Settings) -> list[Claimed]:
@@ -64,18 +66,16 @@ def check(system: str, settings: Settings) -> list[Claimed]:
 
 
 def curves(system: str, settings: Settings) -> list[Curve]:
-    """The paper's Figure 2, computed: a polar grid of the latent ball, and its image on the cap, seen from the side."""
+    """The paper's Figure 2, computed: points of Q, where the encoder sends them, and a grid decoded."""
     if system != DISK:
         return []
-    found = []
+    u = _oracle().target.sample(POINTS, np.random.default_rng(settings.seed))
+    found = {"points of Q, seen from the side": seen(u), "points of Q, encoded": _oracle().inverse(u)}
     for i, line in enumerate(_polar_grid()):
-        # The frame's inverse brings the cap back to R³; its axis is the third coordinate.
-        x = sphere_cap(0.7, ambient=3).chart(_oracle()(line)) @ _view()
-        found += [
-            Curve(CLAIM, system, f"latent line {i}", *line.T.tolist()),
-            Curve(CLAIM, system, f"line {i} on the manifold", *x.T.tolist()),
-        ]
-    return found
+        found |= {f"latent line {i}": line, f"latent line {i}, decoded": seen(_oracle()(line))}
+    edge = _polar_grid()[RINGS - 1]
+    found["edge of the cap"] = seen(edge)
+    return [Curve(CLAIM, system, label, *at.T.tolist()) for label, at in found.items()]
 
 
 # -- one dimension
@@ -215,12 +215,12 @@ def _no_covering(f: PlaneMap) -> list[Claimed]:
 
 def latent_weight(x: Array) -> Array:
     """The latent measure's, on the disk."""
-    return 1 + 0.3 * x[:, 0]
+    return 1 + 0.6 * x[:, 0]
 
 
 def state_weight(u: Array) -> Array:
     """The state measure's in the cap's coordinates: a density on the cap, times its volume form."""
-    return (1 - 0.2 * u[:, 0]) * CAP.volume(u)
+    return (1 - 0.6 * u[:, 0]) * CAP.volume(u)
 
 
 @cache
@@ -237,7 +237,7 @@ def _disk(settings: Settings) -> list[Claimed]:
     psi, reading = _oracle(), "Dacorogna and Moser's flow"
     rng = np.random.default_rng(settings.seed)
     inside = 0.9 * psi.source.sample(40, rng)
-    jacobian, left = jacobians(psi, inside, STEP)
+    jacobian, left = jacobians(psi, inside, 0.5 * STEP)
     det = determinant(jacobian)
     gap = largest(psi.source.density(inside) - psi.target.density(psi(inside)) * det)
     angles = TURN * np.arange(32) / 32
@@ -267,15 +267,18 @@ def _disk(settings: Settings) -> list[Claimed]:
 
 def _polar_grid() -> list[Array]:
     angles, radii = TURN * np.linspace(0, 1, 61), np.linspace(0, 1, 21)
-    circles = [r * np.stack([np.cos(angles), np.sin(angles)], -1) for r in (0.25, 0.5, 0.75, 1.0)]
+    circles = [r * np.stack([np.cos(angles), np.sin(angles)], -1) for r in (np.arange(RINGS) + 1) / RINGS]
     spokes = [np.outer(radii, [math.cos(a), math.sin(a)]) for a in TURN * np.arange(12) / 12]
     return circles + spokes
 
 
-def _view() -> Array:
-    """From R³ to the page, ``(3, 2)``: from above, at an angle."""
-    up = math.radians(35)
-    return np.array([[1.0, 0.0], [0.0, math.sin(up)], [0.0, math.cos(up)]])
+def seen(u: Array) -> Array:
+    """The cap at coordinates ``(n, 2)`` on the page ``(n, 2)``: in R³, from above and at an angle."""
+    w = CAP_SIZE * u
+    square = (w**2).sum(1, keepdims=True)
+    x = np.concatenate([2 * w, 1 - square], 1) / (1 + square)
+    up = math.radians(65)
+    return x @ np.array([[1.0, 0.0], [0.0, math.sin(up)], [0.0, math.cos(up)]])
 
 
 # -- rows

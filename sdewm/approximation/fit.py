@@ -60,17 +60,19 @@ def random_features(x: Array, y: Array, units: int, rng: np.random.Generator) ->
     units = arguments.integer("units", units, least=1)
     directions = rng.normal(size=(units, x.shape[1]))
     along = x @ directions.T
-    biases = rng.uniform(along.min(0), along.max(0))
-    features = np.concatenate([np.maximum(along - biases, 0), np.ones((len(x), 1))], 1)
-    solution = np.linalg.lstsq(features, y, rcond=1e-12)[0]
-    return Ridge(directions, biases, solution[:-1].T, solution[-1])
+    return _with_last_layer(directions, rng.uniform(along.min(0), along.max(0)), x, y)
 
 
 def trained(start: Ridge, x: Array, y: Array, steps: int = 200) -> Ridge:
-    """``start`` after L-BFGS on the mean squared distance of its values from ``y``, at most so many steps."""
+    """``start`` after L-BFGS on the mean squared distance of its values from ``y``, at most so many steps.
+
+    The last layer is solved for once more at the end.
+    """
     parts = [start.directions, start.biases, start.readout, start.offset]
-    parameters = [torch.tensor(part, requires_grad=True) for part in parts]
+    parameters = [torch.tensor(np.ascontiguousarray(part), requires_grad=True) for part in parts]
     inputs, targets = torch.as_tensor(x), torch.as_tensor(y)
+    # In parts of where it starts, so that the search's first step has a size to go by.
+    scale = float(((start(x) - y) ** 2).sum(1).mean()) or 1.0
     optimizer = torch.optim.LBFGS(
         parameters, max_iter=steps, history_size=20, tolerance_grad=1e-12, tolerance_change=0.0,
         line_search_fn="strong_wolfe",
@@ -80,9 +82,17 @@ def trained(start: Ridge, x: Array, y: Array, steps: int = 200) -> Ridge:
         optimizer.zero_grad()
         directions, biases, readout, offset = parameters
         found = torch.relu(inputs @ directions.T - biases) @ readout.T + offset
-        loss = ((found - targets) ** 2).sum(1).mean()
+        loss = ((found - targets) ** 2).sum(1).mean() / scale
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return Ridge(*(p.detach().numpy() for p in parameters))
+    directions, biases = (p.detach().numpy() for p in parameters[:2])
+    return _with_last_layer(directions, biases, x, y)
+
+
+def _with_last_layer(directions: Array, biases: Array, x: Array, y: Array) -> Ridge:
+    """By least squares."""
+    features = np.concatenate([np.maximum(x @ directions.T - biases, 0), np.ones((len(x), 1))], 1)
+    solution = np.linalg.lstsq(features, y, rcond=1e-12)[0]
+    return Ridge(directions, biases, solution[:-1].T, solution[-1])

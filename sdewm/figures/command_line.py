@@ -22,6 +22,7 @@ FIGURES = (
     "trained_model",
     "open_loop",
     "learning_curves",
+    "latent_representation",
 )
 
 EPILOG = """\

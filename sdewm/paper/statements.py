@@ -144,6 +144,8 @@ STATEMENTS: tuple[Statement, ...] = (
               (Evidence("tables", "extended"),)),
     # -- Appendix A --------------------------------------------------------------------------------------------------
     Statement("Definition A.1", "A", "C^{k,α} manifold", "definition", reason=_DEFINED),
+    Statement("Figure 2", "A", "A sketch of the latent representation problem", "data",
+              reason="a sketch; `sdewm figures latent_representation` draws one that is computed"),
     Statement("Definition A.2", "A", "Riemannian volume form", "definition", reason=_DEFINED),
     Statement("Assumption A.3", "A", "Assumption 3.3 again", "assumption",
               (Evidence("proposition_a7", "two parts"), Evidence("proposition_a7", "disk to sphere cap"))),

@@ -30,6 +30,7 @@ DRAWN = {
     "divergence": ("theorem_4_1", "trained-step", "d_ε/δ² over T, certified"),
     "certified_bounds": ("certified_bounds", "latent", "log10 bound by steps, from the mean square"),
     "counterexamples": ("fundamental_matrix_bound", "frozen slopes", "E sup ‖Φ‖² over M"),
+    "latent_representation": ("proposition_a7", "disk to sphere cap", "latent line 0"),
     "jacobian_ladder": ("leak", "ladder", "μ₂ of the drift"),
 }
 # A figure that is not drawn from the theory checks, and what writes its record.

@@ -14,6 +14,7 @@ from sdewm.paper.consistency import steps_ahead
 from sdewm.paper.errata import ERRATA
 from sdewm.paper.tables import TABLES, number
 from sdewm.sensitivity import along
+from theory_checks.theorem_3_6 import printed_dimension
 
 UNIT = TimeGrid(0.0, 1.0, 400)
 ENTRIES = {e.id: e for e in ERRATA}
@@ -172,6 +173,13 @@ def test_e58_what_the_entry_says_of_table_4():
         assert "{} against {}".format(*cells) in " ".join(why.split())
     assert number(TABLES[4]["With Jacobian (λ = 0.1)", "200k"]) > number(TABLES[4]["Baseline", "200k"])
     assert steps_ahead()["With Jacobian (λ = 0.1)"] == pytest.approx(20, abs=0.5)
+
+
+def test_e51_the_reduced_dimension_is_above_the_ambient_one():
+    """With 1 for the constant of its O; as θ → 1 it falls to d_M log d_S, and no lower."""
+    exceeds = [d for d in range(3, 500) if printed_dimension(2, d, 0.5) >= d]
+    assert exceeds == list(range(3, 34)) and "d_S = 33" in ENTRIES["E51"].why
+    assert all(printed_dimension(2, d, theta) > 2 * math.log(d) for d in (16, 4096) for theta in (0.3, 0.7, 0.999))
 
 
 def test_table_5_is_kept_as_printed():
