@@ -1,29 +1,14 @@
-"""What the agent learns from: λ-returns, imagination, the actor's distribution; encoder errors and perturbed images."""
+"""What the agent learns from: λ-returns, imagination, the actor's distribution, imitation."""
 
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
 from small_agents import ACTIONS, F64, STATE, WALKER, latents, random_batch, tiny_agent
-from support import FALSE_FAILURE, refuses
 
-from sdewm.worldmodel import (
-    EncoderError,
-    GaussianNoise,
-    Learner,
-    MaskedNoise,
-    Rotation,
-    Sequences,
-    action_value,
-    imagine,
-    lambda_returns,
-    preset,
-    seen_through,
-    truncated_normal,
-)
+from sdewm.worldmodel import Learner, Sequences, action_value, imagine, lambda_returns, preset, truncated_normal
 from sdewm.worldmodel.behaviour import imitation, weights
 from sdewm.worldmodel.gaussian import Gaussian
 
@@ -228,157 +213,6 @@ def test_the_entropy_bonus_spreads_the_actions(entropy):
         assert 0 < missing[1] < 0.5 * missing[0]
     else:
         assert all(float(metrics["actor_gradient"]) == 0 for metrics in seen)
-
-
-# Encoder errors.
-
-
-def moments(kind: str, **options) -> tuple[torch.Tensor, torch.Tensor]:
-    """Errors and their half width around the mean at the tests' false-failure rate, over 4,000 sequences."""
-    error = EncoderError(kind, **options).draw(4000, 3, torch.ones(2, dtype=F64), torch.Generator().manual_seed(0))
-    return error, stats.norm.ppf(1 - FALSE_FAILURE / 2) * error.std() / math.sqrt(4000)
-
-
-def test_an_error_without_drift_has_mean_zero_and_its_variance():
-    error, half_width = moments("zero-drift", variance=5.0)
-    assert error.shape == (4000, 3, 2) and abs(error.mean()) < half_width
-    n = error.numel()
-    low, high = stats.chi2.ppf([FALSE_FAILURE / 2, 1 - FALSE_FAILURE / 2], n) / n * 5
-    assert low < float(error.square().mean()) < high
-
-
-def test_an_error_with_drift_has_uniform_mean_and_variance():
-    error, half_width = moments("non-zero-drift", variance=3.0, mean=5.0)
-    assert abs(error.mean() - 2.5) < half_width
-    # Var e = E σ² + Var μ; the coordinates of one step share μ, so that their covariance is Var μ.
-    between = (error[..., 0] - 2.5) * (error[..., 1] - 2.5)
-    spread = stats.norm.ppf(1 - FALSE_FAILURE / 2) * between.std() / math.sqrt(4000)
-    assert abs(between.mean() - 25 / 12) < spread
-
-
-@pytest.mark.parametrize("redraw", ["step", "episode"])
-def test_the_law_is_drawn_anew_at_every_step_or_held(redraw):
-    law = EncoderError("non-zero-drift", variance=0.0, mean=5.0, redraw=redraw)
-    error = law.draw(6, 7, torch.ones(2), torch.Generator().manual_seed(0))[..., 0]
-    assert error[:, 0].unique().numel() == 6
-    assert error[0].unique().numel() == (7 if redraw == "step" else 1)
-    stream = law.stream(torch.ones(2), torch.Generator().manual_seed(0))
-    assert torch.stack([next(stream)[0, 0] for _ in range(7)]).unique().numel() == (7 if redraw == "step" else 1)
-
-
-def test_errors_in_units_of_the_latents_own_spread():
-    spread = torch.tensor([0.5, 2.0])
-    drawn = [
-        EncoderError("zero-drift", variance=1.0, unit=unit).draw(3, 4, spread, torch.Generator().manual_seed(0))
-        for unit in ("absolute", "spread")
-    ]
-    torch.testing.assert_close(drawn[1], drawn[0] * spread)
-    assert EncoderError().draw(3, 4, spread, torch.Generator()) is None
-    assert next(EncoderError().stream(spread, torch.Generator())) is None
-
-
-def test_the_agent_acts_under_the_error_and_training_draws_it():
-    agent = tiny_agent()
-    observations = np.random.default_rng(0).normal(size=(6, 3))
-    clean, wrong, again = (
-        [policy(s) for s in observations]
-        for policy in (
-            agent.policy(explore=False, error=error, seed=1)
-            for error in (EncoderError(), *[EncoderError("zero-drift", variance=1.0)] * 2)
-        )
-    )
-    assert np.abs(np.subtract(clean, wrong)).max() > 1e-3
-    np.testing.assert_array_equal(wrong, again)
-    config = preset("debug", error="zero-drift", error_variance=2.0)
-    assert EncoderError.of(config) == EncoderError("zero-drift", variance=2.0)
-    assert Learner(config, (2,), 1).error == EncoderError.of(config)
-
-
-# Acting.
-
-
-def test_the_agent_acts_on_the_filtered_state():
-    """The policy's own recursion is the world model's filter, the action it took at t leading to t + 1."""
-    agent = tiny_agent()
-    observations = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
-    policy = agent.policy(explore=False, error=EncoderError(), seed=0)
-    actions = torch.from_numpy(np.stack([policy(s) for s in observations.numpy()]))
-    first = torch.zeros(1, 6, dtype=torch.bool)
-    rollout = agent.world_model.observe(observations[None], actions[None], first, torch.zeros(1, 6, 3, dtype=F64))
-    torch.testing.assert_close(agent.actor.mode(rollout.h, rollout.z)[0], actions, rtol=1e-11, atol=1e-12)
-
-
-def test_exploring_draws_from_the_actor_and_repeats_by_seed():
-    agent, observation = tiny_agent(), np.zeros(3)
-    drawn = [agent.policy(explore=True, error=EncoderError(), seed=seed)(observation) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(drawn[0], drawn[1])
-    assert not np.array_equal(drawn[0], drawn[2]) and np.abs(drawn).max() <= 1
-
-
-# Perturbed images.
-
-IMAGE = np.random.default_rng(0).uniform(0.2, 0.8, (3, 16, 16)).astype(np.float32)
-
-
-def test_noise_is_added_or_takes_the_pixels_place():
-    rng = lambda: np.random.default_rng(1)  # noqa: E731
-    noise = rng().normal(0.5, 0.15**0.5, IMAGE.shape)
-    np.testing.assert_allclose(GaussianNoise(0.5, 0.15, clip=False)(IMAGE, rng()), IMAGE + noise)
-    np.testing.assert_allclose(GaussianNoise(0.5, 0.15, "replace", clip=False)(IMAGE, rng()), noise)
-    np.testing.assert_allclose(GaussianNoise(0.5, 0.15)(IMAGE, rng()), (IMAGE + noise).clip(0, 1))
-
-
-def test_a_mask_covers_its_share_of_the_pixels_in_all_channels():
-    perturbed = MaskedNoise(25, 5.0, 0.01, clip=False)(IMAGE, np.random.default_rng(0))
-    changed = perturbed != IMAGE
-    assert changed.any(0).sum() == 64 and (changed.all(0) == changed.any(0)).all()
-    assert perturbed[changed].min() > 4
-    np.testing.assert_array_equal(MaskedNoise(0, 5.0, 1.0)(IMAGE, np.random.default_rng(0)), IMAGE)
-
-
-def test_a_rotation_by_90_degrees_is_numpys_counter_clockwise_one():
-    rotated = Rotation(90)(IMAGE, np.random.default_rng(0))
-    np.testing.assert_allclose(rotated, np.rot90(IMAGE, axes=(1, 2)), atol=1e-5)
-    np.testing.assert_array_equal(Rotation(0)(IMAGE, np.random.default_rng(0)), IMAGE)
-
-
-def test_every_policy_is_shown_the_same_noise():
-    frames = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
-
-    def shown(seed: int) -> np.ndarray:
-        seen: list[np.ndarray] = []
-
-        def policy(image: np.ndarray) -> np.ndarray:
-            np.random.default_rng().normal(size=7)  # a policy's own randomness
-            seen.append(image)
-            return np.zeros(1)
-
-        act = seen_through(GaussianNoise(0.0, 0.1), policy, seed)
-        for frame in frames:
-            act(frame)
-        return np.stack(seen)
-
-    np.testing.assert_array_equal(shown(3), shown(3))
-    assert not np.array_equal(shown(3), shown(4))
-    assert not np.array_equal(shown(3)[0] - frames[0] / 255, shown(3)[1] - frames[1] / 255)
-    assert shown(3).dtype == np.float32 and shown(3).min() >= 0 and shown(3).max() <= 1
-
-
-def test_bad_perturbations_are_refused():
-    with refuses(ValueError, "variance: expected a finite number not below 0, got -1"):
-        GaussianNoise(0.0, -1.0)
-    with refuses(ValueError, "percent: expected a number in [0, 100], got 120"):
-        MaskedNoise(120, 0.0, 1.0)
-    with refuses(ValueError, "mode: expected add or replace, got 'multiply'"):
-        GaussianNoise(0.0, 1.0, "multiply")  # type: ignore[arg-type]
-    with refuses(ValueError, "perturbation: expected an agent that sees images, got a state (2,)"):
-        seen_through(Rotation(3), lambda s: s, 0)(np.zeros(2))
-
-
-def test_without_a_discount_head_the_discount_is_constant():
-    model = tiny_agent(replace(STATE, discount_weight=0.0)).world_model
-    h, z = latents(tiny_agent(), 3)
-    torch.testing.assert_close(model.discount(h, z), torch.full((3,), STATE.discount, dtype=F64))
 
 
 # Imitation.

@@ -21,6 +21,7 @@ def test_episodes_are_taken_up_and_depend_on_their_number_alone(tmp_path):
     assert (tmp_path / "parts" / "000001.npy").stat().st_mtime_ns == modified
     for file in files:
         assert (tmp_path / "parts" / file.name).read_bytes() == file.read_bytes()
+    assert files[0].read_bytes() != files[1].read_bytes()
     other = collect(tmp_path / "other", DEBUG, episodes=1, seed=2)
     assert other[0].read_bytes() != files[0].read_bytes()
 

@@ -5,10 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdewm.worldmodel import (
-    play,
-    preset,
-)
+from sdewm.worldmodel import play, preset
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from training_runs import DEBUG
 
 from sdewm.cli import main
 from sdewm.worldmodel import PointMass, load_agent, make_environment, play, random_policy, train
+from sdewm.worldmodel.environments.images import as_observation
 
 PENDULUM = replace(DEBUG, task="gymnasium:Pendulum-v1", action_repeat=2)
 
@@ -160,3 +161,13 @@ def test_an_agent_of_gymnasium_is_evaluated_and_recorded_by_its_own_name(tmp_pat
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["episodes"] == 1
     main(["record", run, "--episodes", "1", "--out", str(tmp_path / "out"), "--no-video"])
     assert np.load(tmp_path / "out" / "episode_0000.npy")["observation"].shape == (101, 3)
+
+
+def test_squares_of_pixels_are_averaged_to_one_and_grey_is_luma():
+    colour = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    seen = as_observation(colour, channels=3, supersample=2)
+    assert seen.shape == (3, 3, 2) and seen.dtype == np.uint8
+    assert seen[1, 2, 0] == np.round(colour[4:6, 0:2, 1].mean())
+    np.testing.assert_array_equal(as_observation(colour, channels=3), colour.transpose(2, 0, 1))
+    grey = as_observation(colour, channels=1)
+    np.testing.assert_array_equal(grey[0], np.round(colour @ np.array([0.299, 0.587, 0.114])))

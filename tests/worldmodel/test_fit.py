@@ -1,4 +1,4 @@
-"""Fitting an agent to a fixed replay: the same data whatever λ, resuming, what does not fit; the pair that ships."""
+"""Fitting an agent to a fixed replay: the same data whatever λ, resuming, what does not fit."""
 
 import json
 from dataclasses import replace
@@ -12,18 +12,7 @@ from support import refuses
 from training_runs import DEBUG, PIXELS, contents
 
 from sdewm.cli import main
-from sdewm.worldmodel import (
-    CheckpointError,
-    Learner,
-    PointMass,
-    Replay,
-    fit,
-    load_agent,
-    play,
-    random_policy,
-    train,
-)
-from sdewm.worldmodel.prediction import windows
+from sdewm.worldmodel import CheckpointError, Learner, PointMass, Replay, fit, load_agent, play, train
 from sdewm.worldmodel.replay import split
 
 OFFLINE = replace(PIXELS, log_every=1, evaluate_every=3, checkpoint_every=2, length=6)
@@ -120,17 +109,6 @@ def test_heldout_lines_have_the_objective_and_the_open_loop(recorded, tmp_path):
     lines = metrics(fitted(tmp_path, recorded), "heldout")
     assert [line["update"] for line in lines] == [3, 6]
     assert {"reconstruction", "kl", "open_1", "open_30", "held_30"} <= lines[0].keys()
-
-
-def test_windows_stay_within_their_episode():
-    episodes = [play(PointMass(), random_policy(1, seed=number), seed=number)[:n] for number, n in ((0, 20), (1, 13))]
-    batch = windows(episodes, 8)
-    starts = [(0, 0), (0, 4), (0, 8), (0, 12), (1, 0), (1, 4)]
-    assert len(batch.rewards) == len(starts)
-    for row, (number, start) in zip(batch.observations, starts, strict=True):
-        np.testing.assert_array_equal(row, episodes[number]["observation"][start : start + 8])
-    with refuses(ValueError, "length: expected at most the 20 steps of an episode, got 21"):
-        windows(episodes, 21)
 
 
 def test_what_does_not_fit_is_refused(recorded, tmp_path):

@@ -9,13 +9,7 @@ import torch
 from support import refuses
 from training_runs import Counting
 
-from sdewm.worldmodel import (
-    PointMass,
-    Replay,
-    play,
-    random_policy,
-    to_sequences,
-)
+from sdewm.worldmodel import PointMass, Replay, play, random_policy, to_sequences
 from sdewm.worldmodel.replay import Held
 
 
