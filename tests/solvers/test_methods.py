@@ -153,7 +153,9 @@ class Differentiating(Plain):
 
 
 @pytest.mark.parametrize(
-    "method, compiled", [("euler", True), (Plain(), True), (Differentiating(), False), ("milstein", False)], ids=str
+    "method, compiled",
+    [("euler", True), (Plain(), True), (Differentiating(), False), ("milstein", False)],
+    ids=["euler", "plain", "differentiating", "milstein"],
 )
 def test_compiled_modules_run_compiled_unless_a_method_differentiates(method, compiled):
     """What runs compiled says so: the compiler's backend is replaced by one that counts."""
