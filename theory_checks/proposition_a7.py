@@ -43,6 +43,7 @@ HALVINGS = (1e-3, 1e-4)
 CAP_SIZE = 0.7
 CAP = sphere_cap(CAP_SIZE, ambient=16)
 POINTS, RINGS = 400, 4  # of the figure
+CELLS, DEPTH = 100, 8.0  # to the side of a grid of rings, whose smallest has the radius exp(−DEPTH)
 
 
 def check(system: str, settings: Settings) -> list[Claimed]:
@@ -59,8 +60,10 @@ def check(system: str, settings: Settings) -> list[Claimed]:
             return _folded()
         case "two sheets":
             return _two_sheets()
-        case "annulus" | "immersed disk":
+        case "annulus":
             return _no_covering(COVERS[system])
+        case "immersed disk":
+            return _no_covering(COVERS[system]) + _sheet_masses(COVERS[system])
         case _:
             return _disk(settings)
 
@@ -208,6 +211,25 @@ def _no_covering(f: PlaneMap) -> list[Claimed]:
             config={"points": len(at), "counts": sorted(set(sheets.tolist()))},
         ),
     ]  # fmt: skip
+
+
+def _sheet_masses(f: PlaneMap) -> list[Claimed]:
+    """∫ η̄ by (22), over rings whose radii have equal ratios, for η̄ is largest next to 0."""
+    middles = (np.arange(CELLS) + 0.5) / CELLS
+    r, phi = np.meshgrid(np.exp(-DEPTH * middles), TURN * middles)
+    at = np.stack([r * np.cos(phi), r * np.sin(phi)], -1).reshape(-1, 2)
+    area = (at**2).sum(1) * DEPTH * TURN / CELLS**2
+    masses = f.pushforward_density(DiskMeasure(latent_weight).density, at) * area
+    averages = masses / np.maximum(f.sheets(at), 1)
+    # The edges of the overlap cut some cells: in parts of all, twice the number in a row over the number at all.
+    cut = 2 / CELLS
+    rows: list[tuple[Form, str, Array]] = [("printed", "1/|D| Σ", averages), ("corrected", "Σ", masses)]
+    return [
+        Comparison(
+            CLAIM, f.name, "∫η̄ − 1", form, reading, Estimate(float(values.sum()) - 1, 0.0, len(at)), 0.0, cut, 0.05, 1.0
+        )
+        for form, reading, values in rows
+    ]
 
 
 # -- two dimensions

@@ -721,7 +721,7 @@ ERRATA: tuple[Erratum, ...] = (
         "on all sheets. The degree of a local inverse says nothing about ∫η̄. The proposition survives with the sum.",
         "wrong",
         "The double cover of the circle, P of density (1 + ½cos θ)/2π.",
-        (*_of("covering_map", "∫η̄ − 1", "largest |F*η̄ − ω|"), *_of("proposition_a7", "largest |g*η − ω|")),
+        (*_of("covering_map", "∫η̄ − 1", "largest |F*η̄ − ω|"), *_of("proposition_a7", "largest |g*η − ω|", "∫η̄ − 1")),
     ),
     Erratum(
         "E48", "Assumption 3.5 and the proof of A.7: F is a covering",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib
 import math
@@ -261,6 +262,18 @@ def test_a_map_of_degree_two_taken_for_a_diffeomorphism_is_caught(monkeypatch):
     monkeypatch.undo()
     one = CircleOracle(CircleMeasure((0.5,)), CircleMeasure(), 1)
     assert np.all(np.diff(one(np.linspace(0, 6, 50))) > 0)
+
+
+def test_a_sheet_left_out_is_caught(monkeypatch):
+    """The first preimage taken for the only one."""
+    true = proposition_a7.PlaneMap.pushforward_density
+
+    def first(self, density, at):
+        alone = dataclasses.replace(self, preimages=lambda x: [found[:1] for found in self.preimages(x)])
+        return true(alone, density, at)
+
+    monkeypatch.setattr(proposition_a7.PlaneMap, "pushforward_density", first)
+    assert refuted("immersed disk") == {"∫η̄ − 1"}
 
 
 def test_a_wrong_determinant_is_caught(monkeypatch):
