@@ -1,0 +1,79 @@
+"""A claim's curves as SVG, one picture for each system."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+
+from sdewm.figures.style import CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, styled
+from sdewm.verification.report import Curve
+
+LOOKS = (MEASURED, CORRECTED, PRINTED, *OTHER)
+MOST = 8  # curves that can be told apart in one picture
+
+
+def pictures(curves: Sequence[Curve]) -> list[tuple[str, str]]:
+    """Pairs of a caption and an SVG, in the order of the curves."""
+    groups: dict[tuple[str, str], list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault((curve.system, _kind(curve)), []).append(curve)
+    found = []
+    for (system, kind), together in groups.items():
+        if len(together) <= MOST:
+            found.append((f"{system}: {kind}" if kind else system, _svg(together, kind)))
+    return found
+
+
+def _kind(curve: Curve) -> str:
+    if "terms" in curve.config:
+        return "what each term adds"
+    if curve.label.startswith("order "):
+        return "remainder against ε"
+    if curve.label.startswith("left by"):
+        return "what the prediction leaves, against ε"
+    if curve.label in ("simulated", "corrected", "printed"):
+        return "E L(x^ε) − E L(x⁰) against ε"
+    return ""
+
+
+def _svg(curves: Sequence[Curve], kind: str) -> str:
+    with styled(4.6, 3.0) as figure:
+        figure.set_layout_engine("none")  # which takes most of the time
+        axes = figure.add_axes((0.14, 0.15, 0.83, 0.81))
+        for i, curve in enumerate(curves):
+            draw_curve(axes, curve, _look(curve.label, i), label=curve.label)
+        if "terms" in curves[0].config:
+            names = curves[0].config["terms"]
+            axes.set_xticks(range(len(names)), names)
+        else:
+            _scales(axes, curves)
+        if kind.endswith("against ε"):
+            axes.set_xlabel("ε")
+        axes.legend(fontsize=6)
+        out = io.StringIO()
+        with rc_context({"svg.fonttype": "none"}):  # letters in the reader's own font: smaller, and read aloud
+            figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = out.getvalue()
+    return drawn[drawn.index("<svg") :]
+
+
+def _look(label: str, i: int) -> Look:
+    if "printed" in label or label.startswith("literal"):
+        return PRINTED
+    if "corrected" in label or label == "jets":
+        return CORRECTED
+    if label in ("simulated", "measured", "true", "order 0"):
+        return MEASURED
+    return LOOKS[i % len(LOOKS)]
+
+
+def _scales(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Logarithmic where all numbers are positive and span more than a factor of 30."""
+    for values, name in (([x for c in curves for x in c.x], "x"), ([y for c in curves for y in c.y], "y")):
+        positive = [v for v in values if v > 0]
+        if len(positive) == len(values) and positive and max(positive) > 30 * min(positive):
+            axes.set(**{f"{name}scale": "log"})  # type: ignore[arg-type]
+
