@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from sdewm.figures.command_line import add_figures_parser
+from sdewm.page.command_line import add_report_parser
 from sdewm.verification.command_line import add_verify_parser
 from sdewm.worldmodel.command_line import EXAMPLES, add_commands
 
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     add_commands(commands)
     add_verify_parser(commands)
+    add_report_parser(commands)
     add_figures_parser(commands)
     return parser
 

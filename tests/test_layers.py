@@ -21,8 +21,9 @@ LAYERS = (
     {"solvers"},
     {"sensitivity"},
     {"exact", "expansion", "divergence", "approximation"},
-    {"verification"},
-    {"worldmodel", "paper", "figures", "testing"},
+    {"paper"},
+    {"verification", "drawing", "page"},  # a report can be written as a page
+    {"worldmodel", "figures", "testing"},
     {"cli", "__main__"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

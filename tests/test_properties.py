@@ -40,7 +40,7 @@ from sdewm.solvers.schemes.euler import EulerMaruyama
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems import perturbed, sde
 from sdewm.testing import Case, SmoothSDE, cases, increments
-from sdewm.verification.report import write_json
+from sdewm.verification.report import as_record, write_json
 from sdewm.verification.verdicts import Comparison, Inequality, Verdict, judge_all
 
 PATHS = 4
@@ -363,7 +363,7 @@ def records_survive_json(claimed):
     """Every verdict of a run is read back as it was."""
     found = judge_all(claimed)
     path = records_survive_json.folder / "report.json"
-    write_json(path, found, left_out=[], terms=[], curves=[], run={"seed": 1})
+    write_json(path, as_record(found, left_out=[], terms=[], curves=[], run={"seed": 1}))
     records = json.loads(path.read_text(encoding="utf-8"))["records"]
     fields = [f.name for f in dataclasses.fields(Verdict)]
     assert [Verdict(**{name: record[name] for name in fields}) for record in records] == found

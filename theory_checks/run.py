@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
-from sdewm.verification.report import failures, summary, write_json
+from sdewm.verification.report import as_record, failures, summary, write_json
 from sdewm.verification.settings import SamplerName, Settings
 from sdewm.verification.tables import print_table, print_terms
 from sdewm.verification.verdicts import LeftOut, Verdict
@@ -49,6 +49,7 @@ examples:
   python -m theory_checks theorem_3_7 --system gbm      one claim on one system
   python -m theory_checks --estimate --workers 8        how long it takes, without running it
   python -m theory_checks --json report.json            also write every reading's record
+  python -m theory_checks --html report.html            also as a web page, with figures
   python -m theory_checks.theorem_3_7                   one claim's file, alone
   python -m theory_checks --errata --report report.json what does not hold as printed, with a run's numbers
   python -m theory_checks --statements                  every numbered statement and the check that covers it
@@ -95,6 +96,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--report", type=Path, metavar="PATH", help="with --statements or --errata: a report that --json wrote"
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all verdicts to PATH")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write the report as one web page to PATH")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1,
         help="processes side by side; the numbers do not depend on it (%(default)s)",
@@ -141,8 +143,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --workers: expected a positive number, got {args.workers}")
     if args.seed < 0:
         parser.error(f"argument --seed: expected a number of at least 0, got {args.seed}")
-    if args.json is not None and not args.json.resolve().parent.is_dir():
-        parser.error(f"argument --json: no folder {args.json.resolve().parent}")
+    for name in ("json", "html"):
+        path = getattr(args, name)
+        if path is not None and not path.resolve().parent.is_dir():
+            parser.error(f"argument --{name}: no folder {path.resolve().parent}")
     if args.runs.exists() and not args.runs.is_dir():
         parser.error(f"argument --runs: expected a folder, got {args.runs}")
     if args.report is not None and not (args.statements or args.errata):
@@ -180,21 +184,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     unreachable = False
     taken_up = 0.0
 
-    def report() -> tuple[list[Verdict], list[LeftOut]]:
+    def rows() -> tuple[list[Verdict], list[LeftOut]]:
         # In the order of claims, then of systems, whatever finished first.
         in_order = [done[u] for u in to_do if u in done]
         verdicts = [v for claim in claims for f in in_order for v in f.verdicts if v.claim == claim]
         left_out = [row for claim in claims for f in in_order for row in f.left_out if row.claim == claim]
-        if args.json is not None:
-            run = {
-                "claims": claims, "systems": list(dict.fromkeys(u.system for u in to_do)),
-                "finished": [[*u.claims, u.system] for u in to_do if u in done],
-                "seed": args.seed, "precision": args.precision, "sampler": args.sampler, "workers": args.workers,
-                "seconds": time.perf_counter() - started,
-            }  # fmt: skip
-            terms = [t for f in in_order for t in f.terms]
-            write_json(args.json, verdicts, left_out, terms, [c for f in in_order for c in f.curves], run)
         return verdicts, left_out
+
+    def record() -> dict[str, Any]:
+        in_order = [done[u] for u in to_do if u in done]
+        run = {
+            "claims": claims, "systems": list(dict.fromkeys(u.system for u in to_do)),
+            "finished": [[*u.claims, u.system] for u in to_do if u in done],
+            "seed": args.seed, "precision": args.precision, "sampler": args.sampler, "workers": args.workers,
+            "seconds": time.perf_counter() - started,
+        }  # fmt: skip
+        return as_record(*rows(), [t for f in in_order for t in f.terms], [c for f in in_order for c in f.curves], run)
 
     store = UnitStore(args.runs, settings, say=lambda line: print(line, file=sys.stderr))
     with Stops() as stops:
@@ -212,7 +217,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                             lost[unit] = result
                         else:
                             done[unit] = store.keep(unit, result)
-                            report()
+                            if args.json is not None:
+                                write_json(args.json, record())
             stops.armed = False
         except Stopped as stop:
             stopped = stop
@@ -222,7 +228,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not done:
                 return 2
             unreachable = True
-        verdicts, left_out = report()
+        verdicts, left_out = rows()
+        if args.json is not None:
+            write_json(args.json, record())
+        if args.html is not None:
+            from sdewm.page import write_page  # takes matplotlib
+
+            write_page(record(), args.html)
         terms = [t for u in to_do if u in done for t in done[u].terms]
         if terms:
             print_terms(terms, console)

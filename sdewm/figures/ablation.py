@@ -12,9 +12,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from sdewm.drawing import PRINTED, save, styled
 from sdewm.expansion.variation_of_constants import CORRECTIONS
 from sdewm.figures.record import checks, lines
-from sdewm.figures.style import PRINTED, save, styled
 from sdewm.verification.report import Curve
 
 SYSTEMS = {

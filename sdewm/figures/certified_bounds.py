@@ -14,8 +14,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from sdewm.drawing import CERTIFIED, CORRECTED, MEASURED, OTHER, draw_curve, save, styled, times
 from sdewm.figures.record import checks, lines, records
-from sdewm.figures.style import CERTIFIED, CORRECTED, MEASURED, OTHER, draw_curve, save, styled, times
 from sdewm.verification.report import Curve
 
 CLAIM, ADDITIVE = "certified_bounds", "latent, leak and additive noise"

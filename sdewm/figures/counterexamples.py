@@ -13,8 +13,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from sdewm.drawing import CERTIFIED, MEASURED, OTHER, PRINTED, draw_curve, save, styled, times
 from sdewm.figures.record import checks, lines, records
-from sdewm.figures.style import CERTIFIED, MEASURED, OTHER, PRINTED, draw_curve, save, styled, times
 from sdewm.verification.report import Curve
 
 HEAVY, FROZEN = ("theorem_4_1", "heavy tails"), ("fundamental_matrix_bound", "frozen slopes")

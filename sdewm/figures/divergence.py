@@ -12,8 +12,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from sdewm.drawing import CERTIFIED, MEASURED, PRINTED, Look, draw_curve, note, save, styled, times
 from sdewm.figures.record import checks, lines
-from sdewm.figures.style import CERTIFIED, MEASURED, PRINTED, Look, draw_curve, note, save, styled, times
 from sdewm.verification.report import Curve
 
 SYSTEMS = {"latent": ("reference model", ""), "trained-step": ("trained model", ", steps")}

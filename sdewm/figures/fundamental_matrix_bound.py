@@ -12,8 +12,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from sdewm.drawing import CERTIFIED, CORRECTED, MEASURED, PRINTED, draw_curve, save, styled, times
 from sdewm.figures.record import checks, lines, records
-from sdewm.figures.style import CERTIFIED, CORRECTED, MEASURED, PRINTED, draw_curve, save, styled, times
 from sdewm.verification.report import Curve
 
 CLAIM = "fundamental_matrix_bound"

@@ -15,8 +15,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from sdewm.drawing import CERTIFIED, CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, save, styled
 from sdewm.figures.record import checks, lines
-from sdewm.figures.style import CERTIFIED, CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, save, styled
 from sdewm.verification.report import Curve
 
 CLAIM, SYSTEM = "jacobian_regularization", "ladder"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from sdewm.figures.style import CORRECTED, GUIDE, OTHER, save, styled
+from sdewm.drawing import CORRECTED, GUIDE, OTHER, save, styled
 
 
 @dataclass(frozen=True)

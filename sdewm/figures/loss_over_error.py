@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from sdewm.drawing import CORRECTED, MEASURED, PRINTED, save, styled
 from sdewm.figures.record import checks, curves
-from sdewm.figures.style import CORRECTED, MEASURED, PRINTED, save, styled
 from sdewm.verification.report import Curve
 
 SYSTEMS = {

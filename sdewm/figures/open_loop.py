@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
+from sdewm.drawing import GUIDE, OTHER, Look, save, styled
 from sdewm.figures.record import load
-from sdewm.figures.style import GUIDE, OTHER, Look, save, styled
 from sdewm.worldmodel import load_trained, open_loop
 from sdewm.worldmodel.prediction import CONTEXT, HORIZON, windows
 from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from sdewm.drawing import CORRECTED, MEASURED, OTHER, PRINTED, save, slope_triangle, styled
 from sdewm.figures.record import checks, curves
-from sdewm.figures.style import CORRECTED, MEASURED, OTHER, PRINTED, save, slope_triangle, styled
 from sdewm.verification.report import Curve
 
 SYSTEMS = {

@@ -16,8 +16,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
+from sdewm.drawing import CERTIFIED, CORRECTED, GUIDE, OTHER, PRINTED, Look, save, styled
 from sdewm.figures.record import load
-from sdewm.figures.style import CERTIFIED, CORRECTED, GUIDE, OTHER, PRINTED, Look, save, styled
 
 OURS = {
     "euler": Look("#111111", ":", "o"),

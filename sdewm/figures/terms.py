@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sdewm.drawing import CORRECTED, MEASURED, OTHER, PRINTED, save, styled
 from sdewm.figures.record import checks, curves
-from sdewm.figures.style import CORRECTED, MEASURED, OTHER, PRINTED, save, styled
 
 SYSTEM = "latent"
 ROUTES = {

@@ -10,7 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from sdewm.figures.style import save, styled
+from sdewm.drawing import save, styled
 from sdewm.worldmodel import WorldModel, load_trained, open_loop, to_sequences
 from sdewm.worldmodel.prediction import filtered
 from sdewm.worldmodel.shipped import training_metrics

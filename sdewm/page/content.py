@@ -88,7 +88,7 @@ class Content:
 
 
 def content(report: Mapping[str, Any]) -> Content:
-    """Of what ``python -m theory_checks --json`` or ``Report.to_json`` wrote. Raises ``ValueError`` for anything else."""
+    """Of what ``python -m theory_checks --json`` or ``Report.to_json`` wrote; ``ValueError`` for anything else."""
     try:
         run, environment = report["run"], report["environment"]
         rows = [Verdict(**{k: v for k, v in r.items() if k != "standard_errors"}) for r in report["records"]]

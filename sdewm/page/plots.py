@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from sdewm.figures.style import CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, styled
+from sdewm.drawing import CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, styled
 from sdewm.verification.report import Curve
 
 LOOKS = (MEASURED, CORRECTED, PRINTED, *OTHER)
@@ -43,16 +44,21 @@ def _svg(curves: Sequence[Curve], kind: str) -> str:
     with styled(4.6, 3.0) as figure:
         figure.set_layout_engine("none")  # which takes most of the time
         axes = figure.add_axes((0.14, 0.15, 0.83, 0.81))
+        names = curves[0].config.get("terms")
         for i, curve in enumerate(curves):
-            draw_curve(axes, curve, _look(curve.label, i), label=curve.label)
-        if "terms" in curves[0].config:
-            names = curves[0].config["terms"]
+            look = _look(curve.label, i)
+            if names:  # side by side, and not joined: between two terms there is nothing
+                beside = [x + 0.1 * (i - (len(curves) - 1) / 2) for x in curve.x]
+                draw_curve(axes, replace(curve, x=beside), look._replace(linestyle="none"), label=curve.label)
+            else:
+                draw_curve(axes, curve, look, label=curve.label)
+        if names:
             axes.set_xticks(range(len(names)), names)
         else:
             _scales(axes, curves)
         if kind.endswith("against ε"):
             axes.set_xlabel("ε")
-        axes.legend(fontsize=6)
+        axes.legend()
         out = io.StringIO()
         with rc_context({"svg.fonttype": "none"}):  # letters in the reader's own font: smaller, and read aloud
             figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
@@ -76,4 +82,3 @@ def _scales(axes: Axes, curves: Sequence[Curve]) -> None:
         positive = [v for v in values if v > 0]
         if len(positive) == len(values) and positive and max(positive) > 30 * min(positive):
             axes.set(**{f"{name}scale": "log"})  # type: ignore[arg-type]
-

@@ -56,13 +56,16 @@ def add_verify_parser(commands: Any) -> None:
         help="samples of what is open are doubled up to four times, as long as that fits in (%(default)g)",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all rows to PATH")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write the report as one web page to PATH")
     parser.set_defaults(run_command=_verify)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     try:
-        if arguments.json is not None and not arguments.json.resolve().parent.is_dir():
-            raise ValueError(f"--json: no folder {arguments.json.resolve().parent}")
+        for name in ("json", "html"):
+            path = getattr(arguments, name)
+            if path is not None and not path.resolve().parent.is_dir():
+                raise ValueError(f"--{name}: no folder {path.resolve().parent}")
         report = verify(
             load_system(arguments.system), arguments.claims,
             precision=arguments.precision, seed=arguments.seed, sampler=arguments.sampler, budget=arguments.budget,
@@ -73,6 +76,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     print(report)
     if arguments.json is not None:
         report.to_json(arguments.json)
+    if arguments.html is not None:
+        report.to_html(arguments.html)
     return 0 if report.ok else 1
 
 

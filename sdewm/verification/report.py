@@ -49,33 +49,28 @@ def environment(dtype: str = "float64") -> dict[str, Any]:
     }
 
 
-def write_json(
-    path: Path,
+def as_record(
     verdicts: Sequence[Verdict],
     left_out: Sequence[LeftOut],
     terms: Sequence[Mapping[str, Any]],
     curves: Sequence[Curve],
     run: Mapping[str, Any],
     dtype: str = "float64",
-) -> None:
-    """Write ``{"run", "environment", "records", "left out", "terms", "curves"}``, replacing the file in one step.
+) -> dict[str, Any]:
+    """``{"run", "environment", "records", "left out", "terms", "curves"}``, with one record for each verdict."""
+    return {
+        "run": run,
+        "environment": environment(dtype),
+        "records": [v.as_dict() for v in verdicts],
+        "left out": [asdict(row) for row in left_out],
+        "terms": list(terms),
+        "curves": [asdict(c) for c in curves],
+    }
 
-    There is one record for each verdict.
-    """
-    records = [v.as_dict() for v in verdicts]
-    text = json.dumps(
-        {
-            "run": run,
-            "environment": environment(dtype),
-            "records": records,
-            "left out": [asdict(row) for row in left_out],
-            "terms": list(terms),
-            "curves": [asdict(c) for c in curves],
-        },
-        indent=1,
-        ensure_ascii=False,
-        default=str,
-    )
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write what :func:`as_record` made, replacing the file in one step."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

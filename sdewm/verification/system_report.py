@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sdewm.verification.claims import expansion
 from sdewm.verification.evidence import Evidence
-from sdewm.verification.report import NEAR_ZERO, Curve, describe, failures, write_json
+from sdewm.verification.report import NEAR_ZERO, Curve, as_record, describe, failures, write_json
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 from sdewm.verification.verdicts import LeftOut, Verdict
@@ -81,6 +82,16 @@ class Report:
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write all of it, in the form that ``python -m theory_checks --json`` writes, with "warnings" in "run"."""
+        write_json(Path(path), self.as_record())
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it as one web page that needs no network, see :func:`sdewm.page.write_page`."""
+        from sdewm.page import write_page  # takes matplotlib
+
+        write_page(self.as_record(), path)
+
+    def as_record(self) -> dict[str, Any]:
+        """All of it as what JSON can hold."""
         run = {
             "claims": list(self.claims), "systems": [self.system.name],
             "finished": [[claim, self.system.name] for claim in self.claims], "seed": self.settings.seed,
@@ -89,7 +100,7 @@ class Report:
         }  # fmt: skip
         terms = [] if self.evidence is None else self.evidence.terms
         dtype = str(self.system.x0.dtype).removeprefix("torch.")
-        write_json(Path(path), self.verdicts, self.left_out, terms, self.curves, run, dtype)
+        return as_record(self.verdicts, self.left_out, terms, self.curves, run, dtype)
 
     def __str__(self) -> str:
         s = self.settings

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from sdewm import cli
+from sdewm.drawing import times
 from sdewm.figures import ablation, certified_bounds, jacobian_ladder, strong_order
 from sdewm.figures.command_line import FIGURES
 from sdewm.figures.learning_curves import reached, runs
 from sdewm.figures.record import checks, lines
-from sdewm.figures.style import times
 
 RESULTS = Path(__file__).parents[2] / "results"
 CHECKS = "theory_checks.json"

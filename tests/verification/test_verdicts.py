@@ -16,7 +16,7 @@ from scipy import stats
 from support import FALSE_FAILURE
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verification.report import NEAR_ZERO, failures, overall, summary, write_json
+from sdewm.verification.report import NEAR_ZERO, as_record, failures, overall, summary, write_json
 from sdewm.verification.tables import print_table
 from sdewm.verification.verdicts import LARGEST_PART, Comparison, Inequality, LeftOut, Verdict, share_of_look
 
@@ -218,7 +218,7 @@ def test_the_table_and_the_record_have_the_status_of_its_own(tmp_path):
     assert text.count("≈ indistinguishable from 0") == 2 and "✓ verified" in text
     assert "0.4 %" in text  # what the verified one reaches to
     left_out = [LeftOut("claim", "elsewhere", "weak rate", "corrected", "", "the rate is below noise")]
-    write_json(tmp_path / "report.json", rows, left_out, [], [], {})
+    write_json(tmp_path / "report.json", as_record(rows, left_out, [], [], {}))
     written = json.loads((tmp_path / "report.json").read_text())
     assert [r["status"] for r in written["records"]] == ["verified", NEAR_ZERO, NEAR_ZERO]
     assert written["left out"][0]["reason"] == "the rate is below noise"
