@@ -11,13 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sdewm.divergence.assumptions import JUMP, NO_GROWTH, AssumptionReport, check_assumptions
-from sdewm.estimate.estimates import Estimate
+from sdewm.divergence.assumptions import AssumptionReport, check_assumptions
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.systems.sde import FunctionSDE
+from sdewm.verification.claims.assumptions import growth_row, smooth_row
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Form, Inequality
+from sdewm.verification.verdicts import Claimed
 from theory_checks.systems import trained_family
 
 CLAIM = "assumptions"
@@ -25,21 +25,20 @@ CLAIM = "assumptions"
 ACTIVATIONS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {"relu": (nn.ReLU, nn.GELU), "elu": (nn.ELU, nn.SiLU)}
 SYSTEMS = ("relu", "elu", "gbm", "circle", "latent", "trained")
 QUICK = ("relu", "elu", "gbm", "latent")
-GROWTH, SMOOTH = "growth of the coefficients", "largest jump of a derivative"
 
 
 def check(system: str, settings: Settings) -> list[Claimed]:
     if system in ACTIVATIONS:
         kink, smooth = ACTIVATIONS[system]
         return [
-            _smooth(system, "printed", f"C³, with {kink.__name__}", _network(kink, settings)),
-            _smooth(system, "corrected", f"C³, with {smooth.__name__}", _network(smooth, settings)),
+            smooth_row(CLAIM, system, "printed", f"C³, with {kink.__name__}", _network(kink, settings)),
+            smooth_row(CLAIM, system, "corrected", f"C³, with {smooth.__name__}", _network(smooth, settings)),
         ]
     report = _report(system, settings)
     return [
-        _growth(system, "printed", "bounded", report, 0.0),
-        _growth(system, "corrected", "linear growth", report, 1.0),
-        _smooth(system, "printed", "C³", report),
+        growth_row(CLAIM, system, "printed", "bounded", report, 0.0),
+        growth_row(CLAIM, system, "corrected", "linear growth", report, 1.0),
+        smooth_row(CLAIM, system, "printed", "C³", report),
     ]
 
 
@@ -64,24 +63,6 @@ def _network(activation: Callable[[], nn.Module], settings: Settings) -> Assumpt
         return net(x)
 
     return check_assumptions(FunctionSDE(drift), torch.zeros(4, dtype=torch.float64), seed=settings.seed)
-
-
-def _growth(system: str, form: Form, reading: str, report: AssumptionReport, power: float) -> Claimed:
-    largest = max(0.0, *report.growth.values())
-    return _row(system, GROWTH, form, reading, largest, power + NO_GROWTH, report)
-
-
-def _smooth(system: str, form: Form, reading: str, report: AssumptionReport) -> Claimed:
-    return _row(system, SMOOTH, form, reading, max(report.jumps.values()), JUMP, report)
-
-
-def _row(
-    system: str, quantity: str, form: Form, reading: str, value: float, bound: float, report: AssumptionReport
-) -> Claimed:
-    config = {"lines": report.lines, "violations": [str(v) for v in report.violations]}
-    return Inequality(
-        CLAIM, system, quantity, form, reading, Estimate(value, 0.0, report.lines), bound, 0.0, value, config=config
-    )
 
 
 if __name__ == "__main__":

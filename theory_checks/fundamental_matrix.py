@@ -15,7 +15,6 @@ from torch import Tensor
 from sdewm.estimate.estimates import Values
 from sdewm.estimate.samples import Sample, richardson, sample
 from sdewm.noise.brownian import BrownianPath
-from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.paper.flow import printed_flow_exponents
 from sdewm.sensitivity import (
@@ -24,11 +23,10 @@ from sdewm.sensitivity import (
     commutator_term,
     flow_exponent,
     fundamental_matrix,
-    step_jacobians,
 )
-from sdewm.solvers.loop import solve, trajectory
+from sdewm.solvers.loop import solve
 from sdewm.solvers.orders import convergence
-from sdewm.systems.sde import SDE
+from sdewm.verification.claims.fundamental_matrix import by_differences, by_equation, by_product
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.verdicts import Claimed, Form
@@ -45,6 +43,8 @@ LEVELS = (6, 5, 4, 3)
 # (45) is compared in the limit: this part of Φ's own root mean square.
 MARGIN = 1e-2
 ROUNDING = 1e-13
+# Of differences in the initial value.
+STEP = 1e-3
 
 
 def check(system: str, settings: Settings) -> list[Claimed]:
@@ -96,49 +96,21 @@ def _route_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
     def gap(value: Tensor, truth: Tensor) -> float:
         return float((value - truth).square().mean().sqrt()) / size
 
-    differences, error = _differences(flow, grid, noise)
-    found = _as_system(flow.base, flow.x0, grid, noise)
-    product = _product(flow.base, flow.x0, grid, noise)
+    increments = StoredIncrements(noise)
+    differences, error = by_differences(flow.base, flow.x0, grid, "euler", increments, STEP)
+    found = by_equation(flow.base, flow.x0, grid, increments)
+    product = by_product(flow.base, flow.x0, grid, increments)
     routes: tuple[tuple[Form, str, float, float], ...] = (
-        ("printed", "(43)-(44) as a system, against differences in x0", gap(found, differences), error / size),
+        ("printed", "(43)-(44) as a system, against differences in x0", gap(found, differences), error),
         ("corrected", "(43)-(44) as a system, against jets", gap(found, phi), ROUNDING),
         ("corrected", "product of step Jacobians, against jets", gap(product, phi), ROUNDING),
-        ("corrected", "jets, against differences in x0", gap(phi, differences), error / size),
+        ("corrected", "jets, against differences in x0", gap(phi, differences), error),
     )
     for form, reading, value, numerical in routes:
         yield row(
             CLAIM, system, "Φ of (43), on the grid", form, reading, exact(value, paths, settings.seed), 0.0, numerical,
             1e-9 if numerical == ROUNDING else 1e-6, 1.0, started, {"steps": grid.steps, "paths": paths},
         )  # fmt: skip
-
-
-def _as_system(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Tensor) -> Tensor:
-    system = FundamentalMatrixSDE(sde)
-    return system.split(solve(system, system.initial(x0), grid, noise=noise))[1]
-
-
-def _product(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Tensor) -> Tensor:
-    identity = torch.eye(len(x0), dtype=x0.dtype)
-    phi = identity
-    for (_, t, x), dB in zip(trajectory(sde, x0, grid, "euler", StoredIncrements(noise)), noise, strict=False):
-        drift, diffusion = step_jacobians(sde, t, x, dB)
-        phi = (identity + grid.dt * drift + diffusion) @ phi
-    return phi
-
-
-def _differences(flow: Flow, grid: TimeGrid, noise: Tensor) -> tuple[Tensor, float]:
-    """Central differences of fourth order, and how far those of second order with half the step are off."""
-
-    def central(h: float) -> Tensor:
-        shifts = [h * e for e in torch.eye(len(flow.x0), dtype=flow.x0.dtype)]
-        ends = [
-            [solve(flow.base, flow.x0 + sign * e, grid, noise=noise) for sign in (1.0, -1.0)] for e in shifts
-        ]  # fmt: skip
-        return torch.stack([(up - down) / (2 * h) for up, down in ends], -1)
-
-    coarse, middle, fine = (central(h) for h in (4e-3, 2e-3, 1e-3))
-    first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
-    return second, float((second - first).square().mean().sqrt()) + 1e-12
 
 
 # -- orders, and the inverse

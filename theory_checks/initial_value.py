@@ -20,6 +20,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.paper.flow import SECOND_READINGS, PrintedSecondVariationSDE
 from sdewm.sensitivity import SecondVariationSDE, ShiftedStart, initial_value_derivatives
 from sdewm.solvers.loop import solve
+from sdewm.verification.pathwise import relative
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Claimed, Form
@@ -121,7 +122,7 @@ def _grid_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]
     )
     for form, label, value in firsts:
         yield row(
-            CLAIM, system, "∂x[u]", form, label, exact(_relative(value, first), paths, settings.seed), 0.0, error1,
+            CLAIM, system, "∂x[u]", form, label, exact(relative(value, first), paths, settings.seed), 0.0, error1,
             MARGIN, 1.0, started, config,
         )  # fmt: skip
     for label, value in {**{k: p[2] for k, p in found.items()}, "jets": jets.second[..., 0, 1]}.items():
@@ -131,13 +132,9 @@ def _grid_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]
         )  # fmt: skip
 
 
-def _relative(value: Tensor, truth: Tensor) -> float:
-    return float((value - truth).square().mean().sqrt() / truth.square().mean().sqrt())
-
-
 def _relative_estimate(value: Tensor, truth: Tensor, settings: Settings) -> Estimate:
     """Root mean square of the difference over that of the truth, with its spread over groups of paths."""
-    groups = [_relative(a, b) for a, b in zip(value.chunk(GROUPS), truth.chunk(GROUPS), strict=True)]
+    groups = [relative(a, b) for a, b in zip(value.chunk(GROUPS), truth.chunk(GROUPS), strict=True)]
     spread = float(np.std(groups, ddof=1) / GROUPS**0.5)
     return Estimate(float(np.mean(groups)), spread, len(value), GROUPS - 1, settings.seed)
 
@@ -157,7 +154,7 @@ def _differences(
     coarse, middle, fine = (central(h) for h in (2e-2, 1e-2, 5e-3))
     lower = [(4 * b - a) / 3 for a, b in zip(coarse, middle, strict=True)]
     upper = [(4 * b - a) / 3 for a, b in zip(middle, fine, strict=True)]
-    errors = [_relative(a, b) + 1e-11 for a, b in zip(lower, upper, strict=True)]
+    errors = [relative(a, b) + 1e-11 for a, b in zip(lower, upper, strict=True)]
     return (upper[0], upper[1]), (errors[0], errors[1])
 
 

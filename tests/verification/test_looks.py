@@ -126,7 +126,7 @@ def test_a_decided_run_looks_once():
     assert found["row"].status == "verified" and found["wrong"].status == "refuted"
 
 
-def test_sampling_goes_on_for_what_is_open_and_keeps_what_is_decided(check):
+def test_sampling_goes_on_for_what_is_open_and_keeps_what_is_decided():
     check = Check(a_row(stderr=0.5), a_row(stderr=0.05, name="at once"))
     found = decided(check)
     assert check.asked == [1, 2, 4, 8][: len(check.asked)] and len(check.asked) > 1
