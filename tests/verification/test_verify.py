@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -175,6 +176,14 @@ def test_check_sde_passes_code_that_switches_gradients_off():
 def test_check_sde_asks_for_what_it_needs():
     with pytest.raises(TypeError, match="x0, grid"):
         check_sde(FunctionSDE(lambda t, x: -x))
+
+
+def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
+    section = (Path(__file__).parent.parent / "README.md").read_text().split("## Your own system")[1]
+    monkeypatch.chdir(tmp_path)
+    exec(section.split("```python")[1].split("```")[0], {})
+    assert capsys.readouterr().out.startswith("system: verified.")
+    assert (tmp_path / "report.json").exists()
 
 
 # -- the command
