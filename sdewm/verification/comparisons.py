@@ -25,7 +25,7 @@ POWERS = {"first": "coefficient of ε", "second": "coefficient of ε²", "third"
 IS_ZERO = ", which is 0, in parts of its root mean square over paths"
 
 
-def coefficient_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
+def coefficient_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison | LeftOut]:
     """The coefficients of ε and ε² against the truth: exact where the system has it, else measured."""
     if evidence.system.truth is not None:
         yield from _against_exact(claim, evidence, case)
@@ -107,21 +107,30 @@ def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Compa
                 )  # fmt: skip
 
 
-def _against_measured(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
+def _against_measured(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison | LeftOut]:
     settings, system = evidence.settings, evidence.system
     for order in ORDERS:
         pick = ORDERS.index(order)
-        for loss, routes in evidence.paired.items():
-            measured = _pick(routes["measured"], case)[pick]
+        for loss in system.losses:
             size, zero = evidence.size(loss, case, pick + 1)
-            difference = evidence.numerical[loss, "measured"].get(f"{case} {order} difference", 0.0)
+            quantity = POWERS[order] + IS_ZERO * zero
+            # Where the coarser grids are too coarse for Euler's scheme, as for a stiff drift, there is no limit.
+            lost = not evidence.numerical[loss, "measured"][f"{case} {order}"] <= size
+            error = f"{case} {order} difference" + " on the grid" * lost
+            difference = evidence.numerical[loss, "measured"][error]
+            routes = (evidence.paired_on_grid if lost else evidence.paired)[loss]
+            measured = _pick(routes["measured"], case)[pick]
             for route in ("jets", *((VARIATION, *_printed(evidence)) if system.has_limit else ())):
+                if lost and route != "jets":
+                    reason = "the coarser grids are too coarse for it: Δt → 0 is not to be seen. Take more steps"
+                    yield LeftOut(claim, system.named(loss), quantity, _form(route), route, reason)
+                    continue
                 value = _pick(routes[route], case)[pick]
                 precision = settings.precision * (1 if route == "jets" else system.formula_factor)
                 # Jets and differences in ε share the grid, and its bias with it; the formulas do not.
                 left = 0.0 if route == "jets" else _left(evidence, loss, route, case, order)
                 yield _comparison(
-                    claim, evidence, loss, POWERS[order] + IS_ZERO * zero, _form(route), route,
+                    claim, evidence, loss, quantity, _form(route), route,
                     evidence.small.estimate(value - measured), 0.0, difference + left, precision * size,
                     size if zero else evidence.small.estimate(measured), part="small",
                 )  # fmt: skip

@@ -51,7 +51,7 @@ class Evidence:
     """Everything sampled on one system.
 
     ``corrected[loss]`` and ``corrected_on_grid[loss]`` come from the large sample; ``paired[loss][route]`` from the
-    smaller one on which all routes share their noise, extrapolated where the system is continuous. Numbers beside
+    smaller one on which all routes share their noise, extrapolated where the system has a limit. Numbers beside
     them are numerical errors, {(loss, route): largest change of the last extrapolation}. ``kinks`` are operations met
     that are not twice continuously differentiable, ``h`` the distance between the ε of differences.
     """
@@ -63,6 +63,7 @@ class Evidence:
     corrected: dict[str, Coefficients]
     corrected_on_grid: dict[str, Coefficients]
     paired: dict[str, dict[str, Coefficients]]
+    paired_on_grid: dict[str, dict[str, Coefficients]]
     numerical: dict[tuple[str, str], dict[str, float]]
     taylor: dict[LossCaseForm, TaylorTest]
     kinks: frozenset[str]
@@ -110,8 +111,12 @@ class Evidence:
         """Terms that few paths carry, and what rounding hides."""
         found = []
         for loss in self.system.losses:
-            for term in ("loss0", *TERMS):
-                found += [f"{self.system.named(loss)}: {f}" for f in self.large.estimate(f"{loss}|jets|{term}/0").flags]
+            carried = [t for t in ("loss0", *TERMS) if self.large.estimate(f"{loss}|jets|{t}/0").flags]
+            if carried:
+                found.append(
+                    f"{self.system.named(loss)}: few paths carry the spread of {', '.join(carried)}; there may be "
+                    "larger values that the sample has not seen. Draw more paths, or bound the loss"
+                )
         hidden = any(r.outcome == "below roundoff" for t in self.taylor.values() for r in t.rates.values())
         if hidden:
             dtype = str(self.system.x0.dtype).removeprefix("torch.")
@@ -164,19 +169,22 @@ def gather(system: System, settings: Settings) -> Evidence:
     corrected: dict[str, Coefficients] = {}
     on_grid: dict[str, Coefficients] = {}
     paired: dict[str, dict[str, Coefficients]] = {}
+    paired_on_grid: dict[str, dict[str, Coefficients]] = {}
     for loss in system.losses:
         levels = [from_terms(large.values, f"{loss}|jets", i, "corrected") for i in range(term_grids(system))]
         on_grid[loss] = levels[0]
         corrected[loss] = _extrapolate(levels, numerical.setdefault((loss, "large"), {}))
-        paired[loss] = {}
+        paired[loss], paired_on_grid[loss] = {}, {}
         for route in ("jets", *variants(system)):
             form = "corrected" if route in ("jets", VARIATION) else "printed"
             levels = [from_terms(small.values, f"{loss}|{route}", i, form) for i in range(system.grids)]
+            paired_on_grid[loss][route] = levels[0]
             paired[loss][route] = _extrapolate(levels, numerical.setdefault((loss, route), {}))
         if system.truth is None:
             error = numerical.setdefault((loss, "measured"), {})
             rounding = {case: _rounding(taylor[loss, case, "corrected"]) for case in CASES}
             levels = [_measured(small.values, loss, i, h, rounding, error) for i in range(system.grids)]
+            paired_on_grid[loss]["measured"] = levels[0]
             paired[loss]["measured"] = _extrapolate(levels, error)
     return Evidence(
         system=system,
@@ -186,6 +194,7 @@ def gather(system: System, settings: Settings) -> Evidence:
         corrected=corrected,
         corrected_on_grid=on_grid,
         paired=paired,
+        paired_on_grid=paired_on_grid,
         numerical=numerical,
         taylor=taylor,
         sizes=sizes,
@@ -262,6 +271,7 @@ def _measured(
             key = f"{case} {quantity}"
             change = float(abs((fit[k] - five[k]).mean())) / h**k
             change += rounding[case] * float(np.abs(weights[k]).sum()) / h**k
+            error.setdefault(f"{key} difference on the grid", change)  # which comes first
             error[f"{key} difference"] = max(error.get(f"{key} difference", 0.0), change)
     return Coefficients(zero_drift=cases["zero drift"], full=cases["full"])
 

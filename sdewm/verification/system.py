@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # which takes scipy
 
 # Each more makes the extrapolation to Δt = 0 more exact, and asks for a grid that can be coarsened once more.
 GRIDS = 3
+# A matrix of more rows on each path takes too long to be followed, unless sizes are stated that make it affordable.
+LARGEST = 64
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ class System:
     @property
     def has_limit(self) -> bool:
         """Whether Euler's scheme can be followed to Δt → 0: on this grid and two coarser ones, which hold all times."""
-        return bool(self.continuous) and self.method == "euler" and self._coarser == GRIDS
+        affordable = self.sizes is not None or len(self.x0) <= LARGEST
+        return bool(self.continuous) and self.method == "euler" and self._coarser == GRIDS and affordable
 
     @property
     def grids(self) -> int:
@@ -126,6 +129,8 @@ class System:
             return "the grid's own step is the model: there is no limit Δt → 0"
         if self.method != "euler":
             return "the formulas are those of Euler's scheme"
+        if self._coarser == GRIDS:
+            return f"{len(self.x0)} states, more than {LARGEST}: Φ takes their number cubed on each path and step"
         return f"the grid of {self.grid.steps} steps, or a loss's time on it, cannot be made coarser twice"
 
     def named(self, loss: str) -> str:

@@ -16,6 +16,9 @@ from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 from sdewm.verification.verdicts import LeftOut, Verdict
 
+# The quantity of a claim that broke down, as where solutions explode.
+ALL_OF_IT = "all of it"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -54,8 +57,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether something was verified, and nothing that was asked is refuted or left open."""
-        return not failures(self.verdicts) and any(v.status == "verified" for v in self.verdicts)
+        """Whether something was verified, and nothing that was asked is refuted, left open, or broke down."""
+        verified = any(v.form == "corrected" and v.status == "verified" for v in self.verdicts)
+        return verified and not failures(self.verdicts) and not self._broken
+
+    @property
+    def _broken(self) -> list[str]:
+        """Claims that could not be sampled at all."""
+        return [row.claim for row in self.left_out if row.quantity == ALL_OF_IT]
 
     @cached_property
     def curves(self) -> list[Curve]:
@@ -74,10 +83,10 @@ class Report:
             more = f"; {near} more agree with the truth, and so would 0" * bool(near)
             held = sum(v.status == "verified" for v in decided)
             return f"{self.system.name}: verified. {held} rows hold to {self.settings.precision:g}{more}."
-        if not decided:
-            return f"{self.system.name}: nothing to judge. All rows were left out."
+        broken = f"; {', '.join(self._broken)} could not be sampled" if self._broken else ""
         return (
-            f"{self.system.name}: undecided. Nothing is refuted, and {len(open_rows)} of {len(decided)} rows are open."
+            f"{self.system.name}: undecided. Nothing is refuted, and {len(open_rows)} of {len(decided)} rows are open"
+            f"{broken}."
         )
 
     def to_json(self, path: str | os.PathLike[str]) -> None:

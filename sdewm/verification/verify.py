@@ -16,7 +16,7 @@ from sdewm.verification.evidence import Evidence, gather
 from sdewm.verification.looks import decide
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.system_report import Report
+from sdewm.verification.system_report import ALL_OF_IT, Report
 from sdewm.verification.verdicts import LeftOut, Row, Verdict
 
 Check = Callable[[System, Settings], Iterable[Row]]
@@ -88,7 +88,7 @@ def verify(
             try:
                 rows += decide(partial(CLAIMS[claim], system), settings, left)
             except (ArithmeticError, NotDifferentiable) as error:
-                rows.append(LeftOut(claim, system.name, "all of it", "corrected", "", str(error)))
+                rows.append(LeftOut(claim, system.name, ALL_OF_IT, "corrected", "", str(error)))
         if "expansion" in asked:
             with_evidence = [r for r in rows if r.claim == expansion.CLAIM and isinstance(r, Verdict)]
             evidence = gather(system, settings) if with_evidence else None
