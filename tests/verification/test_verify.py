@@ -227,7 +227,7 @@ def test_check_sde_asks_for_what_it_needs():
 
 
 def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
-    section = (Path(__file__).parent.parent / "README.md").read_text().split("## Your own system")[1]
+    section = (Path(sdewm.__file__).parent.parent / "README.md").read_text().split("## Your own system")[1]
     monkeypatch.chdir(tmp_path)
     exec(section.split("```python")[1].split("```")[0], {})
     assert capsys.readouterr().out.startswith("system: verified.")
