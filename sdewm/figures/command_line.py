@@ -23,6 +23,7 @@ FIGURES = (
     "open_loop",
     "learning_curves",
     "latent_representation",
+    "approximation_rates",
 )
 
 EPILOG = """\

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from sdewm.drawing import CORRECTED, MEASURED, save, styled
 from sdewm.figures.record import checks, lines
-from sdewm.figures.style import CORRECTED, MEASURED, save, styled
 from sdewm.verification.report import Curve
 
 CLAIM, SYSTEM = "proposition_a7", "disk to sphere cap"

@@ -38,6 +38,7 @@ MADE_BY = {
     "strong_order": "python -m benchmarks.strong_order --json",
     "open_loop": "python -m benchmarks.open_loop --json",
     "learning_curves": "sdewm train",
+    "approximation_rates": "python -m benchmarks.approximation --json",
 }
 
 
@@ -91,6 +92,24 @@ def test_strong_order_follows_its_numbers(tmp_path):
     row["slope"] -= 0.1
     (tmp_path / "strong_order.json").write_text(json.dumps(record))
     assert draw("strong_order", tmp_path)["strong_order.svg"] != recorded("strong_order")["strong_order.svg"]
+
+
+def test_approximation_rates_follow_their_numbers(tmp_path):
+    record = json.loads((RESULTS / "approximation.json").read_text())
+    next(r for r in record["rows"] if (r["D"], r["network"]) == (16, "trained"))["error"] *= 2
+    (tmp_path / "approximation.json").write_text(json.dumps(record))
+    assert (
+        draw("approximation_rates", tmp_path)["approximation_rates.svg"]
+        != recorded("approximation_rates")["approximation_rates.svg"]
+    )
+
+
+def test_rates_that_are_not_all_measured_say_how_to_go_on(tmp_path, capsys):
+    record = json.loads((RESULTS / "approximation.json").read_text())
+    del record["summary"]
+    (tmp_path / "approximation.json").write_text(json.dumps(record))
+    assert main(["approximation_rates", "--results", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "python -m benchmarks.approximation --json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "trained_model"])
