@@ -12,7 +12,6 @@ from matplotlib.ticker import NullLocator
 
 from sdewm.drawing import save, styled
 from sdewm.worldmodel import WorldModel, load_trained, open_loop, to_sequences
-from sdewm.worldmodel.prediction import filtered
 from sdewm.worldmodel.shipped import training_metrics
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#555555"  # told apart without colour by line style as well
@@ -92,7 +91,7 @@ def _draw_explained(axes: Axes, curve: list[dict]) -> None:
 @torch.no_grad()
 def _draw_frames(figure: matplotlib.figure.SubFigure, model: WorldModel, episode: np.ndarray) -> None:
     batch = to_sequences(episode[None, START : START + SHOWN[-1] + 1], torch.float64)
-    recorded, rollout = batch.observations[0, :, 0] / 255, filtered(model, batch)
+    recorded, rollout = batch.observations[0, :, 0] / 255, model.filter(batch)
     seen = model.observations(model.decode(rollout.h, rollout.z))[0, :, 0]
     foreseen = model.observations(open_loop(model, batch, CONTEXT))[0, :, 0]
     rows = {"recorded": recorded, "reconstructed": seen, "foreseen": foreseen}

@@ -14,13 +14,15 @@ from sdewm.worldmodel.environments import (
     Step,
     make_environment,
 )
-from sdewm.worldmodel.episodes import Evaluation, evaluate, play, random_policy
+from sdewm.worldmodel.episodes import play, random_policy
+from sdewm.worldmodel.evaluation import Evaluation, evaluate
 from sdewm.worldmodel.fit import fit
 from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
 from sdewm.worldmodel.jacobian import Norms, as_drift, exact_norms, jacobian_penalty, logarithmic_norm
 from sdewm.worldmodel.learner import Learner
 from sdewm.worldmodel.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation, seen_through
-from sdewm.worldmodel.prediction import heldout_scores, open_loop, open_loop_error, prediction_video, write_gif
+from sdewm.worldmodel.pictures import prediction_video, write_gif
+from sdewm.worldmodel.prediction import heldout_scores, open_loop, open_loop_error
 from sdewm.worldmodel.replay import Replay, Sequences, to_sequences
 from sdewm.worldmodel.run import Run
 from sdewm.worldmodel.saved_agent import load_agent

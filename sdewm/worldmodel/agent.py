@@ -7,12 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sdewm.systems.latent import LatentSDE
-from sdewm.worldmodel.behaviour import (
-    Actor,
-    Critic,
-    action_value,
-    truncated_normal,
-)
+from sdewm.worldmodel.behaviour import Actor, Critic, action_value, truncated_normal
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.encoder_error import EncoderError
 from sdewm.worldmodel.environments import Policy

@@ -121,7 +121,7 @@ def _heldout(arguments: argparse.Namespace) -> list[np.ndarray]:
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """Play episodes, clean or perturbed, and report returns."""
     from sdewm.worldmodel.encoder_error import EncoderError
-    from sdewm.worldmodel.episodes import evaluate
+    from sdewm.worldmodel.evaluation import evaluate
 
     agent, make = _loaded(arguments)
     result = evaluate(

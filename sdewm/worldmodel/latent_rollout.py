@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.gaussian import Gaussian
-from sdewm.worldmodel.prediction import filtered
 from sdewm.worldmodel.replay import to_sequences
 
 HORIZON = 15  # steps of a rollout: DreamerV2's imagination horizon
@@ -67,7 +66,7 @@ def starting_states(agent: Agent, episodes: Sequence[np.ndarray]) -> Latent:
     model, least = agent.world_model, max(STARTS) + HORIZON + 1
     if short := [len(e) for e in episodes if len(e) < least]:
         raise ValueError(f"episodes: expected at least {least} steps in each, got {min(short)}")
-    rollout = filtered(model, to_sequences(np.stack([e[:least] for e in episodes]), model.latent_spread.dtype))
+    rollout = model.filter(to_sequences(np.stack([e[:least] for e in episodes]), model.latent_spread.dtype))
     return Latent(*(part[:, list(STARTS)].flatten(0, 1) for part in (rollout.h, rollout.z)))
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from sdewm.worldmodel.replay import Sequences, to_sequences
-from sdewm.worldmodel.world_model import Rollout, Terms, WorldModel
+from sdewm.worldmodel.world_model import WorldModel
 
 CONTEXT, HORIZON = 10, 30  # steps of a held-out window that are seen, and that are then predicted
 SCORED = (1, 5, 15, 30)  # steps ahead
-ENLARGED = 192  # pixels per side of a picture in a video, at least
 
 
 class OpenLoopError(NamedTuple):
@@ -52,7 +49,7 @@ def open_loop(model: WorldModel, batch: Sequences, context: int) -> Tensor:
     if not 1 <= context < steps:
         raise ValueError(f"context: expected 1 to {steps - 1} of the {steps} steps, got {context}")
     seen = Sequences(*(part[:, :context] for part in batch))
-    rollout = filtered(model, seen)
+    rollout = model.filter(seen)
     h, z = model.predict(rollout.h[:, -1], rollout.z[:, -1], batch.actions[:, context - 1 : -1])
     return model.decode(h, z)
 
@@ -74,57 +71,8 @@ def heldout_scores(model: WorldModel, episodes: Sequence[np.ndarray]) -> dict[st
     these, left where it is. All in nats per step.
     """
     batch = windows(episodes, CONTEXT + HORIZON, model.latent_spread.dtype)
-    scores = {name: float(part.mean()) for name, part in filtered_terms(model, batch)._asdict().items()}
+    scores = {name: float(part.mean()) for name, part in model.terms(batch, model.filter(batch))._asdict().items()}
     error = open_loop_error(model, batch, CONTEXT)
     for n in SCORED:
         scores |= {f"open_{n}": float(error.predicted[n - 1]), f"held_{n}": float(error.held[n - 1])}
     return scores
-
-
-def filtered_terms(model: WorldModel, batch: Sequences) -> Terms:
-    """The objective's parts at each step, z at the posterior's mean."""
-    return model.terms(batch, filtered(model, batch))
-
-
-def filtered(model: WorldModel, batch: Sequences) -> Rollout:
-    """Sequences as the model sees them, z at the posterior's mean: no randomness."""
-    noise = batch.actions.new_zeros(*batch.rewards.shape, model.config.stoch)
-    return model.observe(batch.observations, batch.actions, batch.first, noise)
-
-
-def prediction_video(model: WorldModel, episode: np.ndarray, context: int) -> list[np.ndarray]:
-    """Pictures (size, 2 size, 3) of an episode's images: the truth on the left, the model's on the right.
-
-    The model's picture is the reconstruction while it sees, and the prediction, in a white frame, after ``context``
-    images. ``ValueError`` for a model of states.
-    """
-    if not model.images:
-        raise ValueError("prediction_video: expected a model that sees images, got one that sees states")
-    batch = to_sequences(episode[None])
-    with torch.no_grad():
-        rollout = filtered(model, batch)
-        reconstructed = model.decode(rollout.h[:, :context], rollout.z[:, :context])
-        shown = model.observations(torch.cat([reconstructed, open_loop(model, batch, context)], 1))[0]
-    predicted = (255 * shown.clamp(0, 1)).round().to(torch.uint8).numpy()
-    pictures = []
-    for t, (truth, guess) in enumerate(zip(episode["observation"], predicted, strict=True)):
-        right = picture(guess)
-        if t >= context:
-            right[[0, -1], :] = right[:, [0, -1]] = 255
-        pictures.append(np.concatenate([picture(truth), right], 1))
-    return pictures
-
-
-def picture(image: np.ndarray) -> np.ndarray:
-    """An observation (1 or 3, size, size) uint8 as (size', size', 3), each pixel enlarged to a square."""
-    colour = np.repeat(image, 3, 0) if len(image) == 1 else image
-    factor = -(-ENLARGED // image.shape[-1])
-    return colour.transpose(1, 2, 0).repeat(factor, 0).repeat(factor, 1)
-
-
-def write_gif(path: Path | str, pictures: Sequence[np.ndarray], frames_per_second: float = 20.0) -> None:
-    """Pictures (height, width, 3) uint8 as an animated GIF that repeats."""
-    if not pictures:
-        raise ValueError("pictures: expected at least one, got none")
-    first, *rest = [Image.fromarray(p) for p in pictures]
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)

@@ -11,8 +11,9 @@ import numpy as np
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.encoder_error import EncoderError
 from sdewm.worldmodel.environments import MakeEnvironment, Renderable, Step
-from sdewm.worldmodel.episodes import check_agent, play
-from sdewm.worldmodel.prediction import ENLARGED, picture, prediction_video, write_gif
+from sdewm.worldmodel.episodes import play
+from sdewm.worldmodel.evaluation import check_agent
+from sdewm.worldmodel.pictures import ENLARGED, picture, prediction_video, write_gif
 from sdewm.worldmodel.replay import write_episode
 from sdewm.worldmodel.seeds import derived_seed
 

@@ -16,7 +16,7 @@ from sdewm.worldmodel.drift_error import Error, drift_error_bias, loss_increase
 from sdewm.worldmodel.error_growth import divergence, final_phi, flow_contraction, jacobian_terms
 from sdewm.worldmodel.jacobian import exact_norms
 from sdewm.worldmodel.latent_rollout import dynamics, starting_states
-from sdewm.worldmodel.prediction import filtered_terms, windows
+from sdewm.worldmodel.prediction import windows
 from sdewm.worldmodel.replay import to_sequences
 
 WINDOW = 32  # steps of the windows that the objective is taken over
@@ -34,7 +34,8 @@ def measure(agent: Agent, episodes: Sequence[np.ndarray], seed: int = 0) -> dict
     start, spread = starting_states(agent, episodes), model.latent_spread
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        terms = filtered_terms(model, windows(episodes, WINDOW, spread.dtype))
+        batch = windows(episodes, WINDOW, spread.dtype)
+        terms = model.terms(batch, model.filter(batch))
     return {
         "latent_spread": float(spread.square().mean().sqrt()),
         "reconstruction": float(terms.reconstruction.mean()),
@@ -66,10 +67,11 @@ def measure_replicates(agent: Agent, episodes: Sequence[np.ndarray], error: Erro
             values.append(parts[name])
     norms = exact_norms(model.sequence, (start.h, start.z, agent.actor.mode(start.h, start.z)), (0, 1))
     with torch.no_grad():
-        whole = [filtered_terms(model, to_sequences(e[None], model.latent_spread.dtype)) for e in episodes]
+        whole = [to_sequences(e[None], model.latent_spread.dtype) for e in episodes]
+        reconstruction = [float(model.terms(e, model.filter(e)).reconstruction.mean()) for e in whole]
     return {
         **{name: np.array(values) for name, values in found.items()},
         **loss_increase(agent, episodes[0], error),
         "penalized": norms.frobenius.numpy(),
-        "reconstruction": np.array([float(terms.reconstruction.mean()) for terms in whole]),
+        "reconstruction": np.array(reconstruction),
     }

@@ -23,7 +23,8 @@ from sdewm.worldmodel.environments import (
     check_spaces,
     make_environment,
 )
-from sdewm.worldmodel.episodes import evaluate, play, random_policy
+from sdewm.worldmodel.episodes import play, random_policy
+from sdewm.worldmodel.evaluation import evaluate
 from sdewm.worldmodel.learner import Learner
 from sdewm.worldmodel.run import Run
 from sdewm.worldmodel.seeds import derived_seed

@@ -26,14 +26,7 @@ from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
 from sdewm.worldmodel.image_basis import ImageBasis
 from sdewm.worldmodel.jacobian import INPUTS, as_drift, jacobian_penalty
-from sdewm.worldmodel.networks import (
-    ACTIVATIONS,
-    CELLS,
-    GaussianHead,
-    ImageDecoder,
-    ImageEncoder,
-    mlp,
-)
+from sdewm.worldmodel.networks import ACTIVATIONS, CELLS, GaussianHead, ImageDecoder, ImageEncoder, mlp
 from sdewm.worldmodel.replay import Sequences
 
 SPREAD_MOMENTUM = 0.99  # of the running spread of z, per update
@@ -228,6 +221,11 @@ class WorldModel(nn.Module):
             history.append((h, z, mean, std))
         h, z, mean, std = (torch.stack(parts, 1) for parts in zip(*history, strict=True))
         return Rollout(h, z, Gaussian(mean, std))
+
+    def filter(self, batch: Sequences) -> Rollout:
+        """:meth:`observe` of a batch without randomness, z at the posterior's mean."""
+        noise = batch.actions.new_zeros(*batch.rewards.shape, self.config.stoch)
+        return self.observe(batch.observations, batch.actions, batch.first, noise)
 
     @torch.no_grad()
     def predict(self, h: Tensor, z: Tensor, actions: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,6 @@ from sdewm.worldmodel import (
     reward_loss,
     to_sequences,
 )
-from sdewm.worldmodel.prediction import filtered
 from sdewm.worldmodel.shipped import LEAN
 from sdewm.worldmodel.shipped import WALKER as WALKER_WALK
 
@@ -100,7 +99,7 @@ def test_the_losses_of_a_filtered_state_are_the_objectives(shipped):
     """J_O, J_R and J_D, in the SDE's own layout, are the terms that training adds up."""
     agent, episode = shipped
     model, t = agent.world_model, 12
-    rollout = filtered(model, episode)
+    rollout = model.filter(episode)
     terms = model.terms(episode, rollout)
     h, z = rollout.h[0, t : t + 1], rollout.z[0, t : t + 1]
     x = torch.cat([z, h, z, model.s_tilde(h, z)], -1)

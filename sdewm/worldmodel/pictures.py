@@ -1,0 +1,54 @@
+"""Pictures of episodes and of what a model predicts, and videos of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sdewm.worldmodel.prediction import open_loop
+from sdewm.worldmodel.replay import to_sequences
+from sdewm.worldmodel.world_model import WorldModel
+
+ENLARGED = 192  # pixels per side of a picture in a video, at least
+
+
+def prediction_video(model: WorldModel, episode: np.ndarray, context: int) -> list[np.ndarray]:
+    """Pictures (size, 2 size, 3) of an episode's images: the truth on the left, the model's on the right.
+
+    The model's picture is the reconstruction while it sees, and the prediction, in a white frame, after ``context``
+    images. ``ValueError`` for a model of states.
+    """
+    if not model.images:
+        raise ValueError("prediction_video: expected a model that sees images, got one that sees states")
+    batch = to_sequences(episode[None])
+    with torch.no_grad():
+        rollout = model.filter(batch)
+        reconstructed = model.decode(rollout.h[:, :context], rollout.z[:, :context])
+        shown = model.observations(torch.cat([reconstructed, open_loop(model, batch, context)], 1))[0]
+    predicted = (255 * shown.clamp(0, 1)).round().to(torch.uint8).numpy()
+    pictures = []
+    for t, (truth, guess) in enumerate(zip(episode["observation"], predicted, strict=True)):
+        right = picture(guess)
+        if t >= context:
+            right[[0, -1], :] = right[:, [0, -1]] = 255
+        pictures.append(np.concatenate([picture(truth), right], 1))
+    return pictures
+
+
+def picture(image: np.ndarray) -> np.ndarray:
+    """An observation (1 or 3, size, size) uint8 as (size', size', 3), each pixel enlarged to a square."""
+    colour = np.repeat(image, 3, 0) if len(image) == 1 else image
+    factor = -(-ENLARGED // image.shape[-1])
+    return colour.transpose(1, 2, 0).repeat(factor, 0).repeat(factor, 1)
+
+
+def write_gif(path: Path | str, pictures: Sequence[np.ndarray], frames_per_second: float = 20.0) -> None:
+    """Pictures (height, width, 3) uint8 as an animated GIF that repeats."""
+    if not pictures:
+        raise ValueError("pictures: expected at least one, got none")
+    first, *rest = [Image.fromarray(p) for p in pictures]
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)
