@@ -125,9 +125,11 @@ def test_what_explodes_is_not_verified():
     assert any("not finite at t" in row.reason for row in report.left_out)
 
 
-def test_a_mean_that_few_paths_carry_is_a_warning():
-    report = verify(of(lambda t, x: 0 * x, lambda t, x: 2.5 * x, sine, sine, loss=lambda x: x[:, 0] ** 4), "expansion")
+def test_a_mean_that_few_paths_carry_is_a_warning_and_no_row():
+    system = of(lambda t, x: 0 * x, lambda t, x: 2.5 * x, sine, sine, loss=lambda x: x[:, 0] ** 4)
+    report = verify(system, ["expansion", "divergence"], budget=0.0)
     assert report.refuted == [] and any("few paths carry" in text for text in report.warnings)
+    assert [row.reason for row in report.left_out if row.claim == "divergence" and "carry the spread" in row.reason]
 
 
 # -- what comes back

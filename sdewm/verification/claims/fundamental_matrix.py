@@ -28,6 +28,8 @@ CLAIM = "fundamental matrix"
 SLACK = 0.25
 # What is smaller, differences in the initial value do not see.
 GONE = 1e-9
+# Of all matrices that are held at a time; so many paths of two states see a slope to 0.1.
+ENTRIES = 2**14
 RATE = "½ less the order of ΦΦ⁻¹ − I"
 
 
@@ -85,7 +87,8 @@ def inverse_sample(system: System, settings: Settings, round: int) -> Sample:
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         return {f"{level}": squares(noise, level) for level in range(system.grids)}
 
-    drawn = sampler(system, settings, 2**10, round, purpose=5)
+    paths = max(2**8, ENTRIES // len(system.x0) ** 2)
+    drawn = sampler(system, settings, paths, round, purpose=5, block=paths)
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
