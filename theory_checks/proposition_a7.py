@@ -21,7 +21,7 @@ from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
 from sdewm.approximation.smoothness import derivative, jacobians, order_of_kink, third_derivatives
 from sdewm.estimate.estimates import Estimate
-from sdewm.estimate.goodness_of_fit import distance
+from sdewm.estimate.goodness_of_fit import distance, distance_between
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
@@ -242,7 +242,12 @@ def latent_weight(x: Array) -> Array:
 
 def state_weight(u: Array) -> Array:
     """The state measure's in the cap's coordinates: a density on the cap, times its volume form."""
-    return (1 - 0.6 * u[:, 0]) * CAP.volume(u)
+    return state_density(u) * CAP.volume(u)
+
+
+def state_density(u: Array) -> Array:
+    """q over the cap's own area, in proportion."""
+    return 1 - 0.6 * u[:, 0]
 
 
 @cache
@@ -279,12 +284,38 @@ def _disk(settings: Settings) -> list[Claimed]:
             DISK, "third derivatives of g: what halving the step changes, in parts", "corrected", reading,
             largest(fine - coarse) / largest(fine), 0.05, 0.0,
         ),
+        *_on_the_cap(image, rng, settings),
         *(
             _distance(DISK, f"distance of {name} of g(X), X of P, from Q's", reading,
                       psi.target.marginal_cdf(e, image @ e), settings)
             for name, e in directions.items()
         ),
     ]  # fmt: skip
+
+
+def _on_the_cap(image: Array, rng: np.random.Generator, settings: Settings) -> list[Claimed]:
+    """Decoded points against points of Q that no chart has drawn, by two of their coordinates in R³."""
+    decoded, drawn = sphere_cap(CAP_SIZE, ambient=3).chart(image), points_of_q(len(image), rng)
+    frame = sphere_cap(CAP_SIZE, ambient=3).chart(np.array([[0.0, 0.0], [1.0, 0.0]]))
+    found: list[Claimed] = []
+    for name, e in (("its axis", frame[0]), ("the edge at u₁ = 1", frame[1])):
+        gap = distance_between(decoded @ e, drawn @ e, settings.seed)
+        quantity = f"distance of g(X), X of P, from a sample of Q, towards {name}"
+        found.append(Comparison(CLAIM, DISK, quantity, "corrected", "two samples", gap, 0.0, 0.0, 0.1, 1.0))
+    return found
+
+
+def points_of_q(n: int, rng: np.random.Generator) -> Array:
+    """Points ``(n, 3)`` of the cap: even on the sphere, kept where the cap is, and in proportion to q."""
+    cap = sphere_cap(CAP_SIZE, ambient=3)
+    found = np.empty((0, 3))
+    while len(found) < n:
+        x = rng.normal(size=(8 * n, 3))
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        u = cap.coordinates(x)
+        kept = ((u**2).sum(1) <= 1) & (rng.uniform(0, 1.6, len(x)) < state_density(u))
+        found = np.concatenate([found, x[kept]])
+    return found[:n]
 
 
 def _polar_grid() -> list[Array]:

@@ -1,4 +1,4 @@
-"""Does a sample have the distribution that it should? The distance of two distribution functions, with a sure bound."""
+"""Does a sample have the distribution that it should, or that of another? Kolmogorov's distance, with a sure bound."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sdewm.estimate.estimates import Estimate, Values
 # Massart's bound P(√n D > c) ≤ 2 exp(−2c²) gives c(α) = √(½ ln 2/α); 0.7 times the normal quantile is above it at every
 # level α up to 5 %, so that a comparison of D with 0 fails by chance at its stated rate at most, for every n.
 _SPREAD = 0.7
+# Of each of two samples.
+FEWEST = 458
 
 
 def distance(probabilities: Values, seed: int | None = None) -> Estimate:
@@ -21,6 +23,17 @@ def distance(probabilities: Values, seed: int | None = None) -> Estimate:
     """
     n = len(probabilities)
     return Estimate(float(scipy.stats.kstest(probabilities, "uniform").statistic), _SPREAD / math.sqrt(n), n, seed=seed)
+
+
+def distance_between(x: Values, y: Values, seed: int | None = None) -> Estimate:
+    """Kolmogorov's distance D between two independent samples ``(n,)`` of equal size, n ≥ 458.
+
+    As in :func:`distance`: Massart's bound holds for two samples of n with n/2 in place of n, from that size on
+    (Wei and Dudley 2012). ``ValueError`` where the samples are smaller, or not of one size.
+    """
+    if len(x) != len(y) or len(x) < FEWEST:
+        raise ValueError(f"y: expected two samples of one size, {FEWEST} or more, got {len(x)} and {len(y)}")
+    return Estimate(float(scipy.stats.ks_2samp(x, y).statistic), _SPREAD / math.sqrt(len(x) / 2), len(x), seed=seed)
 
 
 def paths_for(deviation: float, level: float, power: float = 0.95) -> int:

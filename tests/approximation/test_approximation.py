@@ -28,7 +28,7 @@ from sdewm.approximation.manifolds import (
 )
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.smoothness import derivative, jacobians, third_derivatives
-from sdewm.estimate.goodness_of_fit import distance
+from sdewm.estimate.goodness_of_fit import distance, distance_between
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import judge_all
 from theory_checks import proposition_a7
@@ -112,6 +112,18 @@ def test_a_disk_measure_has_the_marginals_of_its_sample():
     assert TILTED.integral(lambda x: np.ones(len(x))) == pytest.approx(1.0, abs=1e-13)
     # ∫ x (1 + 0.4 x − 0.3 y²) over ∫ (1 − 0.3 y²), the odd terms gone.
     assert TILTED.integral(lambda x: x[:, 0]) == pytest.approx(0.4 / 4 / (1 - 0.3 / 4), abs=1e-13)
+
+
+def test_two_samples_of_one_measure_agree_at_the_stated_rate():
+    g, seen = np.random.default_rng(5), 0
+    for _ in range(200):
+        gap = distance_between(g.normal(size=500), g.normal(size=500))
+        seen += gap.mean > gap.half_width(0.95)
+    assert seen <= 20  # 5 % of 200 at most; 10 expected at the bound, and 20 has probability 2e-3 there
+    other = distance_between(g.normal(size=2000), g.normal(0.5, 1.0, 2000))
+    assert other.mean > other.half_width(1 - 1e-6)
+    with refuses(ValueError, "y", "458", "100"):
+        distance_between(np.zeros(100), np.zeros(100))
 
 
 def test_what_is_no_measure_is_refused():
@@ -282,7 +294,12 @@ def test_a_wrong_determinant_is_caught(monkeypatch):
 
 
 def test_a_volume_form_left_out_is_caught(monkeypatch):
-    """The density on the cap taken for that of its coordinates, by the flow alone."""
+    """The density on the cap taken for that of its coordinates: the flow carries P there, and Q is elsewhere."""
+    monkeypatch.setattr(proposition_a7, "state_weight", proposition_a7.state_density)
+    assert any("from a sample of Q" in quantity for quantity in refuted(proposition_a7.DISK))
+
+
+def test_a_slope_a_thousandth_too_large_is_caught(monkeypatch):
     true = proposition_a7.density_gap
     monkeypatch.setattr(proposition_a7, "density_gap", lambda g, p, q, x, J: true(g, p, q, x, 1.001 * J))
     assert refuted("interval") == {"largest |p − q(g) det dg|"}
@@ -302,7 +319,7 @@ def test_flux_through_the_boundary_is_caught(monkeypatch):
 
 def test_a_degree_that_is_too_low_verifies_nothing(monkeypatch):
     p, q = DiskMeasure(proposition_a7.latent_weight), DiskMeasure(proposition_a7.state_weight)
-    monkeypatch.setattr(proposition_a7, "SAMPLE", {2: 2**8})
+    monkeypatch.setattr(proposition_a7, "SAMPLE", {2: 2**9})
     true = proposition_a7.MoserMap
     monkeypatch.setattr(proposition_a7, "MoserMap", lambda *measures, degree: true(p, q, degree=6))
     status = {v.quantity: v.status for v in found(proposition_a7.DISK)}
