@@ -1,8 +1,9 @@
 """How fast do networks come near the oracle encoder as they grow? Theorem 3.6's rate beside what is found.
 
 ``python -m benchmarks.approximation`` fits ridge networks, members of F_CNN, to the oracle encoder of an arc and of a
-sphere cap in R^D, for several smoothnesses k of the state density, ambient dimensions D, sizes and seeds, and prints
-the rates (about ten minutes on one core); ``--json PATH`` records them, and takes up what a file there already has.
+sphere cap in R^D, and of images of a bar that turns, for several smoothnesses k of the state density, ambient
+dimensions D, sizes and seeds, and prints the rates (about ten minutes on one core); ``--json PATH`` records them, and
+takes up what a file there already has.
 
 Three networks for each size: interpolated at equal gaps (on the arc: a construction), random features with the last
 layer by least squares, and the same trained on. The error is ∫‖g_enc − g*‖ dQ, which bounds W1. That a good network
@@ -37,7 +38,7 @@ from scipy import stats
 from sdewm.approximation.densities import DiskMeasure, IntervalMeasure
 from sdewm.approximation.distances import sliced_w1, w1_to_measure
 from sdewm.approximation.fit import Ridge, interpolation, random_features, trained
-from sdewm.approximation.manifolds import arc, sphere_cap
+from sdewm.approximation.manifolds import arc, rotating_bar, sphere_cap
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
 from sdewm.verification.report import environment
@@ -49,23 +50,36 @@ TRAIN, TEST = 1024, 2048
 STEPS = 500
 ANGLE = 1.2
 LATENT = IntervalMeasure((1.0, 0.4, 0.2))
+SIDE = 15  # of an image
+MANIFOLDS = {"arc": 1, "rotating bar": 1, "sphere cap": 2}  # and their dimensions
 NETWORKS = ("interpolated", "features", "trained")
 
 
 @dataclass(frozen=True)
 class Case:
-    """The encoder of a manifold of ``dim`` dimensions in R^``ambient``, for a state density of class C^{k,½}.
+    """The encoder of a manifold in R^``ambient``, for a state density of class C^{k,½} in its chart's coordinates.
 
-    With ``dim`` 2 and k = 3 the density is analytic.
+    On the sphere cap k = 3 stands for an analytic density.
     """
 
-    dim: int
+    manifold: str
     k: int
     ambient: int
 
     @property
     def name(self) -> str:
-        return f"d = {self.dim}, k = {self.k}, D = {self.ambient}"
+        return f"{self.manifold}, k = {self.k}, D = {self.ambient}"
+
+    @property
+    def dim(self) -> int:
+        return MANIFOLDS[self.manifold]
+
+    def chart(self, u: Array) -> Array:
+        if self.manifold == "arc":
+            return arc(ANGLE, self.ambient).chart(u)
+        return (
+            rotating_bar(SIDE).chart(u) if self.manifold == "rotating bar" else sphere_cap(0.7, self.ambient).chart(u)
+        )
 
     def printed_slope(self, theta: float) -> float:
         """−2(k+1)/d_θ, with 1 for the constant of d_θ's O."""
@@ -73,8 +87,9 @@ class Case:
 
 
 CASES = (
-    *(Case(1, k, ambient) for k in (1, 3) for ambient in (16, 64, 256)),
-    *(Case(2, k, ambient) for k in (1, 3) for ambient in (16, 64)),
+    *(Case("arc", k, ambient) for k in (1, 3) for ambient in (16, 64, 256)),
+    *(Case("rotating bar", k, SIDE**2) for k in (1, 3)),
+    *(Case("sphere cap", k, ambient) for k in (1, 3) for ambient in (16, 64)),
 )
 
 
@@ -99,14 +114,14 @@ def points(case: Case, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """States ``(n, D)`` of Q, and where the oracle encoder sends them ``(n, d)``."""
     if case.dim == 1:
         u = _line(case.k).source.sample(n, rng)
-        return arc(ANGLE, case.ambient).chart(u[:, None]), _line(case.k)(u)[:, None]
+        return case.chart(u[:, None]), _line(case.k)(u)[:, None]
     u = _cap(case.k).target.sample(n, rng)
-    return sphere_cap(0.7, case.ambient).chart(u), _cap(case.k).inverse(u)
+    return case.chart(u), _cap(case.k).inverse(u)
 
 
 def networks(case: Case, units: int, rng: np.random.Generator) -> Iterator[tuple[str, Ridge]]:
     x, z = points(case, TRAIN, rng)
-    if case.dim == 1:
+    if case.manifold == "arc":
         end, manifold = math.sin(ANGLE), arc(ANGLE, case.ambient)
         chord = manifold.tangents(np.zeros((1, 1)))[0, :, 0] / ANGLE
 
@@ -128,7 +143,8 @@ def measure(case: Case, units: int, seed: int) -> list[dict[str, Any]]:
         values = found(x)
         apart = np.linalg.norm(values - z, axis=1)
         row: dict[str, Any] = {
-            "d": case.dim, "k": case.k, "D": case.ambient, "units": units, "seed": seed, "network": network,
+            "manifold": case.manifold, "d": case.dim, "k": case.k, "D": case.ambient, "units": units,
+            "seed": seed, "network": network,
             "error": float(apart.mean()), "stderr": float(apart.std(ddof=1) / math.sqrt(TEST)),
             "sliced W1": sliced_w1(values, z, 64, rng), "L, S, W": list(found.cnn().size),
         }  # fmt: skip
@@ -149,7 +165,7 @@ def slope(case: Case, network: str, rows: Sequence[dict[str, Any]]) -> tuple[flo
 
 
 def of(case: Case, network: str | None, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    same = [r for r in rows if (r["d"], r["k"], r["D"]) == (case.dim, case.k, case.ambient)]
+    same = [r for r in rows if (r["manifold"], r["k"], r["D"]) == (case.manifold, case.k, case.ambient)]
     return [r for r in same if network in (None, r["network"])]
 
 
@@ -160,11 +176,11 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         largest = [r for r in of(case, None, rows) if r["units"] == UNITS[-1]]
         best = min(r["error"] for r in largest)
         ends = [r["error"] for r in largest if r["network"] == "trained"]
-        for network in NETWORKS if case.dim == 1 else NETWORKS[1:]:
+        for network in NETWORKS if case.manifold == "arc" else NETWORKS[1:]:
             mean, low, high = slope(case, network, rows)
             found.append({
-                "d": case.dim, "k": case.k, "D": case.ambient, "network": network, "slope": mean,
-                "interval": [low, high],
+                "manifold": case.manifold, "d": case.dim, "k": case.k, "D": case.ambient, "network": network,
+                "slope": mean, "interval": [low, high],
                 "implied d_θ": -2 * (case.k + 1) / mean,
                 "printed slope, θ = ½": case.printed_slope(0.5), "printed slope, θ → 1": case.printed_slope(1.0),
                 "smallest error known": best, "optimization error of training": float(np.mean(ends)) - best,
@@ -179,7 +195,7 @@ def print_summary(found: Sequence[dict[str, Any]], console: Console) -> None:
     for r in found:
         low, high = r["interval"]
         table.add_row(
-            Case(r["d"], r["k"], r["D"]).name, r["network"], f"{r['slope']:.2f}", f"{low:.2f} … {high:.2f}",
+            Case(r["manifold"], r["k"], r["D"]).name, r["network"], f"{r['slope']:.2f}", f"{low:.2f} … {high:.2f}",
             f"{r['implied d_θ']:.2f}", f"{r['printed slope, θ = ½']:.2f}", f"{r['printed slope, θ → 1']:.2f}",
         )  # fmt: skip
     console.print(table)
@@ -189,11 +205,11 @@ def run(path: Path | None, seeds: int, say: Callable[[str], None]) -> dict[str, 
     record: dict[str, Any] = {"environment": environment(), "rows": []}
     if path is not None and path.is_file():
         record["rows"] = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    done = {(r["d"], r["k"], r["D"], r["units"], r["seed"]) for r in record["rows"]}
+    done = {(r["manifold"], r["k"], r["D"], r["units"], r["seed"]) for r in record["rows"]}
     for case in CASES:
         for seed in range(seeds):
             for units in UNITS:
-                if (case.dim, case.k, case.ambient, units, seed) not in done:
+                if (case.manifold, case.k, case.ambient, units, seed) not in done:
                     record["rows"] += measure(case, units, seed)
             if path is not None:
                 _write(path, record)

@@ -14,7 +14,8 @@ from benchmarks.approximation import CASES, Case, measure, networks, of, points,
 
 def row(case: Case, network: str, units: int, seed: int, error: float) -> dict:
     return {
-        "d": case.dim, "k": case.k, "D": case.ambient, "network": network, "units": units, "seed": seed, "error": error
+        "manifold": case.manifold, "k": case.k, "D": case.ambient, "network": network, "units": units, "seed": seed,
+        "error": error,
     }  # fmt: skip
 
 
@@ -42,20 +43,22 @@ def test_the_interval_holds_the_slope_and_grows_with_noise():
 
 def test_implied_dimension_and_printed_slopes_by_hand():
     rows = [r for case in CASES for r in law(case, -2.0)]
-    found = {(r["d"], r["k"], r["D"], r["network"]): r for r in summary(rows)}
-    first = found[1, 3, 16, "trained"]
+    found = {(r["manifold"], r["k"], r["D"], r["network"]): r for r in summary(rows)}
+    first = found["arc", 3, 16, "trained"]
     assert first["implied d_θ"] == pytest.approx(4.0)
     assert first["printed slope, θ = ½"] == pytest.approx(-8 / (4 * math.log(32)))
     assert first["printed slope, θ → 1"] == pytest.approx(-8 / math.log(16))
     assert first["optimization error of training"] == pytest.approx(0.0, abs=1e-15)
     # The slope that is printed is flatter the more pixels there are.
-    assert found[1, 3, 256, "trained"]["printed slope, θ → 1"] > first["printed slope, θ → 1"]
+    assert found["arc", 3, 256, "trained"]["printed slope, θ → 1"] > first["printed slope, θ → 1"]
 
 
-@pytest.mark.parametrize("case", [Case(1, 1, 16), Case(2, 3, 16)], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [CASES[0], Case("rotating bar", 3, 225), Case("sphere cap", 3, 16)], ids=lambda case: case.name
+)
 def test_points_are_of_q_and_their_images_of_p(case):
     x, z = points(case, 400, np.random.default_rng(0))
-    assert x.shape == (400, 16) and z.shape == (400, case.dim)
+    assert x.shape == (400, case.ambient) and z.shape == (400, case.dim)
     assert np.linalg.norm(z, axis=1).max() <= 1 + 1e-8
     # ∫ z p dz for the latent densities 1 + 0.4 z + 0.2 z² and 1 + 0.3 z₁, in parts of their mass.
     truth = (0.4 * 2 / 3) / (2 + 0.2 * 2 / 3) if case.dim == 1 else 0.3 / 4
@@ -63,21 +66,21 @@ def test_points_are_of_q_and_their_images_of_p(case):
 
 
 def test_training_is_better_than_features_and_every_network_is_in_the_class():
-    found = dict(networks(Case(1, 1, 16), 8, np.random.default_rng(0)))
+    found = dict(networks(Case("arc", 1, 16), 8, np.random.default_rng(0)))
     assert list(found) == list(approximation.NETWORKS)
     assert all(net.units == 8 and net.cnn().size[0] == 2 for net in found.values())
-    errors = {r["network"]: r["error"] for r in measure(Case(1, 1, 16), 8, 0)}
+    errors = {r["network"]: r["error"] for r in measure(Case("arc", 1, 16), 8, 0)}
     assert errors["trained"] < errors["features"]
-    (one,) = [r for r in measure(Case(1, 1, 16), 8, 0) if r["network"] == "interpolated"]
+    (one,) = [r for r in measure(Case("arc", 1, 16), 8, 0) if r["network"] == "interpolated"]
     assert one["W1"] <= one["error"] + 4 * one["stderr"] + 0.05
 
 
 def test_what_is_done_is_taken_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(approximation, "CASES", (Case(1, 1, 16),))
+    monkeypatch.setattr(approximation, "CASES", (Case("arc", 1, 16),))
     monkeypatch.setattr(approximation, "UNITS", (4, 8))
     path = tmp_path / "record.json"
     first = approximation.run(path, 2, lambda name: None)
     monkeypatch.setattr(approximation, "measure", lambda *args: pytest.fail("measured again"))
     again = approximation.run(path, 2, lambda name: None)
     assert json.loads(path.read_text())["rows"] == first["rows"] == again["rows"]
-    assert len(of(Case(1, 1, 16), None, first["rows"])) == 2 * 2 * 3
+    assert len(of(Case("arc", 1, 16), None, first["rows"])) == 2 * 2 * 3
