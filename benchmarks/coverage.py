@@ -26,7 +26,7 @@ from torch import Tensor
 
 from sdewm.estimate.samples import make_sampler, sample
 from sdewm.exact.problems import PROBLEMS, Problem
-from sdewm.jets import Jet, JetSpace
+from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import trajectory
@@ -137,7 +137,7 @@ def measure(system: str, sampler: str, paths: int, seeds: int) -> list[Cell]:
     torch.set_num_threads(1)
     case = cases()[system]
     line = JetSpace(1, 3)
-    family = case.problem.family.at(line.parameter(0))
+    family = case.problem.family.at(Parameter(line, 0))
 
     def evaluate(increments: Increments) -> dict[str, Tensor]:
         *_, (_, _, x) = trajectory(family, case.problem.x0, GRID, "euler", increments)

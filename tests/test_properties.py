@@ -84,7 +84,7 @@ def taylor(case: Case, dB: Tensor | None = None, order: int = 2, method: str = "
     """Coefficients in ε of the final state ``(order + 1, paths, n)`` and of its loss ``(order + 1, paths)``."""
     space = JetSpace(1, order)
     dB = increments(case, PATHS) if dB is None else dB
-    x = solve(case.family.at(space.parameter(0)), case.x0, case.grid, method=method, noise=dB)
+    x = solve(case.family.at(Parameter(space, 0)), case.x0, case.grid, method=method, noise=dB)
     return _all(x, order), _all(case.loss(x), order)
 
 
@@ -305,7 +305,7 @@ def flows_compose(case, seed):
     cut = 1 + seed % (grid.steps - 1)
     first = TimeGrid(grid.t0, grid.time(cut), cut)
     second = TimeGrid(grid.time(cut), grid.t1, grid.steps - cut)
-    family = case.family.at(JetSpace(1, 2).parameter(0))
+    family = case.family.at(Parameter(JetSpace(1, 2), 0))
     between = solve(family, case.x0, first, noise=dB[:cut])
     same(_all(solve(family, between, second, noise=dB[cut:]), 2), taylor(case, dB)[0])
     base = case.family.base

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sdewm.estimate.samples import Sample, sample
-from sdewm.jets import Jet, JetSpace
+from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import MonteCarlo
@@ -117,7 +117,7 @@ def _suprema(flow: Flow, settings: Settings) -> Sample:
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         largest: dict[str, Tensor] = {}
-        family = flow.family.at(JetSpace(1, 2).parameter(0))
+        family = flow.family.at(Parameter(JetSpace(1, 2), 0))
         for _, _, x in trajectory(family, flow.x0, grid, "euler", noise):
             # The initial state is not a jet, and has no derivatives.
             parts = [x.derivative((order,)) for order in range(3)] if isinstance(x, Jet) else [x, 0 * x, 0 * x]

@@ -19,7 +19,7 @@ from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Progress, Sample, SamplerName, make_sampler, richardson, sample
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
-from sdewm.jets import Jet, JetSpace, nonsmooth_met
+from sdewm.jets import Jet, JetSpace, Parameter, nonsmooth_met
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import Sampler
@@ -306,7 +306,7 @@ def corrected_terms(
         total[name, term] = total[name, term] + value if (name, term) in total else value
 
     weights = {name: loss.on(grid) for name, loss in losses.items()}
-    perturbed = family.at(space.parameter(0), space.parameter(1))
+    perturbed = family.at(Parameter(space, 0), Parameter(space, 1))
     for i, t, x in trajectory(perturbed, x0, grid, method, noise):
         for name, loss in losses.items():
             if i not in weights[name]:
@@ -325,7 +325,7 @@ def corrected_terms(
             add(name, "S~", weight * (curvature_part[4] + curvature_part[5]))
     if order == 3:
         line = JetSpace(1, 3)
-        for i, t, x in trajectory(family.at(line.parameter(0)), x0, grid, method, noise):
+        for i, t, x in trajectory(family.at(Parameter(line, 0)), x0, grid, method, noise):
             for name, loss in losses.items():
                 if i in weights[name]:
                     add(name, "third", weights[name][i] * _coefficients(loss.at(t, x), line)[3])

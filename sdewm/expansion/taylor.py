@@ -27,7 +27,7 @@ from sdewm.expansion.rates import (
     remainder_of,
     rounding_of,
 )
-from sdewm.jets import Jet, JetSpace
+from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
@@ -285,7 +285,7 @@ class _Paths:
     def __call__(self, noise: Increments) -> dict[str, Tensor]:
         """Names are ``loss|form|quantity``; the state's remainders, which no loss changes, have an empty loss."""
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
-        magnitudes: list[Magnitude] = [self.space.parameter(0), *self.ladder]
+        magnitudes: list[Magnitude] = [Parameter(self.space, 0), *self.ladder]
         walks = [trajectory(self.family.at(e), self.x0, self.grid, self.method, noise) for e in magnitudes]
         largest: dict[str, Tensor] = {}
         series: dict[tuple[str, Form], Tensor] = {}

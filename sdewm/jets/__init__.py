@@ -6,6 +6,7 @@ A `Jet` is a tensor that carries its Taylor coefficients in a few parameters, so
 
 from sdewm.jets import (  # noqa: F401 (they fill the table of rules)
     attention,
+    calls,
     comparisons,
     elementwise,
     fallback,

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from sdewm.jets.jet import Jet, NotDifferentiable, constant
+from sdewm.jets.fallback import without_rule
+from sdewm.jets.jet import ANSWERS, Jet, NotDifferentiable, constant
 
 
 def called(
@@ -24,8 +25,6 @@ def called(
         carries = any(isinstance(leaf, Jet) for leaf in tree_flatten((args, kwargs))[0])
         return written(name, called(func, rule, args, kwargs) if carries else func(*args, **kwargs), out)
     if rule is None:
-        from sdewm.jets.fallback import without_rule
-
         return without_rule(func, args, kwargs)
     known = _keywords(rule)
     unknown = [key for key in kwargs if known is not None and key not in known]
@@ -62,3 +61,6 @@ def written(name: str, result: Any, out: Any) -> Any:
     new = result if isinstance(result, Jet) else constant(result, out.space)
     out.coefficients.copy_(new.coefficients)
     return out
+
+
+ANSWERS["called"] = called

@@ -11,6 +11,8 @@ from torch import Tensor
 from sdewm.jets.space import JetSpace, MultiIndex
 
 RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
+# What answers a call that no rule takes as it is: "called" in calls.py, "named" in traced.py. They enter themselves.
+ANSWERS: dict[str, Callable[..., Any]] = {}
 """torch function -> the same function on jets. Filled by the rule modules."""
 
 
@@ -88,9 +90,7 @@ class Jet(torch.Tensor):
         try:
             if rule is not None and not kwargs:
                 return rule(*args)
-            from sdewm.jets.calls import called
-
-            return called(func, rule, args, kwargs or {})
+            return ANSWERS["called"](func, rule, args, kwargs or {})
         except NotImplementedError as error:
             if not any(isinstance(x, Jet) and x.is_complex() for x in args):
                 raise
@@ -101,9 +101,7 @@ class Jet(torch.Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        from sdewm.jets.traced import named
-
-        function = named(func)
+        function = ANSWERS["named"](func)
         if function is func:
             # No TypeError: torch's operators turn one into "unsupported operand", and the advice would be lost.
             raise RuntimeError(

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import combinations_with_replacement
 from math import comb, factorial, prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from sdewm.jets.memory import keep_freed_memory
-
-if TYPE_CHECKING:
-    from sdewm.jets.jet import Parameter
 
 MultiIndex = tuple[int, ...]
 
@@ -79,12 +76,6 @@ class JetSpace(metaclass=_Cached):
     def lower(self, order: int) -> JetSpace:
         """The space in the same parameters, truncated at `order`."""
         return JetSpace(self.parameters, order)
-
-    def parameter(self, i: int) -> Parameter:
-        """The i-th parameter, as a factor: `space.parameter(0) * y`. Raises IndexError."""
-        from sdewm.jets.jet import Parameter
-
-        return Parameter(self, i)
 
     def position(self, alpha: MultiIndex) -> int:
         """Row of a multi-index. Raises KeyError with the stored indices when it is not one of them."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdewm.jets import Jet, JetSpace
+from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import along
@@ -34,7 +34,7 @@ def remainder_terms(
     line = JetSpace(1, 2)
     base, error = family.base, family.error
     # One walk carries x⁰, y and ½w, the other x^ε.
-    unperturbed = trajectory(family.at(line.parameter(0)), x0, grid, "euler", noise)
+    unperturbed = trajectory(family.at(Parameter(line, 0)), x0, grid, "euler", noise)
     perturbed = trajectory(family.at(eps), x0, grid, "euler", noise)
     increments = iter(noise)
     totals: dict[str, Tensor] = {}

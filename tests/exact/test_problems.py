@@ -22,7 +22,7 @@ from sdewm.exact import (
     problems,
 )
 from sdewm.exact.problems import PROBLEMS, Problem
-from sdewm.jets import JetSpace, constant
+from sdewm.jets import JetSpace, Parameter, constant
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems.perturbed import PerturbedSDE
@@ -120,7 +120,7 @@ def test_euler_truth_is_that_of_the_torch_family(problem):
 
 def test_jets_of_the_torch_family_give_the_euler_truth(problem):
     space = JetSpace(2, 3)
-    sde = problem.family.at(space.parameter(0), space.parameter(1))
+    sde = problem.family.at(Parameter(space, 0), Parameter(space, 1))
     losses, weights = euler_by_quadrature(problem, sde, constant(problem.x0[None], space), 2)
     known_to = 1e-8 if problem.name == "torus" else 1e-11
     for alpha, value in problem.euler_truth(2).items():

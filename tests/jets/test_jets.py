@@ -554,7 +554,7 @@ def test_parameter_shifts(space: JetSpace, seed: int) -> None:
     for i in range(space.parameters):
         unit = constant(torch.zeros((), dtype=F64), space)
         unit.coefficients[1 + i] = 1.0
-        parameter = space.parameter(i)
+        parameter = Parameter(space, i)
         expected = (unit * x).coefficients
         torch.testing.assert_close((parameter * x).coefficients, expected)
         torch.testing.assert_close((x * parameter).coefficients, expected)
@@ -668,17 +668,17 @@ def test_refusals_name_the_operation(name: str, advice: str, f: Callable[[Tensor
     [
         (ValueError, "different spaces", lambda x: x + random_jet(JetSpace(2, 1), (3,))),
         (ValueError, "different spaces", lambda x: torch.stack([x, random_jet(JetSpace(1, 2), (3,))])),
-        (ValueError, "cannot multiply", lambda x: JetSpace(2, 4).parameter(0) * x),
+        (ValueError, "cannot multiply", lambda x: Parameter(JetSpace(2, 4), 0) * x),
         (ValueError, "cannot truncate", lambda x: x.truncate(3)),
         (ValueError, "change the shape", lambda x: x.add_(torch.zeros(2, 3))),
         (ValueError, "stack of shape", lambda x: Jet(torch.zeros(5, 3), SPACE)),
         (KeyError, "not a multi-index", lambda x: x.coefficient((3, 0))),
-        (IndexError, "no parameter 2", lambda x: SPACE.parameter(2)),
+        (IndexError, "no parameter 2", lambda x: Parameter(SPACE, 2)),
         (IndexError, "dimension out of range", lambda x: x.sum(-2)),
         (TypeError, "plain tensor", lambda x: Jet(x, SPACE)),
         (TypeError, "floating-point", lambda x: Jet(torch.zeros(6, dtype=torch.int64), SPACE)),
         (TypeError, "constant", lambda x: constant(x, SPACE)),
-        (TypeError, "multiplies a tensor", lambda x: SPACE.parameter(0) * "y"),
+        (TypeError, "multiplies a tensor", lambda x: Parameter(SPACE, 0) * "y"),
         (TypeError, "zeros_like", lambda x: torch.zeros(2, 3).__setitem__(0, x)),
         (TypeError, "zeros_like", lambda x: torch.zeros(3).add_(x)),
         (TypeError, "out=", lambda x: torch.asinh(x, out=torch.zeros(3))),
@@ -707,5 +707,5 @@ def test_oracle_notices_a_dropped_product(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_parameter_is_public() -> None:
-    assert isinstance(SPACE.parameter(1), Parameter) and "Parameter(1" in repr(SPACE.parameter(1))
+    assert isinstance(Parameter(SPACE, 1), Parameter) and "Parameter(1" in repr(Parameter(SPACE, 1))
     assert RULES[torch.tanh] is not None

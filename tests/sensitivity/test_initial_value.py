@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
-from sdewm.jets import JetSpace
+from sdewm.jets import JetSpace, Parameter
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import StoredIncrements
 from sdewm.sensitivity import along, first_derivatives, fundamental_matrix, step_jacobians
@@ -45,7 +45,7 @@ def step_matrix(family: PerturbedSDE, t: Tensor, dt: float, x: Tensor, dB: Tenso
 
 def first_sensitivity(family: PerturbedSDE, x0: Tensor, grid: TimeGrid, noise: Tensor) -> Tensor:
     """y_N from the solver's own steps."""
-    parameter = JetSpace(1, 1).parameter(0)
+    parameter = Parameter(JetSpace(1, 1), 0)
     return solve(family.at(parameter), x0, grid, noise=noise).coefficients[1]
 
 

@@ -9,7 +9,7 @@ import torch
 from support import F64, refuses
 
 from sdewm.exact import reference
-from sdewm.jets import Jet, JetSpace
+from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import StoredIncrements
@@ -63,7 +63,7 @@ def test_differentiating_a_stepper_is_stepping_the_system(name, method):
     def run(system, *start):
         return system.split(solve(system, system.initial(flow.x0, *start), grid, method=method, noise=noise))
 
-    jets = solve(flow.family.at(JetSpace(1, 2).parameter(0)), flow.x0, grid, method=method, noise=noise)
+    jets = solve(flow.family.at(Parameter(JetSpace(1, 2), 0)), flow.x0, grid, method=method, noise=noise)
     for part, order in zip(run(SensitivitySDE(flow.family)), range(3), strict=True):
         close(part, jets.derivative((order,)))
     close(
@@ -86,7 +86,7 @@ def test_the_sensitivities_away_from_zero():
     noise, grid = flow.increments(flow.grid(8), 4, 0), flow.grid(8)
     system = SensitivitySDE(flow.family, 0.4)
     parts = system.split(solve(system, system.initial(flow.x0), grid, noise=noise))
-    parameter = JetSpace(1, 2).parameter(0)
+    parameter = Parameter(JetSpace(1, 2), 0)
 
     class About:
         sde_type, noise_type = "ito", "scalar"

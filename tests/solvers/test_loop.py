@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
-from sdewm.jets import JetSpace
+from sdewm.jets import JetSpace, Parameter
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import StoredIncrements
@@ -430,6 +430,6 @@ def test_compiled_modules_are_unwrapped_for_jets():
     for module in (net, torch.compile(net)):
         base = FunctionSDE(lambda t, x, module=module: module(x), lambda t, x: 0.1 * x)
         with torch.no_grad():
-            sde = PerturbedSDE(base, error).at(space.parameter(0))
+            sde = PerturbedSDE(base, error).at(Parameter(space, 0))
             found.append(solve(sde, torch.zeros(2, dtype=torch.float64), grid, noise=noise))
     assert torch.equal(found[0].coefficients, found[1].coefficients)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
-from sdewm.jets import JetSpace
+from sdewm.jets import JetSpace, Parameter
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.levy import iterated_integrals, stratonovich_integrals
@@ -128,7 +128,7 @@ def test_a_perturbation_can_break_the_structure():
     """The base is diagonal and its error is not: at ε = 0 nothing is needed, its sensitivities need areas."""
     family = PerturbedSDE(SYSTEMS["diagonal"], SYSTEMS["declared diagonal"])
     assert noise_structure(family.at(0.0), start("diagonal"), GRID).kind == "diagonal"
-    assert noise_structure(family.at(JetSpace(1, 1).parameter(0)), start("diagonal"), GRID).kind == "general"
+    assert noise_structure(family.at(Parameter(JetSpace(1, 1), 0)), start("diagonal"), GRID).kind == "general"
 
 
 @pytest.mark.parametrize("name", ["general", "latent"])
@@ -139,7 +139,7 @@ def test_directional_derivatives(name):
     x, v, y, w = 0.3 * torch.randn(4, 6, len(x0), generator=torch.Generator().manual_seed(2), dtype=F64)
     expected = torch.func.jvp(lambda u: sde.f(t, u), (x,), (v,))[1]
     torch.testing.assert_close(directional(lambda u: sde.f(t, u), x, v), expected)
-    p = JetSpace(1, 2).parameter(0)
+    p = Parameter(JetSpace(1, 2), 0)
     jet = directional(lambda u: sde.f(t, u), x + p * y, v + p * w)
 
     def at(e: float) -> Tensor:
@@ -238,7 +238,7 @@ def test_sensitivities_are_finite_differences_on_the_same_noise(name, method):
     family, x0 = FAMILIES[name], start(name)
     grid, space = TimeGrid(0.0, 1.0, 4), JetSpace(2, 2)
     noise = brownian(family.base, x0, level=2)
-    jet = solve(family.at(space.parameter(0), space.parameter(1)), x0, grid, method=method, noise=noise)
+    jet = solve(family.at(Parameter(space, 0), Parameter(space, 1)), x0, grid, method=method, noise=noise)
     h = 2e-3
 
     # The structure at ε = 0 may be smaller than nearby; a symmetric difference never sees it there but in its middle.

@@ -6,7 +6,7 @@ from small_agents import F64, PIXELS, STATE, WALKER, latents, observe, random_ba
 from support import FALSE_FAILURE, refuses
 
 from sdewm import PerturbedSDE, TimeGrid, expand
-from sdewm.jets import JetSpace
+from sdewm.jets import JetSpace, Parameter
 from sdewm.solvers.schemes.euler_sequential import SequentialEuler
 from sdewm.worldmodel import (
     block_sizes,
@@ -67,7 +67,7 @@ def test_coefficients_and_action_value_take_jets():
         return agent.action_value(blocks.h, blocks.z_tilde, agent.actor.mode(blocks.h, blocks.z_tilde))
 
     for function in (sde.f, sde.g, value):
-        jet = function(t, x + space.parameter(0) * v)
+        jet = function(t, x + Parameter(space, 0) * v)
         expected, slope = torch.func.jvp(lambda y, f=function: f(t, y), (x,), (v,))
         torch.testing.assert_close(jet.value, expected, rtol=1e-11, atol=1e-11)
         torch.testing.assert_close(jet.derivative((1,)), slope, rtol=1e-9, atol=1e-11)
@@ -136,7 +136,7 @@ def test_coefficients_and_losses_of_what_ships_take_jets(shipped):
     v = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=x.dtype)
     losses = (make(model, episode) for make in (reconstruction_loss, reward_loss, consistency_loss))
     for function in [sde.f, sde.g, *losses]:
-        jet = function(t, x + space.parameter(0) * v)
+        jet = function(t, x + Parameter(space, 0) * v)
         value, slope = torch.func.jvp(lambda y, f=function: f(t, y), (x,), (v,))
         torch.testing.assert_close(jet.value, value, rtol=1e-11, atol=1e-11)
         torch.testing.assert_close(jet.derivative((1,)), slope, rtol=1e-9, atol=1e-11)

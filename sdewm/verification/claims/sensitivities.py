@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from sdewm.jets import Jet, JetSpace, nonsmooth_met
+from sdewm.jets import Jet, JetSpace, Parameter, nonsmooth_met
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import SensitivitySDE
@@ -65,7 +65,7 @@ def by_jets(
     family: PerturbedSDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments
 ) -> tuple[Tensor, Tensor]:
     """The same at ε = 0 by jets through the steps."""
-    x = solve(family.at(JetSpace(1, 2).parameter(0)), x0, grid, method=method, noise=noise)
+    x = solve(family.at(Parameter(JetSpace(1, 2), 0)), x0, grid, method=method, noise=noise)
     if not isinstance(x, Jet):  # nothing depends on ε
         return torch.zeros_like(x), torch.zeros_like(x)
     return x.derivative((1,)), x.derivative((2,))
