@@ -22,7 +22,8 @@ def shared() -> dict[str, object]:
         "Ctrl-C": signal.getsignal(signal.SIGINT),
         "SIGTERM": signal.getsignal(signal.SIGTERM),
         "numpy's errors": tuple(np.geterr().items()),
-        "warning filters": [f for f in warnings.filters if f[2].__module__ == "builtins"],
+        # Those for all messages of a kind of Python's own. Libraries add some for theirs when they are first imported.
+        "warning filters": [f for f in warnings.filters if f[1] is None and f[2].__module__ == "builtins"],
     }
 
 
