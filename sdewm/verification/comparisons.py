@@ -13,7 +13,7 @@ from sdewm.estimate.samples import richardson
 from sdewm.expansion.rates import ADVICE, Rate
 from sdewm.verification.evidence import Coefficients, Evidence
 from sdewm.verification.samples import VARIATION
-from sdewm.verification.verdicts import Comparison, Form, LeftOut
+from sdewm.verification.verdicts import LARGEST_PART, Comparison, Form, LeftOut
 
 if TYPE_CHECKING:  # which takes scipy
     from sdewm.exact import Coefficients as Exact
@@ -59,7 +59,9 @@ def third_order_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Com
         third, quantity = test.third["predicted"], "remainder/ε³ − predicted third coefficient"
         size, zero = evidence.size(loss, case, 3)
         margin = evidence.system.third_factor * evidence.settings.precision * size
-        if test.third_rounding > margin:
+        # A row is verified within half of the coefficient at most, which single precision seldom shows.
+        within = margin if test.dtype == torch.float64 else min(margin, LARGEST_PART * abs(third.mean))
+        if test.third_rounding > within:
             yield LeftOut(claim, evidence.system.named(loss), quantity, "corrected", "", hidden(test.dtype))
             continue
         yield _comparison(

@@ -20,7 +20,7 @@ from sdewm.verification.verdicts import DOUBT
 PILOT = 2**8
 # Of one round; the looks go beyond where that decides nothing.
 MOST = 2**15
-# To tell a coefficient from 0, which may be 0.
+# To tell a coefficient from 0, which it may be.
 ENOUGH = 2**12
 BY_DEFAULT = Sizes(PILOT, PILOT)
 # How errors fall with the number of paths. That of quasi-Monte Carlo falls faster than this where losses are smooth.
@@ -40,6 +40,8 @@ def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
         return replace(stated, paths=settings.paths(stated.paths), paired=paired)
     pilot = sample_routes(system, sampler(system, settings, PILOT, 0, purpose=3), h)
     terms = paired = PILOT
+    # Verdicts rest on the terms where these are held against what is known exactly; elsewhere they are for the reader.
+    most = ENOUGH if system.truth is None else MOST
     for loss in system.losses:
         for levels in zip(*(_coefficients(pilot, f"{loss}|jets", i) for i in range(system.grids)), strict=True):
             # A coefficient is verified where it is known that 0 is not in its place.
@@ -48,7 +50,7 @@ def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
         for values in _coefficients(pilot, f"{loss}|jets"):
             found = pilot.estimate(values)
             size = math.hypot(found.mean, found.stderr * math.sqrt(PILOT))
-            terms = max(terms, _paths(found, settings.precision * size, settings))
+            terms = max(terms, min(most, _paths(found, settings.precision * size, settings)))
         if system.has_limit:
             by_jets = _coefficients(pilot, f"{loss}|jets")
             for jets, formula in zip(by_jets, _coefficients(pilot, f"{loss}|{VARIATION}"), strict=True):
