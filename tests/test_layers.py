@@ -58,6 +58,12 @@ def test_folders_of_tests_are_those_of_the_code():
     assert folders <= set(RANK) | {"theory_checks", "benchmarks"}
 
 
+def test_no_two_test_files_share_a_name():
+    """pytest would take one for the other."""
+    names = [file.name for file in TESTS.rglob("test_*.py")]
+    assert len(names) == len(set(names))
+
+
 def part(dotted: str) -> str:
     return dotted.removeprefix("sdewm").lstrip(".").partition(".")[0]
 
