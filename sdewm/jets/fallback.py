@@ -35,7 +35,7 @@ REFUSED = {
 NONSMOOTH = (
     "prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid amax amin aminmax sort topk kthvalue median "
     "nanmedian msort cummax cummin quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod "
-    "max_pool2d_with_indices_backward remainder __mod__ __rmod__ copysign hinge_embedding_loss "
+    "atan2 arctan2 angle max_pool2d_with_indices_backward remainder __mod__ __rmod__ copysign hinge_embedding_loss "
 ) + " ".join(name for name in dir(F) if "max_pool" in name)  # with indices or without, of any number of dimensions
 
 

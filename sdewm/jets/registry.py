@@ -70,10 +70,12 @@ def in_place(rule: Rule, name: str) -> Rule:
 
     def update(target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if not isinstance(target, Jet):
-            raise TypeError(
+            advice = (
                 f"{name} would store a jet into a plain tensor, which has no room for its coefficients; "
                 "use torch.stack or torch.cat, or create the target with zeros_like(jet)"
             )
+            # After a TypeError Python makes `a += b` out of `a = a + b`, and what a view shows would stay as it was.
+            raise RuntimeError(advice) if target._is_view() else TypeError(advice)
         result = rule(target, *args, **kwargs)
         if result.shape != target.shape:
             raise ValueError(f"{name} would change the shape of a jet from {target.shape} to {result.shape}")

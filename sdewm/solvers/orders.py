@@ -348,8 +348,17 @@ class _Errors:
         return Estimate(float(slope(table.mean(1))), stderr, groups * GROUP, groups - 1, self.seed)
 
     def _groups(self, x: Tensor, y: Tensor) -> Values:
-        value = ((x - y) ** 2).sum(-1) if self.kind == "strong" else self.functional(x) - self.functional(y)
+        value = ((x - y) ** 2).sum(-1) if self.kind == "strong" else self._of(x) - self._of(y)
         return value.view(-1, GROUP).mean(1).cpu().numpy()
+
+    def _of(self, x: Tensor) -> Tensor:
+        value = arguments.instance("functional", self.functional(x), Tensor, "a function that returns a tensor")
+        if value.shape != x.shape[:1]:
+            raise ValueError(
+                f"functional: expected one number per path, shape ({len(x)},), got {tuple(value.shape)}; reduce over "
+                "the last axis"
+            )
+        return value
 
     def _noise(self, first: int, paths: int) -> StoredAreas:
         path = BrownianPath(self.seed, paths, self.channels, self.grid.t0, self.grid.t1, first=first)
@@ -370,7 +379,12 @@ class _Errors:
         if self.reference is not None:
             return self._final(self.reference, finest, level + self.refine)
         assert self.exact is not None
-        return self.exact(finest.values.sum(0))
+        W = finest.values.sum(0)
+        value = arguments.instance("reference", self.exact(W), Tensor, "a function that returns a tensor")
+        expected = (len(W), len(self.x0))
+        if value.shape != expected:
+            raise ValueError(f"reference: expected one state per path, shape {expected}, got {tuple(value.shape)}")
+        return value
 
     def _final(self, method: Stepper, finest: StoredAreas, level: int) -> Tensor:
         noise = finest.coarsen(finest.steps // 2**level)

@@ -419,3 +419,14 @@ def test_a_view_of_a_plain_tensor_beside_a_jet_stays_plain():
     log_prob = torch.distributions.Bernoulli(logits=x).log_prob(plain)
     torch.testing.assert_close(log_prob.coefficients, F.logsigmoid(x).coefficients)
     assert torch.distributions.Categorical(logits=x).log_prob(torch.tensor(2)).shape == (2,)
+
+
+def test_adding_a_jet_to_a_view_of_a_plain_tensor_is_refused():
+    """``p += jet`` would make another tensor of p, and leave what it is a view of without the jet."""
+    x, whole = random_jet(2), torch.zeros(4, dtype=F64)
+    part = whole[:2]
+    with refuses(RuntimeError, "would store a jet into a plain tensor"):
+        part += x
+    total = torch.zeros(2, dtype=F64)
+    total += x
+    torch.testing.assert_close(total.coefficients, x.coefficients)

@@ -349,3 +349,11 @@ def test_errors(arguments, fragments):
         measured("diagonal", arguments.pop("method", "euler"), **arguments)
     with refuses(ValueError, "x0: expected one initial state (n,), got (1, 2)"):
         convergence(SYSTEMS["diagonal"], PAIR[None], SPAN, method="euler")
+
+
+def test_a_reference_and_a_functional_of_another_shape_are_refused():
+    gbm, one = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.5 * x), torch.ones(1, dtype=F64)
+    with refuses(ValueError, "reference: expected one state per path"):
+        convergence(gbm, one, SPAN, paths=256, reference=lambda W: W[:, 0].exp())
+    with refuses(ValueError, "functional: expected one number per path"):
+        convergence(gbm, one, SPAN, paths=256, kind="weak", functional=lambda x: x**2)

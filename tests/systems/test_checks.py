@@ -300,3 +300,20 @@ def test_the_librarys_own_errors_pass_as_they_are():
     with pytest.raises(ValueError) as said:
         solve(FunctionSDE(grid_inside), X0, GRID, noise=normal_increments(GRID, 2, 1))
     assert str(said.value).startswith("t0, t1: expected")
+
+
+@pytest.mark.parametrize("drift", [lambda t, x: torch.sin(x[0]) * x, lambda t, x: x - x[0], lambda t, x: x.cumsum(0)])
+def test_what_looks_at_the_first_row_or_at_rows_before_mixes_paths(drift):
+    sde = FunctionSDE(drift, lambda t, x: 0.1 * x)
+    with pytest.raises(ValueError, match="one row per path"):
+        solve(sde, torch.tensor([0.5, 0.3], dtype=F64), TimeGrid(0.0, 1.0, 4), paths=8, seed=0)
+
+
+def test_a_write_that_changes_nothing_at_the_start_is_a_write():
+    def clamped(t, x):
+        x.clamp_(max=1.0)
+        return 2 * x
+
+    with pytest.raises(ValueError, match="left alone"):
+        sde = FunctionSDE(clamped, lambda t, x: 0.1 * x)
+        solve(sde, torch.tensor([0.5], dtype=F64), TimeGrid(0.0, 1.0, 4), paths=8, seed=0)
