@@ -69,7 +69,7 @@ def on_cluster(
     The task of a worker that dies goes to another one, and is given up as :class:`~theory_checks.executor.Died` where
     that happens more often than the scheduler allows. Closing the generator cancels what has not begun.
     """
-    from distributed import as_completed
+    from distributed import CancelledError, as_completed
     from distributed.scheduler import KilledWorker
 
     # The first to be submitted is the first to be worked on; which one a worker has begun with is not told.
@@ -79,15 +79,16 @@ def on_cluster(
     try:
         for future in as_completed(list(futures), loop=client.loop):
             task = futures[future]
-            if future.status == "finished":
-                yield task, future.result()
-                continue
-            error = future.exception() if future.status == "error" else None
-            if isinstance(error, KilledWorker):
-                yield task, Died(error.allowed_failures + 1, None)
-                continue
-            if error is not None:
+            try:
+                # What was finished may be lost with its worker before it is fetched: this waits until it is done again.
+                result = future.result()
+            except CancelledError as error:
+                raise Unreachable("the scheduler has ended; the same command goes on from what is finished") from error
+            except KilledWorker as error:
+                result = Died(error.allowed_failures + 1, None)
+            except Exception as error:
                 raise RuntimeError(f"{task}: {error!r}") from error
-            raise Unreachable("the scheduler has ended; the same command goes on from what is finished")
+            yield task, result
+            del futures[future]  # fetched, so that no worker has to keep it
     finally:
         client.cancel(list(futures))

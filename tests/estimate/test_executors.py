@@ -115,6 +115,19 @@ def test_a_worker_that_is_killed(workers, by_one, tmp_path):
     assert rows(tmp_path / "a.json") == by_one
 
 
+def test_results_that_are_lost_with_their_workers_are_made_again(workers):
+    with distributed.Client(workers, set_as_default=False) as client:
+        finishing = cluster.on_cluster(abs, range(-6, 0), client)
+        seen = [next(finishing)]
+        while not all(client.who_has().values()):  # until all are finished, on one worker or the other
+            time.sleep(0.02)
+        for worker in workers.workers.values():
+            os.kill(worker.pid, signal.SIGKILL)
+        while all(client.who_has().values()):
+            time.sleep(0.005)
+        assert sorted([*seen, *finishing]) == [(task, abs(task)) for task in range(-6, 0)]
+
+
 def test_a_scheduler_that_ends_loses_nothing_that_is_finished(by_one, tmp_path, capsys):
     local = distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None, silence_logs=50)
     runs = tmp_path / "r"
