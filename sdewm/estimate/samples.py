@@ -143,6 +143,14 @@ def make_sampler(sampler: SamplerName | Sampler, paths: int, seed: int) -> Sampl
     return arguments.has("sampler", sampler, needed, expected)
 
 
+def check_how(executor: object, progress: object) -> None:
+    """``TypeError`` where one of the two is given and is not what :func:`sample` takes."""
+    if executor is not None:
+        expected = "an executor as of concurrent.futures, with map and submit, or None"
+        arguments.has("executor", executor, ("map", "submit"), expected)
+    arguments.function("progress", progress, "(done, all)", optional=True)
+
+
 def sample(
     evaluate: Evaluate,
     sampler: Sampler,
@@ -162,9 +170,11 @@ def sample(
     channels, grid, like : number of Brownian motions, finest grid, a tensor with the wanted dtype and device.
     executor : any :class:`concurrent.futures.Executor`, of threads, processes or a cluster. It runs replicates side by
         side; sums are formed in replicate order, so the numbers stay the same. What is sent to another process is
-        pickled by cloudpickle, so that functions and classes of a script or a notebook may be in it.
+        pickled by cloudpickle, so that functions and classes of a script or a notebook may be in it, and works there
+        under torch's default dtype of here.
     progress : called with (replicates done, replicates).
     """
+    check_how(executor, progress)
     together = max(1, sampler.block // sampler.per_replicate)
     units = [
         range(start, min(start + together, sampler.replicates)) for start in range(0, sampler.replicates, together)
@@ -234,7 +244,7 @@ def _each(of: _Replicates, units: Sequence[range], executor: Executor | None) ->
     elif isinstance(executor, ThreadPoolExecutor):
         yield from executor.map(of, units)
     else:
-        sent = cloudpickle.dumps(of)
+        sent = cloudpickle.dumps((of, torch.get_default_dtype()))
         for sums, kinks in executor.map(_in_another_process, [sent] * len(units), units):
             for name in kinks:
                 warn_nonsmooth(name)  # it was said over there, where nobody listens
@@ -242,9 +252,14 @@ def _each(of: _Replicates, units: Sequence[range], executor: Executor | None) ->
 
 
 def _in_another_process(sent: bytes, unit: range) -> tuple[_Sums, set[str]]:
-    of = cloudpickle.loads(sent)
-    with torch.compiler.set_stance("force_eager"), nonsmooth_met() as kinks:
-        return of(unit), kinks
+    of, dtype = cloudpickle.loads(sent)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # coefficients may make tensors
+    try:
+        with torch.compiler.set_stance("force_eager"), nonsmooth_met() as kinks:
+            return of(unit), kinks
+    finally:
+        torch.set_default_dtype(before)
 
 
 def check_numbers(name: str, value: Tensor) -> None:

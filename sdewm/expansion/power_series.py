@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
-from sdewm.estimate.samples import Progress, Sample, SamplerName, make_sampler, richardson, sample
+from sdewm.estimate.samples import Progress, Sample, SamplerName, check_how, make_sampler, richardson, sample
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.jets import Jet, JetSpace, Parameter, nonsmooth_met
 from sdewm.noise.grid import TimeGrid
@@ -229,6 +229,7 @@ def expand(
     ValueError, TypeError : name the argument that is wrong, before any work is done.
     NonFiniteState : names the time and the component.
     """
+    check_how(executor, progress)
     arguments.choice("form", form, ("corrected", "printed"))
     arguments.choice("reading", reading, tuple(READINGS))
     order = arguments.choice("order", order, (2, 3))

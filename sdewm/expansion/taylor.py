@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
-from sdewm.estimate.samples import Progress, Sample, SamplerName, make_sampler, pool, sample
+from sdewm.estimate.samples import Progress, Sample, SamplerName, check_how, make_sampler, pool, sample
 from sdewm.expansion.power_series import Form, check_problem
 from sdewm.expansion.rates import (
     ADVICE,
@@ -211,6 +211,7 @@ def taylor_tests(
     progress: Progress | None = None,
 ) -> dict[tuple[str, Form], TaylorTest]:
     """:func:`taylor_test` for several losses and both forms, ``{(loss, form): test}``, on the same paths."""
+    check_how(executor, progress)
     order = arguments.choice("order", order, (0, 1, 2))
     level = arguments.level(level)
     given = None if eps is None else check_ladder(eps)

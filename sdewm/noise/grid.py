@@ -37,14 +37,13 @@ class TimeGrid:
             raise ValueError(f"factor: expected a divisor of the grid's {self.steps} steps, got {factor}")
         return replace(self, steps=self.steps // factor)
 
-    def index(self, t: float) -> int:
-        """The number of steps to time t; ``ValueError`` where t is not on the grid."""
-        t = arguments.real("t", t)
+    def index(self, t: float, name: str = "t") -> int:
+        """The number of steps to time t; ``ValueError`` where t, which it calls ``name``, is not on the grid."""
+        t = arguments.real(name, t)
         i = round((t - self.t0) / self.dt)
         if not 0 <= i <= self.steps or abs(self.time(i) - t) > 1e-9 * max(1.0, abs(self.t1), abs(self.t0)):
-            raise ValueError(
-                f"t: expected a time on the grid from {self.t0:g} to {self.t1:g} in steps of {self.dt:g}, got {t:g}"
-            )
+            grid = f"from {self.t0:g} to {self.t1:g} in steps of {self.dt:g}"
+            raise ValueError(f"{name}: expected a time on the grid {grid}, got {t:g}")
         return i
 
 

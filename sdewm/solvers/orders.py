@@ -358,6 +358,7 @@ class _Errors:
                 f"functional: expected one number per path, shape ({len(x)},), got {tuple(value.shape)}; reduce over "
                 "the last axis"
             )
+        _check_finite("functional", value)
         return value
 
     def _noise(self, first: int, paths: int) -> StoredAreas:
@@ -384,6 +385,7 @@ class _Errors:
         expected = (len(W), len(self.x0))
         if value.shape != expected:
             raise ValueError(f"reference: expected one state per path, shape {expected}, got {tuple(value.shape)}")
+        _check_finite("reference", value)
         return value
 
     def _final(self, method: Stepper, finest: StoredAreas, level: int) -> Tensor:
@@ -391,3 +393,9 @@ class _Errors:
         grid = TimeGrid(self.grid.t0, self.grid.t1, 2**level)
         [(_, _, final)] = deque(trajectory(self.sde, self.x0, grid, method, noise), maxlen=1)
         return final
+
+
+def _check_finite(name: str, value: Tensor) -> None:
+    wrong = int((~torch.isfinite(value)).view(len(value), -1).any(1).sum())
+    if wrong:
+        raise ArithmeticError(f"{name}: expected finite numbers, got others on {wrong} of {len(value)} paths")

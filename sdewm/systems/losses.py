@@ -84,7 +84,8 @@ class SummedLoss:
         weights = [1.0] * len(self.times) if self.weights is None else self.weights
         total: dict[int, float] = {}
         for t, w in zip(self.times, weights, strict=True):
-            total[grid.index(t)] = total.get(grid.index(t), 0.0) + w
+            i = grid.index(t, "times")
+            total[i] = total.get(i, 0.0) + w
         return total
 
 

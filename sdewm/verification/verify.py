@@ -75,6 +75,7 @@ def verify(
     precision = arguments.real("precision", precision, least=1e-5, below=0.5)
     settings = Settings(precision, arguments.integer("seed", seed, 0), arguments.choice("sampler", sampler, SAMPLERS))
     budget = arguments.real("budget", budget, least=0.0)
+    arguments.function("progress", progress, "a claim's name", optional=True)
     started = time.perf_counter()
     notes = check_sde(system).notes
     rows: list[Verdict | LeftOut] = []

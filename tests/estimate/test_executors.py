@@ -43,6 +43,26 @@ def test_processes_change_nothing_and_lose_no_kink():
     assert alone.kinks == spread.kinks == ("relu",)
 
 
+def test_processes_have_the_default_dtype_of_here():
+    base = FunctionSDE(lambda t, x: -x * torch.tensor(0.1), lambda t, x: 0.3 * x)  # 0.1 rounds by the default dtype
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x, lambda t, x: x))
+
+    def values(executor=None):
+        start = torch.ones(1, dtype=F64)
+        return expand(family, lambda x: x[:, 0] ** 2, start, GRID, paths=512, executor=executor).sample.values
+
+    torch.set_default_dtype(F64)
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+            spread, alone = values(executor), values()
+            there = executor.submit(torch.get_default_dtype).result()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name in alone:
+        np.testing.assert_array_equal(spread[name], alone[name])
+    assert there == torch.float32  # as it was
+
+
 @pytest.mark.filterwarnings("ignore::sdewm.jets.NonSmoothWarning")
 def test_a_taylor_test_in_processes():
     def run(executor=None):

@@ -797,8 +797,10 @@ def test_where_paths_diverge_a_prediction_warns():
         ({"loss": lambda x: x}, ValueError, ("loss", "one number per path", "(paths,)", "(paths, 1)")),
         ({"loss": lambda x: 1.0}, ValueError, ("loss", "one number per path", "float")),
         ({"loss": lambda x: (x - x).log().sum(-1)}, ValueError, ("loss", "finite", "-inf", "initial state")),
-        ({"loss": SummedLoss(lambda t, x: x[:, 0], [0.3])}, ValueError, ("t:", "on the grid", "0.3")),
-        ({"loss": SummedLoss(lambda t, x: x[:, 0], [1 / 12]), "grids": 2}, ValueError, ("t:", "on the grid")),
+        ({"executor": 3}, TypeError, ("executor:", "map and submit", "got 3")),
+        ({"progress": 3}, TypeError, ("progress:", "(done, all)", "got 3")),
+        ({"loss": SummedLoss(lambda t, x: x[:, 0], [0.3])}, ValueError, ("times:", "on the grid", "0.3")),
+        ({"loss": SummedLoss(lambda t, x: x[:, 0], [1 / 12]), "grids": 2}, ValueError, ("times:", "on the grid")),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused(changes, error, fragments):

@@ -355,5 +355,9 @@ def test_a_reference_and_a_functional_of_another_shape_are_refused():
     gbm, one = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.5 * x), torch.ones(1, dtype=F64)
     with refuses(ValueError, "reference: expected one state per path"):
         convergence(gbm, one, SPAN, paths=256, reference=lambda W: W[:, 0].exp())
+    with refuses(ArithmeticError, "reference: expected finite numbers", "of 256 paths"):
+        convergence(gbm, one, SPAN, paths=256, reference=lambda W: W.sqrt())
+    with refuses(ArithmeticError, "functional: expected finite numbers", "of 256 paths"):
+        convergence(gbm, one, SPAN, paths=256, kind="weak", functional=lambda x: x[:, 0] / 0.0)
     with refuses(ValueError, "functional: expected one number per path"):
         convergence(gbm, one, SPAN, paths=256, kind="weak", functional=lambda x: x**2)
