@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from sdewm.approximation.fit import Ridge, interpolation, random_features, train
 from sdewm.approximation.manifolds import arc, rotating_bar, sphere_cap
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
+from sdewm.files import write_text
 from sdewm.verification.report import environment
 
 Array = NDArray[np.float64]
@@ -223,9 +223,7 @@ def run(path: Path | None, seeds: int, say: Callable[[str], None]) -> dict[str, 
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

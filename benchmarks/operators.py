@@ -36,6 +36,7 @@ from torch.testing._internal.common_methods_invocations import op_db
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 import sdewm.jets
+from sdewm.files import write_text
 from sdewm.jets import Jet, JetSpace, NonSmoothWarning, NotDifferentiable, constant
 
 ORDER = 3
@@ -234,8 +235,7 @@ def run(chosen: list[str], seed: int, most: int | None, path: Path | None = None
                 total.update(row["counts"])
             record = {**made_by, "operators": len(table), "samples": dict(total), "table": table}
             if path is not None:
-                path.with_suffix(".part").write_text(json.dumps(record, indent=1) + "\n")
-                path.with_suffix(".part").replace(path)
+                write_text(path, json.dumps(record, indent=1) + "\n")
     return record
 
 

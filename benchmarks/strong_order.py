@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import os
 import sys
 import time
 import types
@@ -32,6 +31,7 @@ from torch import Tensor
 
 from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, refusal
 from sdewm.exact import reference
+from sdewm.files import write_text
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.calculus import to_stratonovich
@@ -372,11 +372,7 @@ def record(path: Path, found: dict[str, Any]) -> None:
     kept = json.loads(path.read_text("utf-8"))["systems"] if path.exists() else []
     systems = {x["system"]: x for x in [*kept, found]}
     ordered = [systems[name] for name in SYSTEMS if name in systems]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        json.dumps({"environment": versions(), "systems": ordered}, indent=1, ensure_ascii=False), "utf-8"
-    )
-    os.replace(partial, path)
+    write_text(path, json.dumps({"environment": versions(), "systems": ordered}, indent=1, ensure_ascii=False))
 
 
 def main() -> None:

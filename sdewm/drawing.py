@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdewm.files import write_whole
 from sdewm.verification.report import Curve
 
 KINDS = ("png", "pdf", "svg")
@@ -73,8 +75,8 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.{kind}" for kind in KINDS]
     figure.draw_without_rendering()  # laid out once, and alike in all three
     figure.set_layout_engine("none")
-    for path in paths:
-        figure.savefig(path, dpi=_DPI, metadata=_UNDATED[path.suffix[1:]])
+    for path, kind in zip(paths, KINDS, strict=True):
+        write_whole(path, partial(figure.savefig, format=kind, dpi=_DPI, metadata=_UNDATED[kind]))
     return paths
 
 

@@ -15,7 +15,7 @@ import sdewm
 
 HOME = Path(sdewm.__file__).parent
 LAYERS = (
-    {"arguments", "jets"},
+    {"arguments", "files", "jets"},
     {"noise"},
     {"estimate", "systems"},
     {"solvers"},

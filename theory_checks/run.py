@@ -58,7 +58,7 @@ Interrupted? The same command goes on: a finished unit (a claim, or those of the
 is kept for this version of the code, and taken up by every run with the same seed, precision and sampler.
 
 exit status: 0 no corrected statement is refuted or inconclusive; 1 one is, or a unit is not done because its process
-died three times; 2 bad arguments; 130 stopped by Ctrl-C, 143 by SIGTERM.
+died three times, or the report cannot be written; 2 bad arguments; 130 stopped by Ctrl-C, 143 by SIGTERM.
 A row that is indistinguishable from 0 is counted and named; it is no failure where another row
 of its claim is verified.
 """
@@ -180,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     done: dict[Unit, Finished] = {}
     lost: dict[Unit, Died] = {}
+    unwritten: set[Path] = set()
     stopped: Stopped | None = None
     unreachable = False
     taken_up = 0.0
@@ -201,6 +202,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         }  # fmt: skip
         return as_record(*rows(), [t for f in in_order for t in f.terms], [c for f in in_order for c in f.curves], run)
 
+    def put(path: Path, write: Callable[[], None]) -> None:
+        # A full disk costs the file, and not what is being computed.
+        try:
+            write()
+            unwritten.discard(path)
+        except OSError as error:
+            if path not in unwritten:
+                print(f"{path}: cannot be written ({error.strerror})", file=sys.stderr)
+            unwritten.add(path)
+
     store = UnitStore(args.runs, settings, say=lambda line: print(line, file=sys.stderr))
     with Stops() as stops:
         try:
@@ -218,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         else:
                             done[unit] = store.keep(unit, result)
                             if args.json is not None:
-                                write_json(args.json, record())
+                                put(args.json, partial(write_json, args.json, record()))
             stops.armed = False
         except Stopped as stop:
             stopped = stop
@@ -230,11 +241,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             unreachable = True
         verdicts, left_out = rows()
         if args.json is not None:
-            write_json(args.json, record())
+            put(args.json, partial(write_json, args.json, record()))
         if args.html is not None:
             from sdewm.page import write_page  # takes matplotlib
 
-            write_page(record(), args.html)
+            put(args.html, partial(write_page, record(), args.html))
         terms = [t for u in to_do if u in done for t in done[u].terms]
         if terms:
             print_terms(terms, console)
@@ -257,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 highlight=False,
             )
             return stopped.status
-    return 1 if lost or unreachable or failures(verdicts) else 0
+    return 1 if lost or unreachable or unwritten or failures(verdicts) else 0
 
 
 Run = Callable[..., Generator[tuple[Unit, Finished | Died], None, None]]

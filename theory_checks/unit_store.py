@@ -1,7 +1,8 @@
 """Finished units in a folder, so that a run that was interrupted goes on where it was.
 
 A record is JSON: loading one executes nothing. It is written in one step and carries its own checksum, so that a run
-that is killed, or another one that writes the same unit at the same time, leaves a whole record or none.
+that is killed, or another one that writes the same unit at the same time, leaves a whole record or none, and what is
+told to be finished is on disk.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import cached_property
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import sdewm
+from sdewm.files import make_folder, write_text
 from sdewm.verification.looks import LEVEL
 from sdewm.verification.report import Curve, environment
 from sdewm.verification.settings import Settings
@@ -94,7 +95,8 @@ class UnitStore:
             self._give_up("the code has changed since the run began")
         if self.keeps:
             try:
-                _write(self.path(unit), json.dumps({"sha256": _checksum(text), "record": json.loads(text)}))
+                make_folder(self.path(unit).parent)
+                write_text(self.path(unit), json.dumps({"sha256": _checksum(text), "record": json.loads(text)}))
             except OSError as error:
                 self._give_up(str(error))
         return _finished(json.loads(text))
@@ -144,15 +146,3 @@ def _read(path: Path) -> dict[str, Any]:
     if kept["sha256"] != _checksum(json.dumps(kept["record"])):
         raise ValueError("its checksum does not match")
     return kept["record"]
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=".partial", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise

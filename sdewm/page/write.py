@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from sdewm.files import write_text
 from sdewm.page.content import content, off_by
 from sdewm.page.plots import pictures
 from sdewm.verification.verdicts import Verdict
@@ -40,7 +41,7 @@ def write_page(report: Mapping[str, Any] | str | os.PathLike[str], path: str | o
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"number": number, "deviation": deviation, "slug": slug}
     template = environment.from_string(files("sdewm.page").joinpath("page.html").read_text(encoding="utf-8"))
-    _replace(Path(path), template.render(page=found, drawn=drawn))
+    write_text(Path(path), template.render(page=found, drawn=drawn))
 
 
 def number(value: float) -> str:
@@ -60,9 +61,3 @@ def deviation(v: Verdict) -> str:
 def slug(text: str) -> str:
     """For an anchor."""
     return "".join(c if c.isalnum() else "-" for c in text.lower())
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

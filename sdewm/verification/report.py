@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ import scipy
 import torch
 
 import sdewm
+from sdewm.files import write_text
 from sdewm.verification.verdicts import Form, LeftOut, Status, Verdict
 
 NEAR_ZERO: Status = "indistinguishable from 0"
@@ -70,10 +70,7 @@ def as_record(
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write what :func:`as_record` made, replacing the file in one step."""
-    text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, default=str))
 
 
 def grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str], list[Verdict]]:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sdewm.worldmodel.files import write_whole
+from sdewm.files import write_whole
 
 FORMAT = "sdewm-worldmodel-1"
 Module = TypeVar("Module", bound=nn.Module)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from sdewm.files import make_folder
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments import Environment, MakeEnvironment, Policy, check_spaces, make_environment
 from sdewm.worldmodel.episodes import play, random_policy
@@ -44,7 +45,7 @@ def collect(
         raise ValueError(f"behaviour: expected one of {', '.join(get_args(Behaviour))}, got {behaviour!r}")
     environment = (make or (lambda: make_environment(config)))()
     check_spaces(environment, config)
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(Path(folder))
     files = [episode_file(folder, number) for number in range(episodes)]
     for number, file in enumerate(files):
         if file.exists():

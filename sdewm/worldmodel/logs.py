@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sdewm.worldmodel.files import cut_back
+from sdewm.files import cut_back
 
 
 class Log:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm.files import make_folder, sync_folder, write_whole
 from sdewm.worldmodel.checkpoint import CheckpointError
 from sdewm.worldmodel.environments import Step
-from sdewm.worldmodel.files import sync_folder, write_whole
 
-OWN_FILE = re.compile(r"\d{6,}\.(npy|partial)")
+OWN_FILE = re.compile(r"\d{6,}\.npy(\.partial)?")
 
 
 class Sequences(NamedTuple):
@@ -100,7 +100,7 @@ class Replay:
 
     def __init__(self, folder: Path | str, capacity: int) -> None:
         self.folder, self.capacity = Path(folder), capacity
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self.index: list[Held] = []  # in order
         self.steps = 0
         self._ends = np.zeros(0, np.int64)

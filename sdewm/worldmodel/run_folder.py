@@ -9,8 +9,8 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 import sdewm
+from sdewm.files import PARTIAL, make_folder, write_text
 from sdewm.worldmodel.checkpoint import CheckpointError
-from sdewm.worldmodel.files import write_whole
 
 MARK, LOCK = "run.json", ".lock"
 
@@ -42,7 +42,7 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         self._check_owner()
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -82,7 +82,8 @@ class RunFolder:
             raise ValueError(f"run: expected a folder, got the file {self.path}")
         if not self.path.exists() or (self.path / MARK).exists() or self.checkpoint.exists():
             return
-        others = sorted(entry.name for entry in self.path.iterdir() if entry.name != LOCK)
+        own = (LOCK, MARK + PARTIAL)  # of a run that was killed before it had begun
+        others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in own)
         if others:
             raise ValueError(
                 f"run: expected a new or empty folder, or that of a run, got {self.path} with {_some(others)}; "
@@ -100,7 +101,7 @@ class RunFolder:
 
     def _write_mark(self, *, checkpoint: bool) -> None:
         text = json.dumps({"sdewm": sdewm.__version__, "checkpoint": checkpoint})
-        write_whole(self.path / MARK, lambda stream: stream.write(text.encode()))
+        write_text(self.path / MARK, text)
 
 
 def _some(names: list[str]) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sdewm.files import write_text, write_whole
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from sdewm.worldmodel.files import write_whole
 from sdewm.worldmodel.replay import Replay, split
 from sdewm.worldmodel.saved_agent import load_agent
 
@@ -85,7 +85,7 @@ def release(
     episodes = {f"episode_{number:06d}": source.episode(number) for number in last}
     write_whole(paths[-2], lambda stream: np.savez_compressed(stream, **episodes))  # type: ignore[arg-type]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    write_whole(paths[-1], lambda stream: stream.write(text.encode()))
+    write_text(paths[-1], text)
     return paths
 
 

@@ -105,7 +105,7 @@ def test_an_index_without_checksums_is_read(tmp_path):
 
 
 def test_only_episodes_are_ever_deleted(tmp_path):
-    names = ("000009.npy", "000009.partial", "notes.npy", "data.partial", "000009.txt", "1.npy")
+    names = ("000009.npy", "000009.npy.partial", "notes.npy", "data.partial", "000009.txt", "1.npy")
     for name in names:
         (tmp_path / name).write_text("mine")
     Replay(tmp_path, 100).tidy()

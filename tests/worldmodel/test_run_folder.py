@@ -17,8 +17,8 @@ from support import refuses
 from training_runs import DEBUG, assert_equal_runs
 
 from sdewm.cli import main
+from sdewm.files import cut_back, write_whole
 from sdewm.worldmodel import CheckpointError, train
-from sdewm.worldmodel.files import cut_back, write_whole
 from sdewm.worldmodel.run_folder import RunFolder, RunInUse
 from sdewm.worldmodel.stopping import asked_to_stop
 
@@ -62,6 +62,13 @@ def test_a_run_that_cannot_start_leaves_no_folder(tmp_path):
     with pytest.raises(SystemExit):
         main(["train", str(tmp_path / "run"), "--preset", "debug", "--task", "moon-landing"])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_was_killed_before_it_had_begun_begins(tmp_path):
+    (tmp_path / "run.json.partial").write_text('{"sdewm"')
+    (tmp_path / ".lock").write_text("")
+    with RunFolder(tmp_path):
+        assert sorted(file.name for file in tmp_path.iterdir() if file.name != ".lock") == ["run.json"]
 
 
 # One process at a time.
@@ -215,14 +222,14 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, mo
     folder = tmp_path / "folder"
     folder.mkdir()
     write_whole(folder / "a.txt", lambda stream: stream.write(b"whole"))
-    assert done == [("sync", "a.partial"), ("rename", "a.txt"), ("sync", "folder")]
+    assert done == [("sync", "a.txt.partial"), ("rename", "a.txt"), ("sync", "folder")]
     done.clear()
     train(tmp_path / "run", replace(DEBUG, frames=120))
     renamed = [name for what, name in done if what == "rename"]
     assert renamed.count("checkpoint.safetensors") >= 1 and "000002.npy" in renamed
     for i, (what, name) in enumerate(done):
         if what == "rename":  # nothing that is renamed could be lost by a power cut
-            assert done[i - 1] == ("sync", Path(name).with_suffix(".partial").name)
+            assert done[i - 1] == ("sync", name + ".partial")
             assert done[i + 1] == ("sync", "replay" if name.endswith(".npy") else "run")
     checkpoints = [i for i, (what, name) in enumerate(done) if (what, name) == ("rename", "checkpoint.safetensors")]
     assert all(("sync", "metrics.jsonl") in done[max(0, i - 3) : i] for i in checkpoints)

@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_the_checkpoint_and_a_run_that_can_be_taken_up(whole,
     calls, fsync = [], os.fsync
 
     def full(descriptor: int) -> None:
-        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).name == "checkpoint.partial":
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).name == "checkpoint.safetensors.partial":
             calls.append(descriptor)
             if len(calls) == 3:
                 raise OSError(errno.ENOSPC, "No space left on device")
