@@ -28,7 +28,7 @@ def write_whole(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(stream.fileno())
             os.replace(aside, path)
         except BaseException:
-            aside.unlink()
+            aside.unlink(missing_ok=True)
             with suppress(OSError):  # what could not be written is written again when the file is closed
                 stream.close()
             raise
