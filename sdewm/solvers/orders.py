@@ -2,20 +2,19 @@
 
 All step lengths see the same Brownian paths, areas included: increments are summed and areas combined by Chen's
 relation from the finest grid. Each is held against a reference solution whose step is a fixed number of times shorter,
-so the reference's own error takes the same part of every difference and leaves the slope alone; one reference for all
-would steepen it (an error in proportion to h − h_ref has a local order of 1.10 at h = 8 h_ref).
-
-Errors at different Δt are strongly correlated, and a regression's own standard error would be wrong; the interval
-comes from a jackknife over groups of paths.
+so the reference's own error takes the same part of every difference and leaves the order alone; one reference for all
+would raise it (an error in proportion to h − h_ref has a local order of 1.10 at h = 8 h_ref).
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -26,10 +25,11 @@ from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.levy import chen
+from sdewm.noise.stored_areas import StoredAreas
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.loop import check_system, trajectory
 from sdewm.solvers.methods import Method, stepper
+from sdewm.solvers.order_fit import OrderFit, Regime, fit_order
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems.sde import SDE, noise_channels
 
@@ -39,65 +39,12 @@ BLOCK = 1024
 FINEST = 20  # the noise of a block is kept at its finest level: gigabytes beyond this one
 
 Kind = Literal["strong", "weak"]
-Exact = Callable[[Tensor], Tensor]
-
-
-class StoredAreas:
-    """Increments ``(steps, paths, m)`` and Lévy areas ``(steps, paths, m, m)`` in memory; coarsened by Chen's relation.
-
-    ``integrals`` ``(steps, paths, m)`` are those of B(s) − B(t) over each step of length ``dt``, where there are any.
-    ``weights`` is ``None``: every path counts the same.
-    """
-
-    weights = None
-
-    def __init__(
-        self, increments: Tensor, areas: Tensor, integrals: Tensor | None = None, *, dt: float | None = None
-    ) -> None:
-        if increments.ndim != 3 or areas.shape != (*increments.shape, increments.shape[-1]):
-            raise ValueError(
-                "increments, areas: expected shapes (steps, paths, m) and (steps, paths, m, m), "
-                f"got {tuple(increments.shape)} and {tuple(areas.shape)}"
-            )
-        if integrals is not None and (dt is None or integrals.shape != increments.shape):
-            raise ValueError(
-                f"integrals, dt: expected shape {tuple(increments.shape)} and a step length, got "
-                f"{tuple(integrals.shape)} and {dt}"
-            )
-        self.values, self.stored, self.integrals, self.dt = increments, areas, integrals, dt
-        self.steps, self.paths, self.channels = increments.shape
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.values)
-
-    def areas(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Increments ``(paths, m)`` and areas ``(paths, m, m)``, step by step."""
-        return zip(self.values, self.stored, strict=True)
-
-    def time_areas(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Increments and integrals, both ``(paths, m)``, step by step; ``ValueError`` where none are stored."""
-        if self.integrals is None:
-            raise ValueError("integrals: expected (steps, paths, m), as the method takes them, got None")
-        return zip(self.values, self.integrals, strict=True)
-
-    def coarsen(self, factor: int) -> StoredAreas:
-        """The same paths over steps ``factor`` times as long."""
-        if factor < 1 or self.steps % factor:
-            raise ValueError(f"factor: expected a divisor of {self.steps} steps, got {factor}")
-        increments, areas = self.values[::factor], self.stored[::factor]
-        integrals, dt = self.integrals, self.dt
-        if integrals is not None and dt is not None:
-            parts, before = integrals.unflatten(0, (-1, factor)), self.values.unflatten(0, (-1, factor)).cumsum(1)
-            integrals, dt = parts.sum(1) + dt * before[:, :-1].sum(1), dt * factor
-        for i in range(1, factor):
-            areas = chen(increments, areas, self.values[i::factor], self.stored[i::factor])
-            increments = increments + self.values[i::factor]
-        return StoredAreas(increments, areas, integrals, dt=dt)
+Exact = Callable[[Tensor], Tensor] | Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """Errors against Δt, and the slope of log error in log Δt.
+    """Errors against Δt, and the order that they show.
 
     Parameters
     ----------
@@ -105,10 +52,15 @@ class Convergence:
     dt, errors : step lengths, the largest first, and the distance of each from its reference: the root of
         E|X − X_ref|² at the final time (strong), or |E φ(X) − E φ(X_ref)| (weak).
     stderrs : the errors' standard errors.
-    slope : the least-squares slope, its jackknife standard error, and the number of paths.
+    order : the order in the limit of short steps, its standard error, and the number of paths, see
+        :func:`~sdewm.solvers.order_fit.fit_order`.
+    slope : that of the straight line through log errors: an average of local orders over these step lengths.
     own_slope : that of the distances between each step length and the next one: the order of convergence to whatever
-        the method converges to. A scheme with a wrong limit has an order there, and none in ``slope``.
+        the method converges to. A scheme with a wrong limit has an order there, and none in ``order``.
     declared : the order that the method declares.
+    regime : "asymptotic" where the errors show an order. Else there is none to be read off them: "pre-asymptotic",
+        "unstable", "at rounding" or "below noise".
+    reason : in words why ``regime`` is not "asymptotic", and what to do.
     """
 
     method: str
@@ -116,9 +68,12 @@ class Convergence:
     dt: Values
     errors: Values
     stderrs: Values
+    order: Estimate
     slope: Estimate
     own_slope: Estimate
     declared: float
+    regime: Regime = "asymptotic"
+    reason: str = ""
 
     @property
     def rates(self) -> Values:
@@ -126,21 +81,30 @@ class Convergence:
         return np.diff(np.log(self.errors)) / np.diff(np.log(self.dt))
 
     def interval(self, level: float = 0.99) -> tuple[float, float]:
-        """Confidence interval of the slope; what the step lengths' being finite adds is not in it, see ``rates``."""
-        return self.slope.interval(level)
+        """Confidence interval of the order."""
+        return self.order.interval(level)
 
     def contains(self, order: float, level: float = 0.99) -> bool:
+        """Whether an order is in the interval; no order is where ``regime`` is not "asymptotic"."""
         low, high = self.interval(level)
-        return low <= arguments.real("order", order) <= high
+        return low <= arguments.real("order", order) <= high and self.regime == "asymptotic"
 
     def __str__(self) -> str:
-        low, high = self.interval()
         lines = [f"{self.method}, {self.kind} error, {self.slope.n} paths", f"{'Δt':>10} {'error':>20} {'rate':>6}"]
-        for i, (dt, error, stderr) in enumerate(zip(self.dt, self.errors, self.stderrs, strict=True)):
-            rate = f"{self.rates[i - 1]:6.2f}" if i else ""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates = ["", *(f"{rate:6.2f}" for rate in self.rates)]
+        for dt, error, stderr, rate in zip(self.dt, self.errors, self.stderrs, rates, strict=True):
             lines.append(f"{dt:10.3g} {error:10.3e} ± {stderr:7.1e} {rate}")
-        lines.append(f"slope {self.slope.mean:.3f} [{low:.3f}, {high:.3f}] at 99 %, declared {self.declared:g}")
-        return "\n".join(lines)
+        return "\n".join([*lines, self._verdict()])
+
+    def _verdict(self) -> str:
+        if self.regime != "asymptotic":
+            return f"no order: {self.regime}. {self.reason[0].upper()}{self.reason[1:]}."
+        low, high = self.interval()
+        line = f"order {self.order.mean:.3f} [{low:.3f}, {high:.3f}] at 99 %, declared {self.declared:g}"
+        if low > self.declared:
+            return f"{line}: higher, as where noise is simple, or so small that the drift's error leads on these steps"
+        return line if high >= self.declared else f"{line}: lower"
 
 
 def convergence(
@@ -167,12 +131,13 @@ def convergence(
     x0 : ``(n,)``.
     span : initial and final time; of a grid its ends alone are used.
     method : as for :func:`sdewm.solve`.
-    paths : how many; ``None`` finds it, from a pilot run, such that the slope's interval at ``level`` has a half-width
+    paths : how many; ``None`` finds it, from a pilot run, such that the order's interval at ``level`` has a half-width
         of at most ``precision``. Rounded up to whole groups of 32.
     seed : determines every path.
     levels : at least three increasing numbers; level L has 2^L steps.
-    reference : a method, whose limit is taken to be right, or a function of the Brownian motion at the final time
-        ``(paths, m)`` that returns the exact solution there, ``(paths, n)``.
+    reference : a method, whose limit is taken to be right, or a function that returns the exact solution at the final
+        time ``(paths, n)``: of the Brownian motion W there, ``(paths, m)``, or of W and its Lévy areas over the whole
+        span, ``(paths, m, m)``, A_kl = ½∫(W_k dW_l − W_l dW_k).
     refine : the reference method is run ``refine`` levels above each of ``levels``.
     kind, functional : "strong", or "weak" with φ: ``(paths, n)`` -> ``(paths,)``, by default |x|².
 
@@ -213,7 +178,7 @@ def convergences(
 ) -> dict[str, Convergence]:
     """:func:`convergence` for several methods by name, on the same paths and against the same reference solutions.
 
-    Where ``paths`` is ``None`` there are enough for the least precise of the slopes.
+    Where ``paths`` is ``None`` there are enough for the least precise of the orders.
     """
     ends = (span.t0, span.t1) if isinstance(span, TimeGrid) else arguments.reals("span", span)
     if len(ends) != 2:
@@ -249,10 +214,11 @@ def convergences(
     errors = _Errors(sde, x0, grid, methods, levels, reference, refine, kind, functional, seed)
     if paths is None:
         table = errors(0, PILOT)
-        half_width = max(errors.slope(of_method).half_width(level) for of_method in table[:, : len(levels)])
+        half_width = max(errors.fit(of_method).order.half_width(level) for of_method in table[:, : len(levels)])
         # A tenth more, as the pilot's own estimate of the spread is uncertain.
-        paths = max(PILOT, math.ceil(1.1 * PILOT * (half_width / precision) ** 2))
-        if not paths <= max_paths:
+        more = (half_width / precision) ** 2 if half_width < math.inf else 1.0  # infinite where an error is exactly 0
+        paths = max(PILOT, math.ceil(1.1 * PILOT * more))
+        if paths > max_paths:
             raise ValueError(
                 f"precision: expected a half-width that {max_paths} paths can give, got {precision}, which takes "
                 f"{paths}; the first {PILOT} gave {half_width:.2g}"
@@ -268,11 +234,13 @@ def convergences(
         means = from_reference.mean(1)
         spread = from_reference.std(1, ddof=1) / math.sqrt(table.shape[-1])
         size = np.sqrt(means) if kind == "strong" else np.abs(means)
-        stderrs = spread / (2 * size) if kind == "strong" else spread
+        stderrs = spread / (2 * np.maximum(size, 1e-300)) if kind == "strong" else spread
         chosen = stepper(method, sde)
         declared = chosen.strong_order if kind == "strong" else chosen.weak_order
-        slopes = errors.slope(from_reference), errors.slope(from_next)
-        found[name] = Convergence(name, kind, errors.dt, size, stderrs, *slopes, declared)
+        fit, own = errors.fit(from_reference), errors.fit(from_next)
+        found[name] = Convergence(
+            name, kind, errors.dt, size, stderrs, fit.order, fit.slope, own.slope, declared, fit.regime, fit.reason
+        )
     return found
 
 
@@ -298,16 +266,19 @@ class _Errors:
         self.functional = (lambda x: (x * x).sum(-1)) if functional is None else functional
         self.methods = [stepper(method, sde).prepare(sde, x0, grid) for method in methods.values()]
         self.exact = self.reference = None
+        self.takes_areas = False
         if isinstance(reference, str) or not callable(reference):
             self.reference = stepper(reference, sde).prepare(sde, x0, grid)
         else:
-            self.exact = reference
+            self.exact, self.takes_areas = reference, _required(reference) == 2
         self.pairs = None
         every = [used for used in (*self.methods, self.reference) if used is not None]
         self.with_integrals = any(used.needs_time_areas for used in every)
         if any(used.needs_areas for used in every):
             self.pairs = noise_structure(sde, x0, grid).pairs
         self.channels = noise_channels(sde, torch.as_tensor(grid.t0, dtype=x0.dtype), x0[None])
+        if self.takes_areas:
+            self.pairs = ~torch.eye(self.channels, dtype=torch.bool)
 
     def __call__(self, first: int, paths: int) -> Values:
         """Groups of paths ``first`` to ``first + paths``, rounded up to whole groups, ``(methods, rows, groups)``.
@@ -326,26 +297,31 @@ class _Errors:
                 )
         every = np.array(table)
         if not np.isfinite(every).all():
+            wrong = float(self.dt[~np.isfinite(every[:, : len(self.levels)]).all((0, 2))][0])
             raise ArithmeticError(
-                "x0: expected errors that double precision holds, got some that it does not; start from smaller states"
+                f"levels: expected errors that double precision holds, got others at Δt = {wrong:.3g}; use shorter "
+                "steps where the method is unstable, or start from smaller states"
             )
         return every
 
-    def slope(self, table: Values) -> Estimate:
-        """The least-squares slope of log error in log Δt, and its delete-one-group jackknife standard error."""
-        log_dt = np.log(self.dt[: len(table)])
-        weights = (log_dt - log_dt.mean()) / ((log_dt - log_dt.mean()) ** 2).sum()
-        power = 0.5 if self.kind == "strong" else 1.0
+    def fit(self, table: Values) -> OrderFit:
+        """The order of errors ``(levels, groups)``."""
+        return fit_order(
+            self.dt[: len(table)], table, 0.5 if self.kind == "strong" else 1.0,
+            paths=table.shape[1] * GROUP, seed=self.seed, size=self.size, rounding=self.rounding,
+        )  # fmt: skip
 
-        def slope(means: Values) -> Values:
-            return power * (weights @ np.log(np.abs(means)))
+    @cached_property
+    def size(self) -> float:
+        """The root mean square of what errors are measured of: the reference's final state, or φ of it."""
+        with torch.no_grad():
+            true = self._true(self._noise(0, PILOT), self.levels[0])
+            return float((true.square().sum(-1) if self.kind == "strong" else self._of(true).square()).mean().sqrt())
 
-        groups = table.shape[1]
-        if not (np.abs(table.mean(1)) > 0).all():
-            raise ValueError("levels: expected a positive error at each level, got one of exactly zero")
-        left_out = slope((table.sum(1, keepdims=True) - table) / (groups - 1))
-        stderr = math.sqrt((groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum()))
-        return Estimate(float(slope(table.mean(1))), stderr, groups * GROUP, groups - 1, self.seed)
+    @property
+    def rounding(self) -> float:
+        """What rounding may be expected to do to the final state over all steps, errors of either sign."""
+        return torch.finfo(self.x0.dtype).eps * self.size * math.sqrt(self.grid.steps)
 
     def _groups(self, x: Tensor, y: Tensor) -> Values:
         value = ((x - y) ** 2).sum(-1) if self.kind == "strong" else self._of(x) - self._of(y)
@@ -380,8 +356,10 @@ class _Errors:
         if self.reference is not None:
             return self._final(self.reference, finest, level + self.refine)
         assert self.exact is not None
-        W = finest.values.sum(0)
-        value = arguments.instance("reference", self.exact(W), Tensor, "a function that returns a tensor")
+        whole = finest.coarsen(finest.steps)
+        W = whole.values[0]
+        made = self.exact(W, whole.stored[0]) if self.takes_areas else self.exact(W)  # type: ignore[call-arg]
+        value = arguments.instance("reference", made, Tensor, "a function that returns a tensor")
         expected = (len(W), len(self.x0))
         if value.shape != expected:
             raise ValueError(f"reference: expected one state per path, shape {expected}, got {tuple(value.shape)}")
@@ -393,6 +371,16 @@ class _Errors:
         grid = TimeGrid(self.grid.t0, self.grid.t1, 2**level)
         [(_, _, final)] = deque(trajectory(self.sde, self.x0, grid, method, noise), maxlen=1)
         return final
+
+
+def _required(function: Callable[..., Tensor]) -> int:
+    """How many arguments by position a function must have; 1 where it does not say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.default is inspect.Parameter.empty and p.kind in by_position for p in parameters)
 
 
 def _check_finite(name: str, value: Tensor) -> None:

@@ -16,10 +16,11 @@ from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
+from sdewm.noise.stored_areas import StoredAreas
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.loop import solve
-from sdewm.solvers.orders import Convergence, StoredAreas, convergence, convergences
+from sdewm.solvers.orders import Convergence, convergence, convergences
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein, PreparedMilstein
 from sdewm.solvers.structure import noise_structure

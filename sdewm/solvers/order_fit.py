@@ -1,0 +1,109 @@
+"""The order of convergence from errors at several step lengths, and whether they show one.
+
+An error C h^p (1 + c h + …) has local orders that differ from p by a multiple of h, and a straight line through log
+error against log h misses p as soon as there are enough paths to see that. So log C + p log h + c h is fitted, and what
+the fit leaves over is tested.
+
+Errors at different h are strongly correlated, and a regression's own standard error would be wrong: all intervals come
+from a jackknife over groups of paths.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy
+
+from sdewm.estimate.estimates import Estimate, Values
+
+Regime = Literal["asymptotic", "pre-asymptotic", "unstable", "at rounding", "below noise"]
+
+MISFIT = 1e-3  # the level of the test of what the fit leaves over
+SEEN = 5.0  # how many standard errors a difference of either sign must be away from 0, for its logarithm to be normal
+ABOVE_ROUNDING = 30.0  # how far above rounding an error must be, for rounding not to bend the slope
+
+
+@dataclass(frozen=True)
+class OrderFit:
+    """What errors at several step lengths say about the order.
+
+    ``order`` is the limit of the local order as h → 0, with the error's next term fitted. ``slope`` is that of the
+    straight line, an average of local orders over these step lengths. In a ``regime`` other than "asymptotic" neither
+    is the method's order; ``reason`` says why, and what to do.
+    """
+
+    slope: Estimate
+    order: Estimate
+    regime: Regime
+    reason: str
+
+
+def fit_order(
+    dt: Values, means: Values, power: float, *, paths: int, seed: int, size: float = math.inf, rounding: float = 0.0
+) -> OrderFit:
+    """Fit the order to the errors ``|E means|^power``.
+
+    Parameters
+    ----------
+    dt : step lengths ``(levels,)``, at least three, the longest first.
+    means : of each group of paths at each step length, ``(levels, groups)``: of the squared error with power ½, or of a
+        signed difference with power 1.
+    size : that of the solution itself: a larger error says nothing about an order.
+    rounding : the error that rounding alone may be expected to make.
+
+    Example
+    -------
+    >>> h = 2.0 ** -np.arange(3, 8)
+    >>> noise = np.random.default_rng(0).normal(size=(1, 64))  # the same at each step length
+    >>> fit_order(h, (h**2 * (1 + h))[:, None] * (1 + 0.1 * noise), 0.5, paths=2048, seed=0).order.mean
+    0.999
+    """
+    groups = means.shape[1]
+    whole = means.mean(1)
+    if not whole.all():
+        none = Estimate(math.nan, math.inf, paths, groups - 1, seed)
+        return OrderFit(none, none, "at rounding", "an error is exactly 0: the method is exact here")
+    total = means.sum(1, keepdims=True)
+    left_out = power * np.log(np.abs((total - means) / (groups - 1)))
+    logs = power * np.log(np.abs(whole))
+    line = np.stack([np.ones_like(dt), np.log(dt)], 1)
+    curve = np.column_stack([line, dt])
+    slope, order = (_jackknife(np.linalg.pinv(design)[1], logs, left_out, paths, seed) for design in (line, curve))
+    regime: Regime = "asymptotic"
+    reason = ""
+    errors, spread = np.abs(whole) ** power, means.std(1, ddof=1) / math.sqrt(groups)
+    if (errors > size).any():
+        regime, last = "unstable", float(dt[errors > size][-1])
+        reason = f"at Δt = {last:.3g} the error is larger than the solution itself; use shorter steps"
+    elif errors.min() < ABOVE_ROUNDING * rounding:
+        regime, first = "at rounding", float(dt[errors < ABOVE_ROUNDING * rounding][0])
+        reason = f"at Δt = {first:.3g} the error is within {ABOVE_ROUNDING:g} times rounding; use longer steps"
+    elif power == 1 and (np.abs(whole) < SEEN * spread).any():
+        regime = "below noise"
+        reason = f"an error is within {SEEN:g} standard errors of 0; draw more paths, or use longer steps"
+    elif (p := _misfit(scipy.linalg.null_space(curve.T).T, logs, left_out)) < MISFIT:
+        regime = "pre-asymptotic"
+        reason = f"the errors do not follow C h^p (1 + c h), p-value {p:.1g}; use shorter steps"
+    return OrderFit(slope, order, regime, reason)
+
+
+def _jackknife(weights: Values, logs: Values, left_out: Values, paths: int, seed: int) -> Estimate:
+    """A linear function of log errors, with its delete-one-group standard error."""
+    values, groups = weights @ left_out, left_out.shape[1]
+    stderr = math.sqrt((groups - 1) / groups * float(((values - values.mean()) ** 2).sum()))
+    return Estimate(float(weights @ logs), stderr, paths, groups - 1, seed)
+
+
+def _misfit(contrasts: Values, logs: Values, left_out: Values) -> float:
+    """The p-value of Hotelling's T² for contrasts of log errors that should be 0; 1 where there are none."""
+    (k, _), groups = contrasts.shape, left_out.shape[1]
+    if k == 0:
+        return 1.0
+    deviation = contrasts @ (left_out - left_out.mean(1, keepdims=True))
+    covariance = (groups - 1) / groups * deviation @ deviation.T
+    found = contrasts @ logs
+    t_squared = float(found @ np.linalg.lstsq(covariance, found, rcond=None)[0])
+    return float(scipy.stats.f.sf(t_squared * (groups - k) / (k * (groups - 1)), k, groups - k))
