@@ -438,7 +438,7 @@ def numbers(value: Any, depth: int = 0) -> Iterator[float]:
             yield from numbers(one, depth + 1)
     elif is_dataclass(value) and depth < 3:
         for field in fields(value):
-            if field.name not in ("bias_left", "bias", "sample", "rates", "slope", "own_slope"):
+            if field.name not in ("bias_left", "bias", "sample", "rates", "slope", "own_slope", "order"):
                 yield from numbers(getattr(value, field.name), depth + 1)
 
 

@@ -54,16 +54,16 @@ Vector = Callable[[types.ModuleType, Any], Any]  # (torch or jax.numpy, x) -> on
 class System:
     """An SDE to measure orders on.
 
-    ``levels``: 2^level steps. ``paths``: ``None`` for as many as the precision takes. ``refine``: levels from a step to
-    its reference's. ``jax``: its drift and its diffusion matrix for one state, where there are such. ``sequential``: it
-    has stages. ``skipped``: methods that have nothing to say here, and why. ``note``: what a reader should know.
+    ``levels``: 2^level steps. ``refine``: levels from a step to its reference's. ``jax``: its drift and
+    its diffusion matrix for one state, where there are such. ``sequential``: it has stages. ``skipped``: methods that
+    have nothing to say here, and why. ``note``: what a reader should know.
     """
 
     sde: SDE
     x0: Tensor
     span: tuple[float, float] = (0.0, 1.0)
     levels: tuple[int, ...] = (4, 5, 6, 7, 8)
-    paths: int | None = None
+    paths: int = 1024
     jax: tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]] | None = None
     refine: int = 2
     sequential: bool = False
@@ -267,8 +267,7 @@ def measure(name: str) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         measured = convergences(
             of.sde, of.x0, of.span,
-            methods=found, levels=of.levels, refine=of.refine, paths=of.paths, level=LEVEL, precision=HALF_WIDTH,
-            seed=SEED,
+            methods=found, levels=of.levels, refine=of.refine, paths=of.paths, seed=SEED,
         )  # fmt: skip
     rows = [row(method, result, structure) for method, result in measured.items()]
     rows += [{"method": method, "refused": why} for method, why in missing.items()]
@@ -290,7 +289,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def row(method: str, result: Convergence, structure: NoiseStructure) -> dict[str, Any]:
-    low, high = result.interval(LEVEL)
+    low, high = result.slope.interval(LEVEL)
     order = expected_order(method, result.declared, structure)
     neighbour = 0.5 if order == 1.0 else 1.0
     reached = low <= order <= high and not low <= neighbour <= high and high - low <= 2 * HALF_WIDTH

@@ -1,8 +1,8 @@
 """The order of convergence from errors at several step lengths, and whether they show one.
 
 An error C h^p (1 + c h + …) has local orders that differ from p by a multiple of h, and a straight line through log
-error against log h misses p as soon as there are enough paths to see that. So log C + p log h + c h is fitted, and what
-the fit leaves over is tested.
+error against log h misses p as soon as there are enough paths to see that. So log C + p log h + c h is fitted, what the
+fit leaves over is tested, and a term in h² is added where that is more than noise.
 
 Errors at different h are strongly correlated, and a regression's own standard error would be wrong: all intervals come
 from a jackknife over groups of paths.
@@ -71,6 +71,10 @@ def fit_order(
     logs = power * np.log(np.abs(whole))
     line = np.stack([np.ones_like(dt), np.log(dt)], 1)
     curve = np.column_stack([line, dt])
+    p_value = _misfit(curve, logs, left_out)
+    if p_value < MISFIT and len(dt) > 4:
+        curve = np.column_stack([curve, dt**2])
+        p_value = _misfit(curve, logs, left_out)
     slope, order = (_jackknife(np.linalg.pinv(design)[1], logs, left_out, paths, seed) for design in (line, curve))
     regime: Regime = "asymptotic"
     reason = ""
@@ -84,9 +88,9 @@ def fit_order(
     elif power == 1 and (np.abs(whole) < SEEN * spread).any():
         regime = "below noise"
         reason = f"an error is within {SEEN:g} standard errors of 0; draw more paths, or use longer steps"
-    elif (p := _misfit(scipy.linalg.null_space(curve.T).T, logs, left_out)) < MISFIT:
+    elif p_value < MISFIT:
         regime = "pre-asymptotic"
-        reason = f"the errors do not follow C h^p (1 + c h), p-value {p:.1g}; use shorter steps"
+        reason = f"the errors follow no C h^p (1 + c h + …), p-value {p_value:.1g}; use shorter steps"
     return OrderFit(slope, order, regime, reason)
 
 
@@ -97,8 +101,9 @@ def _jackknife(weights: Values, logs: Values, left_out: Values, paths: int, seed
     return Estimate(float(weights @ logs), stderr, paths, groups - 1, seed)
 
 
-def _misfit(contrasts: Values, logs: Values, left_out: Values) -> float:
-    """The p-value of Hotelling's T² for contrasts of log errors that should be 0; 1 where there are none."""
+def _misfit(design: Values, logs: Values, left_out: Values) -> float:
+    """The p-value of Hotelling's T² for what a fit leaves of the log errors; 1 where it can describe them all."""
+    contrasts = scipy.linalg.null_space(design.T).T
     (k, _), groups = contrasts.shape, left_out.shape[1]
     if k == 0:
         return 1.0

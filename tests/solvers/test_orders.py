@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
+from sdewm.exact.strong_problems import STRONG_PROBLEMS
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
@@ -138,6 +139,61 @@ def test_heun_on_noise_that_does_not_commute():
     noise = BrownianPath(1, 500, 2).at(6, finest=6)
     ito = solve(SYSTEMS["crossed"], PAIR, noise.grid, method="milstein", noise=noise)
     torch.testing.assert_close(solve(sde, PAIR, noise.grid, method="milstein", noise=noise), ito, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("calculus", ["ito", "stratonovich"])
+def test_a_solution_of_areas_too(calculus):
+    """Noise that does not commute, held against the exact solution; with the area reversed there is no order at all."""
+    problem = STRONG_PROBLEMS[f"twisted coordinates, {calculus}"]
+    first = "euler" if calculus == "ito" else "heun"
+    options = {"levels": (3, 4, 5, 6), "paths": 512}
+    found = convergences(
+        problem.sde, problem.x0, SPAN,
+        methods={first: first, "milstein": "milstein"}, reference=problem.reference, **options,
+    )  # fmt: skip
+    assert found[first].contains(0.5) and not found[first].contains(1.0), str(found[first])
+    assert found["milstein"].contains(1.0) and not found["milstein"].contains(0.5), str(found["milstein"])
+
+    def wrong(W: Tensor, A: Tensor) -> Tensor:
+        return problem.reference(W, -A)
+
+    reversed_ = convergence(problem.sde, problem.x0, SPAN, method="milstein", reference=wrong, **options)
+    assert reversed_.slope.interval(0.99)[1] < 0.2 and reversed_.errors[-1] > 0.3, str(reversed_)
+
+
+# -- regimes without an order
+
+
+def test_an_unstable_method_is_said():
+    """A stiff decay by explicit steps that are too long: errors of any size have no order."""
+    sde = FunctionSDE(lambda t, x: -50 * x, lambda t, x: 0.1 * x)
+    found = convergence(sde, torch.ones(1, dtype=F64), SPAN, method="euler", levels=(2, 3, 4, 5), paths=256)
+    assert found.regime == "unstable" and not found.contains(found.order.mean)
+    assert "no order: unstable. At Δt = 0.0625 the error is larger than the solution itself" in str(found)
+
+
+def test_an_exact_method_is_said():
+    problem = STRONG_PROBLEMS["heisenberg, ito"]
+    found = convergence(problem.sde, problem.x0, SPAN, method="milstein", reference=problem.reference, paths=256)
+    assert found.regime == "at rounding" and "no order: at rounding" in str(found)
+    still = convergence(FunctionSDE(None, None), torch.ones(1, dtype=F64), SPAN, paths=256)
+    assert still.regime == "at rounding" and "exact here" in str(still)
+
+
+def test_a_weak_error_below_noise_is_said():
+    """A martingale's mean is right at every step length: differences are noise."""
+    sde = FunctionSDE(None, lambda t, x: 0.5 * x)
+    found = convergence(
+        sde, torch.ones(1, dtype=F64), SPAN, method="euler", kind="weak", functional=lambda x: x[:, 0], paths=1024
+    )
+    assert found.regime == "below noise" and "draw more paths" in str(found)
+
+
+def test_an_order_above_the_declared_one_is_explained():
+    """Noise so small that the drift's error, of order 1, is what these steps see."""
+    sde = FunctionSDE(lambda t, x: 1.5 * x, lambda t, x: 0.02 * x)
+    found = convergence(sde, torch.ones(1, dtype=F64), SPAN, method="euler", paths=1024)
+    assert not found.contains(0.5) and "declared 0.5: higher, as where noise is simple" in str(found)
 
 
 # -- mistakes that must be seen
