@@ -175,6 +175,12 @@ def test_jacobians_of_jets_are_jets_of_jacobians():
     close(second_derivative(function, x0, v, v), -torch.sin(inner) * (v @ MIXED.T) ** 2)
 
 
+def test_what_does_not_look_at_the_state_has_zero_derivatives_of_the_right_shape():
+    """More paths than coordinates, so that neither can stand for the other."""
+    x = torch.ones(7, 3, dtype=F64)
+    assert torch.equal(jacobian(lambda y: torch.ones(7, 2, 4, dtype=F64), x), torch.zeros(7, 2, 4, 3, dtype=F64))
+
+
 def test_a_shifted_start_is_a_shifted_solution():
     flow = FLOWS["clock"]()
     grid, u = flow.grid(8), torch.tensor([0.6, 0.8], dtype=F64)
@@ -198,6 +204,16 @@ def test_the_nilpotent_witness():
         torch.testing.assert_close(printed[:, 0, 0], torch.full((5,), math.exp(-0.5), dtype=F64))
 
 
+def test_the_exponent_of_geometric_brownian_motion():
+    """μ T + σ B_T − ½ σ² T, whatever the grid; its exponential is not Euler's Φ, but the limit."""
+    sde = FunctionSDE(lambda t, x: 0.3 * x, lambda t, x: 0.7 * x)
+    grid, x0 = TimeGrid(0.0, 2.0, 5), torch.tensor([1.5], dtype=F64)
+    noise = StoredIncrements(torch.randn(5, 4, 1, generator=torch.Generator().manual_seed(0), dtype=F64))
+    truth = 0.3 * 2.0 + 0.7 * noise.values.sum(0) - 0.5 * 0.7**2 * 2.0
+    close(flow_exponent(sde, x0, grid, noise)[..., 0], truth)
+    close(commuting_flow(sde, x0, grid, noise)[..., 0], truth.exp())
+
+
 @pytest.mark.parametrize("name", ["linear", "two-noises", "rotating", "clock"])
 def test_jacobians_that_do_not_commute_are_refused(name):
     flow = FLOWS[name]()
@@ -213,8 +229,12 @@ def test_the_size_of_a_commutator():
     flow = FLOWS["two-noises"]()
     A, B = (column for column in (flow.base.g(torch.zeros(()), torch.eye(2, dtype=F64)).movedim(-1, 0).mT))
     grid = flow.grid(2)
-    absolute, _ = commutators(flow.base, flow.x0, grid, StoredIncrements(flow.increments(grid, 1, 0)))
-    assert absolute == pytest.approx(float(torch.linalg.matrix_norm(A @ B - B @ A)), rel=1e-12)
+    absolute, relative = commutators(flow.base, flow.x0, grid, StoredIncrements(flow.increments(grid, 1, 0)))
+    size = float(torch.linalg.matrix_norm(A @ B - B @ A))
+    assert absolute == pytest.approx(size, rel=1e-12)
+    # The two diffusions are the Jacobians that commute least.
+    norms = float(torch.linalg.matrix_norm(A) * torch.linalg.matrix_norm(B))
+    assert relative == pytest.approx(size / norms, rel=1e-12)
 
 
 def test_a_stratonovich_sde_has_another_exponent():

@@ -87,3 +87,34 @@ def test_what_would_have_been_seen_is_what_is_seen_with_that_probability():
     detectable = Comparison("c", "s", "q", "corrected", "", s, 0.0, 0.0, 1.0, scale=1e6).judge(level).detectable
     power = stats.norm.sf(stats.norm.isf(level / 2), loc=detectable)
     assert power == pytest.approx(0.95, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "deviation, numerical, stderr, expected",
+    [
+        (3.0, 0.0, 0.5, 6.0),
+        (-3.0, 0.0, 0.5, 6.0),
+        (3.0, 1.0, 0.5, 4.0),
+        (0.5, 1.0, 0.5, 0.0),
+        (1.0, 0.0, 0.0, math.inf),
+    ],
+)
+def test_standard_errors_beyond_the_numerical_error(deviation, numerical, stderr, expected):
+    statistic = Estimate(2.0 + deviation, stderr, 40, DOF, 0)
+    claim = Comparison("c", "s", "q", "corrected", "", statistic, 2.0, numerical, 1.0, scale=2.0)
+    assert claim.judge(1e-6).standard_errors == pytest.approx(expected)
+    bound = Inequality("c", "s", "q", "corrected", "", statistic, 2.0, numerical, scale=2.0)
+    assert bound.judge(1e-6).standard_errors == pytest.approx(expected if deviation > 0 else 0.0)
+
+
+def test_what_may_be_zero_for_all_that_is_known_of_it():
+    """The quantity's own interval holds 0, or all of it is within the margin: no agreement tells it from 0."""
+
+    def judged(scale: Estimate | float, margin: float = 0.05) -> str:
+        statistic = Estimate(0.0, 1e-4, 40, DOF, 0)
+        return Comparison("c", "s", "q", "corrected", "", statistic, 0.0, 0.0, margin, scale=scale).judge(1e-6).status
+
+    assert judged(Estimate(0.2, 0.1, 40, DOF, 0)) == "indistinguishable from 0"
+    assert judged(Estimate(0.2, 1e-4, 40, DOF, 0)) == "verified"
+    assert judged(1e-3) == "indistinguishable from 0"  # the margin is more than half of it
+    assert judged(0.0) == "indistinguishable from 0"
