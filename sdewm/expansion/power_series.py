@@ -34,6 +34,8 @@ Value = TypeVar("Value", Tensor, Values)
 # Within the radius each term of the series is at most this part of the one before. If it goes on so, what lies past
 # the second order is at most TRUST²/(1 - TRUST) = 1/12 of the first-order term.
 TRUST = 0.25
+# A series with kinks seems to end where it could be trusted up to errors that change a loss by so many times itself.
+ENDLESS = 1e3
 # What the terms are, for whoever prints them.
 MEANINGS = {
     "P": "L's slope along ∂x, for the error in the diffusion",
@@ -61,8 +63,10 @@ class Expansion:
     bias : for each coefficient and term the discretization error of the finest grid, as far as the extrapolation
         sees it; empty on one grid, whose own expansion then is exact.
     bias_left : how much the last grid changed the extrapolated value; what bias may be left is of this size.
-    kinks : the operations met that are not twice continuously differentiable, by name. Coefficients are means of those
-        of the smooth pieces: what paths that cross a kink add to the second is left out, and to the first at a jump.
+    kinks : the operations met that are not twice continuously differentiable, by name: those that have a kink or a jump
+        inside their domain, and those whose domain ends, or has a pole, where paths come, as √ of a square does at 0.
+        Coefficients are means of those of the smooth pieces: what paths that cross a kink add to the second is left
+        out, and to the first at a jump.
 
     A coefficient that a few paths carry is flagged, and so is a prediction with it.
     """
@@ -103,7 +107,9 @@ class Expansion:
         ]
         found = TRUST * min(ratios) if ratios else (math.inf if max(sizes[1:]) <= nothing else math.nan)
         alike = all(moments[name].second <= moments[name].n * nothing**2 for name in moments)
-        return math.nan if math.isinf(found) and (self.kinks or alike) else found
+        # |x| has no second derivative but what rounding makes of it near 0, where √(x²) has one.
+        ends = math.isinf(found) or (bool(self.kinks) and found * sizes[1] > ENDLESS * sizes[0])
+        return math.nan if ends and (self.kinks or alike) else found
 
     @overload
     def predict(self, eps: float) -> Estimate: ...

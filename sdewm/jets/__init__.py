@@ -19,11 +19,21 @@ from sdewm.jets import (  # noqa: F401 (they fill the table of rules)
     structure,
 )
 from sdewm.jets.gradients import gradient
-from sdewm.jets.jet import Jet, NonSmoothWarning, NotDifferentiable, Parameter, constant, shape_of, value_of
+from sdewm.jets.jet import (
+    EdgeWarning,
+    Jet,
+    NonSmoothWarning,
+    NotDifferentiable,
+    Parameter,
+    constant,
+    shape_of,
+    value_of,
+)
 from sdewm.jets.registry import nonsmooth_met
 from sdewm.jets.space import JetSpace
 
 __all__ = [
+    "EdgeWarning",
     "Jet",
     "JetSpace",
     "NonSmoothWarning",

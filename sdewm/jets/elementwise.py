@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sdewm.jets.comparisons import step
+from sdewm.jets.edges import known, look, look_at_zero, watched
 from sdewm.jets.jet import Jet, constant
 from sdewm.jets.registry import (
     lift,
@@ -61,7 +62,7 @@ def compose_singular(x: Jet, series: Callable[[Tensor, int], Series], regular: f
     transformed = torch._C._functorch.peek_interpreter_stack() is not None
     differentiated = transformed or (point.requires_grad and torch.is_grad_enabled())
     terms = series(point, order + differentiated)
-    if _finite(terms[-1]):
+    if known(torch.isfinite(terms[-1].sum())):  # in one pass
         return compose(x, terms[: order + 1])
     value, *slopes = [t.detach() for t in series(point.detach(), order + 1)]
     still = (x.coefficients[1:] == 0).all(0)
@@ -73,14 +74,6 @@ def compose_singular(x: Jet, series: Callable[[Tensor, int], Series], regular: f
     constants = [value + zero * slopes[0], *(t + zero * (j + 2) * up for j, (t, up) in enumerate(pairwise(slopes)))]
     others = series(torch.where(singular, regular, point), order)
     return compose(x, [torch.where(singular, a, b) for a, b in zip(constants, others, strict=True)])
-
-
-def _finite(x: Tensor) -> bool:
-    """Whether all elements are finite, in one pass; under vmap, where nobody can tell, the answer is no."""
-    try:
-        return bool(torch.isfinite(x.sum()))
-    except RuntimeError:
-        return False
 
 
 def piecewise_linear(x: Jet, value: Tensor, slope: Tensor) -> Jet:
@@ -157,6 +150,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Jet:
     if rounding_mode is not None:
         return step(torch.div, "div", input, other, rounding_mode=rounding_mode)
     if isinstance(other, Jet):
+        look("div", other)
         return mul(reciprocal(other), input)
     c = promoted(input, other)
     return Jet((lift(c, other.ndim) if isinstance(other, Tensor) else c) / other, input.space)
@@ -231,12 +225,25 @@ def power(input: Any, exponent: Any) -> Jet:
         return square(input)
     if isinstance(exponent, int) and exponent >= 0:
         return compose(input, _power_series(input.value, exponent, input.space.order))
+    _look_at_power(input, exponent)
     return compose_singular(input, lambda x, order: _power_series(x, exponent, order), 1.0)
+
+
+def _look_at_power(base: Jet, exponent: Any) -> None:
+    """Whole powers have a pole at most, and no cut; fractional ones above 2 are smooth enough at 0."""
+    p = torch.as_tensor(exponent)
+    if p.is_complex():
+        return look("pow", base)
+    fraction = p != p.round()
+    if base.coefficients.is_complex():
+        return look("pow", base) if known(fraction.any()) else look_at_zero("pow", base)
+    if known(((p < 0) | fraction & (p < 2)).any()):
+        look("pow", base)
 
 
 def _power_of_jet(base: Any, exponent: Jet) -> Jet:
     """exp(exponent · log base); where the exponent stands still, or zero stays zero, whatever sign the base has."""
-    space = space_of(base, exponent)
+    space, given = space_of(base, exponent), base
     if not isinstance(base, Jet):
         plain = torch.as_tensor(base, dtype=exponent.dtype, device=exponent.device)
         base = constant(plain.expand(torch.broadcast_shapes(plain.shape, exponent.shape)), space)
@@ -246,6 +253,7 @@ def _power_of_jet(base: Any, exponent: Jet) -> Jet:
     still = power(base, exponent.value)
     if not bool(moves.any()):
         return still
+    look("pow", given)
     zero = (base.coefficients == 0).all(0) & (exponent.value > 0)
     general = exp(mul(exponent, log(base))).coefficients
     return Jet(torch.where(zero, 0.0, torch.where(moves, general, still.coefficients)), space)
@@ -449,7 +457,7 @@ def _scalar(series: Callable[[Tensor, int], Series], *names: str) -> Callable[..
         return compose(input, series(input.value, input.space.order))
 
     apply.__name__ = names[0]
-    register(apply, *names)
+    register(watched(names[0], apply), *names)
     return apply
 
 
@@ -458,7 +466,7 @@ def _singular(series: Callable[[Tensor, int], Series], name: str, regular: float
         return compose_singular(input, series, regular)
 
     apply.__name__ = name
-    register(apply, name)
+    register(watched(name, apply), name)
     return apply
 
 
@@ -499,6 +507,8 @@ def silu(input: Jet) -> Jet:
 @rule("softplus")
 def softplus(input: Jet, beta: float = 1.0, threshold: float = 20.0) -> Jet:
     x, order = input.value, input.space.order
+    if threshold < 15:  # there log(1 + exp(x)) is replaced by x: above, the step is below float32's rounding
+        warn_nonsmooth("softplus")
     s = torch.where(x * beta > threshold, 1.0, torch.sigmoid(beta * x)).to(x.dtype)
     slopes = [t * beta**j if j else t for j, t in enumerate(_logistic(s, max(order - 1, 0)))]
     value = torch.nn.functional.softplus(x, beta, threshold)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.func import jvp, vjp
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from sdewm.jets.edges import CUTS, EDGES, watched
 from sdewm.jets.jet import RULES, Jet, NotDifferentiable
 from sdewm.jets.kinks import Kinks
 from sdewm.jets.proof import Line, differ, disagreement, forget, is_due, writes_into
@@ -36,6 +37,7 @@ NONSMOOTH = (
     "prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid amax amin aminmax sort topk kthvalue median "
     "nanmedian msort cummax cummin quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod "
     "atan2 arctan2 angle max_pool2d_with_indices_backward remainder __mod__ __rmod__ copysign hinge_embedding_loss "
+    "frexp i0e i1e svd "
 ) + " ".join(name for name in dir(F) if "max_pool" in name)  # with indices or without, of any number of dimensions
 
 
@@ -102,10 +104,11 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             _check_repeatable(name, call, moved(lambda x: x.value.clone()), flat)
             with Kinks() as kinks:
                 call(moved(lambda x: x.value.clone()))
-            if kinks.found and name not in _NONSMOOTH_RULES:
-                warn_nonsmooth(name.strip("_"))
+            _KINKED[signature] = kinks.found and name not in _NONSMOOTH_RULES
             tries = [on(_random_line(leaves, seed)) for seed in range(LINES)]
             _ROUTES[signature] = _proven_route(func, name, tries, space.order)
+        if _KINKED[signature]:
+            warn_nonsmooth(name.strip("_"))
         lines = [on(along(direction)) for direction in _directions(space)]
         coefficients = _interpolate(lines, space, origin, _ROUTES[signature])
     except NotDifferentiable:
@@ -244,6 +247,7 @@ Route = Callable[[Any, Tensor], Any]
 _NONSMOOTH_RULES = set(NONSMOOTH.split())  # these say it themselves, at every call
 LINES = 3  # on which a function may show that its derivatives are right
 _ROUTES: dict[Any, Route] = {}  # for each signature, the way of differentiating that was proven
+_KINKED: dict[Any, bool] = {}  # for each signature, whether a plain call met an operation that has a kink
 _FORWARD_IS_WRONG: set[Any] = set()  # functions for which forward mode was wrong where reverse mode was right
 
 
@@ -328,3 +332,12 @@ for _name in NONSMOOTH.split():
     for _func in functions(_name):
         _rule = _nonsmooth(_func, _name)
         RULES.setdefault(_func, honouring_inplace(_rule) if getattr(F, _name, None) is _func else _rule)
+
+
+def _nested(func: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **kwargs: nested(func, args, kwargs)
+
+
+for _name in sorted(CUTS | EDGES.keys()):
+    for _func in functions(_name):
+        RULES.setdefault(_func, watched(_name, _nested(_func)))

@@ -24,6 +24,10 @@ class NonSmoothWarning(UserWarning):
     """The operation is not twice continuously differentiable; its jet is right almost everywhere only."""
 
 
+class EdgeWarning(NonSmoothWarning):
+    """The operation is smooth but at a pole, or where its domain ends, and there paths come."""
+
+
 class Jet(torch.Tensor):
     """A tensor as a truncated Taylor polynomial `Σ_α c_α ε^α`; torch functions on it act on all coefficients.
 

@@ -314,8 +314,3 @@ def attention(
     elif attn_mask is not None:
         scores = scores + attn_mask
     return torch.softmax(scores, -1) @ value
-
-
-@rule("cdist")
-def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> Any:
-    return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)

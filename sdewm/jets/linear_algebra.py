@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdewm.jets.edges import look, look_at, look_at_zero
+from sdewm.jets.fallback import nested
 from sdewm.jets.jet import RULES, Jet, NotDifferentiable, constant
-from sdewm.jets.registry import rule, space_of
+from sdewm.jets.registry import rule, space_of, warn_nonsmooth
 from sdewm.jets.space import JetSpace
 
 Solver = Callable[[Tensor], Tensor]
@@ -50,6 +52,19 @@ def _value(x: Any) -> Tensor:
     return x.value if isinstance(x, Jet) else x
 
 
+def _look_at_singular(A: Any, triangle: Tensor, solver: Solver) -> None:
+    """An inverse has a pole where the determinant vanishes, the product of the triangle's diagonal."""
+    if isinstance(A, Jet) and A.shape[-1]:
+        size = triangle.detach().diagonal(dim1=-2, dim2=-1).prod(-1).abs()
+        first = A.coefficients[1 : 1 + A.space.parameters] if A.space.order else A.coefficients[1:]
+
+        def speed() -> Tensor:
+            slopes = [solver(row).diagonal(dim1=-2, dim2=-1).sum(-1).abs() for row in first]
+            return size * torch.stack(slopes).detach().sum(0)
+
+        look_at("inverse", size, speed)
+
+
 def _is_vector(a: Tensor, b: Tensor) -> bool:
     """Whether torch.linalg.solve takes B for (a batch of) vectors rather than matrices."""
     return b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
@@ -62,6 +77,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Any:
     if not left:
         return solve(A.mT, B.mT).mT
     factors = torch.linalg.lu_factor(_value(A))
+    _look_at_singular(A, factors.LU, lambda rows: torch.linalg.lu_solve(*factors, rows))
     return _solution(lambda rows: torch.linalg.lu_solve(*factors, rows), A, _batched(A, B))
 
 
@@ -79,8 +95,11 @@ def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -
 
 @rule("linalg_inv", "inv", "inverse")
 def inv(A: Any) -> Jet:
-    unit = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape)
-    return solve(A, unit)
+    return solve(A, _unit(A))
+
+
+def _unit(A: Any) -> Tensor:
+    return torch.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape)
 
 
 @rule("linalg_inv_ex", "inv_ex")
@@ -103,7 +122,12 @@ def solve_triangular(A: Any, B: Any, *, upper: bool, left: bool = True, unitrian
         return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
     A = _triangle(A, upper, unitriangular)
     value = _value(A)
-    return _solution(lambda rows: torch.linalg.solve_triangular(value, rows, upper=upper), A, _batched(A, B))
+
+    def solver(rows: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(value, rows, upper=upper)
+
+    _look_at_singular(A, value, solver)
+    return _solution(solver, A, _batched(A, B))
 
 
 @rule("triangular_solve")
@@ -132,7 +156,9 @@ def cholesky(A: Any, *, upper: bool = False) -> Any:
         inside = torch.linalg.solve_triangular(root, inside.mH, upper=False)
         half = inside.tril() - 0.5 * torch.diag_embed(inside.diagonal(dim1=-2, dim2=-1))
         found.append(root @ half)
-    return Jet(torch.stack(found), space)
+    result = Jet(torch.stack(found), space)
+    look_at_zero("cholesky", result.diagonal(dim1=-2, dim2=-1))
+    return result
 
 
 RULES[torch.cholesky] = RULES[Tensor.cholesky] = lambda input, upper=False: cholesky(input, upper=upper)
@@ -168,7 +194,8 @@ def _log_ratio(A: Jet) -> Jet:
     Along ε → tε each coefficient of degree d of tr(A⁻¹ A′) is d times that of the logarithm.
     """
     space, a = A.space, A.coefficients
-    inverse = inv(A).coefficients
+    factors = torch.linalg.lu_factor(A.value)
+    inverse = _solution(lambda rows: torch.linalg.lu_solve(*factors, rows), A, _unit(A)).coefficients
     degrees = [sum(alpha) for alpha in space.indices]
     out = [torch.zeros_like(a[0, ..., 0, 0])] if A.shape[-1] else [a.new_zeros(A.shape[:-2])]
     for row in range(1, len(space)):
@@ -212,8 +239,15 @@ def _expanded_determinant(A: Any) -> Any:
     return vector[..., n] * (-1) ** n
 
 
+def _look_at_determinant(A: Jet) -> None:
+    """Its logarithm has an edge where it vanishes, and there its sign jumps."""
+    factors = torch.linalg.lu_factor(A.value)
+    _look_at_singular(A, factors.LU, lambda rows: torch.linalg.lu_solve(*factors, rows))
+
+
 @rule("linalg_slogdet", "slogdet")
 def slogdet(A: Any) -> Any:
+    _look_at_determinant(A)
     sign, value = torch.linalg.slogdet(A.value)
     plain = torch.linalg.slogdet(torch.eye(1, dtype=A.dtype))
     ratio: Any = _log_ratio(A)
@@ -224,6 +258,8 @@ def slogdet(A: Any) -> Any:
 
 @rule("logdet")
 def logdet(A: Any) -> Any:
+    look("logdet", A)
+    _look_at_determinant(A)
     return torch.logdet(A.value) + _log_ratio(A)
 
 
@@ -287,7 +323,9 @@ def _eigen(A: Jet, UPLO: str, name: str) -> tuple[Tensor, Tensor]:
         diagonal = torch.diag_embed(rest.diagonal(dim1=-2, dim2=-1))
         lam.append(diagonal)
         x.append(rest * scale - 0.5 * torch.diag_embed(length.diagonal(dim1=-2, dim2=-1)))
-    return torch.stack(lam).diagonal(dim1=-2, dim2=-1).real, vectors @ torch.stack(x)
+    values = torch.stack(lam).diagonal(dim1=-2, dim2=-1).real
+    look_at_zero(name, Jet(values.diff(dim=-1), space))  # where they meet they swap, as in a sort
+    return values, vectors @ torch.stack(x)
 
 
 @rule("linalg_eigvalsh", "eigvalsh")
@@ -297,6 +335,23 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Jet:
 
 @rule("linalg_eigh", "eigh")
 def eigh(A: Any, UPLO: str = "L") -> Any:
+    warn_nonsmooth("eigh")  # the vectors' signs are chosen anew for every matrix
     values, vectors = _eigen(A, UPLO, "eigh")
     plain = torch.linalg.eigh(torch.eye(1, dtype=A.dtype))
     return type(plain)((Jet(values, A.space), Jet(vectors, A.space)))
+
+
+@rule("linalg_svdvals", "svdvals")
+def svdvals(A: Any) -> Any:
+    values = nested(torch.linalg.svdvals, (A,), {})
+    look_at_zero("svdvals", values)  # where one would change its sign, it turns back
+    look_at_zero("svdvals", values.diff(dim=-1))
+    return values
+
+
+@rule("cond", "linalg_cond")
+def cond(input: Any, p: Any = None) -> Any:
+    if p not in (None, 2, -2):
+        return nested(torch.linalg.cond, (input, p), {})
+    values = torch.linalg.svdvals(input)
+    return values[..., -1] / values[..., 0] if p == -2 else values[..., 0] / values[..., -1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdewm.jets.jet import RULES, Jet, NonSmoothWarning
+from sdewm.jets.jet import RULES, EdgeWarning, Jet, NonSmoothWarning
 from sdewm.jets.space import JetSpace
 
 _PLACES = (torch, Tensor, F, torch.special, torch.linalg, torch._C._nn)
@@ -57,6 +58,10 @@ def honouring_inplace(rule: Rule) -> Rule:
     def apply(*args: Any, inplace: bool = False, **kwargs: Any) -> Any:
         return in_place(rule, "inplace=True")(*args, **kwargs) if inplace else rule(*args, **kwargs)
 
+    own = inspect.signature(rule).parameters
+    added = inspect.Parameter("inplace", inspect.Parameter.KEYWORD_ONLY, default=False)
+    known = sorted({"inplace": added, **own}.values(), key=lambda p: p.kind)
+    apply.__signature__ = inspect.Signature(known)  # type: ignore[attr-defined]
     return apply
 
 
@@ -164,7 +169,7 @@ def nonsmooth_met() -> Iterator[set[str]]:
         _LISTENING[:] = [other for other in _LISTENING if other is not names]
 
 
-def warn_nonsmooth(name: str) -> None:
+def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarning) -> None:
     """Say that an operation is not smooth: once in a process for each name, where filters do not say otherwise."""
     frame, depth = sys._getframe(1), 2
     while frame.f_back is not None and _module(frame).startswith(_MACHINERY):
@@ -176,10 +181,11 @@ def warn_nonsmooth(name: str) -> None:
     # Said here rather than at import, which leaves filters alone. Last among them: any that a user has comes first.
     if not any(category is NonSmoothWarning for _, _, category, _, _ in warnings.filters):
         warnings.simplefilter("once", NonSmoothWarning, append=True)
+    where = " at a pole or where its domain ends, and paths come there" if category is EdgeWarning else ""
     warnings.warn(
-        f"{name} is not twice continuously differentiable: its jet is right almost everywhere only, and "
+        f"{name} is not twice continuously differentiable{where}: its jet is right almost everywhere only, and "
         "the C² assumption of the expansion theorems fails",
-        NonSmoothWarning,
+        category,
         stacklevel=depth,
     )
 

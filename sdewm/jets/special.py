@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdewm.jets.edges import watched
 from sdewm.jets.elementwise import Series, compose
 from sdewm.jets.jet import Jet
 from sdewm.jets.registry import register
@@ -80,8 +81,8 @@ def _cylinder(zeroth: str, first: str, a: int, b: int, sign: int | None) -> None
 
         return apply
 
-    register(rule_for(0), zeroth, "special_" + zeroth)
-    register(rule_for(1), first, "special_" + first)
+    for which, name in enumerate((zeroth, first)):
+        register(watched(name, rule_for(which)), name, "special_" + name)
 
 
 register(lambda input: compose(input, _sinc(input.value, input.space.order)), "sinc", "special_sinc")
@@ -89,6 +90,15 @@ _cylinder("bessel_j0", "bessel_j1", -1, 1, -1)
 _cylinder("bessel_y0", "bessel_y1", -1, 1, None)
 _cylinder("modified_bessel_i0", "modified_bessel_i1", 1, 1, 1)
 _cylinder("modified_bessel_k0", "modified_bessel_k1", -1, -1, None)
+
+
+def _log_gamma_of_matrices(input: Any, p: int) -> Any:
+    """The logarithm of the gamma function of p × p matrices, from that of numbers."""
+    terms = torch.lgamma(input.unsqueeze(-1) - 0.5 * torch.arange(p, dtype=input.dtype, device=input.device))
+    return terms.sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
+
+
+register(_log_gamma_of_matrices, "mvlgamma", "multigammaln")
 
 # p₁, and the factors of p_{k+1} = (α x + β) p_k − γ p_{k−1}
 POLYNOMIALS: dict[str, tuple[Callable[[Any], Any], Callable[[int], tuple[float, float, float]]]] = {

@@ -37,7 +37,7 @@ def test_a_coefficient_that_is_off_is_wrong(order):
 def test_another_pivot_nearby_is_not_mistaken_for_a_wrong_derivative():
     """Wide fits straddle it, and agree with each other on something else."""
     op = next(op for op in op_db if op.name == "lu")
-    assert outcome(op.op, next(islice(samples(op), 26, None)), 26)[0] == "right"
+    assert outcome(op.op, next(islice(samples(op), 26, None)), 26)[0] != "wrong"
 
 
 def test_other_shapes_plain_tensors_and_raw_errors_are_wrong():

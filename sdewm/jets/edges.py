@@ -1,0 +1,129 @@
+"""Where functions stop being smooth at the edge of what is smooth in them: branch points, poles and cuts.
+
+√y is smooth for y > 0, and √(1 + x²) everywhere. But √(x²) is |x|, and atan(1/x) jumps at 0: what a path computes is
+right on its side, and nothing in it tells that there is another side. The paths together tell. First-order coefficients
+say how fast an argument moves with ε. Where some path is a hundred times closer to the edge, in terms of that, than
+paths usually are, ε carries paths across, and the operation is said as any other is that has a kink. Arguments that
+stay away from the edge, or that slow down as they come near it, as a geometric Brownian motion does, are left alone.
+
+The cut of a complex function is a line that paths may cross anywhere on it: it is said at every call, as atan2's is.
+
+What is not seen: an edge that no path comes near, which of a few paths hardly any does; one inside of an operation that
+has neither a rule nor a place in these tables, such as torch.linalg.pinv; and paths along another axis than the first.
+What is said without need: a pole that a numerator heals, as in sin(x)/x. torch.sinc(x) has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdewm.jets.jet import EdgeWarning, Jet
+from sdewm.jets.registry import warn_nonsmooth
+
+CUTS = frozenset(
+    "sqrt rsqrt log log2 log10 log1p logcumsumexp pow asin arcsin acos arccos atan arctan asinh arcsinh acosh arccosh "
+    "atanh arctanh logdet".split()
+)
+"""Functions that jump in the complex plane, along a line."""
+
+NEAR = 0.01  # how much closer to an edge than usual counts as reaching it
+ASIDE = 0.1  # what is no smaller than that, next to its usual size, is not near an edge, however fast it moves
+
+
+def _size(x: Tensor) -> Tensor:
+    return x.abs()
+
+
+def _from_one(x: Tensor) -> Tensor:
+    return (1 - x.abs()).abs()
+
+
+def _from_zero_and_one(x: Tensor) -> Tensor:
+    return torch.minimum(x.abs(), (1 - x).abs())
+
+
+def _from_whole_numbers_below_one(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, (x - x.round()).abs())
+
+
+EDGES: dict[str, Callable[[Tensor], Tensor]] = {
+    **dict.fromkeys(
+        "sqrt rsqrt log log2 log10 pow div reciprocal xlogy entr bessel_y0 bessel_y1 modified_bessel_k0 "
+        "modified_bessel_k1 scaled_modified_bessel_k0 scaled_modified_bessel_k1".split(),
+        _size,
+    ),
+    **dict.fromkeys("asin arcsin acos arccos acosh arccosh atanh arctanh erfinv".split(), _from_one),
+    **dict.fromkeys("logit ndtri binary_cross_entropy".split(), _from_zero_and_one),
+    **dict.fromkeys("lgamma gammaln digamma psi polygamma".split(), _from_whole_numbers_below_one),
+    **dict.fromkeys(("log1p", "xlog1py"), lambda x: (1 + x).abs()),
+    "tan": lambda x: x.cos().abs(),
+}
+"""How far an argument is from the nearest edge of a function of one argument."""
+
+FACTORS = frozenset({"xlogy", "xlog1py"})
+"""Those of them whose first argument is but a factor."""
+
+
+def look(name: str, x: Any) -> None:
+    """Say that an operation on the jet x is not smooth, where it has a cut or paths reach its edge."""
+    if not isinstance(x, Jet):
+        return
+    if name in CUTS and x.coefficients.is_complex():
+        if known((x.coefficients[1:] != 0).any()):
+            warn_nonsmooth(name)
+    elif name in EDGES:
+        look_at(name, EDGES[name](x.value.detach()), lambda: _speed(x))
+
+
+def look_at_zero(name: str, x: Any) -> None:
+    """Say that an operation is not smooth where the jet x vanishes, if paths reach that."""
+    if isinstance(x, Jet):
+        look_at(name, x.value.detach().abs(), lambda: _speed(x))
+
+
+def look_at(name: str, distance: Tensor, speed: Callable[[], Tensor]) -> None:
+    """Say that an operation is not smooth if ε carries paths, along the first axis, across an edge.
+
+    ``distance`` from the edge and ``speed``, by how much ε changes it to first order, are of one shape.
+    """
+    if distance.ndim == 0 or distance.numel() < 2:
+        return
+    low, high = torch.aminmax(distance)
+    if not known(low < ASIDE * high):  # nothing more is asked of most calls
+        return
+    fast, usual = speed(), distance.mean(0)
+    near = (distance * fast.mean(0) < NEAR * fast * usual) & (distance < ASIDE * usual)
+    if known(near.any()):
+        warn_nonsmooth(name, EdgeWarning)
+
+
+def known(answer: Tensor) -> bool:
+    """Whether it is yes; under vmap, where nobody can tell, it is not."""
+    try:
+        return bool(answer)
+    except RuntimeError:
+        return False
+
+
+def _speed(x: Jet) -> Tensor:
+    first = x.coefficients[1 : 1 + x.space.parameters] if x.space.order else x.coefficients[1:]
+    return first.detach().abs().sum(0)
+
+
+def watched(name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule that looks at its argument first; itself for a function that has no edge and no cut."""
+    if name not in EDGES and name not in CUTS:
+        return rule
+
+    @wraps(rule)
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        for x in [*args, *kwargs.values()][name in FACTORS :]:
+            look(name, x)
+        return rule(*args, **kwargs)
+
+    return apply
