@@ -1,4 +1,4 @@
-"""Calls with keyword arguments: ``out=`` is honoured, and a keyword that a rule has no answer for is refused."""
+"""Calls with keyword arguments: numpy's names are torch's, ``out=`` is honoured, what no rule answers is refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from torch.utils._pytree import tree_flatten
 
 from sdewm.jets.fallback import without_rule
 from sdewm.jets.jet import ANSWERS, Jet, NotDifferentiable, constant
+
+# numpy's names for arguments, which torch takes in place of its own (its python_arg_parser.cpp has the list).
+NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 
 
 def called(
@@ -27,6 +30,7 @@ def called(
     if rule is None:
         return without_rule(func, args, kwargs)
     known = _keywords(rule)
+    kwargs = {key if known is not None and key in known else NUMPY.get(key, key): kwargs[key] for key in kwargs}
     unknown = [key for key in kwargs if known is not None and key not in known]
     if unknown:
         raise NotDifferentiable(

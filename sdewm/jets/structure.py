@@ -185,6 +185,7 @@ def _direct(name: str) -> None:
         # How memory is laid out changes no number.
         plain = [value_of(a) if isinstance(a, Tensor) else a for a in args if not isinstance(a, torch.memory_format)]
         kwargs.pop("memory_format", None)
+        kwargs = {key: value_of(x) if isinstance(x, Tensor) else x for key, x in kwargs.items()}
         if not isinstance(input, Jet):
             return method(input, *plain, **kwargs)
         c = method(input.coefficients, *plain, **kwargs)
