@@ -178,8 +178,8 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method) -> Probe:
 
 def _saved(save: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor) -> Tensor:
     with named("save: expected a function of (t, x)"):
-        # A copy, since what it writes into would be walked on.
-        return arguments.instance("save", save(t, x.clone()), Tensor, "a function that returns a tensor")
+        # Copies, since what it writes into would be walked on, and drawn on at the next time.
+        return arguments.instance("save", save(t.clone(), x.clone()), Tensor, "a function that returns a tensor")
 
 
 def _warn_of_another_model(sde: SDE, grid: TimeGrid, chosen: Stepper) -> None:

@@ -20,18 +20,13 @@ from torch import Tensor
 from sdewm.jets import Jet, JetSpace, constant
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.registry import quoted, without_areas
-from sdewm.systems.checks import FROM_INSIDE
-from sdewm.systems.sde import SDE, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.systems.pilot import Visit, pilot, pilot_paths, spread
+from sdewm.systems.sde import FROM_INSIDE, SDE, diffusion_matrix, diffusion_product, noise_channels
 
 Kind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
-PATHS = 64
-FEWEST = 16
-TIMES = 8
 # At so many times a diffusion is evaluated that is the same at all of the pilot's.
 SCANNED = 64
-# How much more noise three in four of the pilot paths have: three standard deviations of a run are one of theirs.
-WIDTH = 3.0
-# Entries of diffusion matrices that a pilot meets, at most, and of their derivatives that are held at a time.
+# Entries of derivatives of diffusion matrices that are held at a time.
 ENTRIES = 2**19
 # One look is taken in so many steps, at random: in a shorter run there may be none.
 LOOK_EVERY = 128
@@ -152,16 +147,15 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
     if channels == 0:
         return found
     entries = start.shape[-1] * channels
-    paths = max(FEWEST, min(PATHS, ENTRIES // (entries * (TIMES + 1))))
     with torch.no_grad():
-        table = _derivatives(sde, t0, start[_spread(len(start), min(paths, len(start)))])
+        table = _derivatives(sde, t0, start[spread(len(start), min(pilot_paths(entries), len(start)))])
         if not len(table):
             raise ValueError(f"g: expected finite derivatives near the initial value, found none at t = {grid.t0:g}")
         found = _extended(found, table, sde, t0)
         if found.is_largest:
             return found
         generator = torch.Generator().manual_seed(seed)
-        visits = _pilot(sde, start[_spread(len(start), paths)], grid, channels, generator)
+        visits = pilot(sde, start, grid, channels, generator)
         for t, x in _together(sde, t0, visits, grid):
             # Where no vector acts on another, a few derivatives tell whether there is more.
             if found.kind in ("additive", "diagonal") and departure(found, sde, t, x, generator) is None:
@@ -173,48 +167,7 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
     return found
 
 
-@dataclass(frozen=True)
-class _Visit:
-    """The states of the pilot paths at one time, the increments there, and the noise that those make."""
-
-    t: Tensor
-    x: Tensor
-    dB: Tensor
-    noise: Tensor
-
-
-def _pilot(sde: SDE, x: Tensor, grid: TimeGrid, channels: int, generator: torch.Generator) -> list[_Visit]:
-    """Euler's steps, of as many of the paths as are still in the numbers and in the coefficients' domain. Itô or
-    Stratonovich is all one here: only whereabouts are asked for."""
-    steps = min(grid.steps, TIMES)
-    dt = (grid.t1 - grid.t0) / steps
-    width = torch.full((len(x), 1), WIDTH, dtype=torch.float64)
-    width[::4] = 1.0
-    dB = torch.randn(steps + 1, len(x), channels, generator=generator, dtype=torch.float64)
-    dB, plain = (dB * width * dt**0.5).to(x), (width[:, 0] == 1).to(x.device)
-    visits: list[_Visit] = []
-    while len(visits) <= steps and len(x):
-        i = len(visits)
-        t = torch.as_tensor(grid.t0 + i * dt, dtype=x.dtype, device=x.device)
-        try:
-            drift, noise = _value(sde.f(t, x)), diffusion_product(sde, t, x, dB[i])
-        except FROM_INSIDE:
-            # A state that no path of a run meets, perhaps: the paths of more noise go first, then all of them.
-            keep = plain & ~plain.all()
-        else:
-            # A step of the drift no longer than the state is: coarse steps of a stiff drift would leave for infinity.
-            longest = 1 + x.abs()
-            after = x + torch.minimum(torch.maximum(dt * drift, -longest), longest) + _value(noise)
-            keep = torch.isfinite(after).all(-1)
-            if bool(keep.all()):
-                visits.append(_Visit(t, x, dB[i], noise))
-                x = after
-                continue
-        x, dB, plain = x[keep], dB[:, keep], plain[keep]
-    return visits
-
-
-def _together(sde: SDE, t0: Tensor, visits: list[_Visit], grid: TimeGrid) -> list[tuple[Tensor, Tensor]]:
+def _together(sde: SDE, t0: Tensor, visits: list[Visit], grid: TimeGrid) -> list[tuple[Tensor, Tensor]]:
     """(t, states) to look at: all at once where the diffusion is the same at all visits, which saves evaluations.
 
     Then it is also evaluated at more times, and looked at where it is another one, for a short while perhaps.
@@ -245,11 +198,6 @@ def _same(noise: Tensor, there: Tensor) -> Tensor:
     """Whether the noise ``(coefficients, paths, n)`` is the same there, up to rounding; for many at once."""
     rounding = torch.finfo(noise.dtype).eps ** 0.75
     return ((there - noise).abs() <= rounding * noise.abs()).flatten(-3).all(-1)
-
-
-def _spread(of: int, count: int) -> Tensor:
-    """``count`` of the numbers below ``of``, evenly spread."""
-    return torch.linspace(0, of - 1, count).round().long()
 
 
 @dataclass(frozen=True)

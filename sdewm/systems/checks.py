@@ -3,7 +3,8 @@
 A coefficient and a loss are functions of their row: path p's value depends on path p's state and on nothing else. A sum
 or a mean over paths, dropout, batch normalization in training mode, or a constant of a fixed length give numbers all
 the same, and they are wrong. So each function is evaluated on two batches that share their first row and differ in
-length and in the other rows; the first row's values must be the same.
+length and in the other rows; the first row's values must be the same. And on the states that a pilot walk ends at, far
+out, where the paths of each half must have the values that they have among all.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.jets import Jet
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.sde import SDE
+from sdewm.systems.pilot import pilot
+from sdewm.systems.sde import FROM_INSIDE, SDE
 
-# Errors of Python's and torch's own that a function raises which cannot take what it is given.
-FROM_INSIDE = (ValueError, RuntimeError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
 # On so many rows randomness shows that leaves most rows alone, as dropout with a small probability does.
 MANY = 256
 
@@ -34,12 +34,14 @@ class Probe:
     """Two batches of states, ``same`` ``(3, n)`` and ``other`` ``(2, n)``, with one row in common, and their time.
 
     All rows of ``same`` are the initial state, or initial states. The second row of ``other`` is where a first step of
-    one standard deviation leads: a state of the kind that paths meet, where coefficients are defined.
+    one standard deviation leads: a state of the kind that paths meet, where coefficients are defined. ``far``
+    ``(paths, n)`` are states that a pilot walk, most of it with three times the noise, ends at; none where it cannot.
     """
 
     t: Tensor
     same: Tensor
     other: Tensor
+    far: Tensor
     channels: int = 0
 
 
@@ -82,7 +84,46 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
                 _check_rows(name + kind, partial(getattr(part, kind), t), values, same, other)
                 for i in sorted({grid.steps // 2, grid.steps - 1} - {0}):
                     _check_later(name + kind, partial(getattr(part, kind), _time(grid, i, t)), values, same, other)
-    return Probe(t, same, other, channels[first])
+        last, far = _far(sde, start.reshape(-1, same.shape[1]), grid, channels[first])
+        for name, (part, coefficients) in found.items():
+            for kind in coefficients:
+                _check_halves(name + kind, partial(getattr(part, kind), last), far)
+    return Probe(t, same, other, far, channels[first])
+
+
+def _far(sde: SDE, start: Tensor, grid: TimeGrid, channels: int) -> tuple[Tensor, Tensor]:
+    """The time and the states at which a pilot walk ends."""
+    try:
+        with torch.no_grad():
+            visits = pilot(sde, start, grid, channels, torch.Generator().manual_seed(0))
+    except Exception:  # a run might never go where a coefficient raises an error of its user's own
+        visits = []
+    return (visits[-1].t, visits[-1].x) if visits else (torch.as_tensor(grid.t1).to(start), start[:0])
+
+
+def _check_halves(name: str, function: Callable[[Tensor], Any], far: Tensor) -> None:
+    """Half of the paths must have the values that they have among all; what is random has been found before."""
+    half = len(far) // 2
+    if not half:
+        return
+    try:
+        with torch.no_grad():
+            values = [function(x.clone()) for x in (far, far[:half], far[half:])]
+    except Exception:  # such states need not be in the function's domain
+        return
+    whole, *halves = (value.coefficients if isinstance(value, Jet) else value.unsqueeze(0) for value in values)
+    for part, there in zip(halves, (whole[:, :half], whole[:, half:]), strict=True):
+        gap = _gap(part, there)
+        if gap is not None:
+            raise _mixed(name, gap)
+
+
+def _mixed(name: str, gap: float) -> ValueError:
+    return ValueError(
+        f"{name}: expected one row per path, each from that path's state alone; got a row that changes by {gap:.3g} "
+        "with the states beside it. Reduce over the last axis, not over paths; call .eval() on modules with batch "
+        "normalization"
+    )
 
 
 def _time(grid: TimeGrid, i: int, like: Tensor) -> Tensor:
@@ -105,6 +146,7 @@ def check_loss(name: str, loss: Callable[[Tensor], Any], probe: Probe) -> None:
     values = _evaluated(name, loss, probe.same, shape, "one number per path, ")
     _check_finite(name, values, None, "the initial state")
     _check_rows(name, loss, values, probe.same, probe.other, shape, "one number per path, ")
+    _check_halves(name, loss, probe.far)
 
 
 def parts(sde: SDE, prefix: str = "") -> Iterator[tuple[str, SDE]]:
@@ -205,11 +247,7 @@ def _check_rows(
             "If it draws random numbers, or holds modules in training mode (dropout), call .eval() or fix the noise"
         )
     if gap is not None:
-        raise ValueError(
-            f"{name}: expected one row per path, each from that path's state alone; got a row that changes by "
-            f"{gap:.3g} with the states beside it. Reduce over the last axis, not over paths; call .eval() on modules "
-            "with batch normalization"
-        )
+        raise _mixed(name, gap)
 
 
 def _evaluated(

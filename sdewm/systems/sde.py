@@ -27,6 +27,8 @@ SDE_TYPES: tuple[str, ...] = ("ito", "stratonovich")
 NoiseType = Literal["diagonal", "additive", "scalar", "general"]
 NOISE_TYPES: tuple[str, ...] = ("diagonal", "additive", "scalar", "general")
 Coefficient = Callable[[Tensor, Tensor], Tensor]
+# Errors of Python's and torch's own that a function raises which cannot take what it is given.
+FROM_INSIDE = (ValueError, RuntimeError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
 
 
 @runtime_checkable

@@ -12,9 +12,9 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.jets import Jet, JetSpace, nonsmooth_met
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.checks import FROM_INSIDE, Probe, check_coefficients, check_loss, named, parts
+from sdewm.systems.checks import Probe, check_coefficients, check_loss, named, parts
 from sdewm.systems.perturbed import PerturbedSDE
-from sdewm.systems.sde import SDE, check_protocol
+from sdewm.systems.sde import FROM_INSIDE, SDE, check_protocol
 from sdewm.verification.system import System
 
 # At so many states about x0 coefficients are held against what they declare.

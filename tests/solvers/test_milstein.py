@@ -21,6 +21,7 @@ from sdewm.solvers.loop import solve
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein
 from sdewm.solvers.structure import Audit, NoiseStructure, OtherStructure, directional, noise_structure
+from sdewm.systems import pilot
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE, diffusion_matrix, noise_channels
 
@@ -472,7 +473,7 @@ def test_a_step_with_additive_noise_costs_what_eulers_costs():
 MUTATIONS = {
     "no scan": (structure, "SCANNED", 1, lambda: test_a_short_while_is_met_by_the_pilot(0.43)),
     "no screen": (structure, "_together", lambda *_: [], test_the_structure_is_found_where_paths_go),
-    "no wide paths": (structure, "WIDTH", 1.0, lambda: test_a_rare_excursion_is_met_by_the_pilot(3.0)),
+    "no wide paths": (pilot, "WIDTH", 1.0, lambda: test_a_rare_excursion_is_met_by_the_pilot(3.0)),
     "no audit": (Audit, "hold", lambda *_: None, test_a_run_holds_the_structure),
     "any paths": (structure, "_outermost", lambda x, _: x[:16], test_a_run_looks_at_its_outermost_paths),
     "one time for all": (
@@ -481,7 +482,7 @@ MUTATIONS = {
         lambda sde, t0, visits, grid: [(t0, torch.cat([visit.x for visit in visits]))],
         test_the_structure_is_found_where_paths_go,
     ),
-    "wide paths are kept": (structure, "FROM_INSIDE", (), test_a_diffusion_that_is_not_defined_everywhere),
+    "wide paths are kept": (pilot, "FROM_INSIDE", (), test_a_diffusion_that_is_not_defined_everywhere),
 }
 
 

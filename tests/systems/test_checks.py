@@ -317,3 +317,46 @@ def test_a_write_that_changes_nothing_at_the_start_is_a_write():
     with pytest.raises(ValueError, match="left alone"):
         sde = FunctionSDE(clamped, lambda t, x: 0.1 * x)
         solve(sde, torch.tensor([0.5], dtype=F64), TimeGrid(0.0, 1.0, 4), paths=8, seed=0)
+
+
+def scaled_far_out(x: Tensor) -> Tensor:
+    """Mixes paths where one of them is further than 1.5 from 0, which none is near the start."""
+    return x / x.abs().max().clamp(min=1.5)
+
+
+def test_what_mixes_paths_only_far_from_the_start_is_refused():
+    grid, x0 = TimeGrid(0.0, 1.0, 32), torch.tensor([0.3], dtype=F64)
+    brownian = FunctionSDE(g=lambda t, x: torch.ones_like(x))
+    with refuses(ValueError, "f: expected one row per path", "beside it"):
+        solve(FunctionSDE(lambda t, x: scaled_far_out(x), brownian.g), x0, grid, paths=8)
+    with refuses(ValueError, "g: expected one row per path"):
+        solve(FunctionSDE(g=lambda t, x: 1 + scaled_far_out(x) ** 2), x0, grid, paths=8)
+    family = PerturbedSDE(brownian, FunctionSDE(lambda t, x: torch.ones_like(x), lambda t, x: torch.ones_like(x)))
+    for estimate in (expand, taylor_test):
+        with refuses(ValueError, "loss: expected one row per path"):
+            estimate(family, lambda x: scaled_far_out(x).square().sum(-1), x0, grid, paths=64)
+
+
+class OutOfDomain(Exception):
+    pass
+
+
+def test_what_a_coefficient_says_of_states_that_no_path_meets_is_not_listened_to():
+    """The pilot's paths go further out than a run's, and a user's own error there ends nothing."""
+    asked = []
+
+    def guarded(t: Tensor, x: Tensor) -> Tensor:
+        asked.append(float(x.abs().max()))
+        if asked[-1] > 1.0:
+            raise OutOfDomain
+        return -x
+
+    sde = FunctionSDE(guarded, lambda t, x: torch.full_like(x, 0.1))
+    found = solve(sde, torch.zeros(2, dtype=F64), GRID, noise=0.1 * normal_increments(GRID, 3, 2))
+    assert bool(torch.isfinite(found).all())
+    asked.clear()
+    wide = FunctionSDE(guarded, lambda t, x: torch.full_like(x, 0.4))
+    assert bool(
+        torch.isfinite(solve(wide, torch.zeros(2, dtype=F64), GRID, noise=normal_increments(GRID, 3, 2) / 9)).all()
+    )
+    assert max(asked) > 1.0
