@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from sdewm.verification.report import environment
-from theory_checks.units import EXPANSION
+from theory_checks.discovery import claims
 
+EXPANSION = [name for name, claim in claims().items() if claim.samples == "expansion"]
 SYSTEMS = ("gbm", "ou", "circle", "linear", "latent-linear")
 
 

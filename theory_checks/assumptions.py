@@ -17,28 +17,28 @@ from sdewm.exact.problems import PROBLEMS
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verification.claims.assumptions import growth_row, smooth_row
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed
+from sdewm.verification.verdicts import Row
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows
 from theory_checks.systems import trained_family
 
-CLAIM = "assumptions"
 # Section 3.1's encoders have ReLU, the DreamerV2 of Section 5 has ELU; beside each its smooth neighbour.
 ACTIVATIONS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {"relu": (nn.ReLU, nn.GELU), "elu": (nn.ELU, nn.SiLU)}
-SYSTEMS = ("relu", "elu", "gbm", "circle", "latent", "trained")
-QUICK = ("relu", "elu", "gbm", "latent")
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    claim, system = rows.claim, rows.system
     if system in ACTIVATIONS:
         kink, smooth = ACTIVATIONS[system]
         return [
-            smooth_row(CLAIM, system, "printed", f"C³, with {kink.__name__}", _network(kink, settings)),
-            smooth_row(CLAIM, system, "corrected", f"C³, with {smooth.__name__}", _network(smooth, settings)),
+            smooth_row(claim, system, "printed", f"C³, with {kink.__name__}", _network(kink, settings)),
+            smooth_row(claim, system, "corrected", f"C³, with {smooth.__name__}", _network(smooth, settings)),
         ]
     report = _report(system, settings)
     return [
-        growth_row(CLAIM, system, "printed", "bounded", report, 0.0),
-        growth_row(CLAIM, system, "corrected", "linear growth", report, 1.0),
-        smooth_row(CLAIM, system, "printed", "C³", report),
+        growth_row(claim, system, "printed", "bounded", report, 0.0),
+        growth_row(claim, system, "corrected", "linear growth", report, 1.0),
+        smooth_row(claim, system, "printed", "C³", report),
     ]
 
 
@@ -65,9 +65,11 @@ def _network(activation: Callable[[], nn.Module], settings: Settings) -> Assumpt
     return check_assumptions(FunctionSDE(drift), torch.zeros(4, dtype=torch.float64), seed=settings.seed)
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "assumptions",
+    ("Assumption 3.1", "Assumption 3.2", "Assumption B.2", "Assumption B.3"),
+    (*ACTIVATIONS, "gbm", "circle", "latent", "trained"),
+    check,
+    quick=(*ACTIVATIONS, "gbm", "latent"),
+    seconds={"trained": 15.0},
+)

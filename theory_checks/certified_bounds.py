@@ -7,6 +7,7 @@ the check says how far each is from it. A maximum over sampled Jacobians would l
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -23,66 +24,59 @@ from sdewm.systems.latent import LatentSDE
 from sdewm.systems.rollout import LatentRollout
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Inequality
+from sdewm.verification.verdicts import Row
+from theory_checks.claim import Claim
 from theory_checks.rollouts import LADDER, constants, measure, rollout_system, through_hidden
+from theory_checks.rows import Rows, exact
 
-CLAIM = "certified_bounds"
 ADDITIVE = "latent, leak and additive noise"
-SYSTEMS = ("latent", "trained-step", ADDITIVE)
-QUICK = ("latent", ADDITIVE)
 # The error that saturation is seen with, and the one that the others are linear in.
 LARGE, SMALL = LADDER[0], LADDER[-1]
 LEAK = 4.0
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    if system == ADDITIVE:
-        return _pathwise(settings)
-    measured = measure(system, settings)
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    if rows.system == ADDITIVE:
+        yield from _pathwise(rows, settings)
+        return
+    measured = measure(rows.system, settings)
     times = [i for i in measured.system.times if i > 0]
-    rows: list[Claimed] = []
 
-    def add(quantity: str, name: str, bounds: list[float], values: dict[int, Values], delta: float) -> None:
+    def row(quantity: str, name: str, bounds: list[float], values: dict[int, Values], delta: float) -> Row:
         # Where the bound is tightest: it holds at every time asked for.
         logs = {i: math.log(float(values[i].mean())) - bounds[i] for i in times}
         i = max(logs, key=lambda k: logs[k])
-        statistic = measured.log_estimate(values[i], math.exp(bounds[i]))
         ratios = {str(k): -v / math.log(10) for k, v in logs.items()}
-        rows.append(Inequality(
-            claim=CLAIM, system=system, quantity=quantity, form="corrected", reading=name, statistic=statistic,
-            bound=0.0,
-            numerical=0.0, scale=bounds[i],
+        return rows.at_most(
+            quantity, "corrected", name, measured.log_estimate(values[i], math.exp(bounds[i])), scale=bounds[i],
             config={**measured.config, "‖ε‖": delta, "tightest after steps": i,
-            "log10 bound/measured by steps": ratios},
-        ))  # fmt: skip
+                    "log10 bound/measured by steps": ratios},
+        )  # fmt: skip
 
-    for name, (bounds, delta) in _bounds(system).items():
+    for name, (bounds, delta) in _bounds(rows.system).items():
         values = {i: measured.divergence(delta, i) for i in times}
-        add("log of E sup ‖x^ε − x⁰‖² over its bound", name, bounds, values, delta)
-    for name, bounds in _mean_square_bounds(system).items():
-        add("log of E ‖x^ε − x⁰‖² over its bound", name, bounds, {i: measured.at_time(i) for i in times}, SMALL)
-    return rows
+        yield row("log of E sup ‖x^ε − x⁰‖² over its bound", name, bounds, values, delta)
+    for name, bounds in _mean_square_bounds(rows.system).items():
+        values = {i: measured.at_time(i) for i in times}
+        yield row("log of E ‖x^ε − x⁰‖² over its bound", name, bounds, values, SMALL)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
-    if system == ADDITIVE:
+def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
+    if rows.system == ADDITIVE:
         largest, of = _measure_additive(settings), rollout_system("latent")
         squares = mean_square(_additive_rate(), of.grid.dt, of.grid.steps)
         x = [of.grid.time(i) for i in of.times]
-        return [
-            Curve(CLAIM, system, "max over paths of ‖x^ε − x⁰‖/‖ε‖", x, [largest[i] for i in of.times]),
-            Curve(CLAIM, system, "certified, pathwise", x, [math.sqrt(squares[i]) for i in of.times]),
-        ]
-    measured = measure(system, settings)
-    x = [float(i) for i in measured.system.times]
-    estimates = [measured.estimate(measured.divergence(SMALL, i)) for i in measured.system.times]
-    found_curves = [Curve(CLAIM, system, "log10 E sup ‖x^ε − x⁰‖²/‖ε‖² by steps, measured", x,
-                          [math.log10(e.mean) for e in estimates],
-                          [e.stderr / e.mean / math.log(10) for e in estimates], measured.config)]  # fmt: skip
-    for name, (bounds, _) in _bounds(system).items():
-        y = [bounds[i] / math.log(10) for i in measured.system.times]
-        found_curves.append(Curve(CLAIM, system, f"log10 bound by steps, {name}", x, y, None, measured.config))
-    return found_curves
+        yield rows.curve("max over paths of ‖x^ε − x⁰‖/‖ε‖", x, [largest[i] for i in of.times])
+        yield rows.curve("certified, pathwise", x, [math.sqrt(squares[i]) for i in of.times])
+        return
+    measured = measure(rows.system, settings)
+    times, config = measured.system.times, measured.config
+    steps = list(map(float, times))
+    estimates = [measured.estimate(measured.divergence(SMALL, i)) for i in times]
+    logs = [Estimate(math.log10(e.mean), e.stderr / e.mean / math.log(10), e.n) for e in estimates]
+    yield rows.curve("log10 E sup ‖x^ε − x⁰‖²/‖ε‖² by steps, measured", steps, logs, config)
+    for name, (bounds, _) in _bounds(rows.system).items():
+        yield rows.curve(f"log10 bound by steps, {name}", steps, [bounds[i] / math.log(10) for i in times], config)
 
 
 @cache
@@ -154,7 +148,7 @@ def _measure_additive(settings: Settings) -> dict[int, float]:
     return largest
 
 
-def _pathwise(settings: Settings) -> list[Claimed]:
+def _pathwise(rows: Rows, settings: Settings) -> list[Row]:
     """‖Δx_n‖ ≤ (1 + 2νΔt)^{n/2} ‖ε‖ on every path, ν < 0: what a bound in ‖∂f‖ cannot say."""
     largest, rate, of = _measure_additive(settings), _additive_rate(), rollout_system("latent")
     squares = mean_square(rate, of.grid.dt, of.grid.steps)
@@ -164,23 +158,23 @@ def _pathwise(settings: Settings) -> list[Claimed]:
               "sup over time": pathwise(rate, of.grid.dt, of.grid.steps),
               "log bound/largest by steps": {str(k): -v for k, v in logs.items()}}  # fmt: skip
     return [
-        Inequality(
-            claim=CLAIM, system=ADDITIVE, quantity="log of ‖x^ε − x⁰‖ over its bound, largest of all paths",
-            form="corrected", reading="pathwise", statistic=Estimate(logs[worst], 0.0, of.paths), bound=0.0,
-            numerical=0.0, scale=1.0, config=config,
+        rows.at_most(
+            "log of ‖x^ε − x⁰‖ over its bound, largest of all paths", "corrected", "pathwise",
+            exact(logs[worst], of.paths), scale=1.0, config=config,
         ),
-        Inequality(
-            claim=CLAIM, system=ADDITIVE, quantity="certified rate of growth, negative where errors die out",
-            form="corrected", reading="", statistic=Estimate(rate, 0.0, of.paths), bound=0.0, numerical=1e-9,
-            scale=LEAK,
-            config=config,
+        rows.at_most(
+            "certified rate of growth, negative where errors die out", "corrected", "", exact(rate, of.paths),
+            numerical=1e-9, scale=LEAK, config=config,
         ),
     ]  # fmt: skip
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "certified_bounds",
+    ("Theorem 4.1",),
+    ("latent", "trained-step", ADDITIVE),
+    check,
+    curves,
+    quick=("latent", ADDITIVE),
+    seconds={"trained-step": 6.0},
+)

@@ -7,7 +7,8 @@ measured, and is no consequence of the remark.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 
 from torch import Tensor
@@ -20,35 +21,28 @@ from sdewm.systems.losses import SummedLoss
 from sdewm.verification.samples import without_drift_error
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import Claimed, Inequality
+from sdewm.verification.verdicts import Row
 from theory_checks import systems
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows, exact
 
-CLAIM = "convex_loss"
-SYSTEMS = ("latent", "trained-step")
-QUICK = ("latent",)
 CONVEX = {"latent": ("squared errors",), "trained-step": ("J_O",)}
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    found, smallest = _measure(system, settings)
-    rows: list[Claimed] = []
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    found, smallest = _measure(rows.system, settings)
     for name in found.values:
         s = found.estimate(name)
+        of, convex = replace(rows, system=f"{rows.system} {name}"), name in CONVEX[rows.system]
         negative = Estimate(-s.mean, s.stderr, s.n, s.dof, s.seed)
         config = {"S": s.mean, "smallest S of a path": smallest[name], "paths": found.paths}
-        convex = name in CONVEX[system]
-        rows.append(Inequality(
-            claim=CLAIM, system=f"{system} {name}", quantity="−S ≤ 0", form="printed",
-            reading="convex" if convex else "not convex in x", statistic=negative, bound=0.0, numerical=0.0,
-            scale=abs(s.mean), config=config,
-        ))  # fmt: skip
+        reading = "convex" if convex else "not convex in x"
+        yield of.at_most("−S ≤ 0", "printed", reading, negative, config=config)
         if convex:
-            rows.append(Inequality(
-                claim=CLAIM, system=f"{system} {name}", quantity="−S ≤ 0 on every path", form="corrected", reading="",
-                statistic=Estimate(-smallest[name], 0.0, found.paths, seed=found.seed), bound=0.0, numerical=1e-12,
-                scale=abs(s.mean), config=config,
-            ))  # fmt: skip
-    return rows
+            least = exact(-smallest[name], found.paths, found.seed)
+            yield of.at_most(
+                "−S ≤ 0 on every path", "corrected", "", least, numerical=1e-12, scale=abs(s.mean), config=config
+            )
 
 
 def losses(system: System) -> dict[str, SummedLoss]:
@@ -75,9 +69,4 @@ def _measure(name: str, settings: Settings) -> tuple[Sample, dict[str, float]]:
     return sample(evaluate, drawn, channels, system.grid, system.x0), smallest
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("convex_loss", ("(12)",), tuple(CONVEX), check, quick=("latent",), seconds={"trained-step": 5.0})

@@ -5,34 +5,36 @@ As :mod:`theory_checks.theorem_3_7`, with both the drift and the diffusion error
 
 from sdewm.verification.comparisons import coefficient_rows, rate_rows, third_order_rows
 from sdewm.verification.curves import loss_curves, term_curves
-from sdewm.verification.evidence import gather
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Row
-from theory_checks.systems import BY_DEFAULT, WHEN_QUICK, system
+from theory_checks.claim import Part
+from theory_checks.expansion import FIRST, SECOND, evidence, expansion_claim
+from theory_checks.rows import Rows
 
-CLAIM = "corollary_3_8"
-SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
-
-def check(name: str, settings: Settings) -> list[Row]:
-    evidence = gather(system(name), settings)
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    found = evidence(rows.system, settings)
     return [
-        *coefficient_rows(CLAIM, evidence, "full"),
-        *rate_rows(CLAIM, evidence, "full", "loss", "corrected"),
-        *rate_rows(CLAIM, evidence, "full", "weak", "corrected"),
-        *third_order_rows(CLAIM, evidence, "full"),
+        *coefficient_rows(rows.claim, found, "full"),
+        *rate_rows(rows.claim, found, "full", "loss", "corrected"),
+        *rate_rows(rows.claim, found, "full", "weak", "corrected"),
+        *third_order_rows(rows.claim, found, "full"),
     ]
 
 
-def curves(name: str, settings: Settings) -> list[Curve]:
-    evidence = gather(system(name), settings)
-    return [*term_curves(CLAIM, evidence), *loss_curves(CLAIM, evidence)]
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
+    found = evidence(rows.system, settings)
+    return [*term_curves(rows.claim, found), *loss_curves(rows.claim, found)]
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = expansion_claim(
+    "corollary_3_8",
+    (
+        "Corollary 3.8",
+        Part("(15)", quantity=FIRST),
+        *(Part(statement, quantity=SECOND) for statement in ("(14)", "(16)", "(17)")),
+    ),
+    check=check,
+    curves=curves,
+)

@@ -8,15 +8,15 @@ with an error the remainder is of order s³ = δ^{3/2}. The bounds leave a const
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from sdewm.divergence.bounds import second_derivative_supremum
 from sdewm.divergence.distances import RepeatedIncrements
-from sdewm.divergence.rollout_terms import COMPOSED
-from sdewm.estimate.estimates import Estimate
+from sdewm.divergence.rollout_terms import COMPOSED, smallest
+from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, sample
 from sdewm.jets import Jet
 from sdewm.noise.increments import Increments
@@ -24,35 +24,35 @@ from sdewm.sensitivity import along
 from sdewm.solvers.loop import solve
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Claimed, Comparison, Inequality
-from theory_checks.rollouts import constants, measure_sensitivities, rollout_system, terms_at_horizon
+from sdewm.verification.verdicts import Row
+from theory_checks.claim import Claim
+from theory_checks.rollouts import Derivative, constants, measure_sensitivities, rollout_system, terms_at_horizon
+from theory_checks.rows import Rows
 
-CLAIM = "corollary_4_2"
 RARE = "rare errors"
-SYSTEMS = ("latent", "trained-step", RARE)
-QUICK = ("latent", RARE)
 # ‖ε‖ on a path, the largest first; a rollout that amplifies errors leaves its expansion earlier.
 SIZES = {"latent": (0.2, 0.1, 0.05, 0.025), "trained-step": (0.02, 0.01, 0.005, 0.0025)}
 RATE_MARGIN = 0.25
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    if system == RARE:
-        return _rare(settings)
-    return [_rate(system, settings), *_derivative_bounds(system, settings)]
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    if rows.system == RARE:
+        yield from _rare(rows, settings)
+    else:
+        yield _rate(rows, rows.system, settings)
+        yield from _derivative_bounds(rows, settings)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
-    of = "latent" if system == RARE else system
-    found = _measure(of, settings)
-    roots = [math.sqrt(float(found[f"{s}"].mean())) for s in SIZES[of]]
-    if system != RARE:
-        return [Curve(CLAIM, system, "root mean square remainder over ‖ε‖", list(SIZES[of]), roots)]
-    deltas = [s**2 for s in SIZES[of]]
-    return [
-        Curve(CLAIM, system, "remainder on the paths with an error over δ", deltas, roots),
-        Curve(CLAIM, system, "remainder/δ³ over δ", deltas, [r / d**3 for r, d in zip(roots, deltas, strict=True)]),
-    ]
+def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
+    of = "latent" if rows.system == RARE else rows.system
+    found, sizes = _measure(of, settings), SIZES[of]
+    roots = [math.sqrt(float(found[s].mean())) for s in sizes]
+    if rows.system != RARE:
+        yield rows.curve("root mean square remainder over ‖ε‖", sizes, roots)
+        return
+    deltas = [s**2 for s in sizes]
+    yield rows.curve("remainder on the paths with an error over δ", deltas, roots)
+    yield rows.curve("remainder/δ³ over δ", deltas, [r / d**3 for r, d in zip(roots, deltas, strict=True)])
 
 
 def value_function(inputs: int, actions: int = 2) -> Callable[[Tensor], Tensor]:
@@ -74,7 +74,7 @@ def _measure(system: str, settings: Settings, round: int) -> Sample:
     direction = direction / direction.norm()
     sizes = SIZES[system]
 
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
+    def evaluate(noise: Increments) -> dict[float, Tensor]:
         start = of.x0.expand(noise.paths, -1)
         jet = along(start, [direction.expand_as(start)], 2)
         expansion = q(solve(of.rollout, jet, of.until_horizon, method=of.method, noise=noise))
@@ -84,7 +84,7 @@ def _measure(system: str, settings: Settings, round: int) -> Sample:
         perturbed = q(solve(of.rollout, starts, of.until_horizon, method=of.method, noise=repeated))
         value, first, second = expansion.coefficients
         return {
-            f"{s}": (part - value - s * first - s**2 * second) ** 2
+            s: (part - value - s * first - s**2 * second) ** 2
             for s, part in zip(sizes, perturbed.split(noise.paths), strict=True)
         }
 
@@ -92,77 +92,56 @@ def _measure(system: str, settings: Settings, round: int) -> Sample:
     return sample(evaluate, drawn, of.channels, of.until_horizon, of.x0)
 
 
-def _slope(found: Sample, s: float, smaller: float) -> Estimate:
-    """Rate in ‖ε‖ of the root mean square remainder between two sizes; the error by replicates, to first order."""
-    above, below = found[f"{s}"], found[f"{smaller}"]
-    span = 2 * math.log(s / smaller)
-    deviations = found.estimate((above / above.mean() - below / below.mean()) / span)
-    mean = math.log(above.mean() / below.mean()) / span
-    return Estimate(mean, deviations.stderr, deviations.n, deviations.dof, found.seed)
-
-
 def _rates(system: str, settings: Settings) -> tuple[Estimate, float]:
     """The rate between the two smallest sizes, and how much it changed from the pair before."""
     found, sizes = _measure(system, settings), SIZES[system]
-    last, before = _slope(found, *sizes[-2:]), _slope(found, *sizes[-3:-1])
+    pairs = (sizes[-2:], sizes[-3:-1])
+    last, before = (found.slope(found[s], found[smaller], 2 * math.log(s / smaller)) for s, smaller in pairs)
     return last, abs(last.mean - before.mean)
 
 
-def _rate(system: str, settings: Settings) -> Claimed:
+def _rate(rows: Rows, system: str, settings: Settings, config: Mapping[str, object] | None = None) -> Row:
     rate, left = _rates(system, settings)
-    return Comparison(
-        claim=CLAIM, system=system, quantity="rate of the remainder of Q in ‖ε‖", form="corrected", reading="",
-        statistic=rate, expected=3.0, numerical=left, margin=RATE_MARGIN, scale=3.0,
-        config={"sizes": SIZES[system], "paths": rate.n},
+    return rows.equal(
+        "rate of the remainder of Q in ‖ε‖", "corrected", "", rate, 3.0, numerical=left, margin=RATE_MARGIN, scale=3.0,
+        config=config or {"sizes": SIZES[system], "paths": rate.n},
     )  # fmt: skip
 
 
-def _rare(settings: Settings) -> list[Claimed]:
+def _rare(rows: Rows, settings: Settings) -> Iterator[Row]:
     """With δ = s² on a path of probability s: O(δ³) would be a rate of at least 6 in s, in the mean of 5."""
     rate, left = _rates("latent", settings)
     config = {"ε": "s e with probability s, else 0", "δ": "s²", "sizes": SIZES["latent"], "paths": rate.n}
-    rows: list[Claimed] = []
     for reading, needed in (("almost surely", 6.0), ("in the mean", 5.0)):
         short = Estimate(needed - rate.mean, rate.stderr, rate.n, rate.dof, rate.seed)
-        rows.append(Inequality(
-            claim=CLAIM, system=RARE, quantity="rate at which remainder/δ³ grows as ‖ε‖ → 0", form="printed",
-            reading=reading, statistic=short, bound=0.0, numerical=left, scale=3.0, config=config,
-        ))  # fmt: skip
-    return [*rows, Comparison(
-        claim=CLAIM, system=RARE, quantity="rate of the remainder of Q in ‖ε‖", form="corrected", reading="",
-        statistic=rate, expected=3.0, numerical=left, margin=RATE_MARGIN, scale=3.0, config=config,
-    )]  # fmt: skip
+        quantity = "rate at which remainder/δ³ grows as ‖ε‖ → 0"
+        yield rows.at_most(quantity, "printed", reading, short, numerical=left, scale=3.0, config=config)
+    yield _rate(rows, "latent", settings, config)
 
 
-def _derivative_bounds(system: str, settings: Settings) -> list[Claimed]:
-    measured = measure_sensitivities(system, settings)
-    of, c, terms = measured.system, constants(system), terms_at_horizon(system, settings)
+def _derivative_bounds(rows: Rows, settings: Settings) -> Iterator[Row]:
+    measured = measure_sensitivities(rows.system, settings)
+    of, c, terms = measured.system, constants(rows.system), terms_at_horizon(rows.system, settings)
     end, steps = of.horizon, of.grid.steps
-    certified = {"first": c.supremum(of)}
+    certified = {1: c.supremum(of)}
     if c.whole_step is not None and c.drift is not None and c.diffusion is not None and c.curvatures is not None:
-        certified["second"] = second_derivative_supremum(
-            c.whole_step, c.drift, c.diffusion, *c.curvatures, of.grid.dt, steps
-        )
-    rows: list[Claimed] = []
-    for order, symbol, printed in (("first", "∂_i x", _log_first), ("second", "∂²_ij x", _log_second)):
-        names = [n for n in measured.sample.values if n.startswith(order)]
-        name = max(names, key=lambda n: float(measured.sample[n].mean()))
-        value = measured.sample.estimate(name)
-        config = {**measured.config, f"E sup ‖{symbol}‖²": value.mean, "of": name}
+        certified[2] = second_derivative_supremum(c.whole_step, c.drift, c.diffusion, *c.curvatures, of.grid.dt, steps)
+    found: Mapping[Derivative, Values] = measured.sample.values
+    for order, symbol, printed in ((1, "∂_i x", _log_first), (2, "∂²_ij x", _log_second)):
+        largest = max((d for d in found if len(d.coordinates) == order), key=lambda d: float(found[d].mean()))
+        value = measured.sample.estimate(largest)
+        config = {**measured.config, f"E sup ‖{symbol}‖²": value.mean, "of": str(largest)}
         constant = _smallest(printed, terms, math.log(value.mean))
-        rows.append(Inequality(
-            claim=CLAIM, system=system, quantity=f"smallest C for E sup ‖{symbol}‖²", form="printed", reading="",
-            statistic=Estimate(constant, 0.0, value.n, value.dof, value.seed), bound=0.0, numerical=0.0,
-            scale=constant, vacuous=True, config=config,
-        ))  # fmt: skip
+        yield rows.at_most(
+            f"smallest C for E sup ‖{symbol}‖²", "printed", "", Estimate(constant, 0.0, value.n, value.dof, value.seed),
+            vacuous=True, config=config,
+        )  # fmt: skip
         if order in certified:
             bound = certified[order][end]
-            rows.append(Inequality(
-                claim=CLAIM, system=system, quantity=f"log of E sup ‖{symbol}‖² over its bound", form="corrected",
-                reading="certified", statistic=measured.log_estimate(measured.sample[name], bound), bound=0.0,
-                numerical=0.0, scale=math.log(bound), config={**config, "bound": bound},
-            ))  # fmt: skip
-    return rows
+            yield rows.at_most(
+                f"log of E sup ‖{symbol}‖² over its bound", "corrected", "certified",
+                measured.log_estimate(found[largest], bound), scale=math.log(bound), config={**config, "bound": bound},
+            )  # fmt: skip
 
 
 def _log_first(c: float, terms: dict[str, float]) -> float:
@@ -186,11 +165,7 @@ def _smallest(
     log_bound: Callable[[float, dict[str, float]], float], terms: dict[str, float], log_value: float
 ) -> float:
     """The smallest C for which the bound, which grows with C, reaches a value."""
-    low, high = -60.0, 60.0  # of log C
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if log_bound(math.exp(middle), terms) >= log_value else (middle, high)
-    return math.exp(high)
+    return smallest(lambda c: log_bound(c, terms) >= log_value)
 
 
 def _log_add(a: float, b: float) -> float:
@@ -198,9 +173,4 @@ def _log_add(a: float, b: float) -> float:
     return top if math.isinf(top) else top + math.log(math.exp(a - top) + math.exp(b - top))
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("corollary_4_2", ("Corollary 4.2",), (*SIZES, RARE), check, curves, quick=("latent", RARE))

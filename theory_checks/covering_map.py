@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import Array, pushforward_density_on_circle
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Comparison, Form
+from sdewm.verification.verdicts import Comparison, Form, Row
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows, exact
 
-CLAIM = "covering_map"
 SHEETS = {"one-sheet": 1, "two-sheets": 2}
-SYSTEMS = QUICK = tuple(SHEETS)
 ANGLES = 2 * np.pi * np.arange(256) / 256
 # Trigonometric polynomials of low degree: the mean over equal angles is their integral, to rounding.
 ROUNDING = 1e-12
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    sheets = SHEETS[system]
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    sheets = SHEETS[rows.system]
     pushed = pushforward_density_on_circle(density, sheets, ANGLES)
     # F*η̄ at θ is η̄(F(θ)) times F's derivative.
     pulled_back = sheets * pushforward_density_on_circle(density, sheets, sheets * ANGLES)
@@ -31,11 +30,16 @@ def check(system: str, settings: Settings) -> list[Claimed]:
         reading: largest(pulled_back / divisor - density(ANGLES))
         for reading, divisor in (("1/|D| Σ", sheets), ("Σ", 1))
     }
+
+    def zero(quantity: str, form: Form, reading: str, value: float) -> Comparison:
+        found = exact(value, len(ANGLES))
+        return rows.equal(quantity, form, reading, found, margin=2 * ROUNDING, numerical=ROUNDING)
+
     return [
-        _row(system, "∫η̄ − 1", "printed", "1/|D| Σ", integral(pushed / sheets) - 1),
-        _row(system, "∫η̄ − 1", "corrected", "Σ", integral(pushed) - 1),
-        *(_row(system, "largest |F*η̄ − ω|", "printed", reading, value) for reading, value in off.items()),
-        _row(system, "∫f dF_#P − ∫f∘F dP", "corrected", "Σ", max(moments, key=abs)),
+        zero("∫η̄ − 1", "printed", "1/|D| Σ", integral(pushed / sheets) - 1),
+        zero("∫η̄ − 1", "corrected", "Σ", integral(pushed) - 1),
+        *(zero("largest |F*η̄ − ω|", "printed", reading, value) for reading, value in off.items()),
+        zero("∫f dF_#P − ∫f∘F dP", "corrected", "Σ", max(moments, key=abs)),
     ]
 
 
@@ -52,15 +56,4 @@ def largest(values: Array) -> float:
     return float(np.abs(values).max())
 
 
-def _row(system: str, quantity: str, form: Form, reading: str, value: float) -> Comparison:
-    return Comparison(
-        CLAIM, system, quantity, form, reading, Estimate(value, 0.0, len(ANGLES)), 0.0, ROUNDING, 2 * ROUNDING, 1.0
-    )
-
-
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("covering_map", ("(22)", "Proposition A.7", "Assumption 3.5", "Assumption A.5"), tuple(SHEETS), check)

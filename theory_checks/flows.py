@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,6 @@ from sdewm.exact.problems import PROBLEMS
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import SDE, FunctionSDE, noise_channels
-from sdewm.verification.verdicts import Comparison, Form
 
 F64 = torch.float64
 NILPOTENT = torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=F64)
@@ -150,20 +148,3 @@ def slope(squares: Sequence[Values], paths: int, seed: int) -> tuple[Estimate, f
     rates = [0.5 * np.log2(coarse / fine) for fine, coarse in itertools.pairwise(squares)]
     limit, moved = richardson(rates[:2])
     return Sample({"order": limit}, paths, seed).estimate("order"), moved
-
-
-def exact(value: float, paths: int, seed: int) -> Estimate:
-    """What holds path by path has no sampling error."""
-    return Estimate(value, 0.0, paths, seed=seed)
-
-
-def row(
-    claim: str, system: str, quantity: str, form: Form, reading: str, statistic: Estimate, expected: float,
-    numerical: float, margin: float, scale: float | Estimate, started: float, config: dict[str, object],
-) -> Comparison:  # fmt: skip
-    """A comparison that has taken since ``started``."""
-    return Comparison(
-        claim=claim, system=system, quantity=quantity, form=form, reading=reading, statistic=statistic,
-        expected=expected, numerical=numerical, margin=margin, scale=scale,
-        seconds=time.perf_counter() - started, config=config,
-    )  # fmt: skip

@@ -5,14 +5,13 @@ integral alone, and where the Jacobians commute with each other at all pairs of 
 and one noise, which always meets it, is not enough. Elsewhere the gap is that of the commutators.
 """
 
-import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm.estimate.estimates import Values
 from sdewm.estimate.samples import Sample, richardson, sample
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.increments import Increments, StoredIncrements
@@ -29,16 +28,15 @@ from sdewm.solvers.orders import convergence
 from sdewm.verification.claims.fundamental_matrix import by_differences, by_equation, by_product
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Claimed, Form
-from theory_checks.flows import FLOWS, Flow, exact, rotating, row, slope, two_noises
+from sdewm.verification.verdicts import Form, Row
+from theory_checks.claim import Claim
+from theory_checks.flows import FLOWS, Flow, rotating, slope, two_noises
+from theory_checks.rows import Rows, exact
 
-CLAIM = "fundamental_matrix"
 ROUTES = ("gbm", "linear", "clock", "latent")
 ORDERS = ("gbm", "clock")
 EXPONENTS = ("nilpotent", "commuting", "gbm", "rotating")
 GAPS = {"two-noises": two_noises, "rotating": rotating}
-SYSTEMS = ("nilpotent", "commuting", "gbm", "rotating", "two-noises", "linear", "clock", "latent")
-QUICK = ("nilpotent", "commuting", "rotating", "clock")
 LEVELS = (6, 5, 4, 3)
 # (45) is compared in the limit: this part of Φ's own root mean square.
 MARGIN = 1e-2
@@ -47,48 +45,46 @@ ROUNDING = 1e-13
 STEP = 1e-3
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    flow = FLOWS[system]()
-    rows: list[Claimed] = []
-    if system in ROUTES:
-        rows += _route_rows(system, flow, settings)
-    if system in ORDERS:
-        rows += _order_rows(system, flow, settings)
-    if system in EXPONENTS:
-        rows += _exponent_rows(system, settings)
-    if system in GAPS:
-        rows += _gap_rows(system, settings)
-    return rows
+class At(NamedTuple):
+    """What is sampled on one grid of 2^``level`` steps: of (45) in one reading, or of Φ itself (no reading)."""
+
+    reading: str
+    level: int
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    flow = FLOWS[rows.system]()
+    if rows.system in ROUTES:
+        yield from _route_rows(rows, flow, settings)
+    if rows.system in ORDERS:
+        yield from _order_rows(rows, flow, settings)
+    if rows.system in EXPONENTS:
+        yield from _exponent_rows(rows, settings)
+    if rows.system in GAPS:
+        yield from _gap_rows(rows, settings)
+
+
+def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
     """Root mean square of ΦΦ⁻¹ − I, and of (45) less Φ, against Δt."""
-    found: list[Curve] = []
-    if system in ORDERS:
+    steps = [2.0**-level for level in LEVELS]
+    if rows.system in ORDERS:
         for method in ("euler", "milstein"):
-            table = _inverse_sample(system, settings, method)
-            found.append(_against_dt(system, f"ΦΦ⁻¹ − I, {method}", [table[f"{level}"] for level in LEVELS]))
-    if system in EXPONENTS:
-        table = _exponent_sample(system, settings)
+            table = _inverse_sample(rows.system, settings, method)
+            roots = [table.estimate(np.sqrt(table[level])) for level in LEVELS]
+            yield rows.curve(f"ΦΦ⁻¹ − I, {method}", steps, roots)
+    if rows.system in EXPONENTS:
+        table = _exponent_sample(rows.system, settings)
         for reading in _readings(table):
-            found.append(_against_dt(system, f"(45), {reading}", [table[f"{reading}/{level}"] for level in LEVELS]))
-    return found
-
-
-def _against_dt(system: str, label: str, squares: list[Values]) -> Curve:
-    roots = [np.sqrt(v) for v in squares]
-    return Curve(
-        CLAIM, system, label, [2.0**-level for level in LEVELS], [float(r.mean()) for r in roots],
-        [float(r.std(ddof=1) / len(r) ** 0.5) for r in roots],
-    )  # fmt: skip
+            roots = [table.estimate(np.sqrt(table[At(reading, level)])) for level in LEVELS]
+            yield rows.curve(f"(45), {reading}", steps, roots)
 
 
 # -- (43) by every route
 
 
-def _route_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+def _route_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     """On one grid all routes are one map: to rounding, and to the error of differences in the initial value."""
-    started, paths, grid = time.perf_counter(), 32, flow.grid(16)
+    paths, grid = 32, flow.grid(16)
     noise = flow.increments(grid, paths, settings.seed)
     phi = fundamental_matrix(flow.base, flow.x0, grid, noise=noise)
     size = float(phi.square().mean().sqrt())
@@ -107,18 +103,17 @@ def _route_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
         ("corrected", "jets, against differences in x0", gap(phi, differences), error),
     )
     for form, reading, value, numerical in routes:
-        yield row(
-            CLAIM, system, "Φ of (43), on the grid", form, reading, exact(value, paths, settings.seed), 0.0, numerical,
-            1e-9 if numerical == ROUNDING else 1e-6, 1.0, started, {"steps": grid.steps, "paths": paths},
+        yield rows.equal(
+            "Φ of (43), on the grid", form, reading, exact(value, paths, settings.seed), numerical=numerical,
+            margin=1e-9 if numerical == ROUNDING else 1e-6, config={"steps": grid.steps, "paths": paths},
         )  # fmt: skip
 
 
 # -- orders, and the inverse
 
 
-def _order_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+def _order_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     """Φ as a system by Euler and Milstein; ΦΦ⁻¹ − I, each by its own equation on the same noise."""
-    started = time.perf_counter()
     phi = FundamentalMatrixSDE(flow.base)
     for method, order in (("euler", 0.5), ("milstein", 1.0)):
         found = convergence(
@@ -126,15 +121,16 @@ def _order_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed
             paths=settings.rounds * settings.paths(2048),
             refine=1, seed=settings.seed,
         )  # fmt: skip
-        yield row(
-            CLAIM, system, f"strong order of Φ, {method}", "corrected", "(43) as a system", found.slope, order,
-            float(abs(found.rates[-1] - found.slope.mean)), 0.25, order, started, {"levels": [3, 4, 5]},
+        yield rows.equal(
+            f"strong order of Φ, {method}", "corrected", "(43) as a system", found.slope, order,
+            numerical=float(abs(found.rates[-1] - found.slope.mean)), margin=0.25, scale=order,
+            config={"levels": [3, 4, 5]},
         )  # fmt: skip
-        table = _inverse_sample(system, settings, method)
-        rate, moved = slope([table[f"{level}"] for level in LEVELS], table.paths, settings.seed)
-        yield row(
-            CLAIM, system, f"order of ΦΦ⁻¹ − I, {method}", "corrected", "equation of the inverse", rate, order, moved,
-            0.25, order, started, {"levels": list(LEVELS)},
+        table = _inverse_sample(rows.system, settings, method)
+        rate, moved = slope([table[level] for level in LEVELS], table.paths, settings.seed)
+        yield rows.equal(
+            f"order of ΦΦ⁻¹ − I, {method}", "corrected", "equation of the inverse", rate, order, numerical=moved,
+            margin=0.25, scale=order, config={"levels": list(LEVELS)},
         )  # fmt: skip
 
 
@@ -152,8 +148,8 @@ def _inverse_sample(system: str, settings: Settings, round: int, method: str) ->
         ]
         return ((parts[0] @ parts[1] - identity) ** 2).sum((1, 2))
 
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
-        return {f"{level}": squares(noise.coarsen(2 ** (LEVELS[0] - level)), 2**level) for level in LEVELS}
+    def evaluate(noise: Increments) -> dict[int, Tensor]:
+        return {level: squares(noise.coarsen(2 ** (LEVELS[0] - level)), 2**level) for level in LEVELS}
 
     drawn = settings.draw(settings.paths(2**13), round)
     return sample(evaluate, drawn, flow.channels, flow.grid(2 ** LEVELS[0]), flow.x0)
@@ -162,26 +158,23 @@ def _inverse_sample(system: str, settings: Settings, round: int, method: str) ->
 # -- (45)
 
 
-def _exponent_rows(system: str, settings: Settings) -> Iterator[Claimed]:
-    started = time.perf_counter()
-    table = _exponent_sample(system, settings)
+def _exponent_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
+    table = _exponent_sample(rows.system, settings)
     for reading in _readings(table):
         corrected = reading == "(∂g)²"
-        if corrected and system == "rotating":
+        if corrected and rows.system == "rotating":
             continue  # it does not claim to hold there; what does is in _gap_rows
         form: Form = "corrected" if corrected else "printed"
-        relative = [np.sqrt(table[f"{reading}/{level}"] / table[f"size/{level}"]) for level in LEVELS[:3]]
+        relative = [np.sqrt(table[At(reading, level)] / table[At("", level)]) for level in LEVELS[:3]]
         limit, change = richardson(relative)
-        yield row(
-            CLAIM, system, "(45) less Φ, Δt → 0", form, reading, table.estimate(limit), 0.0, change + ROUNDING, MARGIN,
-            1.0, started, {"steps": [2**level for level in LEVELS[:3]]},
+        yield rows.equal(
+            "(45) less Φ, Δt → 0", form, reading, table.estimate(limit), numerical=change + ROUNDING, margin=MARGIN,
+            config={"steps": [2**level for level in LEVELS[:3]]},
         )  # fmt: skip
 
 
 def _readings(table: Sample) -> list[str]:
-    return [
-        name.split("/")[0] for name in table.values if name.endswith(f"/{LEVELS[0]}") and not name.startswith("size")
-    ]
+    return [at.reading for at in table.values if at.reading and at.level == LEVELS[0]]
 
 
 @pooled
@@ -189,33 +182,33 @@ def _exponent_sample(system: str, settings: Settings, round: int) -> Sample:
     """Mean squares of exp(…) − Φ for each reading and grid; Φ by Milstein's scheme, as exact in Δt as the sums are."""
     flow = FLOWS[system]()
 
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
-        values: dict[str, Tensor] = {}
+    def evaluate(noise: Increments) -> dict[At, Tensor]:
+        values: dict[At, Tensor] = {}
         for level in LEVELS:
             grid, increments = flow.grid(2**level), noise.coarsen(2 ** (LEVELS[0] - level))
             phi = fundamental_matrix(flow.base, flow.x0, grid, method="milstein", noise=increments)
-            values[f"size/{level}"] = phi.square().sum((1, 2))
+            values[At("", level)] = phi.square().sum((1, 2))
             exponents = printed_flow_exponents(flow.base, flow.x0, grid, increments)
             if system == "rotating":
                 exponents["its condition, (∂g)²"] = flow_exponent(flow.base, flow.x0, grid, increments)
             exponents["(∂g)²"] = flow_exponent(flow.base, flow.x0, grid, increments)
             for reading, exponent in exponents.items():
-                values[f"{reading}/{level}"] = (torch.linalg.matrix_exp(exponent) - phi).square().sum((1, 2))
+                values[At(reading, level)] = (torch.linalg.matrix_exp(exponent) - phi).square().sum((1, 2))
         return values
 
     drawn = settings.draw(settings.paths(2**10), round)
     return sample(evaluate, drawn, flow.channels, flow.grid(2 ** LEVELS[0]), flow.x0)
 
 
-def _gap_rows(system: str, settings: Settings) -> Iterator[Claimed]:
+def _gap_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
     """Without commuting Jacobians: what the commutators do not explain of the gap, as the Jacobians shrink."""
-    started, level, replicates = time.perf_counter(), 4, 16
+    level, replicates = 4, 16
     per = settings.rounds * max(16, settings.paths(2**10) // replicates)
     # Even in the size; its square halves from one to the next.
     sizes = [0.5 / 2 ** (i / 2) for i in range(3)]
     unexplained = np.empty((len(sizes), replicates))
     for i, size in enumerate(sizes):
-        flow = GAPS[system](size)
+        flow = GAPS[rows.system](size)
         grid, channels = flow.grid(2**level), flow.channels
         noise = BrownianPath(settings.seed, replicates * per, channels, 0.0, flow.horizon).at(level, finest=level)
         phi = fundamental_matrix(flow.base, flow.x0, grid, method="milstein", noise=noise)
@@ -225,15 +218,18 @@ def _gap_rows(system: str, settings: Settings) -> Iterator[Claimed]:
         unexplained[i] = (by_replicate[0] / by_replicate[1]).numpy()
     limit, change = richardson(list(unexplained[::-1]))
     statistic = Sample({"limit": limit}, replicates * per, settings.seed).estimate("limit")
-    yield row(
-        CLAIM, system, "part of ‖Φ − (45)‖² beyond the commutators, Jacobians → 0", "corrected", "(∂g)²", statistic,
-        0.0, change, 3 * MARGIN, 1.0, started, {"steps": grid.steps, "sizes": sizes},
+    yield rows.equal(
+        "part of ‖Φ − (45)‖² beyond the commutators, Jacobians → 0", "corrected", "(∂g)²", statistic,
+        numerical=change, margin=3 * MARGIN, config={"steps": grid.steps, "sizes": sizes},
     )  # fmt: skip
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "fundamental_matrix",
+    ("(43)", "(44)", "(45)"),
+    ("nilpotent", "commuting", "gbm", "rotating", "two-noises", "linear", "clock", "latent"),
+    check,
+    curves,
+    quick=("nilpotent", "commuting", "rotating", "clock"),
+    seconds={"clock": 34.0, "gbm": 10.0, "latent": 5.0},
+)

@@ -10,6 +10,7 @@ known.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from sdewm.divergence.bounds import log_gronwall, mean_square, supremum_from_mean_square
 from sdewm.divergence.distances import fundamental_supremum, jacobian_suprema
 from sdewm.divergence.lipschitz import SlopeNetwork
+from sdewm.divergence.rollout_terms import smallest
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
 from sdewm.exact import reference
@@ -27,72 +29,60 @@ from sdewm.solvers.methods import Method
 from sdewm.systems.sde import SDE, noise_channels
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Claimed, Inequality
+from sdewm.verification.verdicts import Row
+from theory_checks.claim import Claim
 from theory_checks.rollouts import constants, rollout_system
+from theory_checks.rows import Rows, exact
 
-CLAIM = "fundamental_matrix_bound"
 FROZEN = "frozen slopes"
-SYSTEMS = ("latent", "trained-step", FROZEN)
-QUICK = ("latent", FROZEN)
 SLOPES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+OVER_BOUND = "log of E sup ‖Φ‖² over its bound"
 TIMES = {"latent": (1, 2, 5, 10, 20, 35, 50, 70, 100), "trained-step": (1, 2, 3, 5, 10, 15)}
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    return _frozen() if system == FROZEN else _on_model(system, settings)
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    return _frozen(rows) if rows.system == FROZEN else _on_model(rows, settings)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
-    if system == FROZEN:
-        x = list(SLOPES)
-        return [
-            Curve(CLAIM, FROZEN, "E sup ‖Φ‖² over M", x, [frozen_supremum(m) for m in x]),
-            Curve(CLAIM, FROZEN, "E sup ‖∂g‖² over M", x, [1.0 for _ in x]),
-            Curve(CLAIM, FROZEN, "n exp(2 ess sup ‖∂g‖₂ T) over M", x, [math.exp(_log_frozen_bound(m)) for m in x]),
-        ]
-    found, bounds = _measure(system, settings), _bounds(system)
-    grid = _problem(system)[2]
-    x = [grid.time(i) - grid.t0 for i in TIMES[system]]
-    estimates = [found.estimate(f"Φ|{i}") for i in TIMES[system]]
+def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
+    if rows.system == FROZEN:
+        yield rows.curve("E sup ‖Φ‖² over M", SLOPES, map(frozen_supremum, SLOPES))
+        yield rows.curve("E sup ‖∂g‖² over M", SLOPES, [1.0 for _ in SLOPES])
+        bound = [math.exp(_log_frozen_bound(m)) for m in SLOPES]
+        yield rows.curve("n exp(2 ess sup ‖∂g‖₂ T) over M", SLOPES, bound)
+        return
+    found, steps, grid = _measure(rows.system, settings), TIMES[rows.system], _problem(rows.system)[2]
+    times = [grid.time(i) - grid.t0 for i in steps]
+    estimates = [found.estimate(i) for i in steps]
     fitted = _smallest_constant(estimates[-1].mean, *_jacobians(found))
-    printed = [_printed(fitted, *_jacobians(found)) for _ in x]
-    return [
-        Curve(CLAIM, system, "E sup ‖Φ‖² over T, measured", x, [e.mean for e in estimates],
-        [e.stderr for e in estimates]),
-        Curve(CLAIM, system, "E sup ‖Φ‖² over T, (18) with the smallest C for all T", x, printed),
-        *(Curve(CLAIM, system, f"log10 E sup ‖Φ‖² over T, {name}", x, [b[i] / math.log(10) for i in TIMES[system]])
-          for name, b in bounds.items()),
-    ]  # fmt: skip
+    printed = [_printed(fitted, *_jacobians(found)) for _ in steps]
+    yield rows.curve("E sup ‖Φ‖² over T, measured", times, estimates)
+    yield rows.curve("E sup ‖Φ‖² over T, (18) with the smallest C for all T", times, printed)
+    for name, b in _bounds(rows.system).items():
+        yield rows.curve(f"log10 E sup ‖Φ‖² over T, {name}", times, [b[i] / math.log(10) for i in steps])
 
 
-def _on_model(system: str, settings: Settings) -> list[Claimed]:
-    found = _measure(system, settings)
-    end = TIMES[system][-1]
-    measured = found.estimate(f"Φ|{end}")
+def _on_model(rows: Rows, settings: Settings) -> Iterator[Row]:
+    found, steps, grid = _measure(rows.system, settings), TIMES[rows.system], _problem(rows.system)[2]
+    measured = found.estimate(steps[-1])
     drift, diffusion = _jacobians(found)
     constant = _smallest_constant(measured.mean, drift, diffusion)
     beyond = _smallest_constant(measured.mean + measured.stderr, drift, diffusion)
-    grid = _problem(system)[2]
     config = {"steps": grid.steps, "horizon": grid.t1 - grid.t0, "paths": found.paths, "E sup ‖Φ‖²": measured.mean,
               "E sup ‖∂g_0‖²": drift, "E sup Σ‖∂g_k‖²": diffusion,
               "log10 of (18) with C = 1 over E sup ‖Φ‖²": max(drift, diffusion) / math.log(10)
               - math.log10(measured.mean)}  # fmt: skip
-    rows: list[Claimed] = [Inequality(
-        claim=CLAIM, system=system, quantity="smallest C of (18)", form="printed", reading="",
-        statistic=Estimate(constant, beyond - constant, found.paths, measured.dof, found.seed), bound=0.0,
-        numerical=0.0, scale=constant, vacuous=True, config=config,
-    )]  # fmt: skip
-    for name, bound in _bounds(system).items():
+    smallest_c = Estimate(constant, beyond - constant, found.paths, measured.dof, found.seed)
+    yield rows.at_most("smallest C of (18)", "printed", "", smallest_c, vacuous=True, config=config)
+    for name, bound in _bounds(rows.system).items():
         # The time at which the bound is tightest; it holds at all of them.
-        logs = {i: math.log(found.estimate(f"Φ|{i}").mean) - bound[i] for i in TIMES[system]}
+        logs = {i: math.log(found.estimate(i).mean) - bound[i] for i in steps}
         i = max(logs, key=lambda k: logs[k])
-        e = found.estimate(f"Φ|{i}")
-        rows.append(Inequality(
-            claim=CLAIM, system=system, quantity="log of E sup ‖Φ‖² over its bound", form="corrected", reading=name,
-            statistic=Estimate(logs[i], e.stderr / e.mean, e.n, e.dof, e.seed), bound=0.0, numerical=0.0,
-            scale=bound[i], config={**config, "after steps": i},
-        ))  # fmt: skip
-    return rows
+        e = found.estimate(i)
+        yield rows.at_most(
+            OVER_BOUND, "corrected", name, Estimate(logs[i], e.stderr / e.mean, e.n, e.dof, e.seed), scale=bound[i],
+            config={**config, "after steps": i},
+        )  # fmt: skip
 
 
 def frozen_supremum(m: float, horizon: float = 1.0, steps: int | None = None) -> float:
@@ -108,34 +98,30 @@ def _log_frozen_bound(m: float) -> float:
     return math.log(2) + 2 * m
 
 
-def _frozen() -> list[Claimed]:
+def _frozen(rows: Rows) -> Iterator[Row]:
     quotients = [frozen_supremum(m) for m in SLOPES]
     config = {"a": "M with probability M⁻², else 0", "M": SLOPES, "E sup ‖Φ‖²": quotients, "E sup ‖∂g‖²": 1.0}
     # Were there a C, the logarithm would be bounded; between the last two M it rises by this much for each unit.
-    rate = math.log(quotients[-1] / quotients[-2]) / (SLOPES[-1] - SLOPES[-2])
-    rows: list[Claimed] = [Inequality(
-        claim=CLAIM, system=FROZEN, quantity="growth of log E sup ‖Φ‖² in M, E sup ‖∂g‖² = 1", form="printed",
-        reading="",
-        statistic=Estimate(rate, 0.0, len(SLOPES)), bound=0.0, numerical=0.0, scale=2.0, config=config,
-    )]  # fmt: skip
+    rate = exact(math.log(quotients[-1] / quotients[-2]) / (SLOPES[-1] - SLOPES[-2]), len(SLOPES))
+    quantity = "growth of log E sup ‖Φ‖² in M, E sup ‖∂g‖² = 1"
+    yield rows.at_most(quantity, "printed", "", rate, scale=2.0, config=config)
     for m, value in zip(SLOPES, quotients, strict=True):
-        rows.append(Inequality(
-            claim=CLAIM, system=FROZEN, quantity="log of E sup ‖Φ‖² over its bound", form="corrected",
-            reading=f"n exp(2 ess sup ‖∂g‖₂ T), M = {m:g}",
-            statistic=Estimate(math.log(value) - _log_frozen_bound(m), 0.0, 2), bound=0.0, numerical=1e-12,
-            scale=_log_frozen_bound(m), config=config,
-        ))  # fmt: skip
-    return rows
+        bound = _log_frozen_bound(m)
+        yield rows.at_most(
+            OVER_BOUND, "corrected", f"n exp(2 ess sup ‖∂g‖₂ T), M = {m:g}", exact(math.log(value) - bound, 2),
+            numerical=1e-12, scale=bound, config=config,
+        )  # fmt: skip
 
 
 @pooled
 def _measure(system: str, settings: Settings, round: int) -> Sample:
+    """E sup of the Jacobians' squares, and by step of ‖Φ‖² up to it."""
     sde, x0, grid, method = _problem(system)
 
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
+    def evaluate(noise: Increments) -> dict[str | int, Tensor]:
         phi = fundamental_supremum(sde, x0, grid, method=method, noise=noise)
         drift, diffusion = jacobian_suprema(sde, x0, grid, method=method, noise=noise)
-        return {"drift": drift, "diffusion": diffusion} | {f"Φ|{i}": phi[i] for i in TIMES[system]}
+        return {"drift": drift, "diffusion": diffusion} | {i: phi[i] for i in TIMES[system]}
 
     channels = noise_channels(sde, torch.as_tensor(grid.t0, dtype=x0.dtype), x0[None])
     return sample(evaluate, settings.draw(settings.paths(2**8), round), channels, grid, x0)
@@ -203,16 +189,15 @@ def _printed(constant: float, drift: float, diffusion: float) -> float:
 
 def _smallest_constant(value: float, drift: float, diffusion: float) -> float:
     """The C with Σ_k C exp(C E sup ‖∂g_k‖²) = value."""
-    low, high = -60.0, 60.0  # of log C
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if _printed(math.exp(middle), drift, diffusion) >= value else (middle, high)
-    return math.exp(high)
+    return smallest(lambda c: _printed(c, drift, diffusion) >= value)
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "fundamental_matrix_bound",
+    ("(18)", "(56)"),
+    (*TIMES, FROZEN),
+    check,
+    curves,
+    quick=("latent", FROZEN),
+    seconds={"trained-step": 4.0},
+)

@@ -6,7 +6,6 @@ coefficient.
 """
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -23,39 +22,39 @@ from sdewm.solvers.loop import solve
 from sdewm.verification.pathwise import relative
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Form
-from theory_checks.flows import FLOWS, Flow, exact, row
+from sdewm.verification.verdicts import Form, Row
+from theory_checks.claim import Claim
+from theory_checks.flows import FLOWS, Flow
+from theory_checks.rows import Rows, exact
 
-CLAIM = "initial_value"
-SYSTEMS = ("sine", "circle", "clock", "latent")
-QUICK = ("sine", "clock")
 # On one grid, to the error of differences; and for the flow of the ordinary equation, extrapolated from three.
 MARGIN = 1e-5
 STEPS = 16
 GROUPS = 32
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    flow = FLOWS[system]()
-    if system == "sine":
-        return list(_closed_form_rows(system, flow, settings))
-    return [*_grid_rows(system, flow, settings), *_expansion_rows(system, flow, settings)]
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    flow = FLOWS[rows.system]()
+    if rows.system == "sine":
+        yield from _closed_form_rows(rows, flow, settings)
+    else:
+        yield from _grid_rows(rows, flow, settings)
+        yield from _expansion_rows(rows, flow, settings)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
+def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
     """The second derivative of the flow of dx = sin x dt against time: true, and as printed in each reading."""
-    if system != "sine":
-        return []
-    flow = FLOWS[system]()
+    if rows.system != "sine":
+        return
+    flow = FLOWS[rows.system]()
     grid = TimeGrid(0.0, 2.0, 128)
     times = [grid.time(i) for i in range(0, grid.steps + 1, 2)]
-    found = [Curve(CLAIM, system, "true", times, [_second_of_sine(float(flow.x0), t) for t in times])]
+    yield rows.curve("true", times, [_second_of_sine(float(flow.x0), t) for t in times])
     for label, second in _systems(flow).items():
         start = second.initial(flow.x0, *_directions(flow, 1))
         noise = torch.zeros(grid.steps, 1, 1, dtype=flow.x0.dtype)
         path = solve(second, start, grid, noise=noise, save=lambda t, x, s=second: s.split(x)[3])  # type: ignore[misc]
-        found.append(Curve(CLAIM, system, label, times, path[::2, 0, 0].tolist()))
-    return found
+        yield rows.curve(label, times, path[::2, 0, 0].tolist())
 
 
 def _systems(flow: Flow) -> dict[str, SecondVariationSDE | PrintedSecondVariationSDE]:
@@ -87,8 +86,8 @@ def _second_of_sine(x0: float, t: float) -> float:
     return -e * 0.5 * sine * (e**2 - 1) / denominator**2
 
 
-def _closed_form_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
-    started, truth = time.perf_counter(), _second_of_sine(float(flow.x0), flow.horizon)
+def _closed_form_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
+    truth = _second_of_sine(float(flow.x0), flow.horizon)
     steps = (128, 64, 32)
     u, v = _directions(flow, 0)
     for label, second in _systems(flow).items():
@@ -98,20 +97,19 @@ def _closed_form_rows(system: str, flow: Flow, settings: Settings) -> Iterator[C
             found = second.split(solve(second, second.initial(flow.x0, u, v), flow.grid(n), noise=noise))[3]
             values.append(found[0].numpy())
         limit, change = richardson(values)
-        yield row(
-            CLAIM, system, "second derivative of the flow", _form(label), label,
-            exact(float(limit[0]), 1, settings.seed), truth, change, 1e-3 * abs(truth), truth, started,
-            {"steps": list(steps)},
+        yield rows.equal(
+            "second derivative of the flow", _form(label), label, exact(float(limit[0]), 1, settings.seed), truth,
+            numerical=change, margin=1e-3 * abs(truth), scale=truth, config={"steps": list(steps)},
         )  # fmt: skip
 
 
-def _grid_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+def _grid_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     """On one grid and common noise: ∂x[u] and ∂²x[u, v] against differences in the initial value, root mean square."""
-    started, paths, grid = time.perf_counter(), 256, flow.grid(STEPS)
+    paths, grid = 256, flow.grid(STEPS)
     noise = flow.increments(grid, paths, settings.seed)
     u, v = _directions(flow, settings.seed)
     (first, second), (error1, error2) = _differences(flow, grid, noise, u, v)
-    config: dict[str, object] = {"steps": STEPS, "paths": paths}
+    config = {"steps": STEPS, "paths": paths}
     found = {
         label: s.split(solve(s, s.initial(flow.x0, u, v), grid, noise=noise))[1:] for label, s in _systems(flow).items()
     }
@@ -121,15 +119,11 @@ def _grid_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]
         ("corrected", "jets", jets.first[..., 0]),
     )
     for form, label, value in firsts:
-        yield row(
-            CLAIM, system, "∂x[u]", form, label, exact(relative(value, first), paths, settings.seed), 0.0, error1,
-            MARGIN, 1.0, started, config,
-        )  # fmt: skip
+        gap = exact(relative(value, first), paths, settings.seed)
+        yield rows.equal("∂x[u]", form, label, gap, numerical=error1, margin=MARGIN, config=config)
     for label, value in {**{k: p[2] for k, p in found.items()}, "jets": jets.second[..., 0, 1]}.items():
-        yield row(
-            CLAIM, system, "∂²x[u, v]", _form(label), label, _relative_estimate(value, second, settings), 0.0, error2,
-            MARGIN, 1.0, started, config,
-        )  # fmt: skip
+        apart = _relative_estimate(value, second, settings)
+        yield rows.equal("∂²x[u, v]", _form(label), label, apart, numerical=error2, margin=MARGIN, config=config)
 
 
 def _relative_estimate(value: Tensor, truth: Tensor, settings: Settings) -> Estimate:
@@ -158,9 +152,8 @@ def _differences(
     return (upper[0], upper[1]), (errors[0], errors[1])
 
 
-def _expansion_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+def _expansion_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     """The remainder of (54) along one direction: sup_t ‖·‖ falls like ε³, and over ε³ it tends to ∂³x[u, u, u]/6."""
-    started = time.perf_counter()
     u, _ = _directions(flow, settings.seed)
     family = ShiftedStart(flow.base, u)
     weights = torch.linspace(1.0, 2.0, len(u), dtype=u.dtype)
@@ -170,21 +163,25 @@ def _expansion_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Cla
     )
     test = tests["x", "corrected"]
     rate = test.rates["strong", 2]
-    yield row(
-        CLAIM, system, "rate of (54)'s remainder", "printed", "with the true derivatives",
+    yield rows.equal(
+        "rate of (54)'s remainder", "printed", "with the true derivatives",
         Estimate(rate.value, rate.stderr, test.sample.paths, rate.dof, settings.seed), 3.0,
-        rate.numerical + rate.rounding, 0.5, 3.0, started, {"steps": STEPS},
+        numerical=rate.numerical + rate.rounding, margin=0.5, scale=3.0, config={"steps": STEPS},
     )  # fmt: skip
     size = float(test.sample["loss scale/3"].mean()) ** 0.5
-    yield row(
-        CLAIM, system, "remainder/ε³ − third derivative", "corrected", "jets", test.third["difference"], 0.0,
-        test.third_numerical, 10 * settings.precision * size, test.third["predicted"], started, {"steps": STEPS},
+    yield rows.equal(
+        "remainder/ε³ − third derivative", "corrected", "jets", test.third["difference"],
+        numerical=test.third_numerical, margin=10 * settings.precision * size, scale=test.third["predicted"],
+        config={"steps": STEPS},
     )  # fmt: skip
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "initial_value",
+    ("(52)", "(53)", "(54)"),
+    ("sine", "circle", "clock", "latent"),
+    check,
+    curves,
+    quick=("sine", "clock"),
+    seconds={"sine": 13.0, "latent": 6.0},
+)

@@ -7,13 +7,12 @@ of larger models, agents from pixels, is a single seed: its intervals are over n
 
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed
+from sdewm.verification.verdicts import Row
+from theory_checks.claim import Claim
 from theory_checks.lean_pair import SYSTEM as PAIR
 from theory_checks.lean_pair import pair_rows
 from theory_checks.regularized import SYSTEM, change_row, curve, record_rows
-
-CLAIM = "jacobian_regularization"
-SYSTEMS, QUICK = (SYSTEM, PAIR), (SYSTEM,)
+from theory_checks.rows import Rows
 
 # Quantity, reading, and the name under which it is measured. d_ε is in units of E|ε|².
 PRINTED = (
@@ -31,25 +30,25 @@ PRINTED = (
 )
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    if system == PAIR:
-        return [*pair_rows(CLAIM, settings)]
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    if rows.system == PAIR:
+        return pair_rows(rows)
     return [
-        *(change_row(CLAIM, quantity, "printed", reading, name) for quantity, reading, name in PRINTED),
-        change_row(CLAIM, "log J₀ falls, Theorem 4.1", "printed", "𝓕_h of the map", "log_j0_map", of=float),
-        change_row(CLAIM, "log J₀ falls, Theorem 4.1", "printed", "𝓕_h of the drift", "log_j0", of=float),
-        change_row(CLAIM, "what is penalized falls, ‖(∂_h f, ∂_z f)‖_F", "corrected", "", "penalized"),
-        change_row(CLAIM, "the leak grows: ‖∂_h f‖_F of the drift", "corrected", "", "drift_h", falls=False),
-        change_row(CLAIM, "μ₂ of the drift falls", "corrected", "", "mu_h", of=float),
-        *record_rows(CLAIM, settings),
+        *(change_row(rows, quantity, "printed", reading, name) for quantity, reading, name in PRINTED),
+        change_row(rows, "log J₀ falls, Theorem 4.1", "printed", "𝓕_h of the map", "log_j0_map", of=float),
+        change_row(rows, "log J₀ falls, Theorem 4.1", "printed", "𝓕_h of the drift", "log_j0", of=float),
+        change_row(rows, "what is penalized falls, ‖(∂_h f, ∂_z f)‖_F", "corrected", "", "penalized"),
+        change_row(rows, "the leak grows: ‖∂_h f‖_F of the drift", "corrected", "", "drift_h", falls=False),
+        change_row(rows, "μ₂ of the drift falls", "corrected", "", "mu_h", of=float),
+        *record_rows(rows, settings),
     ]
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
-    if system == PAIR:
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
+    if rows.system == PAIR:
         return []
     return [
-        curve(CLAIM, label, name)
+        curve(rows, label, name)
         for label, name in (
             ("|R̃|", "bias"),
             ("|E L(x^ε) − E L(x⁰)|", "increase"),
@@ -63,9 +62,7 @@ def curves(system: str, settings: Settings) -> list[Curve]:
     ]
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "jacobian_regularization", ("(20)",), (SYSTEM, PAIR), check, curves,
+    quick=(SYSTEM,), seconds={SYSTEM: 66.0, PAIR: 21.0},
+)  # fmt: skip

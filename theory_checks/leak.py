@@ -6,56 +6,51 @@ and bounds them: d/dt |y| ≤ μ₂ |y| for the flow, |y'| ≤ σ_max |y| for th
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import torch
 
-from sdewm.estimate.estimates import Estimate
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Inequality
+from sdewm.verification.verdicts import Form, Row
 from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.error_growth import flow_contraction, jacobian_terms
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, model_name, over_seeds, read_record, slopes
 from sdewm.worldmodel.latent_rollout import dynamics, starting_states
-from theory_checks.regularized import SYSTEM, curve, row
+from theory_checks.claim import Claim
+from theory_checks.regularized import SYSTEM, curve, seeds_row
+from theory_checks.rows import Rows, exact
 
-CLAIM = "leak"
-SYSTEMS = QUICK = (SYSTEM,)
 ROUNDING = 1e-9
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
+def check(rows: Rows, settings: Settings) -> list[Row]:
     errors = "growth of errors in h"
     return [
-        _rises(errors, "printed", "with ‖∂_h f‖_F, the flow", "drift_h", "flow_log_growth"),
-        _rises(errors, "printed", "with ‖∂_h f‖_F, the own step", "drift_h", "map_log_growth"),
-        _rises("log E‖Φ_N‖²_F", "printed", "with ‖∂_h f‖_F", "drift_h", "final_phi", of=math.log),
-        _rises("log d_ε", "printed", "with ‖∂_h f‖_F, as printed", "drift_h", "divergence", of=math.log),
-        _rises("log d_ε", "printed", "with ‖∂_h f‖_F, h alone", "drift_h", "divergence_h", of=math.log),
-        _rises("log d_ε", "printed", "with ‖∂_h f‖_F, after 15 steps", "drift_h", "growth_15", of=math.log),
-        _rises(errors, "corrected", "with μ₂, the flow", "flow_bound", "flow_log_growth"),
-        _rises(errors, "corrected", "with log σ_max, the own step", "map_bound", "map_log_growth"),
-        *_bounds(settings),
+        _rises(rows, errors, "printed", "with ‖∂_h f‖_F, the flow", "drift_h", "flow_log_growth"),
+        _rises(rows, errors, "printed", "with ‖∂_h f‖_F, the own step", "drift_h", "map_log_growth"),
+        _rises(rows, "log E‖Φ_N‖²_F", "printed", "with ‖∂_h f‖_F", "drift_h", "final_phi", of=math.log),
+        _rises(rows, "log d_ε", "printed", "with ‖∂_h f‖_F, as printed", "drift_h", "divergence", of=math.log),
+        _rises(rows, "log d_ε", "printed", "with ‖∂_h f‖_F, h alone", "drift_h", "divergence_h", of=math.log),
+        _rises(rows, "log d_ε", "printed", "with ‖∂_h f‖_F, after 15 steps", "drift_h", "growth_15", of=math.log),
+        _rises(rows, errors, "corrected", "with μ₂, the flow", "flow_bound", "flow_log_growth"),
+        _rises(rows, errors, "corrected", "with log σ_max, the own step", "map_bound", "map_log_growth"),
+        *_bounds(rows, settings),
     ]
 
 
 def _rises(
-    quantity: str, form: Literal["printed", "corrected"], reading: str, x: str, y: str,
-    of: Callable[[float], float] = float,
-) -> Inequality:  # fmt: skip
+    rows: Rows, quantity: str, form: Form, reading: str, x: str, y: str, of: Callable[[float], float] = float
+) -> Row:
     """That y rises with x over the weights, within a seed: minus its slope is at most 0."""
     record = read_record()
     minus = {seed: -slope for seed, slope in slopes(record, x, y, of).items()}
     size = over_seeds([of(r.measured[y]) for r in record]).mean
-    return row(CLAIM, f"{quantity} rises", form, reading, minus, size, {"x": x, "y": y})
+    return seeds_row(rows, f"{quantity} rises", form, reading, minus, size, {"x": x, "y": y})
 
 
-def _bounds(settings: Settings) -> Iterator[Inequality]:
+def _bounds(rows: Rows, settings: Settings) -> Iterator[Row]:
     """Along paths measured now, of the shipped models: the largest excess of what is bounded over its bound."""
-    began = time.process_time()
     seeds = SHIPPED_SEEDS[: 1 if settings.precision > 1e-3 else None]
     found: dict[str, list[float]] = {"flow": [], "own step": [], "mean square": []}
     for weight in SHIPPED_WEIGHTS:
@@ -67,31 +62,21 @@ def _bounds(settings: Settings) -> Iterator[Inequality]:
             found["flow"].append(flow_contraction(model, start, generator)["flow_excess"])
             found["own step"].append(terms["map_excess"])
             found["mean square"].append(math.log(terms["bound_used"]))
-    seconds = time.process_time() - began
     statements = {
         "flow": "log‖Ψ‖ ≤ ∫μ₂ dt, the flow",
         "own step": "log‖Ψ‖ ≤ Σ log σ_max, the own step",
         "mean square": "E[ |y_N|² / Π ρ_n ] ≤ |y_1|², (19)",
     }
     for name, excesses in found.items():
-        yield Inequality(
-            claim=CLAIM,
-            system=SYSTEM,
-            quantity=statements[name],
-            form="corrected",
-            reading="",
-            statistic=Estimate(max(excesses), 0.0, len(excesses), seed=settings.seed),
-            bound=0.0,
-            numerical=ROUNDING,
-            scale=1.0,
-            seconds=seconds,
-            config={"models": len(excesses), "by model": excesses},
-        )
+        yield rows.at_most(
+            statements[name], "corrected", "", exact(max(excesses), len(excesses), settings.seed), numerical=ROUNDING,
+            scale=1.0, config={"models": len(excesses), "by model": excesses},
+        )  # fmt: skip
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
     return [
-        curve(CLAIM, label, name)
+        curve(rows, label, name)
         for label, name in (
             ("‖∂_h f‖_F of the map", "map_h"),
             ("‖∂_h f‖_F of the drift", "drift_h"),
@@ -105,9 +90,4 @@ def curves(system: str, settings: Settings) -> list[Curve]:
     ]
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("leak", ("Theorem 4.1",), (SYSTEM,), check, curves, seconds={SYSTEM: 10.0})

@@ -7,18 +7,16 @@ about other seeds of training, which the ladder of :mod:`theory_checks.regulariz
 from __future__ import annotations
 
 import math
-import time
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Inequality
+from sdewm.verification.verdicts import Form, Row
 from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.robustness import measure_replicates
 from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED
+from theory_checks.rows import Rows
 from theory_checks.systems import error_weights, state_dependent
 
 SYSTEM = "lean-pair"
@@ -37,18 +35,16 @@ PRINTED = (
 PENALIZED = ("what is penalized falls, ‖(∂_h f, ∂_z f)‖_F", "", "penalized", "starting states")
 
 
-def pair_rows(claim: str, settings: Settings) -> list[Inequality]:
+def pair_rows(rows: Rows) -> list[Row]:
     """That each quantity falls from λ = 0 to the regularized agent: the mean change of its logarithm is at most 0."""
-    began = time.process_time()
     measured = []
     for name in (LEAN, LEAN_REGULARIZED):
         agent, episodes = load_trained(name)
         model = agent.world_model
         weights = error_weights(model.config.deter, model.config.stoch)
         measured.append(measure_replicates(agent, episodes, partial(state_dependent, weights, model.latent_spread, 0)))
-    seconds = time.process_time() - began
 
-    def row(form: Literal["printed", "corrected"], quantity: str, part: str, name: str, over: str) -> Inequality:
+    def row(form: Form, quantity: str, part: str, name: str, over: str) -> Row:
         plain, regularized = (m[name] for m in measured)
         change = np.log(regularized / plain)
         statistic = Estimate(
@@ -58,10 +54,7 @@ def pair_rows(claim: str, settings: Settings) -> list[Inequality]:
             "measured": name, "λ": agent.config.jacobian_weight, "ratio": math.exp(statistic.mean), "training seeds": 1,
             "interval": f"over {over}", "without": float(plain.mean()), "regularized": float(regularized.mean()),
         }  # fmt: skip
-        return Inequality(
-            claim=claim, system=SYSTEM, quantity=quantity, form=form,
-            reading=", ".join(filter(None, (part, READING))), statistic=statistic, bound=0.0, numerical=0.0,
-            scale=float(plain.mean()), seconds=seconds, config=config,
-        )  # fmt: skip
+        reading = ", ".join(filter(None, (part, READING)))
+        return rows.at_most(quantity, form, reading, statistic, scale=float(plain.mean()), config=config)
 
     return [*(row("printed", *entry) for entry in PRINTED), row("corrected", *PENALIZED)]

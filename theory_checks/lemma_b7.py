@@ -6,31 +6,23 @@ grows like 1/ε, wherever ∂²x is not zero.
 
 from sdewm.verification.comparisons import rate_rows
 from sdewm.verification.curves import remainder_curves
-from sdewm.verification.evidence import gather
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Row
-from theory_checks.systems import BY_DEFAULT, WHEN_QUICK, system
-
-CLAIM = "lemma_b7"
-SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
+from theory_checks.expansion import evidence, expansion_claim
+from theory_checks.rows import Rows
 
 
-def check(name: str, settings: Settings) -> list[Row]:
-    evidence = gather(system(name), settings)
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    found = evidence(rows.system, settings)
     return [
-        *rate_rows(CLAIM, evidence, "full", "strong", "printed"),
-        *rate_rows(CLAIM, evidence, "full", "strong", "corrected"),
+        *rate_rows(rows.claim, found, "full", "strong", "printed"),
+        *rate_rows(rows.claim, found, "full", "strong", "corrected"),
     ]
 
 
-def curves(name: str, settings: Settings) -> list[Curve]:
-    return list(remainder_curves(CLAIM, gather(system(name), settings), "strong"))
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
+    return list(remainder_curves(rows.claim, evidence(rows.system, settings), "strong"))
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = expansion_claim("lemma_b7", ("Lemma B.7",), check=check, curves=curves)

@@ -7,11 +7,13 @@ terms over ε³ have lost the ε⁶ by which they bound R^ε.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from sdewm.estimate.estimates import Estimate
+from sdewm.estimate.estimates import Values
 from sdewm.estimate.samples import Sample, sample
 from sdewm.exact.problems import PROBLEMS
 from sdewm.noise.grid import TimeGrid
@@ -20,58 +22,56 @@ from sdewm.paper.remainder import remainder_terms
 from sdewm.solvers.loop import check_system
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Claimed, Comparison, Inequality
+from sdewm.verification.verdicts import Comparison, Form, Row
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows, exact
 
-CLAIM = "lemma_b7_steps"
-SYSTEMS = QUICK = ("gbm", "circle")
 LADDER = (0.04, 0.02, 0.01)
 PATHS = 2**10
 STEPS = 32
 TERMS = {"θ": "θ_k", "φ": "φ_k", "σ": "σ_k"}
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    drawn = _drawn(system, settings)
-    rows: list[Claimed] = []
+class At(NamedTuple):
+    """A term of the proof at one ε of the ladder."""
+
+    term: str
+    rung: int
+
+
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    drawn = _drawn(rows.system, settings)
     for term, name in TERMS.items():
         # On gbm g_k is linear and φ vanishes: nothing has a rate there.
-        if float(drawn[f"{term}/0"].mean()) > 1e-25:
-            rows.append(_rate_row(drawn, system, f"rate of {name}", "corrected", "", term))
+        if float(drawn[At(term, 0)].mean()) > 1e-25:
+            yield _rate_row(rows, drawn, f"rate of {name}", "corrected", "", term)
     readings = {"φ": {"literal": "φ as printed"},
                 "σ": {"literal": "σ as printed", "η_k(x^ε) put back": "σ as printed, mended"}}  # fmt: skip
     for term, printed in readings.items():
         for reading, key in printed.items():
-            if float(drawn[f"{key}/0"].mean()) > 1e-25:
-                rows.append(_rate_row(drawn, system, f"rate of {TERMS[term]}", "printed", reading, key))
-    mismatch = drawn.estimate(np.sqrt(drawn["mismatch/0"] / drawn["remainder/0"]))
-    rows.append(
-        Comparison(CLAIM, system, "ε³R^ε less the three terms, in parts of it", "corrected", "",
-                   Estimate(mismatch.mean, 0.0, mismatch.n), 0.0, 1e-9, 1e-8, 1.0)
+            if float(drawn[At(key, 0)].mean()) > 1e-25:
+                yield _rate_row(rows, drawn, f"rate of {TERMS[term]}", "printed", reading, key)
+    mismatch = drawn.estimate(np.sqrt(drawn[At("mismatch", 0)] / drawn[At("remainder", 0)]))
+    yield rows.equal(
+        "ε³R^ε less the three terms, in parts of it", "corrected", "", exact(mismatch.mean, mismatch.n),
+        numerical=1e-9, margin=1e-8,
     )  # fmt: skip
     # R^ε is of order one, since the remainder falls like ε³; its printed bound is the terms' own size.
     worst, left = _rate(drawn, "θ")
     remainder, _ = _rate(drawn, "remainder")
-    excess = drawn.estimate(worst - (remainder - 3.0))
-    rows.append(
-        Inequality(CLAIM, system, "rate of the terms that are to bound R^ε, less that of R^ε", "printed", "", excess,
-                   0.0, left, 3.0)
-    )  # fmt: skip
-    mended = drawn.estimate((worst - 3.0) - (remainder - 3.0))
-    rows.append(
-        Comparison(CLAIM, system, "the same with the terms over ε³", "corrected", "", mended, 0.0, left, 0.1, 3.0)
-    )
-    return rows
+    excess, mended = (drawn.estimate(rate - (remainder - 3.0)) for rate in (worst, worst - 3.0))
+    quantity = "rate of the terms that are to bound R^ε, less that of R^ε"
+    yield rows.at_most(quantity, "printed", "", excess, numerical=left, scale=3.0)
+    yield rows.equal("the same with the terms over ε³", "corrected", "", mended, numerical=left, margin=0.1, scale=3.0)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
     """Root mean square of each term's supremum against ε."""
-    drawn = _drawn(system, settings)
-    keys = dict.fromkeys(k.split("/")[0] for k in drawn.values)
-    values = {k: [drawn.estimate(np.sqrt(drawn[f"{k}/{i}"])) for i in range(len(LADDER))] for k in keys}
+    drawn = _drawn(rows.system, settings)
+    terms = dict.fromkeys(at.term for at in drawn.values if at.term != "mismatch")
     return [
-        Curve(CLAIM, system, key, list(LADDER), [v.mean for v in found], [v.stderr for v in found])
-        for key, found in values.items()
-        if key != "mismatch"
+        rows.curve(term, LADDER, [drawn.estimate(np.sqrt(drawn[At(term, i)])) for i in range(len(LADDER))])
+        for term in terms
     ]
 
 
@@ -80,9 +80,9 @@ def _drawn(system: str, settings: Settings, round: int) -> Sample:
     problem = PROBLEMS[system]()
     grid = TimeGrid(0.0, problem.horizon, STEPS)
 
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
+    def evaluate(noise: Increments) -> dict[At, Tensor]:
         return {
-            f"{name}/{i}": value
+            At(name, i): value
             for i, eps in enumerate(LADDER)
             for name, value in remainder_terms(problem.family, problem.x0, grid, noise, eps).items()
         }
@@ -92,24 +92,25 @@ def _drawn(system: str, settings: Settings, round: int) -> Sample:
     return sample(evaluate, sampler, channels, grid, problem.x0)
 
 
-def _rate(drawn: Sample, key: str) -> tuple[np.ndarray, float]:
+def _rate(drawn: Sample, term: str) -> tuple[Values, float]:
     """The rate at which the root mean square falls, replicate by replicate, and what the last halving changed."""
-    logs = [0.5 * np.log2(drawn[f"{key}/{i}"]) for i in range(len(LADDER))]
+    logs = [0.5 * np.log2(drawn[At(term, i)]) for i in range(len(LADDER))]
     rates = [before - after for before, after in itertools.pairwise(logs)]
     return rates[-1], float(abs((rates[-1] - rates[-2]).mean()))
 
 
-def _rate_row(drawn: Sample, system: str, quantity: str, form: str, reading: str, key: str) -> Comparison:
-    rates, left = _rate(drawn, key)
-    return Comparison(
-        CLAIM, system, quantity, form, reading, drawn.estimate(rates), 3.0, left, 0.2, 3.0,  # type: ignore[arg-type]
+def _rate_row(rows: Rows, drawn: Sample, quantity: str, form: Form, reading: str, term: str) -> Comparison:
+    rates, left = _rate(drawn, term)
+    return rows.equal(
+        quantity, form, reading, drawn.estimate(rates), 3.0, numerical=left, margin=0.2, scale=3.0,
         config={"ε": LADDER, "paths": drawn.paths, "steps": STEPS},
     )  # fmt: skip
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "lemma_b7_steps",
+    ("Lemma B.7 terms", "Lemma B.7 (42)", *(f"Lemma B.7 ({step})" for step in ("iii", "iv", "vii", "ix", "xi"))),
+    ("gbm", "circle"),
+    check,
+    curves,
+)

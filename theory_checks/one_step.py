@@ -7,25 +7,24 @@ drifts that relax to them, and blocks that are stepped in order, give the discre
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from sdewm.estimate.estimates import Estimate
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.loop import solve
 from sdewm.solvers.methods import Method
 from sdewm.systems.latent import Blocks
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Comparison, Form
+from sdewm.verification.verdicts import Form, Row
 from sdewm.worldmodel import initial_state, load_trained, recorded_observation, to_sequences
+from theory_checks.claim import Claim, Part
+from theory_checks.rows import Rows, exact
 
-CLAIM = "one_step"
-SYSTEMS = QUICK = ("trained-step",)
 START, STEPS, PATHS = 10, 5, 64
 ROUNDING = 1e-12
+QUANTITY = "distance of {} from the model's own"
 NAMES = {"z": "(5)", "h": "(6)", "z_tilde": "(7)", "s_tilde": "(8)"}
 # Reading, drifts less so many times the state, order of the blocks.
 READINGS: tuple[tuple[Form, str, float, Method], ...] = (
@@ -35,12 +34,8 @@ READINGS: tuple[tuple[Form, str, float, Method], ...] = (
 )
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    return list(_rows(system, settings))
-
-
 @torch.no_grad()
-def _rows(system: str, settings: Settings) -> Iterator[Comparison]:
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
     agent, episodes = load_trained()
     model, episode = agent.world_model, to_sequences(episodes[0][None], torch.float64)
     observations = episode.observations[0]
@@ -61,17 +56,14 @@ def _rows(system: str, settings: Settings) -> Iterator[Comparison]:
         x = Blocks(posterior.mean + posterior.std * encoder, h, z_tilde, model.s_tilde(h, z_tilde))
 
     for form, reading, leak, method in READINGS:
-        began = time.perf_counter()
         sde.leak = leak
         end = solve(sde, x0, grid, method=method, noise=noise)
         for name, part in sde.block_slices._asdict().items():
             truth = getattr(x, name)
             distance = _root_mean_square(end[:, part] - truth) / _root_mean_square(truth)
-            yield Comparison(
-                claim=CLAIM, system=system, quantity=f"distance of {NAMES[name]} from the model's own",
-                form=form, reading=reading, statistic=Estimate(distance, 0.0, PATHS, seed=settings.seed), expected=0.0,
-                numerical=ROUNDING, margin=2 * ROUNDING, scale=1.0, seconds=time.perf_counter() - began,
-                config={"steps": STEPS, "in parts of": "the root mean square of the model's own"},
+            yield rows.equal(
+                QUANTITY.format(NAMES[name]), form, reading, exact(distance, PATHS, settings.seed), numerical=ROUNDING,
+                margin=2 * ROUNDING, config={"steps": STEPS, "in parts of": "the root mean square of the model's own"},
             )  # fmt: skip
 
 
@@ -79,9 +71,9 @@ def _root_mean_square(x: Tensor) -> float:
     return float(x.square().mean().sqrt())
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "one_step",
+    ("(1)", "(2)", "(3)", "(4)", *(Part(n, quantity=QUANTITY.format(n)) for n in NAMES.values())),
+    ("trained-step",),
+    check,
+)

@@ -14,15 +14,14 @@ import torch
 from torch import Tensor
 
 from sdewm.divergence.policy import LocalMaximizer
-from sdewm.estimate.estimates import Estimate
 from sdewm.sensitivity.derivatives import derivatives
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.verification.verdicts import Form, Row
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows, exact
 
-CLAIM = "policy_maximizer"
 NETWORK, QUARTIC = "network Q", "quartic Q"
-SYSTEMS = QUICK = (NETWORK, QUARTIC)
 HIDDEN, LATENT, ACTIONS, PATHS = 3, 2, 2, 64
 # Central differences over seven points: exact for polynomials of degree six.
 STEP = 1e-2
@@ -30,15 +29,14 @@ FIRST = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
 STATES = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    return _quartic() if system == QUARTIC else _network(settings)
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    return _quartic(rows) if rows.system == QUARTIC else _network(rows, settings)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
-    if system == NETWORK:
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
+    if rows.system == NETWORK:
         return []
-    x = list(STATES)
-    return [Curve(CLAIM, system, "|ρ(h) − ρ(0)|/|h| over h", x, [_quotient(h) for h in x])]
+    return [rows.curve("|ρ(h) − ρ(0)|/|h| over h", STATES, [_quotient(h) for h in STATES])]
 
 
 def value_function(seed: int) -> LocalMaximizer:
@@ -61,8 +59,8 @@ def value_function(seed: int) -> LocalMaximizer:
 
 
 @cache
-def _errors(seed: int) -> dict[str, tuple[float, float]]:
-    """Largest relative error of each route over states, and the numerical error of the differences."""
+def _errors(seed: int) -> dict[tuple[str, str], tuple[float, float]]:
+    """Of ∂ρ and ∂²ρ by the formula and by jets: the largest relative error over states, and that of the differences."""
     policy = value_function(seed)
     g = torch.Generator().manual_seed(seed + 1)
     x = torch.randn(PATHS, HIDDEN + LATENT, generator=g, dtype=torch.float64)
@@ -81,8 +79,8 @@ def _errors(seed: int) -> dict[str, tuple[float, float]]:
         # Halving the step divides the error by about 64; what the last halving changed is a safe bound of what
         # is left. The search ends within its tolerance, which differences divide by the step.
         left = float((differences - coarser).abs().max()) / size + policy.tolerance / STEP
-        found[f"{name} formula"] = (float((value - differences).abs().max()) / size, left)
-        found[f"{name} jets"] = (float((by_jets - differences).abs().max()) / size, left)
+        found[name, "formula"] = (float((value - differences).abs().max()) / size, left)
+        found[name, "jets"] = (float((by_jets - differences).abs().max()) / size, left)
     return found
 
 
@@ -94,23 +92,20 @@ def _difference(function: Callable[[Tensor], Tensor], x: Tensor, step: float) ->
     return torch.stack(columns, -1)
 
 
-def _network(settings: Settings) -> list[Claimed]:
-    routes: list[tuple[str, Form, str, str]] = [
-        ("∂ρ", "printed", "−Q_aa⁻¹ Q_ax", "∂ρ formula"),
-        ("∂ρ", "corrected", "jets", "∂ρ jets"),
-        ("∂²ρ", "corrected", "formula", "∂²ρ formula"),
-        ("∂²ρ", "corrected", "jets", "∂²ρ jets"),
+def _network(rows: Rows, settings: Settings) -> list[Row]:
+    def row(of: str, form: Form, reading: str, route: str) -> Row:
+        error, left = _errors(settings.seed)[of, route]
+        return rows.equal(
+            f"{of}: largest relative error against differences", form, reading, exact(error, PATHS, settings.seed),
+            numerical=left, margin=1e-6, config={"states": PATHS, "step": STEP},
+        )  # fmt: skip
+
+    return [
+        row("∂ρ", "printed", "−Q_aa⁻¹ Q_ax", "formula"),
+        row("∂ρ", "corrected", "jets", "jets"),
+        row("∂²ρ", "corrected", "formula", "formula"),
+        row("∂²ρ", "corrected", "jets", "jets"),
     ]
-    rows: list[Claimed] = []
-    for quantity, form, reading, key in routes:
-        error, left = _errors(settings.seed)[key]
-        rows.append(Comparison(
-            claim=CLAIM, system=NETWORK, quantity=f"{quantity}: largest relative error against differences",
-            form=form, reading=reading, statistic=Estimate(error, 0.0, PATHS, seed=settings.seed), expected=0.0,
-           
-            numerical=left, margin=1e-6, scale=1.0, config={"states": PATHS, "step": STEP},
-        ))  # fmt: skip
-    return rows
 
 
 @cache
@@ -121,25 +116,17 @@ def _quotient(h: float) -> float:
     return float(policy(torch.tensor([[h]], dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64))) / h
 
 
-def _quartic() -> list[Claimed]:
+def _quartic(rows: Rows) -> list[Row]:
     """ρ(0) = 0 is a strict local maximizer. A C² map ρ would have a bounded difference quotient there."""
     quotients = [_quotient(h) for h in STATES]
-    rate = math.log(quotients[-1] / quotients[-2]) / math.log(STATES[-2] / STATES[-1])
-    config = {"h": STATES, "|ρ(h) − ρ(0)|/|h|": quotients}
-    return [Inequality(
-        claim=CLAIM, system=QUARTIC, quantity="rate at which |ρ(h) − ρ(0)|/|h| grows as h → 0", form="printed",
-        reading="",
-        statistic=Estimate(rate, 0.0, len(STATES)), bound=0.0, numerical=1e-6, scale=2 / 3, config=config,
-    ), Comparison(
-        claim=CLAIM, system=QUARTIC, quantity="rate at which |ρ(h) − ρ(0)|/|h| grows as h → 0", form="corrected",
-        reading="h^{1/3}", statistic=Estimate(rate, 0.0, len(STATES)), expected=2 / 3, numerical=1e-6, margin=1e-3,
-        scale=2 / 3, config=config,
-    )]  # fmt: skip
+    rate = exact(math.log(quotients[-1] / quotients[-2]) / math.log(STATES[-2] / STATES[-1]), len(STATES))
+    quantity, config = "rate at which |ρ(h) − ρ(0)|/|h| grows as h → 0", {"h": STATES, "|ρ(h) − ρ(0)|/|h|": quotients}
+    return [
+        rows.at_most(quantity, "printed", "", rate, numerical=1e-6, scale=2 / 3, config=config),
+        rows.equal(
+            quantity, "corrected", "h^{1/3}", rate, 2 / 3, numerical=1e-6, margin=1e-3, scale=2 / 3, config=config
+        ),
+    ]
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("policy_maximizer", ("Proof of Theorem C.1", "Theorem C.1"), (NETWORK, QUARTIC), check, curves)

@@ -6,31 +6,23 @@ mean square over paths falls like ε³ if the term is right, like ε² if it is 
 
 from sdewm.verification.comparisons import rate_rows
 from sdewm.verification.curves import remainder_curves
-from sdewm.verification.evidence import gather
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Row
-from theory_checks.systems import BY_DEFAULT, WHEN_QUICK, system
-
-CLAIM = "prop_b5"
-SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
+from theory_checks.expansion import evidence, expansion_claim
+from theory_checks.rows import Rows
 
 
-def check(name: str, settings: Settings) -> list[Row]:
-    evidence = gather(system(name), settings)
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    found = evidence(rows.system, settings)
     return [
-        *rate_rows(CLAIM, evidence, "full", "loss", "printed"),
-        *rate_rows(CLAIM, evidence, "full", "loss", "corrected"),
+        *rate_rows(rows.claim, found, "full", "loss", "printed"),
+        *rate_rows(rows.claim, found, "full", "loss", "corrected"),
     ]
 
 
-def curves(name: str, settings: Settings) -> list[Curve]:
-    return list(remainder_curves(CLAIM, gather(system(name), settings), "loss"))
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
+    return list(remainder_curves(rows.claim, evidence(rows.system, settings), "loss"))
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = expansion_claim("prop_b5", ("Proposition B.5", "(33)"), check=check, curves=curves)

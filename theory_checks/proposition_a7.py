@@ -8,29 +8,26 @@ vanishes, a manifold in two parts, no local diffeomorphism at all, and two that 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import numpy as np
 
 from sdewm.approximation.circle import TURN, CircleMeasure, CircleOracle
-from sdewm.approximation.coverings import PlaneMap, annulus, immersed_disk
+from sdewm.approximation.coverings import annulus, immersed_disk
 from sdewm.approximation.densities import DiskMeasure, IntervalMeasure
 from sdewm.approximation.manifolds import Array, sphere_cap
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
 from sdewm.approximation.smoothness import derivative, jacobians, order_of_kink, third_derivatives
-from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.goodness_of_fit import distance, distance_between
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.verification.verdicts import Comparison, Form, Inequality, Row
+from theory_checks.claim import Claim, Part
+from theory_checks.rows import Rows, exact
 
-CLAIM = "proposition_a7"
 DISK, COVERS = "disk to sphere cap", {"annulus": annulus(0.5), "immersed disk": immersed_disk(4.0)}
-SYSTEMS = QUICK = (
-    "interval", "kinks", "q vanishes", "p vanishes", "two parts", "circle to interval", "two sheets", *COVERS, DISK,
-)  # fmt: skip
 LATENT = IntervalMeasure((1.0, 0.4, 0.2))
 POSITIVE = IntervalMeasure((1.0, -0.5, 0.3, 0.4))
 VANISHING = IntervalMeasure((0.0, 0.0, 1.0))
@@ -46,31 +43,31 @@ POINTS, RINGS = 400, 4  # of the figure
 CELLS, DEPTH = 100, 8.0  # to the side of a grid of rings, whose smallest has the radius exp(−DEPTH)
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    match system:
+def check(rows: Rows, settings: Settings) -> Iterable[Row]:
+    match rows.system:
         case "interval":
-            return _interval(settings)
+            return _interval(rows, settings)
         case "kinks":
-            return [_kink(k, power) for k, power in KINKS.items()]
+            return [_kink(rows, k, power) for k, power in KINKS.items()]
         case "q vanishes" | "p vanishes":
-            return _vanishing(system)
+            return _vanishing(rows)
         case "two parts":
-            return _two_parts()
+            return _two_parts(rows)
         case "circle to interval":
-            return _folded()
+            return _folded(rows)
         case "two sheets":
-            return _two_sheets()
+            return _two_sheets(rows)
         case "annulus":
-            return _no_covering(COVERS[system])
+            return _no_covering(rows)
         case "immersed disk":
-            return _no_covering(COVERS[system]) + _sheet_masses(COVERS[system])
+            return [*_no_covering(rows), *_sheet_masses(rows)]
         case _:
-            return _disk(settings)
+            return _disk(rows, settings)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
     """The paper's Figure 2, computed: points of Q, where the encoder sends them, and a grid decoded."""
-    if system != DISK:
+    if rows.system != DISK:
         return []
     u = _oracle().target.sample(POINTS, np.random.default_rng(settings.seed))
     found = {"points of Q, seen from the side": seen(u), "points of Q, encoded": _oracle().inverse(u)}
@@ -78,24 +75,40 @@ def curves(system: str, settings: Settings) -> list[Curve]:
         found |= {f"latent line {i}": line, f"latent line {i}, decoded": seen(_oracle()(line))}
     edge = _polar_grid()[RINGS - 1]
     found["edge of the cap"] = seen(edge)
-    return [Curve(CLAIM, system, label, *at.T.tolist()) for label, at in found.items()]
+    return [rows.curve(label, *at.T.tolist()) for label, at in found.items()]
+
+
+def _zero(rows: Rows, quantity: str, reading: str, value: float, numerical: float) -> Comparison:
+    return rows.equal(quantity, "corrected", reading, value, numerical=numerical, margin=1e-5)
+
+
+def _preserves_orientation(rows: Rows, reading: str, least: float, left: float) -> Inequality:
+    return rows.at_most("−min det dg", "corrected", reading, -least, numerical=left)
+
+
+def _distance(rows: Rows, quantity: str, reading: str, probabilities: Array, settings: Settings) -> Comparison:
+    return rows.equal(quantity, "corrected", reading, distance(probabilities, settings.seed), margin=0.08)
+
+
+def largest(values: Array) -> float:
+    return float(np.abs(values).max())
 
 
 # -- one dimension
 
 
-def _interval(settings: Settings) -> list[Claimed]:
+def _interval(rows: Rows, settings: Settings) -> list[Row]:
     g = QuantileMap(LATENT, POSITIVE)
     slope, left = derivative(g, INSIDE, STEP)
     sample = LATENT.sample(SAMPLE[1], np.random.default_rng(settings.seed))
     reading = "quantile map"
     ends = np.array([-1.0, 1.0])
     return [
-        _zero("interval", "largest |p − q(g) det dg|", reading, density_gap(g, LATENT, POSITIVE, INSIDE, slope), left),
-        _zero("interval", "farthest that g moves the boundary", reading, largest(g(ends) - ends), 1e-12),
-        _at_most("interval", "−min det dg", "corrected", reading, -float(slope.min()), 0.0, left),
-        _distance("interval", "distance of g(X), X of P, from Q", reading, POSITIVE.cdf(g(sample)), settings),
-        _zero("interval", "largest |g⁻¹(g(x)) − x|", reading, largest(g.inverse(g(INSIDE)) - INSIDE), 1e-12),
+        _zero(rows, "largest |p − q(g) det dg|", reading, density_gap(g, LATENT, POSITIVE, INSIDE, slope), left),
+        _zero(rows, "farthest that g moves the boundary", reading, largest(g(ends) - ends), 1e-12),
+        _preserves_orientation(rows, reading, float(slope.min()), left),
+        _distance(rows, "distance of g(X), X of P, from Q", reading, POSITIVE.cdf(g(sample)), settings),
+        _zero(rows, "largest |g⁻¹(g(x)) − x|", reading, largest(g.inverse(g(INSIDE)) - INSIDE), 1e-12),
     ]
 
 
@@ -106,38 +119,40 @@ def density_gap(
     return largest(source.density(x) - target.density(g(x)) * jacobian)
 
 
-def _kink(k: int, power: float) -> Claimed:
+def _kink(rows: Rows, k: int, power: float) -> Row:
     """q of class C^{k,α} and no smoother at 0: g is of class C^{k+1,α}, and no smoother, where it is 0."""
     target = IntervalMeasure((1.0, 0.3), kink=1.0, power=power)
     g = QuantileMap(LATENT, target)
     order, left = order_of_kink(g, float(g.inverse(np.array(0.0))))
-    return Comparison(
-        CLAIM, "kinks", f"Hölder order of g for q of order {power:g}", "printed", f"k + 1 + α, k = {k}, α = ½",
-        Estimate(order, 0.0, 18), power + 1, left, 0.05, power + 1,
+    return rows.equal(
+        f"Hölder order of g for q of order {power:g}", "printed", f"k + 1 + α, k = {k}, α = ½", exact(order, 18),
+        power + 1, numerical=left, margin=0.05, scale=power + 1,
     )  # fmt: skip
 
 
-def _vanishing(system: str) -> list[Claimed]:
-    source, target = (UNIFORM, VANISHING) if system == "q vanishes" else (VANISHING, UNIFORM)
+def _vanishing(rows: Rows) -> list[Row]:
+    source, target = (UNIFORM, VANISHING) if rows.system == "q vanishes" else (VANISHING, UNIFORM)
     g = QuantileMap(source, target)
     far, near = (float(g(np.array(h)) - g(np.array(0.0))) / h for h in HALVINGS)
     rate = math.log(near / far) / math.log(HALVINGS[0] / HALVINGS[1])
     quantity = "rate at which |g(x) − g(0)|/|x| grows as x → 0"
-    if system == "p vanishes":
+    if rows.system == "p vanishes":
         # That the proof has p > 0 is not needed: g′ = p/q(g), whatever p is.
         slope, left = derivative(g, INSIDE, STEP)
         gap = density_gap(g, source, target, INSIDE, slope)
         return [
-            _at_most(system, quantity, "corrected", "q > 0", rate, 0.0, 1e-9),
-            _zero(system, "largest |p − q(g) det dg|", "q > 0", gap, left),
+            rows.at_most(quantity, "corrected", "q > 0", rate, numerical=1e-9),
+            _zero(rows, "largest |p − q(g) det dg|", "q > 0", gap, left),
         ]
-    exact = Comparison(
-        CLAIM, system, quantity, "corrected", "g = x^{1/3}", Estimate(rate, 0.0, 2), 2 / 3, 1e-6, 1e-3, 2 / 3
-    )
-    return [_at_most(system, quantity, "printed", "", rate, 0.0, 1e-6), exact]
+    return [
+        rows.at_most(quantity, "printed", "", rate, numerical=1e-6),
+        rows.equal(
+            quantity, "corrected", "g = x^{1/3}", exact(rate, 2), 2 / 3, numerical=1e-6, margin=1e-3, scale=2 / 3
+        ),
+    ]
 
 
-def _two_parts() -> list[Claimed]:
+def _two_parts(rows: Rows) -> list[Row]:
     """M = [−1, −½] ∪ [½, 1], Q uniform, N an interval: a continuous g stays in one part, and the other is ½ + away."""
     nodes, weights = np.polynomial.legendre.leggauss(8)
     left = -0.75 + 0.25 * nodes
@@ -145,15 +160,15 @@ def _two_parts() -> list[Claimed]:
     least = float(0.25 * weights @ (0.5 - left))
     quantity = "least W1(g_# P, Q) over continuous g"
     return [
-        _at_most("two parts", quantity, "printed", "", least, 0.0, 1e-12),
-        Comparison(
-            CLAIM, "two parts", quantity, "corrected", "mass times distance to the other part",
-            Estimate(least, 0.0, 1), 0.625, 1e-12, 1e-9, 0.625,
+        rows.at_most(quantity, "printed", "", least, numerical=1e-12),
+        rows.equal(
+            quantity, "corrected", "mass times distance to the other part", least, 0.625, numerical=1e-12,
+            margin=1e-9, scale=0.625,
         ),
     ]  # fmt: skip
 
 
-def _folded() -> list[Claimed]:
+def _folded(rows: Rows) -> list[Row]:
     """N the circle, M an interval: at its maximum any C¹ map has g′ = 0, so that g_# P has no bounded density.
 
     Measured on g = cos; a flatter maximum is worse.
@@ -162,10 +177,10 @@ def _folded() -> list[Claimed]:
     rate = math.log10(near / far)
     quantity = "rate at which g_# P of the h next to the maximum of g, over h, grows as h → 0"
     return [
-        _at_most("circle to interval", quantity, "printed", "g = cos", rate, 0.0, 1e-6),
-        Comparison(
-            CLAIM, "circle to interval", quantity, "corrected", "½ at a maximum that is not flat",
-            Estimate(rate, 0.0, 2), 0.5, 1e-6, 1e-3, 0.5,
+        rows.at_most(quantity, "printed", "g = cos", rate, numerical=1e-6),
+        rows.equal(
+            quantity, "corrected", "½ at a maximum that is not flat", exact(rate, 2), 0.5, numerical=1e-6,
+            margin=1e-3, scale=0.5,
         ),
     ]  # fmt: skip
 
@@ -173,7 +188,7 @@ def _folded() -> list[Claimed]:
 # -- coverings, and what is none
 
 
-def _two_sheets() -> list[Claimed]:
+def _two_sheets(rows: Rows) -> list[Row]:
     p, q = CircleMeasure((0.5,), (0.0, 0.3)), CircleMeasure((0.3, 0.1), (-0.2,))
     g = CircleOracle(p, q, 2)
     # Equal angles integrate smooth periodic functions to rounding.
@@ -187,35 +202,32 @@ def _two_sheets() -> list[Claimed]:
     slope, left = derivative(g, theta, STEP)
     pulled_back = largest(q.density(g(theta)) * slope - p.density(theta))
     return [
-        _zero("two sheets", "largest |∫f∘g dP − ∫f dQ|", "Σ", max(map(abs, moments)), 1e-11),
-        Comparison(
-            CLAIM, "two sheets", "largest |g*η − ω|", "printed", "Σ", Estimate(pulled_back, 0.0, 512), 0.0, left,
-            1e-6, 1.0,
-        ),
-    ]  # fmt: skip
+        _zero(rows, "largest |∫f∘g dP − ∫f dQ|", "Σ", max(map(abs, moments)), 1e-11),
+        rows.equal("largest |g*η − ω|", "printed", "Σ", exact(pulled_back, 512), numerical=left, margin=1e-6),
+    ]
 
 
-def _no_covering(f: PlaneMap) -> list[Claimed]:
+def _no_covering(rows: Rows) -> list[Row]:
     """F into the disk with det dF > 0: how many preimages points have, and the mass of (22) with and without |D|."""
-    side = (np.arange(60) + 0.5) / 60
+    f, side = COVERS[rows.system], (np.arange(60) + 0.5) / 60
     # Off the axes, at which the overlap's edges lie.
     r, phi = np.meshgrid(side, TURN * (side + 0.123))
     at = np.stack([r * np.cos(phi), r * np.sin(phi)], -1).reshape(-1, 2)
     sheets = f.sheets(at)
     x = np.stack([0.8 * np.cos(TURN * side), 0.8 * np.sin(TURN * side)], -1)
-    spread = Estimate(float(sheets.max() - sheets.min()), 0.0, len(at))
+    spread = exact(float(sheets.max() - sheets.min()), len(at))
     return [
-        _at_most(f.name, "−min det dF", "corrected", "a local diffeomorphism", -float(f.jacobian(x).min()), 0.0, 0.0),
-        Comparison(
-            CLAIM, f.name, "most preimages of F less fewest", "printed", "", spread, 0.0, 0.0, 0.5, 1.0,
+        rows.at_most("−min det dF", "corrected", "a local diffeomorphism", -float(f.jacobian(x).min())),
+        rows.equal(
+            "most preimages of F less fewest", "printed", "", spread, margin=0.5,
             config={"points": len(at), "counts": sorted(set(sheets.tolist()))},
         ),
     ]  # fmt: skip
 
 
-def _sheet_masses(f: PlaneMap) -> list[Claimed]:
+def _sheet_masses(rows: Rows) -> list[Row]:
     """∫ η̄ by (22), over rings whose radii have equal ratios, for η̄ is largest next to 0."""
-    middles = (np.arange(CELLS) + 0.5) / CELLS
+    f, middles = COVERS[rows.system], (np.arange(CELLS) + 0.5) / CELLS
     r, phi = np.meshgrid(np.exp(-DEPTH * middles), TURN * middles)
     at = np.stack([r * np.cos(phi), r * np.sin(phi)], -1).reshape(-1, 2)
     area = (at**2).sum(1) * DEPTH * TURN / CELLS**2
@@ -223,12 +235,10 @@ def _sheet_masses(f: PlaneMap) -> list[Claimed]:
     averages = masses / np.maximum(f.sheets(at), 1)
     # The edges of the overlap cut some cells: in parts of all, twice the number in a row over the number at all.
     cut = 2 / CELLS
-    rows: list[tuple[Form, str, Array]] = [("printed", "1/|D| Σ", averages), ("corrected", "Σ", masses)]
+    readings: list[tuple[Form, str, Array]] = [("printed", "1/|D| Σ", averages), ("corrected", "Σ", masses)]
     return [
-        Comparison(
-            CLAIM, f.name, "∫η̄ − 1", form, reading, Estimate(float(values.sum()) - 1, 0.0, len(at)), 0.0, cut, 0.05, 1.0
-        )
-        for form, reading, values in rows
+        rows.equal("∫η̄ − 1", form, reading, exact(float(v.sum()) - 1, len(at)), numerical=cut, margin=0.05)
+        for form, reading, v in readings
     ]
 
 
@@ -260,7 +270,7 @@ def determinant(jacobian: Array) -> Array:
     return np.linalg.det(jacobian)
 
 
-def _disk(settings: Settings) -> list[Claimed]:
+def _disk(rows: Rows, settings: Settings) -> list[Row]:
     psi, reading = _oracle(), "Dacorogna and Moser's flow"
     rng = np.random.default_rng(settings.seed)
     inside = 0.9 * psi.source.sample(40, rng)
@@ -276,33 +286,31 @@ def _disk(settings: Settings) -> list[Claimed]:
     # The potential's polynomial is cut off: what its tail is worth, ten times over, is the numerical error.
     cut = 10 * psi.tail
     return [
-        _zero(DISK, "largest |p − q(g) det dg|", reading, gap, 10 * left + cut),
-        _zero(DISK, "farthest that g moves the boundary off itself", reading, moved, cut + 1e-9),
-        _at_most(DISK, "−min det dg", "corrected", reading, -float(det.min()), 0.0, left),
-        _zero(DISK, "largest |g⁻¹(g(x)) − x|", reading, largest(psi.inverse(psi(inside)) - inside), cut + 1e-9),
-        _at_most(
-            DISK, "third derivatives of g: what halving the step changes, in parts", "corrected", reading,
-            largest(fine - coarse) / largest(fine), 0.05, 0.0,
+        _zero(rows, "largest |p − q(g) det dg|", reading, gap, 10 * left + cut),
+        _zero(rows, "farthest that g moves the boundary off itself", reading, moved, cut + 1e-9),
+        _preserves_orientation(rows, reading, float(det.min()), left),
+        _zero(rows, "largest |g⁻¹(g(x)) − x|", reading, largest(psi.inverse(psi(inside)) - inside), cut + 1e-9),
+        rows.at_most(
+            "third derivatives of g: what halving the step changes, in parts", "corrected", reading,
+            largest(fine - coarse) / largest(fine), 0.05,
         ),
-        *_on_the_cap(image, rng, settings),
+        *_on_the_cap(rows, image, rng, settings),
         *(
-            _distance(DISK, f"distance of {name} of g(X), X of P, from Q's", reading,
+            _distance(rows, f"distance of {name} of g(X), X of P, from Q's", reading,
                       psi.target.marginal_cdf(e, image @ e), settings)
             for name, e in directions.items()
         ),
     ]  # fmt: skip
 
 
-def _on_the_cap(image: Array, rng: np.random.Generator, settings: Settings) -> list[Claimed]:
+def _on_the_cap(rows: Rows, image: Array, rng: np.random.Generator, settings: Settings) -> Iterator[Row]:
     """Decoded points against points of Q that no chart has drawn, by two of their coordinates in R³."""
     decoded, drawn = sphere_cap(CAP_SIZE, ambient=3).chart(image), points_of_q(len(image), rng)
     frame = sphere_cap(CAP_SIZE, ambient=3).chart(np.array([[0.0, 0.0], [1.0, 0.0]]))
-    found: list[Claimed] = []
     for name, e in (("its axis", frame[0]), ("the edge at u₁ = 1", frame[1])):
         gap = distance_between(decoded @ e, drawn @ e, settings.seed)
         quantity = f"distance of g(X), X of P, from a sample of Q, towards {name}"
-        found.append(Comparison(CLAIM, DISK, quantity, "corrected", "two samples", gap, 0.0, 0.0, 0.1, 1.0))
-    return found
+        yield rows.equal(quantity, "corrected", "two samples", gap, margin=0.1)
 
 
 def points_of_q(n: int, rng: np.random.Generator) -> Array:
@@ -334,32 +342,15 @@ def seen(u: Array) -> Array:
     return x @ np.array([[1.0, 0.0], [0.0, math.sin(up)], [0.0, math.cos(up)]])
 
 
-# -- rows
-
-
-def largest(values: Array) -> float:
-    return float(np.abs(values).max())
-
-
-def _zero(system: str, quantity: str, reading: str, value: float, numerical: float) -> Claimed:
-    return Comparison(CLAIM, system, quantity, "corrected", reading, Estimate(value, 0.0, 1), 0.0, numerical, 1e-5, 1.0)
-
-
-def _at_most(
-    system: str, quantity: str, form: Form, reading: str, value: float, bound: float, numerical: float
-) -> Claimed:
-    return Inequality(CLAIM, system, quantity, form, reading, Estimate(value, 0.0, 1), bound, numerical, abs(value))
-
-
-def _distance(system: str, quantity: str, reading: str, probabilities: Array, settings: Settings) -> Claimed:
-    return Comparison(
-        CLAIM, system, quantity, "corrected", reading, distance(probabilities, settings.seed), 0.0, 0.0, 0.08, 1.0
-    )
-
-
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "proposition_a7",
+    (
+        "Proposition A.7",
+        *(Part(s, system) for s in ("Assumption 3.3", "Assumption A.3") for system in ("two parts", DISK)),
+        *(Part(s, system) for s in ("Assumption 3.4", "Assumption A.4") for system in ("kinks", "q vanishes")),
+        *(Part(s, system) for s in ("Assumption 3.5", "Assumption A.5") for system in COVERS),
+    ),
+    ("interval", "kinks", "q vanishes", "p vanishes", "two parts", "circle to interval", "two sheets", *COVERS, DISK),
+    check,
+    curves,
+)

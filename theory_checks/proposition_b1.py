@@ -6,7 +6,6 @@ one-to-one in z the derivative of h is z itself, and the conditional variance is
 """
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -27,12 +26,11 @@ from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.loop import solve, trajectory
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Claimed, Inequality
-from theory_checks.flows import exact, row
+from sdewm.verification.verdicts import Form, Row
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows, exact
 
-CLAIM = "proposition_b1"
 SYSTEMS = ("latent-frozen", "random-inputs", "h-hears-z", "h-hears-z-in-noise", "h-apart")
-QUICK = SYSTEMS
 STEPS = 64
 UNIT = TimeGrid(0.0, 1.0, STEPS)
 # A distance between distribution functions of 0.01 is what 3 to 4 % of a standard deviation make.
@@ -40,25 +38,24 @@ DEVIATION = 0.01
 LEVEL = 1e-6
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    if system == SYSTEMS[0]:
-        return list(_frozen_rows(system, settings))
-    if system == SYSTEMS[1]:
-        return list(_mixture_rows(system, settings))
-    return list(_conditional_rows(system, settings))
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    if rows.system == SYSTEMS[0]:
+        return _frozen_rows(rows, settings)
+    if rows.system == SYSTEMS[1]:
+        return _mixture_rows(rows, settings)
+    return _conditional_rows(rows, settings)
 
 
 # -- frozen inputs
 
 
-def _frozen_rows(system: str, settings: Settings) -> Iterator[Claimed]:
+def _frozen_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
     """Every one-dimensional law that a Gaussian process has, at three times and across them."""
-    started = time.perf_counter()
     inputs, z, times = _frozen_sample(settings)
     deviation = DEVIATION * math.sqrt(settings.precision / 1e-3)
     mean = torch.cat([inputs.mean(i) for i in times]).numpy()
     covariance = np.block([[inputs.covariance(i, j).numpy() for j in times] for i in times])
-    config: dict[str, object] = {"steps": STEPS, "deviation": deviation, "false-failure rate": LEVEL, **_bias(settings)}
+    config = {"steps": STEPS, "deviation": deviation, "false-failure rate": LEVEL, **_bias(settings)}
     names = [f"z{c + 1}({inputs.grid.time(i):g})" for i in times for c in range(inputs.drift.shape[1])]
     weights = np.random.default_rng(settings.seed).standard_normal((2, len(mean)))
     functionals = {
@@ -67,15 +64,15 @@ def _frozen_rows(system: str, settings: Settings) -> Iterator[Claimed]:
     }
     for name, w in functionals.items():
         standard = (z @ w - w @ mean) / math.sqrt(w @ covariance @ w)
-        yield row(
-            CLAIM, system, f"law of {name}: distance to the Gaussian", "printed", "h, s frozen",
-            distance(stats.norm.cdf(standard), settings.seed), 0.0, 0.0, deviation, 1.0, started, config,
+        yield rows.equal(
+            f"law of {name}: distance to the Gaussian", "printed", "h, s frozen",
+            distance(stats.norm.cdf(standard), settings.seed), margin=deviation, config=config,
         )  # fmt: skip
     centred = z - mean
     squared = np.einsum("pi,pi->p", centred, np.linalg.solve(covariance, centred.T).T)
-    yield row(
-        CLAIM, system, "joint law at three times: distance of the squared radius to χ²", "printed", "h, s frozen",
-        distance(stats.chi2.cdf(squared, len(mean)), settings.seed), 0.0, 0.0, deviation, 1.0, started, config,
+    yield rows.equal(
+        "joint law at three times: distance of the squared radius to χ²", "printed", "h, s frozen",
+        distance(stats.chi2.cdf(squared, len(mean)), settings.seed), margin=deviation, config=config,
     )  # fmt: skip
     size = math.sqrt(covariance[-1, -1])
     n = len(z)
@@ -85,9 +82,9 @@ def _frozen_rows(system: str, settings: Settings) -> Iterator[Claimed]:
         ("variance", Estimate(float(((last - mean[-1]) ** 2).mean()), size**2 * (2 / n) ** 0.5, n, seed=settings.seed),
          size**2, size**2),
     ):  # fmt: skip
-        yield row(
-            CLAIM, system, f"{quantity} of {names[-1]}", "printed", "h, s frozen", estimate, float(truth), 0.0,
-            2 * deviation * scale, scale, started, config,
+        yield rows.equal(
+            f"{quantity} of {names[-1]}", "printed", "h, s frozen", estimate, float(truth),
+            margin=2 * deviation * scale, scale=scale, config=config,
         )  # fmt: skip
 
 
@@ -130,32 +127,28 @@ def _frozen_sample(settings: Settings) -> tuple[KnownInputs, Values, tuple[int, 
 # -- random inputs that do not hear from z
 
 
-def _mixture_rows(system: str, settings: Settings) -> Iterator[Claimed]:
+def _mixture_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
     """dz = q̄(h) dB, dh = −h dt + dW: Gaussian given h, a mixture without."""
-    started = time.perf_counter()
-    found = _mixture_sample(system, settings)
+    found = _mixture_sample(rows.system, settings)
     measured = found["z⁴"] / found["z²"].mean() ** 2 - 3
     predicted = 3 * (found["v²"] / found["v"].mean() ** 2 - 1)
-    config: dict[str, object] = {"steps": STEPS}
-    kurtosis = _kurtosis(found)
-    yield Inequality(
-        claim=CLAIM, system=system, quantity="z is not Gaussian: minus its excess kurtosis below 0", form="printed",
-        reading="z without h and s", statistic=replace(kurtosis, mean=-kurtosis.mean),
-        bound=0.0, numerical=0.0, scale=float(predicted.mean()), seconds=time.perf_counter() - started, config=config,
+    size, kurtosis, config = float(predicted.mean()), _kurtosis(found), {"steps": STEPS}
+    yield rows.at_most(
+        "z is not Gaussian: minus its excess kurtosis below 0", "printed", "z without h and s",
+        replace(kurtosis, mean=-kurtosis.mean), scale=size, config=config,
     )  # fmt: skip
-    yield row(
-        CLAIM, system, "excess kurtosis of z less 3 Var(∫q̄²)/(E∫q̄²)²", "corrected", "mixture over h",
-        found.estimate(measured - predicted), 0.0, 0.0, 0.5 * float(predicted.mean()), float(predicted.mean()), started,
-        config,
+    yield rows.equal(
+        "excess kurtosis of z less 3 Var(∫q̄²)/(E∫q̄²)²", "corrected", "mixture over h",
+        found.estimate(measured - predicted), margin=0.5 * size, scale=size, config=config,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(settings.seed)
     shape = (STEPS, settings.paths(2**16), 2)
     noise = UNIT.dt**0.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
     z, variance = _mixture(StoredIncrements(noise))
-    yield row(
-        CLAIM, system, "law of z/√∫q̄²: distance to the Gaussian", "printed", "given h, which does not hear from z",
-        distance(stats.norm.cdf((z / variance.sqrt()).numpy()), settings.seed), 0.0, 0.0,
-        2 * DEVIATION * math.sqrt(settings.precision / 1e-3), 1.0, started, config,
+    yield rows.equal(
+        "law of z/√∫q̄²: distance to the Gaussian", "printed", "given h, which does not hear from z",
+        distance(stats.norm.cdf((z / variance.sqrt()).numpy()), settings.seed),
+        margin=2 * DEVIATION * math.sqrt(settings.precision / 1e-3), config=config,
     )  # fmt: skip
 
 
@@ -205,36 +198,31 @@ def _kurtosis(found: Sample) -> Estimate:
 # -- the conditional law, read literally
 
 
-def _conditional_rows(system: str, settings: Settings) -> Iterator[Claimed]:
+def _conditional_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
     """Var(z_T | h) for dz = dB, exact on three grids and extrapolated; as printed ∫q̄² ds = T.
 
     h is dh = z dt, the same with a noise ½ dW of its own, or dh = −h dt + dW with dz = h dt + dB. With noise c dW the
     filter's Riccati equation P' = 1 − P²/c² gives c tanh(T/c).
     """
-    started, horizon, c = time.perf_counter(), 1.0, 0.5
+    horizon, c = 1.0, 0.5
     heard = np.array([[0.0, 0.0], [1.0, 0.0]])
     drift, diffusion, truth = {
         SYSTEMS[2]: (heard, np.array([[1.0], [0.0]]), 0.0),
         SYSTEMS[3]: (heard, np.array([[1.0, 0.0], [0.0, c]]), c * math.tanh(horizon / c)),
         SYSTEMS[4]: (np.array([[0.0, 1.0], [0.0, -1.0]]), np.eye(2), horizon),
-    }[system]
+    }[rows.system]
     steps = (64, 32, 16)
     limit, change = richardson([np.array([conditional_variance(drift, diffusion, horizon, n)]) for n in steps])
     value = exact(float(limit[0]), 1, settings.seed)
-    config: dict[str, object] = {"steps": list(steps)}
-    # What is printed is put on the left: a statement about the variance that is measured.
-    yield row(
-        CLAIM, system, "Var(z | h)", "printed", "conditional law given h", value, horizon, change + 1e-12, 1e-3,
-        horizon, started, config,
-    )  # fmt: skip
-    yield row(
-        CLAIM, system, "Var(z | h)", "corrected", "filter", value, truth, change + 1e-12, 1e-3, horizon, started, config
+    readings: tuple[tuple[Form, str, float], ...] = (
+        ("printed", "conditional law given h", horizon),
+        ("corrected", "filter", truth),
     )
+    for form, reading, expected in readings:
+        yield rows.equal(
+            "Var(z | h)", form, reading, value, expected, numerical=change + 1e-12, margin=1e-3,
+            scale=horizon, config={"steps": list(steps)},
+        )  # fmt: skip
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("proposition_b1", ("Proposition B.1", "(27)"), SYSTEMS, check, seconds={"random-inputs": 4.0})

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from scipy import stats
 
-from sdewm.estimate.estimates import Estimate
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Comparison, Inequality
+from sdewm.verification.verdicts import Form, Row
 from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.drift_error import drift_error_standard_errors
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, over_seeds, paired, read_record
 from sdewm.worldmodel.robustness import measure
+from theory_checks.rows import Rows, exact
 
 SYSTEM = "ladder"
 WEIGHT = 10.0  # the λ held against 0: the ladder's strongest, which ships
@@ -24,33 +23,25 @@ RECORD_LEVEL = 1e-6  # false failures of the record's sampled quantities, all to
 ROUNDING = 1e-6  # relative, of a measurement that is repeated on another machine
 
 
-def row(
-    claim: str, quantity: str, form: Literal["printed", "corrected"], reading: str, by_seed: Mapping[int, float],
-    scale: float, config: Mapping[str, Any],
-) -> Inequality:  # fmt: skip
+def seeds_row(
+    rows: Rows, quantity: str, form: Form, reading: str, by_seed: Mapping[int, float], scale: float,
+    config: Mapping[str, Any],
+) -> Row:  # fmt: skip
     """Σ over seeds / n ≤ 0, with what a single seed would have said."""
     statistic = over_seeds(by_seed.values())
     agreeing = sum(v <= 0 for v in by_seed.values())
     low, high = statistic.interval(0.95)
     said = f"{agreeing} of {len(by_seed)} seeds alone would have said so"
-    return Inequality(
-        claim=claim,
-        system=SYSTEM,
-        quantity=quantity,
-        form=form,
-        reading=reading,
-        statistic=statistic,
-        bound=0.0,
-        numerical=0.0,
-        scale=scale,
+    return rows.at_most(
+        quantity, form, reading, statistic, scale=scale,
         config={**config, "by seed": dict(by_seed), "95 % interval": [low, high], "one seed": said},
-    )
+    )  # fmt: skip
 
 
 def change_row(
-    claim: str, quantity: str, form: Literal["printed", "corrected"], reading: str, name: str, *,
-    falls: bool = True, of: Callable[[float], float] = math.log,
-) -> Inequality:  # fmt: skip
+    rows: Rows, quantity: str, form: Form, reading: str, name: str, *, falls: bool = True,
+    of: Callable[[float], float] = math.log,
+) -> Row:  # fmt: skip
     """That a measured quantity falls (or rises) from λ = 0 to :data:`WEIGHT`: the change of its logarithm, or of it."""
     record = read_record()
     change = paired(record, name, WEIGHT, of)
@@ -59,10 +50,10 @@ def change_row(
     mean = over_seeds(change.values()).mean
     effect = {"ratio": math.exp(mean)} if of is math.log else {"difference": mean}
     config = {"measured": name, "λ": WEIGHT, **effect}
-    return row(claim, quantity, form, reading, {s: sign * v for s, v in change.items()}, plain.mean, config)
+    return seeds_row(rows, quantity, form, reading, {s: sign * v for s, v in change.items()}, plain.mean, config)
 
 
-def record_rows(claim: str, settings: Settings) -> list[Comparison | Inequality]:
+def record_rows(rows: Rows, settings: Settings) -> list[Row]:
     """The shipped models measured anew, against their record.
 
     One row for the largest deviation of what depends on torch's own random numbers, in the quantity's own size (the
@@ -70,12 +61,11 @@ def record_rows(claim: str, settings: Settings) -> list[Comparison | Inequality]
     change as they are improved: the largest deviation in standard errors of the difference. The default precision
     takes two seeds, one of 1e-2 a single one, a finer one all that ship.
     """
-    began = time.process_time()
     seeds = SHIPPED_SEEDS[: 1 if settings.precision > 1e-3 else 2 if settings.precision == 1e-3 else None]
     record = read_record()
     kept = {(r.weight, r.seed): r.measured for r in record}
     sizes = {name: _size(record, name) for name in record[0].measured}
-    exact: list[tuple[float, str]] = []
+    repeated: list[tuple[float, str]] = []
     sampled: list[tuple[float, str]] = []
     for weight in SHIPPED_WEIGHTS:
         for seed in seeds:
@@ -86,50 +76,30 @@ def record_rows(claim: str, settings: Settings) -> list[Comparison | Inequality]
                 if name in errors:
                     sampled.append((off / (math.sqrt(2) * errors[name]), where))
                 else:
-                    exact.append((off / sizes[name], where))
+                    repeated.append((off / sizes[name], where))
     models = len(SHIPPED_WEIGHTS) * len(seeds)
-    (worst, where), (farthest, there) = max(exact), max(sampled)
-    common: dict[str, Any] = {"claim": claim, "system": SYSTEM, "form": "corrected", "reading": ""}
+    (worst, where), (farthest, there) = max(repeated), max(sampled)
     # The record's own draws had 16 replicates; every deviation has its share of the level.
     bound = float(stats.t.ppf(1 - RECORD_LEVEL / (2 * len(sampled)), 15))
     return [
-        Comparison(
-            **common,
-            quantity="the record, measured anew",
-            statistic=Estimate(worst, 0.0, models),
-            expected=0.0,
-            numerical=ROUNDING,
-            margin=settings.precision,
-            scale=1.0,
-            seconds=time.process_time() - began,
-            config={"models": models, "worst": where},
+        rows.equal(
+            "the record, measured anew", "corrected", "", exact(worst, models), numerical=ROUNDING,
+            margin=settings.precision, config={"models": models, "worst": where},
         ),
-        Inequality(
-            **common,
-            quantity="the record's sampled quantities, drawn anew, in standard errors",
-            statistic=Estimate(farthest, 0.0, models),
-            bound=bound,
-            numerical=0.0,
-            scale=bound,
+        rows.at_most(
+            "the record's sampled quantities, drawn anew, in standard errors", "corrected", "",
+            exact(farthest, models), bound, scale=bound,
             config={"models": models, "worst": there, "level": RECORD_LEVEL},
         ),
-    ]
+    ]  # fmt: skip
 
 
-def curve(claim: str, label: str, name: str) -> Curve:
+def curve(rows: Rows, label: str, name: str) -> Curve:
     """A measured quantity against λ: mean and standard error over seeds."""
     record = read_record()
     weights = sorted({r.weight for r in record})
     found = [over_seeds([r.measured[name] for r in record if r.weight == w]) for w in weights]
-    return Curve(
-        claim=claim,
-        system=SYSTEM,
-        label=label,
-        x=weights,
-        y=[e.mean for e in found],
-        stderr=[e.stderr for e in found],
-        config={"measured": name, "seeds": [e.n for e in found]},
-    )
+    return rows.curve(label, weights, found, {"measured": name, "seeds": [e.n for e in found]})
 
 
 def _size(record: list[Rung], name: str) -> float:

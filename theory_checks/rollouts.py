@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, sample
 from sdewm.exact import reference
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.increments import Increments
+from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.solvers.methods import Method
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.rollout import LatentRollout
@@ -123,6 +123,28 @@ def rollout_system(name: str, scale: float = 1.0) -> RolloutSystem:
     )  # fmt: skip
 
 
+class Distance(NamedTuple):
+    """E sup ‖x^ε − x⁰‖² for ‖ε‖ = ``size``, up to the step ``time``."""
+
+    size: float
+    time: int
+
+
+class DistanceAt(NamedTuple):
+    """E ‖x^ε − x⁰‖² for the smallest ‖ε‖, at the step ``time``."""
+
+    time: int
+
+
+class Derivative(NamedTuple):
+    """E sup ‖∂_i x‖² or ‖∂²_ij x‖² up to the horizon, by the coordinates of z̃ that are differentiated in."""
+
+    coordinates: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{'first' if len(self.coordinates) == 1 else 'second'}|{','.join(map(str, self.coordinates))}"
+
+
 @dataclass(frozen=True)
 class Measured:
     """What was sampled on a rollout: replicate means of suprema over time."""
@@ -133,19 +155,17 @@ class Measured:
 
     def divergence(self, delta: float, time: int) -> Values:
         """E sup ‖x^ε − x⁰‖² over ‖ε‖², up to the step ``time``."""
-        return self.sample[f"d|{delta}|{time}"] / delta**2
+        return self.sample[Distance(delta, time)] / delta**2
 
     def at_time(self, time: int) -> Values:
         """E ‖x^ε − x⁰‖² over ‖ε‖² at the step ``time``, for the smallest ‖ε‖."""
-        return self.sample[f"at|{time}"] / LADDER[-1] ** 2
+        return self.sample[DistanceAt(time)] / LADDER[-1] ** 2
 
     def estimate(self, values: Values) -> Estimate:
         return self.sample.estimate(values)
 
     def log_estimate(self, values: Values, bound: float = 1.0) -> Estimate:
-        """log(mean/bound), its standard error by replicates to first order."""
-        e = self.sample.estimate(values)
-        return Estimate(math.log(e.mean / bound), e.stderr / e.mean, e.n, e.dof, e.seed)
+        return self.sample.log_estimate(values, bound)
 
     @property
     def config(self) -> dict[str, object]:
@@ -165,17 +185,17 @@ def _suprema(name: str, settings: Settings, round: int, scale: float) -> Sample:
     rollout, directions = system.rollout, system.directions
     both = torch.cat([directions, -directions])
 
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
+    def evaluate(noise: Increments) -> dict[Distance | DistanceAt | str, Tensor]:
         perturbations = torch.cat([c * both for c in LADDER])
         squared = distances(rollout, system.x0, perturbations, system.grid, method=system.method, noise=noise)
         by_size = squared.cummax(1).values.unflatten(0, (len(LADDER), -1)).mean(1)
         at_time = squared[-len(both) :].mean(0)
-        values = {f"at|{i}": at_time[i] for i in system.times}
-        values |= {f"d|{c}|{i}": by_size[k, i] for k, c in enumerate(LADDER) for i in system.times}
-        short = _Shortened(noise, system.horizon)
+        values: dict[Distance | DistanceAt | str, Tensor] = {DistanceAt(i): at_time[i] for i in system.times}
+        values |= {Distance(c, i): by_size[k, i] for k, c in enumerate(LADDER) for i in system.times}
+        until_horizon = StoredIncrements(torch.stack([*islice(noise, system.horizon)]))
         return values | suprema(
             lambda x: jacobian_terms(rollout, x), rollout, system.x0, system.until_horizon,
-            method=system.method, noise=short,
+            method=system.method, noise=until_horizon,
         )  # fmt: skip
 
     drawn = settings.draw(settings.paths(system.paths), round)
@@ -207,12 +227,12 @@ def _sensitivity_suprema(name: str, settings: Settings, round: int) -> Sample:
     system = rollout_system(name)
     k = len(system.directions)
 
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
+    def evaluate(noise: Increments) -> dict[Derivative, Tensor]:
         first, second = sensitivity_suprema(
             system.rollout, system.x0, system.directions, system.until_horizon, method=system.method, noise=noise
         )
-        values = {f"first|{i}": first[-1, i] for i in range(k)}
-        return values | {f"second|{i},{j}": second[-1, i, j] for i in range(k) for j in range(i, k)}
+        values = {Derivative((i,)): first[-1, i] for i in range(k)}
+        return values | {Derivative((i, j)): second[-1, i, j] for i in range(k) for j in range(i, k)}
 
     drawn = settings.draw(settings.paths(max(system.paths // 2, 2**7)), round)
     return sample(evaluate, drawn, system.channels, system.until_horizon, system.x0)
@@ -222,33 +242,7 @@ def terms_at_horizon(name: str, settings: Settings, scale: float = 1.0) -> dict[
     """E sup of every term of C.1 up to the system's horizon."""
     first, second = measure(name, settings, scale).sample, measure_hessians(name, settings, scale).sample
     values = {k: float(v.mean()) for k, v in second.values.items()}
-    return values | {k: float(v.mean()) for k, v in first.values.items() if "|" not in k}
-
-
-@dataclass(frozen=True)
-class _Shortened:
-    """The first steps of increments on a longer grid."""
-
-    base: Increments
-    steps: int
-
-    @property
-    def paths(self) -> int:
-        return self.base.paths
-
-    @property
-    def channels(self) -> int:
-        return self.base.channels
-
-    @property
-    def weights(self) -> Tensor | None:
-        return self.base.weights
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return islice(iter(self.base), self.steps)
-
-    def coarsen(self, factor: int) -> Increments:
-        return _Shortened(self.base.coarsen(factor), self.steps // factor)
+    return values | {k: float(v.mean()) for k, v in first.values.items() if isinstance(k, str)}
 
 
 @cache

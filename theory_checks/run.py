@@ -20,15 +20,16 @@ from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
 from sdewm.verification.report import as_record, failures, summary, write_json
 from sdewm.verification.settings import SamplerName, Settings
-from sdewm.verification.tables import print_table, print_terms
+from sdewm.verification.tables import print_claims, print_table, print_terms
 from sdewm.verification.verdicts import LeftOut, Verdict
 from theory_checks.cluster import Unreachable, connected, on_cluster
+from theory_checks.discovery import claims
 from theory_checks.executor import Died, in_processes, in_this_process
 from theory_checks.listings import print_errata, print_statements
 from theory_checks.stops import Stopped, Stops
 from theory_checks.time_left import TimeLeft
 from theory_checks.unit_store import UnitStore, default_folder
-from theory_checks.units import CLAIMS, Finished, Unit, known_systems, units, work
+from theory_checks.units import Finished, Unit, units, work
 
 DESCRIPTION = """\
 Hold the paper's claims against numbers, as printed and as corrected.
@@ -50,7 +51,7 @@ examples:
   python -m theory_checks --estimate --workers 8        how long it takes, without running it
   python -m theory_checks --json report.json            also write every reading's record
   python -m theory_checks --html report.html            also as a web page, with figures
-  python -m theory_checks.theorem_3_7                   one claim's file, alone
+  python -m theory_checks covering_map --verbose        with every row, its numbers and their errors
   python -m theory_checks --errata --report report.json what does not hold as printed, with a run's numbers
   python -m theory_checks --statements                  every numbered statement and the check that covers it
 
@@ -65,14 +66,15 @@ of its claim is verified.
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    known = list(dict.fromkeys(s for claim in CLAIMS for s in known_systems(claim)))
+    known = list(dict.fromkeys(s for claim in claims().values() for s in claim.systems))
+    listed = ", ".join(claims())
     parser = argparse.ArgumentParser(
         prog="python -m theory_checks",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("claims", nargs="*", metavar="NAME", help=f"claims to check: {', '.join(CLAIMS)} (all)")
+    parser.add_argument("claims", nargs="*", metavar="NAME", help=f"claims to check: {listed} (all)")
     parser.add_argument(
         "--system", action="append", choices=known, metavar="SYSTEM",
         help=f"check on this system only; may be repeated: {', '.join(known)}",
@@ -95,6 +97,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--report", type=Path, metavar="PATH", help="with --statements or --errata: a report that --json wrote"
     )
+    parser.add_argument("--verbose", action="store_true", help="print the terms of the expansion and every row too")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all verdicts to PATH")
     parser.add_argument("--html", type=Path, metavar="PATH", help="write the report as one web page to PATH")
     parser.add_argument(
@@ -117,9 +120,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--fresh", action="store_true", help="take up nothing that is kept, and keep what is made anew")
     args = parser.parse_args(argv)
-    unknown = [c for c in args.claims if c not in CLAIMS]
+    unknown = [c for c in args.claims if c not in claims()]
     if unknown:
-        parser.error(f"argument NAME: unknown claim {unknown[0]!r} (choose from {', '.join(CLAIMS)})")
+        parser.error(f"argument NAME: unknown claim {unknown[0]!r} (choose from {listed})")
     if args.statements or args.errata:
         # A list runs nothing: what says how to run would be dropped without a word.
         listing = {"statements", "errata", "report"}
@@ -162,16 +165,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     console = Console(width=None if sys.stdout.isatty() else 200)
     if args.statements:
-        print_statements(args.records, console, CLAIMS)
+        print_statements(args.records, console)
     if args.errata:
         print_errata(args.records, console)
     if args.statements or args.errata:
         return 0
     torch.set_num_threads(1)  # one thread for each worker, and the report says so
-    claims = [c for c in CLAIMS if not args.claims or c in args.claims]
-    to_do = units(claims, args.system, args.quick)
+    names = [name for name in claims() if not args.claims or name in args.claims]
+    covered = {name: claims()[name].covered for name in names}
+    to_do = units(names, args.system, args.quick)
     if not to_do:
-        print(f"no claim among {', '.join(claims)} is checked on {', '.join(args.system)}", file=sys.stderr)
+        print(f"no claim among {', '.join(names)} is checked on {', '.join(args.system)}", file=sys.stderr)
         return 2
     settings = Settings(args.precision, args.seed, args.sampler)
     if args.estimate:
@@ -188,14 +192,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     def rows() -> tuple[list[Verdict], list[LeftOut]]:
         # In the order of claims, then of systems, whatever finished first.
         in_order = [done[u] for u in to_do if u in done]
-        verdicts = [v for claim in claims for f in in_order for v in f.verdicts if v.claim == claim]
-        left_out = [row for claim in claims for f in in_order for row in f.left_out if row.claim == claim]
+        verdicts = [v for name in names for f in in_order for v in f.verdicts if v.claim == name]
+        left_out = [row for name in names for f in in_order for row in f.left_out if row.claim == name]
         return verdicts, left_out
 
     def record() -> dict[str, Any]:
         in_order = [done[u] for u in to_do if u in done]
         run = {
-            "claims": claims, "systems": list(dict.fromkeys(u.system for u in to_do)),
+            "claims": names, "statements": covered,
+            "systems": list(dict.fromkeys(u.system for u in to_do)),
             "finished": [[*u.claims, u.system] for u in to_do if u in done],
             "seed": args.seed, "precision": args.precision, "sampler": args.sampler, "workers": args.workers,
             "seconds": time.perf_counter() - started,
@@ -246,11 +251,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             from sdewm.page import write_page  # takes matplotlib
 
             put(args.html, partial(write_page, record(), args.html))
-        terms = [t for u in to_do if u in done for t in done[u].terms]
-        if terms:
-            print_terms(terms, console)
-        if verdicts:
-            print_table(verdicts, console)
+        if args.verbose:
+            terms = [t for u in to_do if u in done for t in done[u].terms]
+            if terms:
+                print_terms(terms, console)
+            if verdicts:
+                print_table(verdicts, console)
+        if verdicts or left_out:
+            spent = {name: sum(f.by_claim.get(name, 0.0) for f in done.values()) for name in names}
+            print_claims(verdicts, left_out, covered, spent, console)
         counts, *named = summary(verdicts, left_out)
         seconds = f"{time.perf_counter() - started:.0f} s" + (f" and {taken_up:.0f} s taken up" if taken_up else "")
         console.print(f"\n{counts}; {seconds}, seed {args.seed}, {args.sampler}.", highlight=False)

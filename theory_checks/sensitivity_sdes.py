@@ -5,7 +5,6 @@ common noise. By one stepper on one grid they are the same map, whatever the ste
 ε ≠ 0. Lemma B.6 says that three suprema are finite, and the number that bounds them is left free.
 """
 
-import time
 from collections.abc import Iterator
 
 import torch
@@ -23,12 +22,11 @@ from sdewm.solvers.orders import convergence
 from sdewm.verification.claims.sensitivities import EQUATIONS, PARTS, by_differences, by_equations, by_jets
 from sdewm.verification.pathwise import relative
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Form, Inequality
-from theory_checks.flows import FLOWS, Flow, exact, row
+from sdewm.verification.verdicts import Form, Row
+from theory_checks.claim import Claim
+from theory_checks.flows import FLOWS, Flow
+from theory_checks.rows import Rows, exact
 
-CLAIM = "sensitivity_sdes"
-SYSTEMS = ("gbm", "linear", "circle", "clock", "latent")
-QUICK = ("gbm", "clock")
 # Other methods where noises do not commute and where coefficients depend on time; orders on the latter.
 OTHERS: dict[str, tuple[Method, ...]] = {"linear": ("milstein", "sri2"), "clock": ("milstein", "sri2")}
 ORDERS = ("clock",)
@@ -44,21 +42,19 @@ EPS = 0.3
 ORDER_LEVELS = (5, 6, 7)
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    flow = FLOWS[system]()
-    rows = list(_agreement_rows(system, flow, settings))
-    if system in ORDERS:
-        rows += _order_rows(system, flow, settings)
-    rows += _lemma_rows(system, flow, settings)
-    return rows
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    flow = FLOWS[rows.system]()
+    yield from _agreement_rows(rows, flow, settings)
+    if rows.system in ORDERS:
+        yield from _order_rows(rows, flow, settings)
+    yield from _lemma_rows(rows, flow, settings)
 
 
-def _agreement_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
-    paths = 16
+def _agreement_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
+    paths, config = 16, {"steps": 2**LEVEL, "paths": 16}
     noise = BrownianPath(settings.seed, paths, flow.channels, 0.0, flow.horizon).at(LEVEL, finest=LEVEL)
     grid = flow.grid(noise.steps)
-    for method in ("euler", *OTHERS.get(system, ())):
-        started = time.perf_counter()
+    for method in ("euler", *OTHERS.get(rows.system, ())):
         solved = by_equations(flow.family, 0.0, flow.x0, grid, method, noise)
         jets = by_jets(flow.family, flow.x0, grid, method, noise)
         differences, errors = by_differences(flow.family, 0.0, flow.x0, grid, method, noise, STEP)
@@ -70,45 +66,42 @@ def _agreement_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Cla
             )
             for form, reading, value, truth, numerical in pairs:
                 margin = 1e-9 if numerical == ROUNDING else MARGIN
-                yield row(
-                    CLAIM, system, f"{part}, {method}", form, reading,
-                    exact(relative(value, truth), paths, settings.seed), 0.0, numerical, margin, 1.0, started,
-                    {"steps": 2**LEVEL, "paths": paths},
-                )  # fmt: skip
-    started = time.perf_counter()
+                gap = exact(relative(value, truth), paths, settings.seed)
+                yield rows.equal(
+                    f"{part}, {method}", form, reading, gap, numerical=numerical, margin=margin, config=config
+                )
     solved = by_equations(flow.family, EPS, flow.x0, grid, "euler", noise)
     differences, errors = by_differences(flow.family, EPS, flow.x0, grid, "euler", noise, STEP)
     for i, equation in enumerate(("(36)", "(37)")):
-        yield row(
-            CLAIM, system, f"{PARTS[i]} at ε = {EPS:g}", "printed", f"{equation}, against differences in ε",
-            exact(relative(solved[i], differences[i]), paths, settings.seed), 0.0, errors[i], MARGIN, 1.0, started,
-            {"steps": 2**LEVEL, "paths": paths},
+        gap = exact(relative(solved[i], differences[i]), paths, settings.seed)
+        yield rows.equal(
+            f"{PARTS[i]} at ε = {EPS:g}", "printed", f"{equation}, against differences in ε", gap,
+            numerical=errors[i], margin=MARGIN, config=config,
         )  # fmt: skip
 
 
-def _order_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+def _order_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     """(x, ∂x, ∂²x) by Euler converges like x itself."""
-    started, family = time.perf_counter(), SensitivitySDE(flow.family)
+    family = SensitivitySDE(flow.family)
     found = convergence(
         family, family.initial(flow.x0), flow.grid(1), method="euler", levels=ORDER_LEVELS,
         paths=settings.rounds * settings.paths(1024),
         reference="euler", refine=2, seed=settings.seed,
     )  # fmt: skip
-    yield row(
-        CLAIM, system, "strong order of (x, ∂x, ∂²x), euler", "corrected", EQUATIONS, found.slope, 0.5,
-        float(abs(found.rates[-1] - found.slope.mean)), 0.25, 0.5, started, {"levels": list(ORDER_LEVELS)},
+    yield rows.equal(
+        "strong order of (x, ∂x, ∂²x), euler", "corrected", EQUATIONS, found.slope, 0.5,
+        numerical=float(abs(found.rates[-1] - found.slope.mean)), margin=0.25, scale=0.5,
+        config={"levels": list(ORDER_LEVELS)},
     )  # fmt: skip
 
 
-def _lemma_rows(system: str, flow: Flow, settings: Settings) -> Iterator[Claimed]:
+def _lemma_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     """E sup_t ‖·‖² of x, ∂x and ∂²x: finite, and no constant is given that it should be within."""
-    started = time.perf_counter()
     found = _suprema(flow, settings)
     for name in ("x", *PARTS):
-        yield Inequality(
-            claim=CLAIM, system=system, quantity=f"Lemma B.6: E sup‖{name}‖² bounded", form="printed", reading="",
-            statistic=found.estimate(name), bound=0.0, numerical=0.0, scale=1.0,
-            seconds=time.perf_counter() - started, config={"steps": 32}, vacuous=True,
+        yield rows.at_most(
+            f"Lemma B.6: E sup‖{name}‖² bounded", "printed", "", found.estimate(name), scale=1.0, vacuous=True,
+            config={"steps": 32},
         )  # fmt: skip
 
 
@@ -129,9 +122,11 @@ def _suprema(flow: Flow, settings: Settings) -> Sample:
     return sample(evaluate, MonteCarlo(settings.paths(2**12), settings.seed), flow.channels, grid, flow.x0)
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "sensitivity_sdes",
+    ("(34)", "(36)", "(37)", "(39)", "(40)", "(a)", "(b)"),
+    ("gbm", "linear", "circle", "clock", "latent"),
+    check,
+    quick=("gbm", "clock"),
+    seconds={"clock": 59.0, "latent": 8.0},
+)

@@ -9,6 +9,8 @@ an expectation: exp(x²/2T)/(1 + x²)² has one at ε = 0 and none for any ε > 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,52 +26,51 @@ from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Claimed, Comparison, Inequality
+from sdewm.verification.verdicts import Form, Row
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows
 
-CLAIM = "smoothness"
 POWERS = {"power-2.5": 2.5, "power-3": 3.0, "power-3.5": 3.5}
-SYSTEMS = QUICK = (*POWERS, "growth")
 LADDER = tuple(2.0**-k for k in range(4, 11))
 PATHS = 2**12
 GRID = TimeGrid(0.0, 1.0, 32)
 RATE = "rate of the remainder past ε²"
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    if system == "growth":
-        return _growth()
-    power = POWERS[system]
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    if rows.system == "growth":
+        yield from _growth(rows)
+        return
+    power = POWERS[rows.system]
     drawn = _remainders("powers", settings)
     rates = [_rate(drawn, power, i) for i in range(len(LADDER) - 1)]
     rate = drawn.estimate(rates[-1])
     # The rate of a finite ε is not yet the limit's: what the last halving changed stands for what is left.
     numerical = float(abs((rates[-1] - rates[-2]).mean()))
-    config: dict[str, object] = {"power": power, "ε": LADDER[-2:], "steps": GRID.steps}
+    config = {"power": power, "ε": LADDER[-2:], "steps": GRID.steps}
+    yield rows.equal(
+        RATE, "corrected", f"p = {power:g}", rate, power, numerical=numerical, margin=0.05, scale=power, config=config
+    )
     short = Estimate(3.0 - rate.mean, rate.stderr, rate.n, rate.dof, rate.seed)
-    rows: list[Claimed] = [
-        Comparison(CLAIM, system, RATE, "corrected", f"p = {power:g}", rate, power, numerical,
-                   0.05, power, config=config),
-    ]  # fmt: skip
+    quantity = f"3 less the {RATE}"
+    common: dict[str, Any] = {"numerical": numerical, "scale": power, "config": config}
     if power < 3:
-        rows.append(Inequality(CLAIM, system, f"3 less the {RATE}", "printed", "L of class C²", short, 0.0, numerical,
-                               power, config=config))  # fmt: skip
+        yield rows.at_most(quantity, "printed", "L of class C²", short, **common)
     elif power > 3:
-        rows.append(Inequality(CLAIM, system, f"3 less the {RATE}", "corrected", "L of class C³", short, 0.0, numerical,
-                               power, config=config))  # fmt: skip
-    return rows
+        yield rows.at_most(quantity, "corrected", "L of class C³", short, **common)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
     """The remainder against ε, or the expectation over |x| ≤ R against R."""
-    if system == "growth":
+    if rows.system == "growth":
         return [
-            Curve(CLAIM, system, f"{loss}, ε = {eps:g}", list(RADII), [_truncated(loss, eps, r) for r in RADII])
+            rows.curve(f"{loss}, ε = {eps:g}", RADII, [_truncated(loss, eps, r) for r in RADII])
             for loss in ("exponential", "polynomial")
             for eps in (0.0, 0.5)
         ]
     drawn = _remainders("powers", settings)
-    values = [drawn.estimate(f"{POWERS[system]:g}/{i}") for i in range(len(LADDER))]
-    return [Curve(CLAIM, system, "remainder", list(LADDER), [v.mean for v in values], [v.stderr for v in values])]
+    values = [drawn.estimate((POWERS[rows.system], i)) for i in range(len(LADDER))]
+    return [rows.curve("remainder", LADDER, values)]
 
 
 def family() -> PerturbedSDE:
@@ -85,43 +86,38 @@ def _remainders(name: str, settings: Settings, round: int) -> Sample:
     none = torch.zeros(GRID.steps, 1, 1, dtype=torch.float64)
     end = solve(perturbed.at(0.0), x0, GRID, noise=none)
 
-    def evaluate(noise: Increments) -> dict[str, Tensor]:
-        values: dict[str, Tensor] = {}
-        for i, eps in enumerate(LADDER):
-            distance = (solve(perturbed.at(eps), x0, GRID, noise=noise) - end).abs().squeeze(-1)
-            values |= {f"{power:g}/{i}": distance**power for power in POWERS.values()}
-        return values
+    def evaluate(noise: Increments) -> dict[tuple[float, int], Tensor]:
+        distances = [(solve(perturbed.at(eps), x0, GRID, noise=noise) - end).abs().squeeze(-1) for eps in LADDER]
+        return {(power, i): d**power for i, d in enumerate(distances) for power in POWERS.values()}
 
     return sample(evaluate, settings.draw(settings.paths(PATHS), round), 1, GRID, x0)
 
 
 def _rate(drawn: Sample, power: float, i: int) -> np.ndarray:
     """How often the remainder halves between two of the ladder's ε, replicate by replicate."""
-    return np.log2(drawn[f"{power:g}/{i}"] / drawn[f"{power:g}/{i + 1}"])
+    return np.log2(drawn[power, i] / drawn[power, i + 1])
 
 
-# -- growth at infinity --------------------------------------------------------------------------------------------
+# -- growth at infinity
 
 RADII = (4.0, 6.0, 8.0, 10.0, 12.0)
 
 
-def _growth() -> list[Claimed]:
+def _growth(rows: Rows) -> Iterator[Row]:
     """dx = (1 + ε) dB, x₀ = 0, T = 1, ε = ½: does E[L; |x| ≤ R] settle as R grows?"""
-    rows: list[Claimed] = []
-    for loss, form, reading in (
+    readings: tuple[tuple[str, Form, str], ...] = (
         ("exponential", "printed", "L smooth"),
         ("polynomial", "corrected", "L smooth, of polynomial growth"),
-    ):
-        at_zero = math.log(_truncated(loss, 0.0, RADII[-1]) / _truncated(loss, 0.0, RADII[-2]))
-        perturbed = math.log(_truncated(loss, 0.5, RADII[-1]) / _truncated(loss, 0.5, RADII[-2]))
+    )
+    for loss, form, reading in readings:
+        at_zero, perturbed = (
+            math.log(_truncated(loss, eps, RADII[-1]) / _truncated(loss, eps, RADII[-2])) for eps in (0.0, 0.5)
+        )
         # Between the last two radii E L(x⁰) grows by less than a tenth; a finite E L(x^ε) may be granted as much.
-        rows.append(
-            Inequality(
-                CLAIM, "growth", "growth of log E[L(x^ε); |x| ≤ R] from R = 10 to 12", form, reading,  # type: ignore[arg-type]
-                Estimate(perturbed, 0.0, 1), 0.1, 1e-6, abs(perturbed), config={"at ε = 0": at_zero, "radii": RADII},
-            )
+        yield rows.at_most(
+            "growth of log E[L(x^ε); |x| ≤ R] from R = 10 to 12", form, reading, perturbed, 0.1, numerical=1e-6,
+            config={"at ε = 0": at_zero, "radii": RADII},
         )  # fmt: skip
-    return rows
 
 
 def _truncated(loss: str, eps: float, radius: float) -> float:
@@ -135,9 +131,4 @@ def _truncated(loss: str, eps: float, radius: float) -> float:
     return 2 * integrate.quad(integrand, 0.0, radius, epsabs=0.0, epsrel=1e-10, limit=200)[0]
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("smoothness", ("Theorem 3.7", "Corollary 3.8", "Proposition B.5"), (*POWERS, "growth"), check, curves)

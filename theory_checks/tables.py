@@ -6,13 +6,13 @@ numbers; and what Sections 1 and 5 say of a table must be what it shows.
 
 from collections.abc import Callable, Iterator
 
-from sdewm.estimate.estimates import Estimate
 from sdewm.paper import consistency
 from sdewm.paper.consistency import Finding
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Inequality
+from sdewm.verification.verdicts import Row
+from theory_checks.claim import Claim, Part
+from theory_checks.rows import Rows, exact
 
-CLAIM = "tables"
 FINDINGS: dict[str, Callable[[], Iterator[Finding]]] = {
     "batch-sizes": consistency.moderate_batches,
     "summary": consistency.table_2_against_details,
@@ -21,28 +21,34 @@ FINDINGS: dict[str, Callable[[], Iterator[Finding]]] = {
     "extended": consistency.faster_convergence,
     "parameters": consistency.stated_parameters,
 }
-SYSTEMS = QUICK = tuple(FINDINGS)
+# The rows of Table 2, and the table that each summarizes.
+DETAILS = {
+    "Table 6": "Walker, mask", "Table 7": "Walker, full", "Table 8": "Walker, rotation",
+    "Table 9": "Quad, mask", "Table 10": "Quad, full", "Table 11": "Quad, rotation",
+}  # fmt: skip
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    return [_row(system, finding) for finding in FINDINGS[system]()]
+def check(rows: Rows, settings: Settings) -> Iterator[Row]:
+    for f in FINDINGS[rows.system]():
+        value, notes = f.value, f.notes
+        if f.relation == "=":
+            # Two printed numbers agree where they differ by no more than rounding can do.
+            value, notes = abs(f.value), {"difference": float(f.value), **f.notes}
+        statistic = exact(float(value), consistency.TRIALS)
+        yield rows.at_most(f.quantity, f.form, f.reading, statistic, float(f.slack), config=notes)
 
 
-def _row(system: str, f: Finding) -> Claimed:
-    if f.relation == "=":
-        # Two printed numbers agree where they differ by no more than rounding can do.
-        value, bound, notes = abs(f.value), f.slack, {"difference": float(f.value), **f.notes}
-    else:
-        value, bound, notes = f.value, f.slack, f.notes
-    statistic = Estimate(float(value), 0.0, consistency.TRIALS)
-    return Inequality(
-        CLAIM, system, f.quantity, f.form, f.reading, statistic, float(bound), 0.0, abs(float(value)), config=notes
-    )
-
-
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim(
+    "tables",
+    (
+        Part("Table 2", "summary"),
+        Part("Table 1", "batch-sizes"),
+        Part("Table 4", "extended"),
+        *(Part(table, "summary", f"Table 2, {row}, less {table}") for table, row in DETAILS.items()),
+        *(Part(table, "repeated") for table in ("Table 6", "Table 7")),
+        Part("Table 6", "regularized"),
+        *(Part(table, "parameters") for table in ("Table 9", "Table 10")),
+    ),
+    tuple(FINDINGS),
+    check,
+)

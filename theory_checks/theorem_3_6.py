@@ -9,7 +9,7 @@ is a ReLU, cannot come near P at all.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -24,11 +24,11 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import w1_samples
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.verification.verdicts import Row
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows, exact
 
-CLAIM = "theorem_3_6"
 ENCODER, DECODER, PRINTED, CAP = "encoder of an arc", "decoder of an arc", "the printed class", "sphere cap"
-SYSTEMS = QUICK = (ENCODER, DECODER, PRINTED, CAP)
 LATENT = IntervalMeasure((1.0, 0.4, 0.2))
 STATES = IntervalMeasure((1.0, -0.5, 0.3, 0.4))  # of the arc's coordinate
 ANGLE = 1.2
@@ -42,32 +42,31 @@ FEATURES = 6  # of an encoder that is not good, so that the best assignment is a
 STEP = "W1(g_enc# Q, P) − ∫‖g_enc − g*‖ dQ"
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    match system:
+def check(rows: Rows, settings: Settings) -> Iterable[Row]:
+    match rows.system:
         case "encoder of an arc":
-            return _encoder()
+            return _encoder(rows)
         case "decoder of an arc":
-            return _decoder()
+            return _decoder(rows)
         case "the printed class":
-            return _printed_class()
+            return _printed_class(rows)
         case _:
-            return _cap(settings)
+            return _cap(rows, settings)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
     """Errors over the number of units, and how large the printed bound's NM must be to halve it."""
-    if system in (ENCODER, DECODER):
-        of = encoder_errors if system == ENCODER else decoder_errors
-        units = [float(n) for n in UNITS]
+    if rows.system in (ENCODER, DECODER):
+        of = encoder_errors if rows.system == ENCODER else decoder_errors
         measured, bounds = zip(*(of(n) for n in UNITS), strict=True)
         return [
-            Curve(CLAIM, system, "∫‖g − g*‖ over units", units, list(measured)),
-            Curve(CLAIM, system, "max‖G″‖ h²/8 over units", units, list(bounds)),
+            rows.curve("∫‖g − g*‖ over units", map(float, UNITS), measured),
+            rows.curve("max‖G″‖ h²/8 over units", map(float, UNITS), bounds),
         ]
-    if system == PRINTED:
+    if rows.system == PRINTED:
         sizes = [2.0**i for i in range(4, 15)]
         halved = [printed_dimension(1, d) / (2 * (SMOOTHNESS + 1)) for d in sizes]
-        return [Curve(CLAIM, system, "log2 NM that halves the printed bound over d_S", sizes, halved)]
+        return [rows.curve("log2 NM that halves the printed bound over d_S", sizes, halved)]
     return []
 
 
@@ -142,37 +141,38 @@ def _between(knots: Array) -> tuple[Array, Array]:
     return (knots[:-1, None] + half * (x + 1)).ravel(), (half * w).ravel()
 
 
-def _encoder() -> list[Claimed]:
+def _encoder(rows: Rows) -> Iterator[Row]:
     atoms = STATES.quantile((np.arange(ATOMS) + 0.5) / ATOMS)
     states = arc(ANGLE).chart(atoms[:, None])
-    rows = _interpolated(ENCODER, encoder_errors)
+    yield from _interpolated(rows, encoder_errors)
     apart = encoder_errors(16, AMBIENT[-1])[0] / encoder_errors(16)[0] - 1
-    rows.append(_equal(ENCODER, "error with d_S = 256 over that with 16, less 1", "16 units", apart, 0.0, 1e-9, 1e-3))
+    yield rows.equal(
+        "error with d_S = 256 over that with 16, less 1", "corrected", "16 units", apart, numerical=1e-9, margin=1e-3
+    )
     # The states are the middles of equal masses, and both maps have slopes below 2.
     cells = 4 / ATOMS
     values, (error, _) = encoder(UNITS[0])(states)[:, 0], encoder_errors(UNITS[0])
-    rows.append(_equal(
-        ENCODER, "W1(g_enc# Q, P) over ∫‖g_enc − g*‖ dQ", f"both maps increase, {UNITS[0]} units",
-        w1_to_measure(values, LATENT) / error, 1.0, cells / error, 0.05,
-    ))  # fmt: skip
+    yield rows.equal(
+        "W1(g_enc# Q, P) over ∫‖g_enc − g*‖ dQ", "corrected", f"both maps increase, {UNITS[0]} units",
+        w1_to_measure(values, LATENT) / error, 1.0, numerical=cells / error, margin=0.05,
+    )  # fmt: skip
     # The encoder turned around is wrong in every state, and W1 hardly sees it.
     oracle = encoder_oracle()(atoms)
     excess = w1_to_measure(-values, LATENT) - float(np.abs(-values - oracle).mean())
-    return [*rows, _at_most(ENCODER, STEP, "corrected", "the encoder turned around", excess, 0.0, cells, 1.0)]
+    yield rows.at_most(STEP, "corrected", "the encoder turned around", excess, numerical=cells, scale=1.0)
 
 
-def _decoder() -> list[Claimed]:
-    rows = _interpolated(DECODER, decoder_errors)
+def _decoder(rows: Rows) -> Iterator[Row]:
+    yield from _interpolated(rows, decoder_errors)
     z = np.linspace(-1, 1, 2001)
     frame, values = arc(ANGLE), decoder(UNITS[0])(z[:, None])
     # The arc lies on a circle of radius 1 about φ(0) plus the normal there.
     center = frame.chart(np.zeros((1, 1))) + _normal(frame)
     off = float(np.abs(np.linalg.norm(values - center, axis=1) - 1).max())
-    rows.append(Comparison(
-        CLAIM, DECODER, "farthest that a value of g_dec is from M", "printed", f"{UNITS[0]} units",
-        Estimate(off, 0.0, len(z)), 0.0, 1e-12, 1e-6, 1.0,
-    ))  # fmt: skip
-    return rows
+    yield rows.equal(
+        "farthest that a value of g_dec is from M", "printed", f"{UNITS[0]} units", exact(off, len(z)),
+        numerical=1e-12, margin=1e-6,
+    )  # fmt: skip
 
 
 def _normal(manifold: Manifold) -> Array:
@@ -181,27 +181,29 @@ def _normal(manifold: Manifold) -> Array:
     return ends / np.linalg.norm(ends)
 
 
-def _interpolated(system: str, errors: Callable[[int], tuple[float, float]]) -> list[Claimed]:
+def _interpolated(rows: Rows, errors: Callable[[int], tuple[float, float]]) -> Iterator[Row]:
     measured, bounds = (np.array(v) for v in zip(*(errors(n) for n in UNITS), strict=True))
     slopes = np.diff(np.log(measured)) / np.diff(np.log(UNITS))
     worst = float(np.log(measured / bounds).max())
     exponent = 2 * (SMOOTHNESS + 1) / printed_dimension(1, AMBIENT[0])
     smallest = float((measured * np.array(UNITS) ** exponent).max())
-    return [
-        _equal(system, "rate of ∫‖g − g*‖ in the number of units", "interpolation", float(slopes[-1]), -2.0,
-               float(abs(slopes[-1] - slopes[-2])), 0.1),
-        _at_most(system, "log of ∫‖g − g*‖ over max‖G″‖ h²/8", "corrected", "interpolation", worst, 0.0, 1e-4, 1.0),
-        Inequality(
-            CLAIM, system, "W1 ≤ d_M C (NM)^{−2(k+1)/d_θ}", "printed", "NM the number of units, k = 1, θ = ½",
-            Estimate(smallest, 0.0, len(UNITS)), 0.0, 0.0, smallest, vacuous=True,
-        ),
-    ]  # fmt: skip
+    yield rows.equal(
+        "rate of ∫‖g − g*‖ in the number of units", "corrected", "interpolation", float(slopes[-1]), -2.0,
+        numerical=float(abs(slopes[-1] - slopes[-2])), margin=0.1, scale=2.0,
+    )  # fmt: skip
+    yield rows.at_most(
+        "log of ∫‖g − g*‖ over max‖G″‖ h²/8", "corrected", "interpolation", worst, numerical=1e-4, scale=1.0
+    )
+    yield rows.at_most(
+        "W1 ≤ d_M C (NM)^{−2(k+1)/d_θ}", "printed", "NM the number of units, k = 1, θ = ½",
+        exact(smallest, len(UNITS)), vacuous=True,
+    )  # fmt: skip
 
 
 # -- the printed class, and two dimensions
 
 
-def _printed_class() -> list[Claimed]:
+def _printed_class(rows: Rows) -> list[Row]:
     """Its networks have no negative value: W1 is at least the mass of P below 0 times its distance from there."""
     x, w = np.polynomial.legendre.leggauss(NODES)
     below = (x - 1) / 2
@@ -213,12 +215,12 @@ def _printed_class() -> list[Claimed]:
     quantity = "least W1(g_enc# Q, P) of networks that end in a ReLU"
     error = encoder_errors(UNITS[-1])[0] + 2 * ANGLE / ATOMS
     return [
-        _at_most(PRINTED, quantity, "printed", "", found, 0.0, error, found),
-        _equal(PRINTED, quantity, "∫ max(−z, 0) dP", found, least, error, 0.01),
+        rows.at_most(quantity, "printed", "", found, numerical=error),
+        rows.equal(quantity, "corrected", "∫ max(−z, 0) dP", found, least, numerical=error, margin=0.01, scale=least),
     ]
 
 
-def _cap(settings: Settings) -> list[Claimed]:
+def _cap(rows: Rows, settings: Settings) -> list[Row]:
     """An encoder from random features: both sides of the proof's inequality, and W1 by assignment with its bias."""
     rng = np.random.default_rng(settings.seed)
     cap = sphere_cap(0.7)
@@ -241,17 +243,27 @@ def _cap(settings: Settings) -> list[Claimed]:
     moved = w1_samples(cloud, cloud + shift)
     apart_by = w1_between(latent.sample, lambda n, rng: latent.sample(n, rng) + shift, POINTS, REPLICATES, rng)
     sliced = sliced_w1(found(test), oracle, 64, rng)
+    translated = "W1 of a measure and its translate"
     return [
-        _at_most(CAP, STEP, "corrected", "both on one sample",
-                 distance - error.mean, 0.0, 1e-12, error.mean),
-        Inequality(CLAIM, CAP, STEP, "corrected", "W1 from below, bias removed",
-                   least, 0.0, 0.0, error.mean, config={"units": FEATURES, "bias": bracket.bias.mean}),
-        _at_most(CAP, "sliced W1 − W1", "corrected", "64 directions", sliced - distance, 0.0, 1e-12, distance),
-        _equal(CAP, "W1 of a sample and its translate", "by assignment", moved, 0.05, 1e-12, 1e-6),
-        Inequality(CLAIM, CAP, "W1 of a measure and its translate, less its upper bound", "corrected", "two samples",
-                   _less(0.05, apart_by.upper), 0.0, 0.0, 0.05),
-        Inequality(CLAIM, CAP, "lower bound of W1 of a measure and its translate, less W1", "corrected", "two samples",
-                   _less(0.0, _less(0.05, apart_by.lower)), 0.0, 0.0, 0.05),
+        rows.at_most(STEP, "corrected", "both on one sample", distance - error.mean, numerical=1e-12, scale=error.mean),
+        rows.at_most(
+            STEP, "corrected", "W1 from below, bias removed", least, scale=error.mean,
+            config={"units": FEATURES, "bias": bracket.bias.mean},
+        ),
+        rows.at_most(
+            "sliced W1 − W1", "corrected", "64 directions", sliced - distance, numerical=1e-12, scale=distance
+        ),
+        rows.equal(
+            "W1 of a sample and its translate", "corrected", "by assignment", moved, 0.05, numerical=1e-12, margin=1e-6,
+            scale=0.05,
+        ),
+        rows.at_most(
+            f"{translated}, less its upper bound", "corrected", "two samples", _less(0.05, apart_by.upper), scale=0.05
+        ),
+        rows.at_most(
+            f"lower bound of {translated}, less W1", "corrected", "two samples",
+            _less(0.0, _less(0.05, apart_by.lower)), scale=0.05,
+        ),
     ]  # fmt: skip
 
 
@@ -260,27 +272,4 @@ def _less(value: float, estimate: Estimate) -> Estimate:
     return Estimate(value - estimate.mean, estimate.stderr, estimate.n, estimate.dof)
 
 
-# -- rows
-
-
-def _equal(
-    system: str, quantity: str, reading: str, value: float, expected: float, numerical: float, margin: float
-) -> Claimed:
-    scale = abs(expected) or 1.0
-    return Comparison(
-        CLAIM, system, quantity, "corrected", reading, Estimate(value, 0.0, 1), expected, numerical, margin, scale
-    )
-
-
-def _at_most(
-    system: str, quantity: str, form: Form, reading: str, value: float, bound: float, numerical: float, scale: float
-) -> Claimed:
-    return Inequality(CLAIM, system, quantity, form, reading, Estimate(value, 0.0, 1), bound, numerical, scale)
-
-
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("theorem_3_6", ("Theorem 3.6", "Theorem A.6"), (ENCODER, DECODER, PRINTED, CAP), check, curves)

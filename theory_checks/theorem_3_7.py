@@ -5,28 +5,33 @@ the rate of the remainder, and its limit against the predicted third-order coeff
 """
 
 from sdewm.verification.comparisons import coefficient_rows, rate_rows, third_order_rows
-from sdewm.verification.evidence import gather
+from sdewm.verification.samples import VARIATION
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Row
-from theory_checks.systems import BY_DEFAULT, WHEN_QUICK, system
+from theory_checks.claim import Part
+from theory_checks.expansion import FIRST, SECOND, evidence, expansion_claim
+from theory_checks.rows import Rows
 
-CLAIM = "theorem_3_7"
-SYSTEMS, QUICK = BY_DEFAULT, WHEN_QUICK
 
-
-def check(name: str, settings: Settings) -> list[Row]:
-    evidence = gather(system(name), settings)
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    found = evidence(rows.system, settings)
     return [
-        *coefficient_rows(CLAIM, evidence, "zero drift"),
-        *rate_rows(CLAIM, evidence, "zero drift", "loss", "corrected"),
-        *rate_rows(CLAIM, evidence, "zero drift", "weak", "corrected"),
-        *third_order_rows(CLAIM, evidence, "zero drift"),
+        *coefficient_rows(rows.claim, found, "zero drift"),
+        *rate_rows(rows.claim, found, "zero drift", "loss", "corrected"),
+        *rate_rows(rows.claim, found, "zero drift", "weak", "corrected"),
+        *third_order_rows(rows.claim, found, "zero drift"),
     ]
 
 
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = expansion_claim(
+    "theorem_3_7",
+    (
+        "Theorem 3.7",
+        "Theorem B.4",
+        *(Part(statement, quantity=FIRST) for statement in ("(11)", "(29)")),
+        *(Part(statement, quantity=SECOND) for statement in ("(10)", "(12)", "(13)", "(28)", "(30)", "(31)")),
+        Part("(a)", quantity=FIRST, reading=VARIATION),
+        Part("(b)", quantity=SECOND, reading=VARIATION),
+    ),
+    check=check,
+)

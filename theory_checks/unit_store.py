@@ -138,6 +138,7 @@ def _finished(record: dict[str, Any]) -> Finished:
         terms=record["terms"],
         curves=[Curve(**c) for c in record["curves"]],
         seconds=record["seconds"],
+        by_claim=record["by_claim"],
     )
 
 

@@ -12,68 +12,66 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import kl_discrete, kl_gaussians, w1_discrete, w1_gaussians, w1_quantiles, w1_samples
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Claimed, Comparison, Form, Inequality
+from sdewm.verification.verdicts import Row
+from theory_checks.claim import Claim
+from theory_checks.rows import Rows
 
-CLAIM = "w1_kl"
-SYSTEMS = QUICK = ("bounded", "gaussian", "reversed", "two-point", "reflection")
 FAR = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 Ratios = list[tuple[float, float]]  # a parameter of a family, and W1²/KL
 
 
-def check(system: str, settings: Settings) -> list[Claimed]:
-    match system:
+def check(rows: Rows, settings: Settings) -> list[Row]:
+    match rows.system:
         case "bounded":
-            return _with_constant(system, list(_on_an_interval()), 0.5, 1e-6)
+            return _with_constant(rows, list(_on_an_interval()), 0.5, 1e-6)
         case "gaussian":
             shift = w1_gaussians(3.0, 1.0, 0.0, 1.0) ** 2 / kl_gaussians(3.0, 1.0, 0.0, 1.0)
             return [
-                *_with_constant(system, list(_gaussians()), 2.0, 1e-12),
+                *_with_constant(rows, list(_gaussians()), 2.0, 1e-12),
                 # No smaller constant will do: shifts attain it.
-                Comparison(
-                    CLAIM, system, "W1²/(C·KL) of shifts", "corrected", "C = 2", Estimate(shift / 2, 0.0, 1), 1.0,
-                    1e-12, 1e-9, 1.0,
-                ),
-            ]  # fmt: skip
+                rows.equal("W1²/(C·KL) of shifts", "corrected", "C = 2", shift / 2, 1.0, numerical=1e-12, margin=1e-9),
+            ]
         case "reversed":
             # Talagrand's inequality is about the other direction of KL, whose second argument is the Gaussian.
             largest = max(ratio / 2 for _, ratio in _mixtures(forward=True))
-            rows = [_row(system, "W1²/(C·KL)", "corrected", "KL the other way, C = 2", largest, 1.0, 1e-6)]
-            return _without_constant(system, list(_mixtures(forward=False)), 1e-6) + rows
+            other = rows.at_most("W1²/(C·KL)", "corrected", "KL the other way, C = 2", largest, 1.0, numerical=1e-6)
+            return [_without_constant(rows, list(_mixtures(forward=False)), 1e-6), other]
         case "two-point":
             # On {0, M} Pinsker's constant is M²/2: with it the ratio is bounded whatever M is.
             largest = max(ratio / (m**2 / 2) for m, ratio in _two_points())
-            rows = [_row(system, "W1²/(C·KL)", "corrected", "C = diam²/2", largest, 1.0, 1e-12)]
-            return _without_constant(system, list(_two_points()), 1e-12) + rows
+            bounded = rows.at_most("W1²/(C·KL)", "corrected", "C = diam²/2", largest, 1.0, numerical=1e-12)
+            return [_without_constant(rows, list(_two_points()), 1e-12), bounded]
         case _:
-            return _reflection(settings)
+            return _reflection(rows, settings)
 
 
-def curves(system: str, settings: Settings) -> list[Curve]:
+def curves(rows: Rows, settings: Settings) -> list[Curve]:
     """W1²/KL as mass goes away from the reference's."""
-    if system not in ("reversed", "two-point"):
+    if rows.system not in ("reversed", "two-point"):
         return []
-    family = _two_points() if system == "two-point" else _mixtures(forward=False)
-    x, y = (list(values) for values in zip(*family, strict=True))
-    return [Curve(CLAIM, system, "W1²/KL", x, y)]
+    family = _two_points() if rows.system == "two-point" else _mixtures(forward=False)
+    away, ratios = zip(*family, strict=True)
+    return [rows.curve("W1²/KL", away, ratios)]
 
 
-def _with_constant(system: str, ratios: Ratios, constant: float, numerical: float) -> list[Claimed]:
+def _with_constant(rows: Rows, ratios: Ratios, constant: float, numerical: float) -> list[Row]:
     largest = max(ratio for _, ratio in ratios)
     return [
         # As printed the constant is free: the number is the smallest that will do on this family.
-        _row(system, "W1² ≤ C·KL", "printed", "a constant for this set", largest, 0.0, numerical, vacuous=True),
-        _row(system, "W1²/(C·KL)", "corrected", f"C = {constant:g}", largest / constant, 1.0, numerical / constant),
+        rows.at_most("W1² ≤ C·KL", "printed", "a constant for this set", largest, numerical=numerical, vacuous=True),
+        rows.at_most(
+            "W1²/(C·KL)", "corrected", f"C = {constant:g}", largest / constant, 1.0, numerical=numerical / constant
+        ),
     ]
 
 
-def _without_constant(system: str, ratios: Ratios, numerical: float) -> list[Claimed]:
+def _without_constant(rows: Rows, ratios: Ratios, numerical: float) -> Row:
     (m, before), (m_last, last) = ratios[-2:]
     growth = math.log(last / before) / math.log(m_last / m)
-    return [_row(system, "growth of W1²/KL with M", "printed", "one constant for all", growth, 0.0, numerical)]
+    return rows.at_most("growth of W1²/KL with M", "printed", "one constant for all", growth, numerical=numerical)
 
 
 def _on_an_interval() -> Iterator[tuple[float, float]]:
@@ -112,7 +110,7 @@ def _two_points() -> Iterator[tuple[float, float]]:
         yield m, w1_discrete([0.0, m], p, q) ** 2 / kl_discrete(q, p)
 
 
-def _reflection(settings: Settings) -> list[Claimed]:
+def _reflection(rows: Rows, settings: Settings) -> list[Row]:
     """P uniform on a square and g_enc = −g: the pushforwards agree, the encoder is wrong in every state."""
     side = np.linspace(-1.0, 1.0, 21)
     oracle = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
@@ -122,33 +120,10 @@ def _reflection(settings: Settings) -> list[Claimed]:
     excess = w1_samples(perturbed, oracle) - float(np.linalg.norm(perturbed - oracle, axis=1).mean())
     return [
         # W1 is zero to rounding: no constant makes a bound of it, and a million stands for them all.
-        _row("reflection", "∫‖g_enc − g‖ dQ − 10⁶ W1", "printed", "", error - 1e6 * distance, 0.0, 1e-9),
+        rows.at_most("∫‖g_enc − g‖ dQ − 10⁶ W1", "printed", "", error - 1e6 * distance, numerical=1e-9),
         # The direction that the proof of Theorem A.6 uses.
-        _row("reflection", "W1 − ∫‖g_enc − g‖ dQ", "corrected", "", excess, 0.0, 1e-9),
+        rows.at_most("W1 − ∫‖g_enc − g‖ dQ", "corrected", "", excess, numerical=1e-9),
     ]
 
 
-def _row(
-    system: str, quantity: str, form: Form, reading: str, value: float, bound: float, numerical: float,
-    vacuous: bool = False,
-) -> Claimed:  # fmt: skip
-    return Inequality(
-        CLAIM,
-        system,
-        quantity,
-        form,
-        reading,
-        Estimate(value, 0.0, 1),
-        bound,
-        numerical,
-        abs(value),
-        vacuous=vacuous,
-    )
-
-
-if __name__ == "__main__":
-    import sys
-
-    from theory_checks.run import main
-
-    raise SystemExit(main([CLAIM, *sys.argv[1:]]))
+CLAIM = Claim("w1_kl", ("KL bound",), ("bounded", "gaussian", "reversed", "two-point", "reflection"), check, curves)

@@ -134,13 +134,15 @@ def log_printed_bound(delta: float, constant: float, terms: Terms) -> float:
 
 def smallest_constant(d: float, delta: float, terms: Terms) -> float:
     """The smallest C for which the printed (46), without O(δ³), holds: its right-hand side grows with C."""
-    low, high = -60.0, 60.0  # of log C
+    return smallest(lambda c: log_printed_bound(delta, c, terms) >= math.log(d))
+
+
+def smallest(holds: Callable[[float], bool]) -> float:
+    """The smallest C > 0 at which something holds that holds for all larger ones, by bisection of log C."""
+    low, high = -60.0, 60.0
     for _ in range(200):
         middle = 0.5 * (low + high)
-        if log_printed_bound(delta, math.exp(middle), terms) >= math.log(d):
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if holds(math.exp(middle)) else (middle, high)
     return math.exp(high)
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cloudpickle
 import numpy as np
@@ -24,7 +24,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StreamedIncrements
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
-Evaluate = Callable[[Increments], Mapping[str, Tensor]]
+Evaluate = Callable[[Increments], Mapping[Any, Tensor]]
 Progress = Callable[[int, int], None]
 SamplerName = Literal["rqmc", "mc", "antithetic"]
 
@@ -70,32 +70,47 @@ class Moments:
 class Sample:
     """Replicate means of named quantities on common noise: ``values[name]`` is ``(replicates,)``.
 
+    A name is a string, or any other key: a named tuple saves taking strings apart again.
     Differences and ratios are formed replicate by replicate, so that what the noise has in common cancels.
     ``moments[name]`` are those of the quantity's values path by path, where they are known. Where paths come in
     antithetic pairs ``pairs[name]`` are those of the pairs' means, as a pair is what is independent; else it is empty.
     """
 
-    values: Mapping[str, Values]
+    values: Mapping[Any, Values]
     paths: int
     seed: int
-    moments: Mapping[str, Moments] = field(default_factory=dict)
-    pairs: Mapping[str, Moments] = field(default_factory=dict)
+    moments: Mapping[Any, Moments] = field(default_factory=dict)
+    pairs: Mapping[Any, Moments] = field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> Values:
+    def __getitem__(self, name: Any) -> Values:
         return self.values[name]
 
-    def estimate(self, values: str | Values, of: Sequence[str] = ()) -> Estimate:
+    def estimate(self, values: Any, of: Sequence[Any] = ()) -> Estimate:
         """The estimate of a quantity by name, or of any combination of quantities, one value per replicate.
 
         ``of`` names the quantities that a combination rests on: it has their flags. It is flagged for nothing else.
         """
-        named = [values] if isinstance(values, str) else of
-        v = self.values[values] if isinstance(values, str) else values
+        named = of if isinstance(values, np.ndarray) else [values]
+        v = values if isinstance(values, np.ndarray) else self.values[values]
         stderr = float(np.std(v, ddof=1) / math.sqrt(len(v)))
         flags = tuple(dict.fromkeys(reason for name in named for reason in self._flags(name)))
         return Estimate(float(np.mean(v)), stderr, self.paths, len(v) - 1, self.seed, flags, _skewness(v))
 
-    def _flags(self, name: str) -> tuple[str, ...]:
+    def log_estimate(self, values: Values, over: float = 1.0) -> Estimate:
+        """Of log(mean/``over``) for a positive quantity; the standard error to first order."""
+        e = self.estimate(values)
+        return Estimate(math.log(e.mean / over), e.stderr / e.mean, e.n, e.dof, e.seed)
+
+    def slope(self, above: Values, below: Values, span: float) -> Estimate:
+        """Of log(E above/E below)/``span``: the rate in what changes by exp(``span``) between the two.
+
+        To first order the logarithm of a ratio of means varies like the difference of relative deviations.
+        """
+        deviations = self.estimate((above / above.mean() - below / below.mean()) / span)
+        mean = math.log(above.mean() / below.mean()) / span
+        return Estimate(mean, deviations.stderr, deviations.n, deviations.dof, deviations.seed)
+
+    def _flags(self, name: Any) -> tuple[str, ...]:
         if name not in self.moments:
             return ()
         found = self.pairs.get(name, self.moments[name])
@@ -262,7 +277,7 @@ def _in_another_process(sent: bytes, unit: range) -> tuple[_Sums, set[str]]:
         torch.set_default_dtype(before)
 
 
-def check_numbers(name: str, value: Tensor) -> None:
+def check_numbers(name: Any, value: Tensor) -> None:
     """Raise ``ArithmeticError`` where a path's value is no number, or has a fourth power that double precision cannot
     hold: nothing would be known of the mean, or of its error."""
     bad = int((~(value.abs() < LARGEST)).sum())

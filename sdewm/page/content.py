@@ -108,7 +108,7 @@ def content(report: Mapping[str, Any]) -> Content:
     claims = tuple(
         Claim(
             name,
-            tuple(s for s in STATEMENTS if name in s.checks),
+            tuple(s for s in STATEMENTS if s.id in run.get("statements", {}).get(name, ())),
             tuple(e for e in ERRATA if any(found.claim == name for found in e.evidence)),
             tuple(v for v in rows if v.claim == name),
             tuple(r for r in left_out if r.claim == name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -83,6 +83,14 @@ def summary(records: Sequence[Record]) -> str:
         "" if total == 1 else f" ({', '.join(p for p in (shown['system'], shown['quantity'], shown['reading']) if p)})"
     )
     return f"{text}; {_number(shown)}{where}"
+
+
+def verdicts(evidence: Iterable[Evidence], records: Sequence[Record]) -> tuple[str, str]:
+    """What a report says where the evidence is, as printed and as corrected; "" where it means no record."""
+    evidence = list(evidence)
+    printed = [r for e in evidence for r in e.among(records, "printed")]
+    corrected = [r for e in evidence for r in e.among(records, "corrected")]
+    return summary(printed) if printed else "", summary(corrected) if corrected else ""
 
 
 def _number(r: Record) -> str:

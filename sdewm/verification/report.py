@@ -113,6 +113,35 @@ def failures(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return [v for v in corrected if v.status != "verified" and (v.status != NEAR_ZERO or v.claim not in seen)]
 
 
+def in_words(verdicts: Sequence[Verdict]) -> str:
+    """What a claim's rows say, for one who knows none of the statuses.
+
+    >>> in_words(rows)
+    'wrong as printed; holds as corrected'
+    """
+    printed = {overall(g, "printed") for g in grouped([v for v in verdicts if v.form == "printed"]).values()}
+    corrected = [v for v in verdicts if v.form == "corrected"]
+    open_or_wrong = {v.status for v in failures(verdicts)}
+    said = []
+    if printed == {"refuted"}:
+        said.append("wrong as printed")
+    elif "refuted" in printed:
+        said.append("wrong in part as printed")
+    elif printed == {"vacuous"}:
+        said.append("cannot be wrong as printed: a constant is free")
+    elif printed and printed <= {"verified", "vacuous"}:
+        said.append("holds as printed")
+    elif printed:
+        said.append("undecided as printed")
+    if "refuted" in open_or_wrong:
+        said.append("wrong as corrected")
+    elif open_or_wrong:
+        said.append("undecided as corrected")
+    elif corrected:
+        said.append("holds as corrected")
+    return "; ".join(said)
+
+
 def summary(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut]) -> list[str]:
     """How many rows are of which status, and by name those that are neither verified nor refuted, or not there."""
     corrected = [v for v in verdicts if v.form == "corrected"]

@@ -84,17 +84,26 @@ def sample_terms(system: System, drawn: Sampler) -> Sample:
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
+def sample_formulas(system: System, drawn: Sampler, formulas: Mapping[str, Corrections]) -> Sample:
+    """The terms by jets and by these formulas, ``loss|route|term/level``, on each grid and on common noise."""
+
+    def evaluate(noise: Increments) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {}
+        for level in range(system.grids):
+            values |= _by_formulas(system, noise, level, formulas)
+        return values
+
+    return sample(evaluate, drawn, channels(system), system.grid, system.x0)
+
+
 def sample_routes(system: System, drawn: Sampler, h: float) -> Sample:
     """All routes on common noise: jets, the formulas, and losses at several ε, ``h`` apart, where nothing is exact."""
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
         for level in range(system.grids):
+            values |= _by_formulas(system, noise, level, variants(system))
             grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
-            values |= _jets(system, grid, increments, level)
-            if system.has_limit:
-                found = formula_terms(system.family, system.losses, system.x0, grid, increments, variants(system))
-                values |= {f"{loss}|{route}|{term}/{level}": v for (loss, route, term), v in found.items()}
             if system.truth is None:
                 for case in CASES:
                     for k in STENCIL:
@@ -104,6 +113,17 @@ def sample_routes(system: System, drawn: Sampler, h: float) -> Sample:
         return values
 
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
+
+
+def _by_formulas(
+    system: System, noise: Increments, level: int, formulas: Mapping[str, Corrections]
+) -> dict[str, Tensor]:
+    grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
+    values = _jets(system, grid, increments, level)
+    if formulas:
+        found = formula_terms(system.family, system.losses, system.x0, grid, increments, formulas)
+        values |= {f"{loss}|{route}|{term}/{level}": v for (loss, route, term), v in found.items()}
+    return values
 
 
 def _jets(system: System, grid: TimeGrid, noise: Increments, level: int) -> dict[str, Tensor]:

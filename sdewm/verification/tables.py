@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sdewm.verification.report import NEAR_ZERO, grouped, overall
-from sdewm.verification.verdicts import LARGEST_PART, Status, Verdict
+from sdewm.verification.report import NEAR_ZERO, grouped, in_words, overall
+from sdewm.verification.verdicts import LARGEST_PART, LeftOut, Status, Verdict
 
 MARKS: dict[Status, str] = {
     "verified": "✓ verified",
@@ -34,6 +34,47 @@ def print_terms(terms: Sequence[Mapping[str, Any]], console: Console) -> None:
         cells = {t["term"]: f"{t['mean']:+.4g} ± {t['stderr']:.0e}" for t in terms if t["system"] == system}
         table.add_row(system, *(cells[name] for name in names))
     console.print(table)
+
+
+def print_claims(
+    verdicts: Sequence[Verdict], left_out: Sequence[LeftOut], statements: Mapping[str, Sequence[str]],
+    seconds: Mapping[str, float], console: Console,
+) -> None:  # fmt: skip
+    """One row for each claim: the statements that it covers, its verdicts, the rows left out, seconds, and a word.
+
+    Verdicts on what is printed are of a quantity on a system, all readings together; those on what is corrected are of
+    single rows, as in the summary line.
+    """
+    table = Table(pad_edge=False, header_style="bold")
+    for name in ("claim", "statements", "as printed", "as corrected"):
+        table.add_column(name)
+    table.add_column("left out", justify="right")
+    table.add_column("s", justify="right")
+    table.add_column("result")
+    for claim in dict.fromkeys([*(v.claim for v in verdicts), *(row.claim for row in left_out)]):
+        rows = [v for v in verdicts if v.claim == claim]
+        printed = grouped([v for v in rows if v.form == "printed"]).values()
+        out = sum(row.claim == claim for row in left_out)
+        table.add_row(
+            claim,
+            _few(statements.get(claim, ())),
+            _counts([overall(group, "printed") for group in printed]),
+            _counts([v.status for v in rows if v.form == "corrected"]),
+            str(out or ""),
+            f"{seconds.get(claim, 0.0):.1f}",
+            in_words(rows),
+        )
+    console.print(table)
+
+
+def _few(statements: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(statements) - most} more" if len(statements) > most else ""
+    return ", ".join(statements[:most]) + more
+
+
+def _counts(statuses: Sequence[Status | None]) -> str:
+    counts = {status: statuses.count(status) for status in MARKS}
+    return ", ".join(f"[{STYLES[status]}]{n} {status}[/]" for status, n in counts.items() if n) or "–"
 
 
 def print_table(verdicts: Sequence[Verdict], console: Console) -> None:

@@ -14,7 +14,7 @@ from support import refuses
 
 from sdewm.approximation import quantiles
 from sdewm.approximation.circle import CircleMeasure, CircleOracle
-from sdewm.approximation.coverings import annulus, immersed_disk
+from sdewm.approximation.coverings import PlaneMap, annulus, immersed_disk
 from sdewm.approximation.densities import DiskMeasure, IntervalMeasure, disk_nodes
 from sdewm.approximation.manifolds import (
     Manifold,
@@ -246,7 +246,9 @@ def test_examples(name):
 
 def found(*systems: str) -> list:
     proposition_a7._oracle.cache_clear()
-    return judge_all([c for s in systems or proposition_a7.SYSTEMS for c in proposition_a7.check(s, Settings())])
+    return judge_all(
+        [c for s in systems or proposition_a7.CLAIM.systems for c in proposition_a7.CLAIM.rows(s, Settings())]
+    )
 
 
 def refuted(*systems: str) -> set[str]:
@@ -278,13 +280,13 @@ def test_a_map_of_degree_two_taken_for_a_diffeomorphism_is_caught(monkeypatch):
 
 def test_a_sheet_left_out_is_caught(monkeypatch):
     """The first preimage taken for the only one."""
-    true = proposition_a7.PlaneMap.pushforward_density
+    true = PlaneMap.pushforward_density
 
     def first(self, density, at):
         alone = dataclasses.replace(self, preimages=lambda x: [found[:1] for found in self.preimages(x)])
         return true(alone, density, at)
 
-    monkeypatch.setattr(proposition_a7.PlaneMap, "pushforward_density", first)
+    monkeypatch.setattr(PlaneMap, "pushforward_density", first)
     assert refuted("immersed disk") == {"∫η̄ − 1"}
 
 

@@ -155,7 +155,7 @@ def test_examples(name):
 def found(*systems: str) -> list:
     theorem_3_6.encoder_errors.cache_clear()
     theorem_3_6.decoder_errors.cache_clear()
-    return judge_all([c for s in systems or theorem_3_6.SYSTEMS for c in theorem_3_6.check(s, Settings())])
+    return judge_all([c for s in systems or theorem_3_6.CLAIM.systems for c in theorem_3_6.CLAIM.rows(s, Settings())])
 
 
 def refuted(*systems: str) -> set[str]:

@@ -12,13 +12,14 @@ import pytest
 from support import refuses
 
 from sdewm.expansion.variation_of_constants import CORRECTIONS
-from sdewm.paper import consistency, errata, statements, tables
+from sdewm.paper import consistency, errata, tables
 from sdewm.paper.errata import ERRATA, KINDS, measured, without_entry
-from sdewm.paper.records import REPORT, Evidence, load, summary
-from sdewm.paper.statements import STATEMENTS, verdicts
+from sdewm.paper.records import REPORT, Evidence, load, summary, verdicts
+from sdewm.paper.statements import STATEMENTS
 from sdewm.paper.tables import TABLES, half_unit, number, unit
+from theory_checks import listings
+from theory_checks.discovery import claims
 from theory_checks.run import main, parse
-from theory_checks.units import CLAIMS, module
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,18 +88,16 @@ def test_no_number_is_missing():
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.id)
 def test_a_statement_is_covered_or_says_why_not(statement):
-    assert bool(statement.evidence) != bool(statement.reason)
-    assert set(statement.checks) <= set(CLAIMS)
+    assert bool(listings.checks(statement.id)) != bool(statement.reason)
 
 
 def test_verdicts_of_a_statement():
-    statement = next(s for s in STATEMENTS if s.id == "(11)")
     records = [
         record(claim="theorem_3_7", quantity="coefficient of ε"),
         record(claim="theorem_3_7", quantity="coefficient of ε²", status="verified"),
         record(claim="theorem_3_7", quantity="coefficient of ε", form="corrected", status="verified"),
     ]
-    printed, corrected = verdicts(statement, records)
+    printed, corrected = verdicts(listings.evidence("(11)"), records)
     assert printed.startswith("refuted") and corrected.startswith("verified")
 
 
@@ -116,7 +115,7 @@ def test_an_erratum_has_records_that_refute_it_or_an_argument(erratum):
     assert erratum.printed and erratum.corrected and erratum.why
     for evidence in erratum.evidence:
         # By quantity, lest a claim's name alone cover whatever else that claim's check will refute.
-        assert evidence.claim in CLAIMS and evidence.quantity
+        assert evidence.claim in claims() and evidence.quantity
         found = evidence.among(load(ROOT / REPORT), "printed")
         assert "refuted" in {r["status"] for r in found}, f"{evidence}: {[r['status'] for r in found]}"
 
@@ -145,15 +144,14 @@ def test_a_row_refuted_in_every_reading_on_one_system_is_missed_and_no_other():
 
 
 def test_evidence_names_systems_that_are_there():
-    for e in [x for entry in (*ERRATA, *STATEMENTS) for x in entry.evidence]:
-        if e.claim in CLAIMS and e.system is not None:
-            assert e.system in module(e.claim).SYSTEMS
+    covering = [x for s in STATEMENTS for x in listings.evidence(s.id)]
+    for e in [*(x for erratum in ERRATA for x in erratum.evidence), *covering]:
+        assert e.system is None or e.system in claims()[e.claim].systems
 
 
-@pytest.mark.parametrize("document", [errata, statements], ids=["errata", "statements"])
-def test_the_committed_document_is_what_is_generated(document):
-    name = document.__name__.rsplit(".", 1)[1]
-    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == document.markdown(load(ROOT / REPORT))
+@pytest.mark.parametrize(("name", "made_by"), [("errata", errata), ("statements", listings)])
+def test_the_committed_document_is_what_is_generated(name, made_by):
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == made_by.markdown(load(ROOT / REPORT))
 
 
 def test_a_measured_number_is_the_reports():

@@ -25,11 +25,11 @@ from theory_checks import (
     rollouts,
     theorem_4_1,
 )
-from theory_checks.units import CLAIMS
+from theory_checks.rows import Rows
 
 QUICK = Settings(precision=1e-2)
 CHECKS = {
-    m.CLAIM: m
+    m.CLAIM.name: m
     for m in (theorem_4_1, fundamental_matrix_bound, certified_bounds, corollary_4_2, policy_maximizer, convex_loss)
 }
 MODULES = (*CHECKS.values(), rollouts)
@@ -60,7 +60,7 @@ def broken_certificate(monkeypatch):
 
 
 def verdicts(claim: str, system: str):
-    return judge_all(CHECKS[claim].check(system, QUICK))
+    return judge_all(CHECKS[claim].CLAIM.rows(system, QUICK))
 
 
 def printed(found) -> dict[str, str | None]:
@@ -72,12 +72,8 @@ def refuted(found, form: str = "corrected") -> set[str]:
     return {v.quantity for v in found if v.form == form and v.status == "refuted"}
 
 
-FAST = [(claim, system) for claim, m in CHECKS.items() for system in m.SYSTEMS if "trained" not in system]
-TRAINED = [(claim, system) for claim, m in CHECKS.items() for system in m.SYSTEMS if "trained" in system]
-
-
-def test_every_check_is_registered():
-    assert set(CHECKS) <= set(CLAIMS)
+FAST = [(claim, system) for claim, m in CHECKS.items() for system in m.CLAIM.systems if "trained" not in system]
+TRAINED = [(claim, system) for claim, m in CHECKS.items() for system in m.CLAIM.systems if "trained" in system]
 
 
 @pytest.mark.parametrize(("claim", "system"), FAST + [pytest.param(*pair, marks=pytest.mark.slow) for pair in TRAINED])
@@ -92,9 +88,8 @@ def test_every_corrected_statement_is_verified(claim, system):
      for p in FAST + TRAINED],
 )  # fmt: skip
 def test_curves_have_a_value_at_every_point(claim, system):
-    if hasattr(CHECKS[claim], "curves"):
-        for curve in CHECKS[claim].curves(system, QUICK):
-            assert len(curve.x) == len(curve.y) and curve.claim == claim
+    for curve in CHECKS[claim].CLAIM.drawn(system, QUICK):
+        assert len(curve.x) == len(curve.y) and curve.claim == claim
 
 
 @pytest.mark.parametrize(
@@ -127,7 +122,7 @@ def test_printed_theorem_4_1_on_the_reference_model():
 
 def test_a_distance_that_is_not_squared_has_another_order(broken):
     broken.setattr(rollouts, "distances", lambda *a, **k: distances(*a, **k).sqrt())
-    row = theorem_4_1._order("latent", rollouts.measure("latent", QUICK))
+    row = theorem_4_1._order(Rows("theorem_4_1", "latent"), rollouts.measure("latent", QUICK))
     assert refuted(judge_all([row])) == {"order of d_ε in δ, ε = cζ"}
 
 
@@ -148,7 +143,7 @@ def test_a_chain_rule_that_lacks_a_term_is_refuted(broken, term):
         return (0.0 if term in equation else 1.0) * einsum(equation, *operands)
 
     broken.setattr(terms_module.torch, "einsum", without)
-    assert refuted(judge_all(theorem_4_1._chain_rule("latent", QUICK))) >= {
+    assert refuted(judge_all(list(theorem_4_1._chain_rule(Rows("theorem_4_1", "latent"), QUICK)))) >= {
         f"{name}: squared error of the second derivative" for name in ("F_hh", "F_zz")
     }
 
@@ -160,9 +155,11 @@ def test_a_bound_that_forgets_how_z_reaches_h_is_refuted(broken):
     for module in (theorem_4_1, certified_bounds, corollary_4_2):
         broken.setattr(module, "constants", lambda *a: wrong)
     measured = rollouts.measure("latent", QUICK)
-    assert refuted(judge_all(theorem_4_1._certified("latent", measured))) == {"log of d_ε over K E‖ε‖²"}
+    assert refuted(judge_all(list(theorem_4_1._certified(Rows("theorem_4_1", "latent"), measured)))) == {
+        "log of d_ε over K E‖ε‖²"
+    }
     assert refuted(verdicts("certified_bounds", "latent"))
-    found = judge_all(corollary_4_2._derivative_bounds("latent", QUICK))
+    found = judge_all(list(corollary_4_2._derivative_bounds(Rows("corollary_4_2", "latent"), QUICK)))
     assert refuted(found) == {"log of E sup ‖∂_i x‖² over its bound"}
 
 
@@ -220,7 +217,9 @@ def test_an_expansion_without_its_half_has_rate_two(broken):
         return x
 
     broken.setattr(corollary_4_2, "solve", doubled)
-    assert refuted(judge_all([corollary_4_2._rate("latent", QUICK)])) == {"rate of the remainder of Q in ‖ε‖"}
+    assert refuted(judge_all([corollary_4_2._rate(Rows("corollary_4_2", "latent"), "latent", QUICK)])) == {
+        "rate of the remainder of Q in ‖ε‖"
+    }
 
 
 @pytest.mark.parametrize("mutation", ["sign", "terms of the action"])

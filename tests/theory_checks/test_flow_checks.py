@@ -37,7 +37,7 @@ def verdicts(check, system: str, settings: Settings = DEFAULT):
         proposition_b1._inputs,
     ):
         cached.cache_clear()
-    return judge_all(check.check(system, settings), 1e-5)
+    return judge_all(check.CLAIM.rows(system, settings), 1e-5)
 
 
 def statuses(found, form: str) -> dict[str, str | None]:
@@ -106,7 +106,7 @@ def test_proposition_b1(system):
     ],
 )
 def test_curves(check, system, labels):
-    curves = {c.label: c for c in check.curves(system, QUICK)}
+    curves = {c.label: c for c in check.CLAIM.drawn(system, QUICK)}
     assert set(labels) <= set(curves)
     assert all(len(c.x) == len(c.y) for c in curves.values())
 

@@ -11,7 +11,7 @@ from theory_checks import one_step
 
 
 def refuted(form: str) -> set[str]:
-    verdicts = judge_all(one_step.check("trained-step", Settings()))
+    verdicts = judge_all(one_step.CLAIM.rows("trained-step", Settings()))
     assert {v.status for v in verdicts} <= {"verified", "refuted"}
     return {v.quantity[12:15] for v in verdicts if v.form == form and v.status == "refuted"}
 

@@ -23,7 +23,7 @@ def verdicts(check, *systems: str) -> list:
     for cached in (getattr(check, name, None) for name in ("_drawn", "_remainders")):
         if cached is not None:
             cached.cache_clear()
-    return judge_all([c for system in systems or check.SYSTEMS for c in check.check(system, SETTINGS)])
+    return judge_all([c for system in systems or check.CLAIM.systems for c in check.CLAIM.rows(system, SETTINGS)])
 
 
 def statuses(found, form: str) -> dict[tuple[str, str, str], str]:
@@ -37,7 +37,7 @@ def refuted(found, form: str = "corrected") -> set[tuple[str, str, str]]:
 # -- what holds ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("check", [tables, w1_kl, covering_map, smoothness, lemma_b7_steps], ids=lambda c: c.CLAIM)
+@pytest.mark.parametrize("check", [tables, w1_kl, covering_map, smoothness, lemma_b7_steps], ids=lambda c: c.CLAIM.name)
 def test_every_corrected_statement_is_verified_and_something_printed_is_refuted(check):
     found = verdicts(check)
     assert set(statuses(found, "corrected").values()) == {"verified"}
@@ -76,8 +76,9 @@ def test_printed_q_tilde_does_not_see_the_drift_error(monkeypatch):
 
     name = "circle"
     before = {v.reading: v.statistic for v in verdicts(ablation, name) if v.quantity.startswith("Q̃")}
-    problem = ablation._problem(name)
-    monkeypatch.setattr(ablation, "_problem", lambda s: (without_drift_error(problem[0]), *problem[1:]))
+    system = ablation._system(name)
+    blind = dataclasses.replace(system, family=without_drift_error(system.family))
+    monkeypatch.setattr(ablation, "_system", lambda s: blind)
     monkeypatch.setattr(ablation, "VARIANTS", {ablation.ALL: CORRECTED, **{e: CORRECTED for e in ablation.VARIANTS}})
     after = {v.reading: v.statistic for v in verdicts(ablation, name) if v.quantity.startswith("Q̃")}
     assert before == pytest.approx(after, rel=1e-12)

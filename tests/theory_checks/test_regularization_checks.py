@@ -23,14 +23,14 @@ SYSTEM = regularized.SYSTEM
 
 
 def verdicts(check, settings: Settings = QUICK) -> dict[tuple[str, str, str], Verdict]:
-    return {(v.quantity, v.form, v.reading): v for v in judge_all(check.check(SYSTEM, settings))}
+    return {(v.quantity, v.form, v.reading): v for v in judge_all(check.CLAIM.rows(SYSTEM, settings))}
 
 
 def without_measuring(monkeypatch) -> None:
     """Rows from the record alone."""
-    monkeypatch.setattr(jacobian_regularization, "record_rows", lambda claim, settings: [regularized.row(
-        claim, "the record, measured anew", "corrected", "", {0: -1.0, 1: -1.0}, 1.0, {})])  # fmt: skip
-    monkeypatch.setattr(leak, "_bounds", lambda settings: iter(()))
+    monkeypatch.setattr(jacobian_regularization, "record_rows", lambda rows, settings: [regularized.seeds_row(
+        rows, "the record, measured anew", "corrected", "", {0: -1.0, 1: -1.0}, 1.0, {})])  # fmt: skip
+    monkeypatch.setattr(leak, "_bounds", lambda rows, settings: iter(()))
 
 
 def relabel(monkeypatch, change) -> None:
@@ -56,7 +56,7 @@ def test_every_row_says_what_one_seed_would_have_said(monkeypatch):
 
 def test_curves_run_over_the_whole_ladder():
     for check in (jacobian_regularization, leak):
-        for curve in check.curves(SYSTEM, QUICK):
+        for curve in check.CLAIM.drawn(SYSTEM, QUICK):
             assert curve.x == sorted({r.weight for r in read_record()})
             assert len(curve.x) == len(curve.y) == len(curve.stderr)
 
@@ -81,7 +81,7 @@ def cheaply(monkeypatch) -> None:
 
 
 def pair_verdicts() -> dict[tuple[str, str], Verdict]:
-    found = judge_all(jacobian_regularization.check(lean_pair.SYSTEM, QUICK))
+    found = judge_all(jacobian_regularization.CLAIM.rows(lean_pair.SYSTEM, QUICK))
     return {(v.quantity, v.form): v for v in found}
 
 

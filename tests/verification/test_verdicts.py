@@ -16,8 +16,8 @@ from scipy import stats
 from support import FALSE_FAILURE
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verification.report import NEAR_ZERO, as_record, failures, overall, summary, write_json
-from sdewm.verification.tables import print_table
+from sdewm.verification.report import NEAR_ZERO, as_record, failures, in_words, overall, summary, write_json
+from sdewm.verification.tables import print_claims, print_table
 from sdewm.verification.verdicts import LARGEST_PART, Comparison, Inequality, LeftOut, Verdict, share_of_look
 
 LEVEL = 1e-6
@@ -208,6 +208,35 @@ def test_a_quantity_near_zero_fails_a_run_where_nothing_verifies_its_claim():
     assert failures([near, refuted(form="printed"), verified(system="another")]) == []
     wrong = refuted(system="third")
     assert failures([near, wrong, verified(system="another")]) == [wrong]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("printed", "refuted"), ("corrected", "verified")], "wrong as printed; holds as corrected"),
+        ([("printed", "refuted"), ("printed", "vacuous")], "wrong in part as printed"),
+        ([("printed", "vacuous")], "cannot be wrong as printed: a constant is free"),
+        ([("printed", "verified"), ("printed", "vacuous"), ("corrected", "verified")],
+         "holds as printed; holds as corrected"),
+        ([("printed", "inconclusive"), ("corrected", "refuted")], "undecided as printed; wrong as corrected"),
+        ([("corrected", "inconclusive"), ("corrected", "verified")], "undecided as corrected"),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_what_a_claims_rows_say_in_words(rows, words):
+    found = [replace(verified(), quantity=str(i), form=f, status=s) for i, (f, s) in enumerate(rows)]
+    assert in_words(found) == words
+
+
+def test_one_row_for_each_claim(tmp_path):
+    rows = [verified(), replace(refuted(form="printed"), reading="a"), replace(refuted(form="printed"), reading="b")]
+    left_out = [LeftOut("another", "elsewhere", "weak rate", "corrected", "", "the rate is below noise")]
+    console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
+    print_claims(rows, left_out, {"claim": ("(1)", "(2)", "(3)", "(4)", "(5)")}, {"claim": 1.25}, console)
+    first, second = [line for line in console.export_text().splitlines() if line.startswith("│")]
+    for cell in ("claim", "(1), (2), (3) and 2 more", "1 refuted", "1 verified", "1.2", "holds as corrected"):
+        assert cell in first
+    assert "another" in second and " 1 " in second and "–" in second
 
 
 def test_the_table_and_the_record_have_the_status_of_its_own(tmp_path):
