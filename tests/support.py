@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
+import subprocess
+import sys
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import sdewm
 from sdewm.estimate.estimates import Estimate
 from sdewm.exact import multi_indices
 from sdewm.exact.problems import Problem
@@ -28,6 +34,22 @@ FALSE_ALARM = 1e-6
 def refuses(error: type[BaseException], *fragments: str) -> AbstractContextManager:
     """The error is raised, and its message has the fragments in that order."""
     return pytest.raises(error, match="(?s)" + ".*".join(re.escape(f) for f in fragments))
+
+
+def library_with(folder: Path, file: str, text: str, use: str) -> list[str]:
+    """What the program ``use`` prints, line by line, where the library has one more file, such as "jets/mine.py".
+
+    The library's own files are copied to ``folder`` as they are.
+    """
+    home = Path(sdewm.__file__).parent
+    shutil.copytree(home, folder / "sdewm", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    (folder / "sdewm" / file).write_text(text, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", use], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def agrees(estimate: Estimate, truth: float, *, comparisons: int = 1, bias: float = 0.0) -> bool:

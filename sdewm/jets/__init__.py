@@ -4,20 +4,9 @@ A `Jet` is a tensor that carries its Taylor coefficients in a few parameters, so
 `nn.Module` maps jets to jets: values and all sensitivities come out of one evaluation.
 """
 
-from sdewm.jets import (  # noqa: F401 (they fill the table of rules)
-    attention,
-    calls,
-    comparisons,
-    elementwise,
-    fallback,
-    gradients,
-    linear,
-    linear_algebra,
-    norms,
-    products,
-    special,
-    structure,
-)
+import importlib
+import pkgutil
+
 from sdewm.jets.gradients import gradient
 from sdewm.jets.jet import (
     EdgeWarning,
@@ -45,3 +34,6 @@ __all__ = [
     "shape_of",
     "value_of",
 ]
+
+for _module in pkgutil.iter_modules(__path__):  # they fill the table of rules; a file that is put here is found
+    importlib.import_module(f"{__name__}.{_module.name}")

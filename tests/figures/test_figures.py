@@ -10,11 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from support import library_with
 
 from sdewm import cli
 from sdewm.drawing import times
 from sdewm.figures import ablation, certified_bounds, jacobian_ladder, strong_order
-from sdewm.figures.command_line import FIGURES
+from sdewm.figures.command_line import figures
 from sdewm.figures.learning_curves import reached, runs
 from sdewm.figures.record import checks, lines
 
@@ -69,7 +70,7 @@ def report() -> dict[str, Any]:
     return checks(RESULTS)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", figures())
 def test_figure_is_drawn_from_the_record_and_the_same_each_time(name):
     assert set(recorded(name)) == {f"{name}.png", f"{name}.pdf", f"{name}.svg"}
     assert draw(name, RESULTS) == recorded(name)
@@ -112,7 +113,7 @@ def test_rates_that_are_not_all_measured_say_how_to_go_on(tmp_path, capsys):
     assert "python -m benchmarks.approximation --json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "trained_model"])
+@pytest.mark.parametrize("name", [name for name in figures() if name != "trained_model"])
 def test_a_missing_record_says_which_command_writes_it(name, tmp_path, capsys):
     assert main([name, "--results", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     command = MADE_BY.get(name, "python -m theory_checks --json")
@@ -212,3 +213,10 @@ def test_what_refuses_is_told_from_what_was_not_run():
         {"method": "diffrax", "refused": "not installed"},
     ]
     assert strong_order.refusals(rows) == "torchsde refuses\ndiffrax not run: not installed"
+
+
+def test_a_figure_is_added_by_one_file(tmp_path):
+    """As any, it has draw(results, out), and is known to the command by the name of its file."""
+    figure = "def draw(results, out):\n    return [out / f'mine of {results.name}.svg']\n"
+    use = "from sdewm.cli import main; main(['figures', 'mine', '--results', 'numbers', '--out', 'drawn'])"
+    assert library_with(tmp_path, "figures/mine.py", figure, use) == ["drawn/mine of numbers.svg"]

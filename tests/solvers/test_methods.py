@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from support import F64, normal_increments, refuses
+from support import F64, library_with, normal_increments, refuses
 
 import sdewm
 from sdewm.noise.grid import TimeGrid
@@ -60,16 +56,7 @@ print(line.strip())
 
 
 def test_a_scheme_is_added_by_one_file(tmp_path):
-    """The library's own files are copied as they are; one more is put beside the schemes."""
-    home = Path(sdewm.__file__).parent
-    shutil.copytree(home, tmp_path / "sdewm", ignore=shutil.ignore_patterns("data", "__pycache__"))
-    (tmp_path / "sdewm" / "solvers" / "schemes" / "backwards.py").write_text(SCHEME, "utf-8")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", USE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    where, value, named, line = done.stdout.splitlines()
+    where, value, named, line = library_with(tmp_path, "solvers/schemes/backwards.py", SCHEME, USE)
     assert Path(where) == tmp_path / "sdewm" / "__init__.py"
     assert float(value) == 0.25  # 1 · (1 − ½)²
     assert named == "True"

@@ -7,12 +7,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from support import refuses
+from support import library_with, refuses
 from training_runs import DEBUG
 
 from sdewm.cli import main
 from sdewm.worldmodel import PointMass, load_agent, make_environment, play, random_policy, train
 from sdewm.worldmodel.environments.images import as_observation
+from sdewm.worldmodel.environments.registry import register
 
 PENDULUM = replace(DEBUG, task="gymnasium:Pendulum-v1", action_repeat=2)
 
@@ -171,3 +172,30 @@ def test_squares_of_pixels_are_averaged_to_one_and_grey_is_luma():
     np.testing.assert_array_equal(as_observation(colour, channels=3), colour.transpose(2, 0, 1))
     grey = as_observation(colour, channels=1)
     np.testing.assert_array_equal(grey[0], np.round(colour @ np.array([0.299, 0.587, 0.114])))
+
+
+ENVIRONMENT = """
+from sdewm.worldmodel.environments.point_mass import PointMass
+from sdewm.worldmodel.environments.registry import register
+
+register("two-points", lambda config: PointMass(0, config.action_repeat))
+register("point:", lambda config: PointMass(int(config.task.partition(":")[2])))
+"""
+USE = """
+from sdewm.worldmodel import Config, make_environment
+from sdewm.worldmodel.environments import needs_code
+
+for task in ("two-points", "point:16"):
+    environment = make_environment(Config(task=task, observation="state"))
+    print(environment.observation_shape, needs_code(task), needs_code("my:" + task))
+"""
+
+
+def test_an_environment_is_added_by_one_file(tmp_path):
+    found = library_with(tmp_path, "worldmodel/environments/points.py", ENVIRONMENT, USE)
+    assert found == ["(2,) False True", "(1, 16, 16) False True"]
+
+
+def test_a_name_is_given_once():
+    with refuses(ValueError, "name", "'point-mass'"):
+        register("point-mass", lambda config: PointMass())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments.dm_control import DeepMindControl
 from sdewm.worldmodel.environments.gymnasium import GymnasiumEnvironment
@@ -18,6 +21,7 @@ from sdewm.worldmodel.environments.protocol import (
     check_spaces,
     check_step,
 )
+from sdewm.worldmodel.environments.registry import register, registered
 
 __all__ = [
     "DeepMindControl",
@@ -34,27 +38,28 @@ __all__ = [
     "check_step",
     "make_environment",
     "needs_code",
+    "register",
 ]
 
-GYMNASIUM = "gymnasium:"
+for _module in pkgutil.iter_modules(__path__):  # each enters what it has; a file that is put here is found
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 
 def make_environment(config: Config) -> Environment:
     """The environment that ``config.task`` names.
 
-    ``point-mass``; ``DOMAIN-TASK``, a task of dm_control's suite; ``gymnasium:ID``, an environment that Gymnasium
-    knows; ``MODULE:FUNCTION``, a function of yours that is given the configuration and returns an
-    :class:`Environment` or a Gymnasium environment.
+    One that is registered, such as ``point-mass`` or ``gymnasium:ID``; else ``MODULE:FUNCTION``, a function of yours
+    that is given the configuration and returns an :class:`Environment` or a Gymnasium environment; else
+    ``DOMAIN-TASK``, a task of dm_control's suite.
 
     Raises
     ------
     ValueError : nothing has that name, or its spaces are not ones that can be learned from.
     ImportError : the package that it needs is not installed.
     """
-    if config.task == "point-mass":
-        return PointMass(config.image_size if config.observation == "pixels" else 0, config.action_repeat)
-    if config.task.startswith(GYMNASIUM):
-        return GymnasiumEnvironment.of(config.task.removeprefix(GYMNASIUM), config)
+    make = registered(config.task)
+    if make is not None:
+        return make(config)
     if ":" in config.task:
         return from_function(config)
     return DeepMindControl(config)
@@ -62,4 +67,4 @@ def make_environment(config: Config) -> Environment:
 
 def needs_code(task: str) -> bool:
     """Whether making the task's environment imports a module that the task names."""
-    return ":" in task.removeprefix(GYMNASIUM)
+    return ":" in task and registered(task) is None

@@ -11,6 +11,7 @@ import numpy as np
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments.images import as_observation
 from sdewm.worldmodel.environments.protocol import Step
+from sdewm.worldmodel.environments.registry import tasks
 
 CAMERAS = {"quadruped": 2}  # the camera that follows; every other domain: 0
 
@@ -44,7 +45,7 @@ class DeepMindControl:
         if (domain, task) not in suite.ALL_TASKS:
             known = ", ".join(sorted(f"{domain}-{task}" for domain, task in suite.BENCHMARKING))
             raise ValueError(
-                f"task: expected point-mass, gymnasium:ID, MODULE:FUNCTION or a task of dm_control, such as {known}; "
+                f"task: expected {tasks()}, MODULE:FUNCTION or a task of dm_control, such as {known}; "
                 f"got {config.task!r}"
             )
         self.domain = domain

@@ -11,6 +11,7 @@ from PIL import Image
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments.images import as_observation
 from sdewm.worldmodel.environments.protocol import Step
+from sdewm.worldmodel.environments.registry import register
 
 
 def is_gymnasium(environment: object) -> bool:
@@ -106,3 +107,6 @@ class GymnasiumEnvironment:
 
 def _resized(image: Any, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(np.asarray(image)).resize((size, size), Image.Resampling.BOX))
+
+
+register("gymnasium:", lambda config: GymnasiumEnvironment.of(config.task.partition(":")[2], config))

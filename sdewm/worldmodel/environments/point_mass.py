@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments.protocol import Step
+from sdewm.worldmodel.environments.registry import register
 
 
 class PointMass:
@@ -53,3 +55,10 @@ class PointMass:
         across = np.linspace(-2, 2, size)
         blob = np.exp(-8 * ((across[None, :] - self._position) ** 2 + across[:, None] ** 2))
         return np.round(255 * blob).astype(np.uint8)[None]
+
+
+def _make(config: Config) -> PointMass:
+    return PointMass(config.image_size if config.observation == "pixels" else 0, config.action_repeat)
+
+
+register("point-mass", _make)
