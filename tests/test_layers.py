@@ -53,9 +53,9 @@ def test_a_test_imports_from_no_other(file):
 
 
 def test_folders_of_tests_are_those_of_the_code():
-    """A test file's folder is one of the library's, or that of the checks or the benchmarks."""
+    """A test file's folder is one of the library's, or that of the checks, the benchmarks or the documentation."""
     folders = {file.parent.relative_to(TESTS).as_posix() for file in TESTS.rglob("test_*.py")} - {"."}
-    assert folders <= set(RANK) | {"theory_checks", "benchmarks"}
+    assert folders <= set(RANK) | {"theory_checks", "benchmarks", "docs"}
 
 
 def test_no_two_test_files_share_a_name():

@@ -10,17 +10,21 @@ from sdewm.systems.sde import SDE, check_protocol, diffusion_product, noise_chan
 
 
 def to_stratonovich(sde: SDE) -> SDE:
-    """The Stratonovich SDE with the solutions of an Itô SDE: its drift is f − ½ Σ_k ∂g_k[g_k]. Jets pass through.
+    """The Stratonovich SDE with the solutions of ``sde``, an Itô one: its drift is f − ½ Σ_k ∂g_k[g_k].
 
-    Undoes :func:`to_ito`. Raises ``ValueError`` for an SDE that is not Itô.
+    Jets pass through. Undoes :func:`to_ito`. Raises ``ValueError`` for an SDE that is not Itô.
+
+    >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.4 * x)
+    >>> to_stratonovich(gbm).f(torch.tensor(0.0), torch.ones(1, 1))  # 0.1 − ½ · 0.4²
+    tensor([[0.0200]])
     """
     return _converted(sde, "ito", "stratonovich")
 
 
 def to_ito(sde: SDE) -> SDE:
-    """The Itô SDE with the solutions of a Stratonovich SDE: its drift is f + ½ Σ_k ∂g_k[g_k]. Jets pass through.
+    """The Itô SDE with the solutions of ``sde``, a Stratonovich one: its drift is f + ½ Σ_k ∂g_k[g_k].
 
-    Undoes :func:`to_stratonovich`. Raises ``ValueError`` for an SDE that is not a Stratonovich one.
+    Jets pass through. Undoes :func:`to_stratonovich`. Raises ``ValueError`` for an SDE that is not a Stratonovich one.
     """
     return _converted(sde, "stratonovich", "ito")
 

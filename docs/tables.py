@@ -1,0 +1,74 @@
+"""Tables that are made from declarations and records when the site is built, so that they cannot go stale."""
+
+import ast
+import json
+from pathlib import Path
+
+from sdewm.solvers.registry import CALCULI, METHODS
+from sdewm.systems.sde import NOISE_TYPES
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def methods():
+    """Every method with what it declares."""
+    rows = [
+        "| `method=` | what it is | SDEs | noise | strong order | weak order | needs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, stepper in sorted(METHODS.items(), key=lambda item: (":" in item[0], item[0])):
+        noise = "any" if set(stepper.noise_types) == set(NOISE_TYPES) else ", ".join(stepper.noise_types)
+        calculi = ", ".join(CALCULI[t] for t in stepper.sde_types)
+        rows.append(
+            f"| `{name}` | {stepper.summary} | {calculi} | {noise} | {stepper.strong_order:g} | "
+            f"{stepper.weak_order:g} | {_needs(stepper)} |"
+        )
+    return "\n".join(rows)
+
+
+def _needs(stepper):
+    needs = [
+        "an SDE with stages" * stepper.sequential,
+        "Lévy areas, where noises do not commute" * stepper.may_need_areas,
+        "integrals of the noise over time" * stepper.needs_time_areas,
+        "no jets: solves alone" * (not stepper.carries_jets),
+    ]
+    return "; ".join(need for need in needs if need) or "–"
+
+
+def measured_orders():
+    """Measured strong orders with 95 % intervals, from ``results/strong_order.json``; the library's own methods."""
+    systems = json.loads((RESULTS / "strong_order.json").read_text(encoding="utf-8"))["systems"]
+    names = [name for name in sorted(METHODS) if ":" not in name]
+    names = [name for name in names if any(row["method"] == name for s in systems for row in s["rows"])]
+    rows = [f"| system | its noise | {' | '.join(f'`{name}`' for name in names)} |", "|---" * (len(names) + 2) + "|"]
+    for s in systems:
+        found = {row["method"]: row for row in s["rows"]}
+        rows.append(f"| {s['system']} | {s['structure']} | {' | '.join(_order(found.get(name)) for name in names)} |")
+    return "\n".join(rows)
+
+
+def _order(row):
+    if row is None or "slope" not in row:
+        return ""
+    low, high = row["interval"]
+    return f"{row['slope']:.2f} ± {(high - low) / 2:.2f}"
+
+
+def benchmark_commands():
+    """The command that makes each record of ``results/``, with the first sentence of the file that it runs."""
+    rows = ["| record | command | what it measures |", "|---|---|---|"]
+    for record in [*sorted(RESULTS.glob("*.json")), RESULTS / "agent" / "open_loop.json"]:
+        path = record.relative_to(RESULTS.parent).as_posix()
+        if record.stem == "theory_checks":
+            command = f"python -m theory_checks --fresh --json {path}"
+            text = "The paper's claims, held against numbers."
+        else:
+            source = (RESULTS.parent / "benchmarks" / f"{record.stem}.py").read_text(encoding="utf-8")
+            # Some write to their place in results/ by default.
+            command = f"python -m benchmarks.{record.stem}" + f" --json {path}" * (f'Path("{path}")' not in source)
+            if f"writes ``{path}``" in source.replace("\n", " "):
+                command = f"python -m benchmarks.{record.stem}"
+            text = ast.get_docstring(ast.parse(source)).split("\n\n")[0].replace("\n", " ")
+        rows.append(f"| `{path}` | `{command}` | {text.replace('|', chr(92) + '|')} |")
+    return "\n".join(rows)
