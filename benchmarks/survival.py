@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.survival`` starts each kind of run through the command line, kills it, and starts the same
 command again on what it left. Moments are drawn uniformly, from a little before a run writes its first file until it
-would have done a part of its work, so that all of it is met as the command is started again. After each kill it
-asserts that
+would have done a part of its work, so that all of it is met as the command is started again. They are in seconds of
+processor time, and a fraction of a second more, so that it does not matter what else the machine does. After each kill
+it asserts that
 
     no process of the run is left
     what was finished is there, whole, and is what it was before
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,8 @@ class Kind:
     """A kind of run: its command, what it has finished, and its final record.
 
     ``finished`` is what must not be lost: names and contents, of which a later one has all names, with the same
-    contents, or longer ones where it ``grows``. Both raise an ``AssertionError`` where something in the folder is not whole. It is killed
-    before it has done ``part`` of its work.
+    contents, or longer ones where it ``grows``. Both raise an ``AssertionError`` where something in the folder is not
+    whole. It is killed before it has done ``part`` of its work.
     """
 
     name: str
@@ -202,13 +203,24 @@ def start(kind: Kind, folder: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def processes(session: int) -> Iterator[int]:
-    """Those of a session that are alive."""
+def processes(session: int) -> dict[int, float]:
+    """Those of a session that are alive, and the seconds of processor time of each, with its children that ended."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            state, _, _, its, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            state, _, _, its, *rest = (folder / "stat").read_text().rpartition(")")[2].split()
             if int(its) == session and state != "Z":
-                yield int(folder.name)
+                found[int(folder.name)] = sum(map(int, rest[7:11])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def works(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Wait until a run has taken so many seconds of processor time; whether it has not ended before."""
+    while sum(processes(process.pid).values()) < seconds:
+        if process.poll() is not None:
+            return False
+        time.sleep(0.03)
+    return True
 
 
 def workers_of(parent: int) -> list[int]:
@@ -273,7 +285,7 @@ def judge(kind: Kind, folder: Path, before: Contents, untouched: dict[str, tuple
 
 @dataclass(frozen=True)
 class Alone:
-    """A run that nobody kills: its record, its files, and after how many seconds it wrote the first, and ended."""
+    """A run that nobody kills: its record, its files, and the processor time until it wrote the first, and ended."""
 
     record: Any
     files: list[str]
@@ -282,14 +294,15 @@ class Alone:
 
 
 def left_alone(kind: Kind, folder: Path) -> Alone:
-    began, first = time.monotonic(), None
     process = start(kind, folder)
-    while first is None and process.poll() is None:
-        time.sleep(0.02)
-        first = time.monotonic() - began if tree(folder) else None
+    first, seconds = 0.0, 0.0
+    while process.poll() is None:
+        time.sleep(0.03)
+        seconds = sum(processes(process.pid).values()) or seconds
+        first = first or (seconds if tree(folder) else 0.0)
     said, _ = process.communicate()
-    assert process.returncode == 0 and first is not None, said
-    return Alone(kind.record(folder), tree(folder), first, time.monotonic() - began)
+    assert process.returncode == 0 and first, said
+    return Alone(kind.record(folder), tree(folder), first, seconds)
 
 
 def killed_run(kind: Kind, folder: Path, alone: Alone, kills: int, rng: np.random.Generator) -> dict[str, int]:
@@ -298,7 +311,7 @@ def killed_run(kind: Kind, folder: Path, alone: Alone, kills: int, rng: np.rando
     counts = {"kills": 0, "with something finished": 0, "in a write": 0}
     earliest, latest = 0.8 * alone.first, alone.first + kind.part * (alone.seconds - alone.first)
     if kind.workers:  # from one kill to the next, so that a worker is at work by then, or not yet
-        earliest, latest = 0.0, 1.5 * alone.first
+        earliest, latest = 0.0, alone.first
 
     def killed() -> None:
         nonlocal finished
@@ -309,13 +322,12 @@ def killed_run(kind: Kind, folder: Path, alone: Alone, kills: int, rng: np.rando
 
     while True:
         process = start(kind, folder)
-        mine = 0
+        mine, after = 0, 0.0
         while counts["kills"] < kills and (mine == 0 or (kind.workers and mine < WORKER_KILLS)):
-            try:
-                process.wait(rng.uniform(earliest, latest))
+            after += rng.uniform(earliest, latest)
+            if not works(process, after):
                 break
-            except subprocess.TimeoutExpired:
-                pass
+            time.sleep(rng.uniform(0, 0.1))  # also while it waits for the disk
             if not kind.workers:
                 process.kill()
                 mine += 1
@@ -355,27 +367,26 @@ def survey(kind: Kind, kills: int, seed: int, row: dict[str, Any], keep: Callabl
     for name in ("kills", "with something finished", "in a write", "runs", "seconds"):
         row.setdefault(name, 0)
     row.setdefault("failures", [])
-    while row["kills"] < kills:
-        with tempfile.TemporaryDirectory(prefix="survival-") as place:
-            model = Path(place) / "model"
-            model.mkdir()
-            beside(model / "beside")
-            alone = left_alone(kind, Path(shutil.copytree(model, Path(place) / "alone")))
-            for _ in range(10):  # how long a run takes changes with what else the machine does
-                if row["kills"] >= kills:
-                    break
-                began = time.monotonic()
-                rng = np.random.default_rng([seed, KINDS.index(kind), row["runs"]])
-                folder = Path(shutil.copytree(model, Path(place) / f"run{row['runs']}"))
-                try:
-                    for name, count in killed_run(kind, folder, alone, kills - row["kills"], rng).items():
-                        row[name] += count
-                except (AssertionError, subprocess.TimeoutExpired) as error:
-                    row["failures"].append(f"run {row['runs']}: {error}"[:2000])
-                    row["kills"] += 1
-                row["runs"] += 1
-                row["seconds"] = round(row["seconds"] + time.monotonic() - began, 1)
-                keep()
+    if row["kills"] >= kills:
+        return
+    with tempfile.TemporaryDirectory(prefix="survival-") as place:
+        model = Path(place) / "model"
+        model.mkdir()
+        beside(model / "beside")
+        alone = left_alone(kind, Path(shutil.copytree(model, Path(place) / "alone")))
+        while row["kills"] < kills:
+            began = time.monotonic()
+            rng = np.random.default_rng([seed, KINDS.index(kind), row["runs"]])
+            folder = Path(shutil.copytree(model, Path(place) / f"run{row['runs']}"))
+            try:
+                for name, count in killed_run(kind, folder, alone, kills - row["kills"], rng).items():
+                    row[name] += count
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                row["failures"].append(f"run {row['runs']}: {error}"[:2000])
+                row["kills"] += 1
+            row["runs"] += 1
+            row["seconds"] = round(row["seconds"] + time.monotonic() - began, 1)
+            keep()
 
 
 def main() -> int:

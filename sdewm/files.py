@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,23 +21,35 @@ def write_whole(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
     """
     path = Path(path)
     aside = path.with_name(path.name + PARTIAL)
-    with _alone(aside) as stream:
-        try:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.replace(aside, path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            with suppress(OSError):  # what could not be written is written again when the file is closed
-                stream.close()
-            raise
-    sync_folder(path.parent)
+    with named(path):
+        with _alone(aside) as stream:
+            try:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.replace(aside, path)
+            except BaseException:
+                aside.unlink(missing_ok=True)
+                with suppress(OSError):  # what could not be written is written again when the file is closed
+                    stream.close()
+                raise
+        sync_folder(path.parent)
 
 
 def write_text(path: Path | str, text: str) -> None:
     """:func:`write_whole` of a text, as UTF-8."""
     write_whole(path, lambda stream: stream.write(text.encode()))
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An ``OSError`` that names no file, such as that of a full disk, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def make_folder(folder: Path) -> None:
