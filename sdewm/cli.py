@@ -1,4 +1,4 @@
-"""The command line ``sdewm``: the world model's commands, ``verify`` and ``figures``."""
+"""The command line ``sdewm``: the world model's commands, ``verify``, ``report``, ``figures`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import sdewm
+from sdewm.doctor.command_line import add_doctor_parser
 from sdewm.figures.command_line import add_figures_parser
 from sdewm.page.command_line import add_report_parser
 from sdewm.verification.command_line import add_verify_parser
@@ -33,11 +35,13 @@ def _parser() -> argparse.ArgumentParser:
         "latents, continuous actions. `verify`: hold a system of yours against the theory. `figures`: draw what\n"
         "checks and runs have recorded.",
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"sdewm {sdewm.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_commands(commands)
     add_verify_parser(commands)
     add_report_parser(commands)
     add_figures_parser(commands)
+    add_doctor_parser(commands)
     return parser
 
 

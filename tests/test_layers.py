@@ -23,7 +23,7 @@ LAYERS = (
     {"exact", "expansion", "divergence", "approximation"},
     {"paper"},
     {"verification", "drawing", "page"},  # a report can be written as a page
-    {"worldmodel", "figures", "testing"},
+    {"worldmodel", "figures", "testing", "doctor"},
     {"cli", "__main__"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,1 @@
+"""Whether an installation works, and what it has: ``sdewm doctor``."""
