@@ -1,7 +1,8 @@
 """Bounds on the divergence of rollouts whose constants are certified; :mod:`sdewm.divergence.bounds` has the proofs.
 
-Theorem 4.1 leaves its constant free. These leave nothing free, so that they can be held against what is measured, and
-the check says how far each is from it. A maximum over sampled Jacobians would look far better, and is no bound.
+Theorem 4.1 leaves its constant free. These bounds have no free constant, so that measurements can refute them; the
+check also reports how far above the measurements they are. A maximum over sampled Jacobians would be much closer, and
+is no bound.
 """
 
 from __future__ import annotations

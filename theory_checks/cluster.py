@@ -83,7 +83,7 @@ def on_cluster(
                 # What was finished may be lost with its worker before it is fetched: this waits until it is done again.
                 result = future.result()
             except CancelledError as error:
-                raise Unreachable("the scheduler has ended; the same command goes on from what is finished") from error
+                raise Unreachable("the scheduler has ended; the same command resumes") from error
             except KilledWorker as error:
                 result = Died(error.allowed_failures + 1, None)
             except Exception as error:

@@ -30,7 +30,7 @@ from theory_checks.rollouts import Derivative, constants, measure_sensitivities,
 from theory_checks.rows import Rows
 
 RARE = "rare errors"
-# ‖ε‖ on a path, the largest first; a rollout that amplifies errors leaves its expansion earlier.
+# ‖ε‖ on a path, the largest first; where a rollout amplifies errors the expansion needs smaller ones.
 SIZES = {"latent": (0.2, 0.1, 0.05, 0.025), "trained-step": (0.02, 0.01, 0.005, 0.0025)}
 RATE_MARGIN = 0.25
 

@@ -1,7 +1,7 @@
 """(22), the step of Proposition A.7 that carries P along a local diffeomorphism F: its mass, and F*η̄ = ω.
 
-On the double cover of the circle, and on the identity, which is all that a ball leaves room for: a connected manifold
-that covers a simply connected one covers it once.
+On the double cover of the circle, and on the identity. A ball is simply connected, so that a connected manifold covers
+it only by a diffeomorphism, which the identity stands for.
 """
 
 from __future__ import annotations

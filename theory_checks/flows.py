@@ -1,4 +1,4 @@
-"""Systems whose flow is looked at: Jacobians that commute and that do not, coefficients that depend on time."""
+"""Systems whose flow is checked: Jacobians that commute and that do not, coefficients that depend on time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Theorem 4.1 as a reason for (20): does a smaller ‖∂_h f‖_F of the drift make errors grow less?
 
-The drift of a recurrent cell is GRU − h. Its Jacobian less than nothing is the leak −I, which contracts and whose norm
-is large. So over a ladder of λ the norm and the growth of errors go opposite ways; the logarithmic norm μ₂ orders them
-and bounds them: d/dt |y| ≤ μ₂ |y| for the flow, |y'| ≤ σ_max |y| for the cell's own step.
+The drift of a recurrent cell is GRU − h, and its Jacobian is ∂GRU − I. Where ∂GRU is small the Jacobian is close to
+−I: its norm is large, and errors decay. So as λ grows the norm rises while the growth of errors falls. The logarithmic
+norm μ₂ moves with the growth, and bounds it: d/dt |y| ≤ μ₂ |y| for the flow, |y'| ≤ σ_max |y| for the cell's own step.
 """
 
 import math

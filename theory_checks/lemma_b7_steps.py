@@ -1,7 +1,7 @@
 """The proof of Lemma B.7: ε³R^ε = θ + φ + σ, each of order ε³.
 
-As printed σ has lost the error's own term and is of order ε, φ lacks its halves and is of order ε², and bounds of
-terms over ε³ have lost the ε⁶ by which they bound R^ε.
+As printed, σ lacks the error's own term and is of order ε; φ lacks its factors ½ and is of order ε²; and the bounds on
+the three terms lack the factor ε⁶ that a bound on R^ε needs.
 """
 
 from __future__ import annotations

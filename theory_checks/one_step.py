@@ -1,8 +1,9 @@
 """(5)–(8) as the continuous-time analogues of (1)–(4): their Euler step of length 1 against the discrete model's own.
 
-The discrete step is written with the trained network's layers: h from the cell, then z, z̃ and s̃ drawn around what
-posterior, prior and decoder say of the new h. An SDE whose drifts are those maps adds what they say to what was there;
-drifts that relax to them, and blocks that are stepped in order, give the discrete model to rounding.
+The discrete step is written with the trained network's layers: h is the cell's output; z, z̃ and s̃ are sampled around
+the outputs of posterior, prior and decoder at the new h. In (5)–(8) these maps are the drifts, so that an Euler step
+adds their outputs to the state. With the drifts map − state, and the blocks updated in order, the Euler step is the
+discrete model, to rounding.
 """
 
 from __future__ import annotations

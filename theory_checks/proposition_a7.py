@@ -1,8 +1,8 @@
 """Proposition A.7: the map that carries P to Q, built in one and two dimensions, and what the proof needs for it.
 
 On an interval it is the quantile map, on a disk the flow of Dacorogna and Moser, on the circle a covering of two sheets
-followed by an increasing map. Where a hypothesis is missing that the proof uses, a case shows it: a density that
-vanishes, a manifold in two parts, no local diffeomorphism at all, and two that are no coverings.
+followed by an increasing map. The other systems each lack a hypothesis that the proof uses: a density vanishes, the
+manifold has two parts, there is no local diffeomorphism, or there is one that is no covering.
 """
 
 from __future__ import annotations
@@ -153,10 +153,10 @@ def _vanishing(rows: Rows) -> list[Row]:
 
 
 def _two_parts(rows: Rows) -> list[Row]:
-    """M = [−1, −½] ∪ [½, 1], Q uniform, N an interval: a continuous g stays in one part, and the other is ½ + away."""
+    """M = [−1, −½] ∪ [½, 1], Q uniform, N an interval: the image of a continuous g is in one part."""
     nodes, weights = np.polynomial.legendre.leggauss(8)
     left = -0.75 + 0.25 * nodes
-    # Of Q's mass on the left half, each point is at least that far from the part on the right; and the other way round.
+    # The distance of Q's left half to the part on the right, on average; by symmetry also that of its right half.
     least = float(0.25 * weights @ (0.5 - left))
     quantity = "least W1(g_# P, Q) over continuous g"
     return [

@@ -1,8 +1,9 @@
 """Proposition B.1: given h and s, z_t is Gaussian with mean ∫q_enc ds and variance ∫q̄_enc² ds, for z_0 = 0.
 
-It holds for inputs that are frozen: known functions of time, as the proof has them. It holds for the conditional law
-given h and s where these do not hear from z. In (5)–(8) h does, and knowing it tells about z: with f̄ = 0 and f
-one-to-one in z the derivative of h is z itself, and the conditional variance is zero. z alone is a mixture.
+It holds for inputs that are known functions of time, as in the proof ("frozen"). It holds for the conditional law given
+h and s where these do not depend on z. In (5)–(8) h depends on z, and its path gives information about z: with f̄ = 0
+and f one-to-one in z the derivative of h determines z, and the conditional variance is zero. The law of z alone is a
+mixture of Gaussians.
 """
 
 import math
@@ -124,7 +125,7 @@ def _frozen_sample(settings: Settings) -> tuple[KnownInputs, Values, tuple[int, 
     return inputs, torch.cat(parts).numpy(), times
 
 
-# -- random inputs that do not hear from z
+# -- random inputs that do not depend on z
 
 
 def _mixture_rows(rows: Rows, settings: Settings) -> Iterator[Row]:

@@ -26,7 +26,7 @@ from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import noise_channels
 from sdewm.verification.settings import Settings, pooled
 
-# ‖ε‖, the largest first. ε is c times one of ±e_i in z̃, all alike likely, so that δ = c and E‖ε‖² = c².
+# ‖ε‖, the largest first. ε is c times one of ±e_i in z̃, all equally likely, so that δ = c and E‖ε‖² = c².
 LADDER = (0.1, 0.05, 0.025, 0.0125, 0.00625)
 SCALES = (0.5, 1.0, 1.5, 2.0)
 

@@ -39,8 +39,8 @@ latent-linear), on a reference latent dynamics model (latent), on a world model 
 walker episodes (trained: refined to continuous time; trained-step: its own discrete step) and
 on the models of two agents from pixels, in their own step (lean, and lean-regularized with (20)).
 
-Sampling goes on where a corrected statement is inconclusive: its sample is doubled up to four
-times, with new paths, and each look may spend half of what is left of the false-failure rate.
+Where a corrected statement is inconclusive its sample is doubled with new paths, up to four
+times; each look may use half of what is left of the false-failure rate.
 """
 
 EPILOG = """\
@@ -55,8 +55,8 @@ examples:
   python -m theory_checks --errata --report report.json what does not hold as printed, with a run's numbers
   python -m theory_checks --statements                  every numbered statement and the check that covers it
 
-Interrupted? The same command goes on: a finished unit (a claim, or those of the expansion together, on one system)
-is kept for this version of the code, and taken up by every run with the same seed, precision and sampler.
+An interrupted run resumes with the same command. Each finished unit (a claim, or those of the expansion together, on
+one system) is stored for this version of the code; runs with the same seed, precision and sampler do not run it again.
 
 exit status: 0 no corrected statement is refuted or inconclusive; 1 one is, or a unit is not done because its process
 died three times, or the report cannot be written; 2 bad arguments; 130 stopped by Ctrl-C, 143 by SIGTERM.
@@ -115,10 +115,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--runs", type=Path, metavar="DIR", default=default_folder(),
-        help="where finished units are kept, so that a command that was interrupted goes on; whole folders of it may "
-        "be deleted ($XDG_CACHE_HOME/sdewm/checks, or ~/.cache/sdewm/checks)",
+        help="where finished units are stored, so that an interrupted run can resume; whole folders of it may be "
+        "deleted ($XDG_CACHE_HOME/sdewm/checks, or ~/.cache/sdewm/checks)",
     )  # fmt: skip
-    parser.add_argument("--fresh", action="store_true", help="take up nothing that is kept, and keep what is made anew")
+    parser.add_argument(
+        "--fresh", action="store_true", help="run every unit again, and store it in place of the old one"
+    )
     args = parser.parse_args(argv)
     unknown = [c for c in args.claims if c not in claims()]
     if unknown:
@@ -187,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     unwritten: set[Path] = set()
     stopped: Stopped | None = None
     unreachable = False
-    taken_up = 0.0
+    resumed = 0.0
 
     def rows() -> tuple[list[Verdict], list[LeftOut]]:
         # In the order of claims, then of systems, whatever finished first.
@@ -223,8 +225,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not args.fresh:
                 done |= store.take_up(to_do)
             if done:
-                taken_up = sum(f.seconds for f in done.values())
-                print(f"{_units(done, to_do)} taken up from {store.root}; --fresh starts anew", file=sys.stderr)
+                resumed = sum(f.seconds for f in done.values())
+                print(f"{_units(done, to_do)} resumed from {store.root}; --fresh runs them again", file=sys.stderr)
             queue = [u for u in to_do if u not in done]
             with _workers(args.scheduler, min(args.workers, len(to_do))) as (run, processes):
                 with closing(_finish(queue, store, run, processes)) as finishing:
@@ -261,7 +263,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             spent = {name: sum(f.by_claim.get(name, 0.0) for f in done.values()) for name in names}
             print_claims(verdicts, left_out, covered, spent, console)
         counts, *named = summary(verdicts, left_out)
-        seconds = f"{time.perf_counter() - started:.0f} s" + (f" and {taken_up:.0f} s taken up" if taken_up else "")
+        seconds = f"{time.perf_counter() - started:.0f} s" + (
+            f" and {resumed:.0f} s of resumed units" if resumed else ""
+        )
         console.print(f"\n{counts}; {seconds}, seed {args.seed}, {args.sampler}.", highlight=False)
         for line in named:
             console.print(line, highlight=False)
@@ -273,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             again = "the same command without --fresh" if args.fresh else "the same command"
             console.print(
                 f"stopped by {stopped.name}: {_units(done, to_do)} finished; "
-                + (f"{again} goes on from there" if store.keeps else "not all of them are kept"),
+                + (f"{again} resumes" if store.keeps else "not all of them are stored"),
                 highlight=False,
             )
             return stopped.status
@@ -313,7 +317,7 @@ def print_estimate(queue: Sequence[Unit], store: UnitStore, workers: int) -> Non
     print(
         f"{len(queue)} units, about {sum(expected.values()):.0f} s of one processor, "
         f"{max(lanes):.0f} s by {workers} workers; no fewer than {expected[longest]:.0f} s by any number, which is "
-        f"{longest}. {kept} of the units are kept, and would be taken up."
+        f"{longest}. {kept} of the units are finished, and would be resumed."
     )
 
 

@@ -35,7 +35,7 @@ STEP = 1e-2
 ROUNDING = 1e-12
 MARGIN = 1e-5
 LEVEL = 3
-# Where the coefficients are looked at for (36) and (37).
+# The ε at which (36) and (37) are checked.
 EPS = 0.3
 # The drift's part of the error, of order 1, hides the noise's on coarser grids: slopes of 0.62 at levels 3 to 5, 0.53
 # at 5 to 7 and 0.51 at 7 to 9.

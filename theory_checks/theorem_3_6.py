@@ -156,7 +156,7 @@ def _encoder(rows: Rows) -> Iterator[Row]:
         "W1(g_enc# Q, P) over ∫‖g_enc − g*‖ dQ", "corrected", f"both maps increase, {UNITS[0]} units",
         w1_to_measure(values, LATENT) / error, 1.0, numerical=cells / error, margin=0.05,
     )  # fmt: skip
-    # The encoder turned around is wrong in every state, and W1 hardly sees it.
+    # Reversed, the encoder is wrong in every state, and W1 hardly changes.
     oracle = encoder_oracle()(atoms)
     excess = w1_to_measure(-values, LATENT) - float(np.abs(-values - oracle).mean())
     yield rows.at_most(STEP, "corrected", "the encoder turned around", excess, numerical=cells, scale=1.0)

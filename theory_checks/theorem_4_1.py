@@ -1,7 +1,7 @@
 """Theorem 4.1 (C.1, Proposition C.2): d_ε ≤ δ C (J₀ + J₁) + δ² C (exp(H₀ (J₀ + J₁)) + exp(H₁ (J₀ + J₁))) + O(δ³).
 
 d_ε = E sup_t ‖x^ε_t − x⁰_t‖² is a mean square. Along ε = cζ it is of order δ², so that the bound holds for small δ with
-any C whatever, and how large C has to be is all there is to report. For a family of ε with δ = E‖ε‖ → 0 it fails for
+any C, and the check can only report how large C has to be. For a family of ε with δ = E‖ε‖ → 0 it fails for
 every C: the supremum is at least its value at t = 0, so d_ε ≥ E‖ε‖², and E‖ε‖²/E‖ε‖ is unbounded. With E‖ε‖² for δ,
 and the constants of :mod:`sdewm.divergence.bounds`, it holds. The Hessian terms F_hh … F_zz lack terms of the
 chain rule.

@@ -1,4 +1,4 @@
-"""Finished units in a folder, so that a run that was interrupted goes on where it was.
+"""Finished units in a folder, so that an interrupted run resumes where it was.
 
 A record is JSON: loading one executes nothing. It is written in one step and carries its own checksum, so that a run
 that is killed, or another one that writes the same unit at the same time, leaves a whole record or none, and what is

@@ -1,7 +1,7 @@
 """Section 3.1: W1² ≤ C·KL, by which a small KL divergence is said to make the representation error small.
 
 With C = diam²/2 it holds on a bounded set (Pinsker), with C = 2σ² where KL's second argument is a Gaussian
-(Talagrand). No C serves all measures. And a small W1 of pushforwards bounds no error state by state.
+(Talagrand). No single C works for all measures. And a small W1 of pushforwards bounds no error state by state.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def check(rows: Rows, settings: Settings) -> list[Row]:
 
 
 def curves(rows: Rows, settings: Settings) -> list[Curve]:
-    """W1²/KL as mass goes away from the reference's."""
+    """W1²/KL as mass moves away from that of the reference."""
     if rows.system not in ("reversed", "two-point"):
         return []
     family = _two_points() if rows.system == "two-point" else _mixtures(forward=False)

@@ -1,8 +1,8 @@
 """What each erratum of the expansion does alone: every formula corrected but that one, system by system.
 
 The change of a coefficient in parts of its true value, which is common to both orders and of its own scale in every
-system: the numbers are at the bars. Where an erratum makes no difference on a system there is a 0, and where it is not
-told from 0 by two standard errors there are these.
+system: the numbers are at the bars. A 0 stands where an erratum makes no difference on a system, and two standard
+errors where its effect is smaller than these.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def draw(results: Path, out: Path) -> list[Path]:
         figure.align_ylabels(grid[:, 0])
         largest = max(abs(y) for curves in found.values() for order in ORDERS for y in curves[order].y)
         figure.suptitle(
-            f"Alone, each erratum moves a coefficient on some system, by up to {share(largest, 0)[1:]} per cent\n"
+            f"Each erratum alone changes a coefficient on some system, by up to {share(largest, 0)[1:]} per cent\n"
             "(rows: coefficients of ε and of ε²; numbers: per cent of the true one; bars: two standard errors)",
             fontsize=9,
         )

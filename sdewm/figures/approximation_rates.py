@@ -41,7 +41,7 @@ def draw(results: Path, out: Path) -> list[Path]:
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
         figure.suptitle(
-            "What is found depends on d, and hardly on k or the ambient dimension D\n"
+            "The measured rate depends on d, and hardly on k or on the ambient dimension D\n"
             "(geometric means over seeds; bars: two standard errors)",
             fontsize=9,
         )

@@ -1,8 +1,8 @@
 """Certified bounds beside the growth of errors that is measured, step by step to the last horizon.
 
-Of E sup ‖x^ε − x⁰‖² / ‖ε‖², logarithms to base 10, and by how much each bound ends above it. What no error exceeds
-bounds the difference, not its ratio to ‖ε‖: it is held against errors of its own size, drawn apart. With a leak and
-additive noise the bound holds on every path, and says that errors die out.
+Of E sup ‖x^ε − x⁰‖² / ‖ε‖², logarithms to base 10, and by how much each bound ends above it. One bound holds for errors
+of every size: it limits the difference, not its ratio to ‖ε‖, and is compared with large errors, a curve of their own.
+With a leak and additive noise the bound holds on every path, and shows that errors decay.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Two families on which no constant saves a printed bound: errors with heavy tails, and slopes that are frozen.
+"""Two families of systems on which printed bounds fail for every constant: heavy-tailed errors, and random slopes.
 
-ε = M e with probability M⁻³, else 0, makes δ = E‖ε‖ = M⁻² small, while d_ε ≥ E‖ε‖² = M⁻¹: (46), over δ, is at most what
-it was for a smaller M, and d_ε/δ grows without end. dx = a x dt with a = M with probability M⁻², else 0, holds
-E sup ‖∂g‖² at 1, hence (18) where it was, and E sup ‖Φ‖² grows like M⁻² exp(2M). The corrected statements hold on both.
+For ε = M e with probability M⁻³, else 0, δ = E‖ε‖ = M⁻² and d_ε ≥ E‖ε‖² = M⁻¹. As M grows (46) over δ does not, and
+d_ε/δ does. For dx = a x dt with a = M with probability M⁻², else 0, E sup ‖∂g‖² = 1, so that (18) stays the same, and
+E sup ‖Φ‖² grows like M⁻² exp(2M). The corrected statements hold on both.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def draw(results: Path, out: Path) -> list[Path]:
         )
         right.set_title("frozen random slopes\ndx = a x dt, a = M with probability M⁻², else 0")
         figure.suptitle(
-            "On two families the printed bounds are exceeded without end, whatever their constant;\n"
+            "On two families of systems the printed bounds fail for every value of their constant;\n"
             "the corrected ones hold",
             fontsize=9,
         )

@@ -39,8 +39,8 @@ def draw(results: Path, out: Path) -> list[Path]:
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
         figure.suptitle(
-            "$d_ε$ grows as δ², and so does the certified bound; the printed one, linear in δ, fits only by its free\n"
-            "constant. The certified bound is loose in T and in ‖∂f‖ (numbers: slopes at the smallest δ)",
+            "$d_ε$ grows as δ², and so does the certified bound; the printed one, linear in δ, holds only because\n"
+            "its constant is free. The certified bound is loose in T and in ‖∂f‖ (numbers: slopes at the smallest δ)",
             fontsize=9,
         )
         return save(figure, out, "divergence")

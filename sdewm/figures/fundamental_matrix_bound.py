@@ -1,7 +1,8 @@
 """E sup ‖Φ‖² against the horizon, beside (18) with the smallest constant that will do, and beside certified bounds.
 
-(18) does not name its constant, so that some constant makes it hold on any one model, by touching what is measured at
-the last horizon. Certified bounds leave nothing free. What leaves a panel is given as a number.
+(18) does not name its constant, so that it holds on any one model with a constant chosen for it: the smallest makes it
+equal to the measurement at the last horizon. Certified bounds have no free constant. Values outside a panel are written
+as numbers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""World models trained alike but for λ of the Jacobian penalty: what falls, what rises, and what orders the two.
+"""World models trained alike but for λ of the Jacobian penalty: Jacobian norms and the growth of errors against λ.
 
 Points are means over training seeds, whose number stands under each λ, with two standard errors of a single mean. Runs
 of one seed are a pair, so that a change is surer than these bars say: the numbers are its mean ratio and 95 % interval
-from λ = 0 to the largest λ, as the check has them. On the right is why Theorem 4.1 is no reason for the penalty: the
-norm it speaks of, of the drift GRU − h, rises while errors in h die out faster. μ₂ of the drift falls with them.
+from λ = 0 to the largest λ, as the check has them. The right column shows why Theorem 4.1 does not explain the penalty:
+the norm of the Jacobian of the drift GRU − h rises, while errors in h decay faster. Its logarithmic norm μ₂ falls too.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def draw(results: Path, out: Path) -> list[Path]:
             axes.set_xlabel("λ (seeds)")
         weights = next(iter(effects.values())).x
         figure.suptitle(
-            "With λ the norm of the drift's Jacobian rises, yet errors in h die out faster; μ₂ falls with them\n"
+            "As λ grows the norm of the drift's Jacobian rises, yet errors in h decay faster; μ₂ falls too\n"
             f"(×: change from λ = {weights[0]:g} to {weights[-1]:g} within a seed, and its 95 % interval; bars: two "
             "standard errors)",
             fontsize=9,

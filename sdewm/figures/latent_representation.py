@@ -1,8 +1,8 @@
 """The paper's Figure 2, computed: states on a sphere cap, the latent ball, and the maps between them.
 
 The maps are Dacorogna and Moser's flow and its inverse, with the cap's chart: points of Q are encoded to points of P,
-and a polar grid of the ball is decoded onto the cap. Circles keep to the boundary; between them the maps move area to
-where the densities ask for it.
+and a polar grid of the ball is decoded onto the cap. The boundary is mapped to the boundary; inside, the maps
+stretch area as the two densities require.
 """
 
 from __future__ import annotations

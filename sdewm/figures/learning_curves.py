@@ -1,4 +1,4 @@
-"""The agent's returns against frames: every recorded run of a task, their mean, and what a random policy collects."""
+"""The agent's returns against frames: every recorded run of a task, their mean, and the return of a random policy."""
 
 from __future__ import annotations
 

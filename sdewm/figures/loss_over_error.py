@@ -33,7 +33,7 @@ def draw(results: Path, out: Path) -> list[Path]:
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
         figure.suptitle(
-            "The effect of an error of size ε on the expected loss, and what the expansion leaves", fontsize=9
+            "The effect of an error of size ε on the expected loss, and the error of the expansion", fontsize=9
         )
         return save(figure, out, "loss_over_error")
 

@@ -1,4 +1,4 @@
-"""What the shipped pair of agents foresees from actions alone: error against the horizon, and the frames themselves."""
+"""What the shipped pair of agents predicts from actions alone: error against the horizon, and the frames themselves."""
 
 from __future__ import annotations
 

@@ -2,10 +2,9 @@
 
 Where the noises commute, Milstein's scheme has order 1; torchsde's has less on the scalar system. Where they do not it
 needs iterated integrals: without them it falls to ½ or does not converge, unless it refuses. Errors are against our
-Milstein scheme at finer steps on the same paths; Euler, which has no correction in common with it, says that its limit
-is right. On the latent model the drift's error, of order 1, is the larger part of Euler's and Heun's at these steps;
-the rows after it show their order. Our Milstein scheme in Stratonovich form is in the record, with the points of the
-other.
+Milstein scheme at finer steps on the same paths; Euler's scheme, which shares no correction term with it, has the same
+limit. On the latent model the drift's error, of order 1, is the larger part of Euler's and Heun's at these steps; the
+rows after it show their order. Our Milstein scheme in Stratonovich form is in the record, with the points of the other.
 """
 
 from __future__ import annotations
@@ -79,8 +78,8 @@ def draw(results: Path, out: Path) -> list[Path]:
             peers.annotate(text, (1.24, (first + end - 1) / 2), rotation=-90, va="center", ha="center",
                            annotation_clip=False)  # fmt: skip
         figure.suptitle(
-            "On noises that do not commute our Milstein scheme keeps its order 1; the peers' has ½ or none,\n"
-            "or refuses (number of paths in brackets)",
+            "With noises that do not commute our Milstein scheme has order 1; other libraries' have ½, do not\n"
+            "converge, or refuse (number of paths in brackets)",
             fontsize=9,
         )
         return save(figure, out, "strong_order")

@@ -36,7 +36,7 @@ def draw(results: Path, out: Path) -> list[Path]:
         axes.set_ylabel("part of the coefficient of ε or ε²")
         axes.legend(loc="best")
         axes.set_title(
-            "Reference latent model: P, P̃ are right once Φ contains the drift; the printed second order is not\n"
+            "Reference latent model: P, P̃ are right if the equation of Φ includes the drift; the ε² terms are wrong\n"
             f"(two standard errors, {found['jets'].config['paths']:,} paths; printed ε²(Q + ½S), corrected ½ε²(Q + S))"
         )
         return save(figure, out, "terms")

@@ -1,4 +1,4 @@
-"""The shipped world model: how it was trained, and what it sees and foresees on held-out frames."""
+"""The shipped world model: how it was trained, and what it reconstructs and predicts on held-out frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = (0, 2, 4, 5, 6, 7, 9, 11, 14, 19)  # its columns
 
 
 def draw(results: Path, out: Path) -> list[Path]:
-    """Drawn from the package's own data; ``results`` is not looked at."""
+    """Drawn from the package's own data; ``results`` is not used."""
     agent, episodes = load_trained()
     curve = training_metrics()
 

@@ -23,7 +23,7 @@ KINDS: dict[Kind, str] = {
     "wrong": "what is printed is false",
     "misprint": "what is meant is clear from the context, and true",
     "imprecise": "a condition, a definition or a step of the proof is missing",
-    "vacuous": "true only because a constant is free, or because its hypothesis leaves nothing",
+    "vacuous": "true only because a constant is free, or because the hypothesis excludes the cases of interest",
     "data": "printed numbers that contradict each other or the text",
 }
 
@@ -236,7 +236,8 @@ ERRATA: tuple[Erratum, ...] = (
         "E15", "(18), (49), (50), (56), (58), (59)",
         "exp(C E sup ‖∂g‖²)",
         "E exp(…), or exp(C ess sup …), or a C that may depend on the essential supremum",
-        "Gronwall's lemma holds path by path; the expectation cannot go into the exponent (Jensen has the other sign).",
+        "Gronwall's lemma holds path by path. The expectation cannot be moved into the exponent: Jensen's inequality "
+        "goes the other way.",
         "wrong",
         "A frozen random slope: dx = a x dt, da = 0, x₀ = 0, P(a = M) = M⁻².",
         _of("fundamental_matrix_bound", "growth of log E sup ‖Φ‖² in M, E sup ‖∂g‖² = 1"),
@@ -251,7 +252,7 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E17", "Table 7",
         "eleven baseline means of its own",
-        "they are Table 6's, digit by digit",
+        "they are the baseline means of Table 6, digit for digit",
         "The two tables are of different perturbations, and their standard deviations differ.",
         "data",
         "Table 6 and Table 7, mean (baseline).",
@@ -260,7 +261,7 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E18", "Table 2, full noise, Walker",
         "means at σ² = 0.35 and 0.5",
-        "Table 7 has others at 0.35, and for the baseline at 0.5 (but see E17)",
+        "Table 7 has other means at 0.35, and another baseline mean at 0.5 (but see E17)",
         "Table 2 summarizes the experiment that Table 7 reports.",
         "data",
         "",
@@ -269,7 +270,7 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E19", "Theorem 4.1 as an explanation of Jacobian regularization",
         "a smaller ‖∂f‖ makes divergence smaller",
-        "the logarithmic norm of ∂f does",
+        "a smaller logarithmic norm of ∂f does",
         "A recurrent cell is an Euler step of drift f = GRU − h: shrinking ∂GRU lets errors die out while ‖∂f‖ grows.",
         "imprecise",
         "Trained cells.",
@@ -298,7 +299,7 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E70", "D.1: one projection for the norm",
         "\"a computationally efficient approximation of the Jacobian norm … using a single projection\"",
-        "√n ‖Jᵀv‖ with a random unit v estimates the norm too small in the mean; its square is right in the mean",
+        "√n ‖Jᵀv‖ with a random unit v underestimates the norm on average; its square is unbiased",
         "E n‖Jᵀv‖² = ‖J‖_F²; the mean of a root is at most the root of the mean (Jensen). [18] penalizes the square, "
         "(20) the norm; which of them was trained is not said.",
         "imprecise",
@@ -307,7 +308,7 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E71", "(20): which Jacobian",
         "‖∂g_k/∂x‖_F, \"associated with the θ-parameterized dynamics model\", \"for the sequence model\"",
-        "one of the three",
+        "one of the three has to be named",
         "Section 3.2.2 means drift and diffusions of the whole system in the whole state, Section 4 the dynamics "
         "model, D.1 the sequence model alone. J_θ depends on the data, and (20) has no average over them.",
         "imprecise",
@@ -315,7 +316,7 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E20", "Table 2, full noise, Quadruped",
         "means at σ² = 0.35 and 0.5",
-        "the column 0.35 is Table 10's row 0.30; With Jacobian at 0.5 is no row of Table 10",
+        "the column for 0.35 repeats Table 10's row for 0.30; the mean with Jacobian at 0.5 is in no row of Table 10",
         "As E18.",
         "data",
         "",
@@ -343,7 +344,7 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E23", "Corollary 3.8 against Theorem 3.7",
         "R̃ is the additional effect of the drift error",
-        "R̃ has to vanish with σ; Q̃ of (16) does not",
+        "R̃ has to be 0 where σ = 0; Q̃ of (16) is not",
         "H⁰ in (16) is built from ξ, the diffusion error's response: at σ = 0 the corollary contradicts the theorem.",
         "wrong",
         "The circle and the latent model, σ = 0.",
@@ -352,10 +353,10 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E24", "Section 3.2.1: regularization by S",
         "the Hessian term S implies a tendency towards wider minima",
-        "for small ε the first-order term εP outweighs it, and P has no sign: it changes with that of σ̄",
-        "P = E ∇L·Φξ is not zero for zero-drift errors, since the error rides on the same Brownian motion as the model "
-        "itself, with which ∇L(x⁰) correlates. It vanishes where the model without error is deterministic, as in [27]. "
-        "Q has no sign either.",
+        "for small ε the first-order term εP outweighs it, and P can have either sign: it changes sign with σ̄",
+        "P = E ∇L·Φξ is not zero for zero-drift errors: the error is driven by the same Brownian motion as the model, "
+        "so that ξ and ∇L(x⁰) are correlated. P vanishes where the model without error is deterministic, as in [27]. "
+        "Q can have either sign too.",
         "imprecise",
         "dx = (σ+ε) x dB, L = x²: P = 2σT x₀² e^{σ²T}.",
     ),
@@ -380,8 +381,8 @@ ERRATA: tuple[Erratum, ...] = (
         "E72", "Section 3.2.2: (18) and R̃",
         "\"a common factor, the fundamental matrix Φ, can be bounded\", and so R and R̃ can be modulated",
         "Φ_t Φ_s⁻¹ for all s ≤ t has to be bounded",
-        "P, Q, P̃ and Q̃ contain Φ_t ∫ Φ_s⁻¹ …: an error made at time s is carried on by Φ_t Φ_s⁻¹, which is not small "
-        "where Φ is. A bound on ‖∂g‖ bounds this too; (18) alone does not.",
+        "P, Q, P̃ and Q̃ contain Φ_t ∫ Φ_s⁻¹ …: an error made at time s is propagated by Φ_t Φ_s⁻¹, which need not be "
+        "small where Φ is. A bound on ‖∂g‖ bounds this too; (18) alone does not.",
         "imprecise",
         "dx = c(2t − 1) x dt + ε dt on [0, 1]: Φ ≤ 1 for every c ≥ 0, and ∂x at t = 1 is ∫ exp(c(s − s²)) ds, which is "
         "above 50 for c = 20.",
@@ -390,7 +391,7 @@ ERRATA: tuple[Erratum, ...] = (
         "E25", "(12), (17), (31)",
         "(Φξ)^i ∇²L(x⁰_t, t) (Φξ)^j",
         "(Φξ)^i ∂²_ij L(x⁰_t) (Φξ)^j",
-        "The Hessian has lost its indices, and the loss has an argument t that it has nowhere else.",
+        "The indices of the Hessian are missing, and everywhere else the loss depends on x alone.",
         "misprint",
     ),
     Erratum(
@@ -430,7 +431,7 @@ ERRATA: tuple[Erratum, ...] = (
         "E28", "(23)",
         "σ, σ̄ without ε",
         "εσ, εσ̄, as in (5)",
-        "The system that is expanded in ε has none in it.",
+        "The system is expanded in ε, so that ε has to be in it.",
         "misprint",
     ),
     Erratum(
@@ -459,7 +460,7 @@ ERRATA: tuple[Erratum, ...] = (
         "E65", "Section 3: the filtration",
         "\"F_t is their augmented filtration\", that of the four Brownian motions",
         "a larger filtration, in which they are Brownian motions and the initial values are known at t = 0",
-        "The Brownian motions' own filtration knows nothing at t = 0: whatever is measurable then is a constant. The "
+        "The Brownian motions' own filtration is trivial at t = 0: what is measurable then is constant. The "
         "initial values are \"square-integrable random variables\", and so is ε in (19). And s_t, \"F_t-adapted\", "
         "could have no randomness but the model's own.",
         "imprecise",
@@ -469,7 +470,7 @@ ERRATA: tuple[Erratum, ...] = (
         "\"the stochastic process s_t is F_t-adapted\"",
         "and does not depend on ε",
         "The expansion holds s_t fixed. In training the actions π(h, z) move the environment, so that an error in z "
-        "comes back through s_t; the derivatives in ε then have a term in ∂_ε s that (34) lacks.",
+        "changes s_t; the derivatives in ε then have a term in ∂_ε s that (34) lacks.",
         "imprecise",
         "dz = (s + ε) dt: with s fixed ∂z = t, with s = z it is e^t − 1.",
     ),
@@ -478,7 +479,7 @@ ERRATA: tuple[Erratum, ...] = (
         "continuous-time analogues",
         "with drifts q_enc − z, f − h, p − z̃, q_dec − s̃, whose Euler step with Δt = 1, block by block in the order "
         "of (1)–(4), is the discrete model",
-        "In (1) z_t is drawn anew, around what the encoder says; in (5) what it says is added to z. With constant "
+        "In (1) z_t is a fresh sample around the encoder's output; in (5) that output is added to z. With constant "
         "q_enc and no noise (1) has z_t = q_enc, (5) has z_t = z₀ + t q_enc.",
         "imprecise",
         "The trained model, five steps.",
@@ -487,7 +488,7 @@ ERRATA: tuple[Erratum, ...] = (
     Erratum(
         "E31", "Assumptions 3.1 and B.2",
         "q_enc, f, p, q_dec, q̄_enc, p̄, q̄_dec are bounded and C³",
-        "f̄ too, and π and s_t as far as they enter; linear growth will do for boundedness",
+        "f̄ too, and π and s_t where coefficients depend on them; linear growth suffices in place of boundedness",
         "(6) has f̄ and π in it. The proofs use linear growth ((ii), (vii)), and boundedness leaves out every linear "
         "drift, and every model with a leak (E30).",
         "imprecise",
@@ -516,10 +517,11 @@ ERRATA: tuple[Erratum, ...] = (
         "E63", "Proposition B.1: \"given known h and s\"",
         "given h and s on [0, T], z_t is Gaussian with mean ∫q_enc ds and variance ∫q̄_enc² ds",
         "for inputs that are fixed functions of time, or independent of B^enc; the covariance is ∫ q̄_enc q̄_encᵀ ds",
-        "In (6) z drives h, so that a known path of h tells of z: the law of z given h is a filter's, with a smaller "
-        "variance. For a vector z the square of a matrix is not its covariance.",
+        "In (6) z drives h, so that the path of h gives information about z: the law of z given h is that of a "
+        "filtering problem, with a smaller variance. For a vector z the square of a matrix is not its covariance.",
         "imprecise",
-        "dz = dB, dh = z dt: h tells z exactly, Var(z | h) = 0 and not t. With a noise ½ dW in h it is ½ tanh 2t.",
+        "dz = dB, dh = z dt: z is the derivative of h, so that Var(z | h) = 0 and not t. With a noise ½ dW in h it is "
+        "½ tanh 2t.",
         _of("proposition_b1", "Var(z | h)"),
     ),
     # -- Proofs of Appendix B ----------------------------------------------------------------------------------------
@@ -587,7 +589,8 @@ ERRATA: tuple[Erratum, ...] = (
         "E38", "Lemma B.7 (iii) to the end",
         "E sup ‖θ_k‖² ≤ C ∫ E sup ‖R^ε‖², and E sup ‖R^ε‖² ≤ C Σ E sup ‖θ_k‖² + …",
         "each of θ_k, φ_k, σ_k with ε⁶: R^ε is their sum over ε³",
-        "The second inequality divides by nothing where it has to divide by ε⁶: bounded φ_k and σ_k do not bound R^ε.",
+        "R^ε is the sum of the terms over ε³, so the second inequality lacks a factor ε⁻⁶: bounds on φ_k and σ_k "
+        "alone do not bound R^ε.",
         "wrong",
         "The three terms fall like ε³, R^ε does not fall.",
         _of("lemma_b7_steps", "rate of the terms that are to bound R^ε, less that of R^ε"),
@@ -596,7 +599,7 @@ ERRATA: tuple[Erratum, ...] = (
         "E39", "(33) and (54): \"with probability 1\"",
         "O(ε³) almost surely, from Lemmas B.6 and B.7",
         "almost surely by the smoothness of the flow in ε (Kunita), or in mean square by the lemmas",
-        "A second moment that is bounded for each ε bounds no path for all ε at once.",
+        "A bound on the second moment for each ε is no bound that holds on one path for all ε.",
         "imprecise",
     ),
     Erratum(
@@ -697,8 +700,8 @@ ERRATA: tuple[Erratum, ...] = (
         "E45", "Section 3.1: W1² ≤ C·KL",
         "W1² is at most KL up to a constant",
         "C = diam²/2 on a bounded set (Pinsker); C = 2‖Σ‖ for a Gaussian reference as KL's second argument (Talagrand)",
-        "No constant serves all measures: [11] bounds W1 on spaces of finite diameter. Dreamer's Gaussians have none, "
-        "and their variances are not bounded.",
+        "No single constant works for all measures: [11] bounds W1 on spaces of finite diameter. Dreamer's Gaussians "
+        "have none, and their variances are not bounded.",
         "wrong",
         "Two-point measures on {0, M} as M grows.",
         _of("w1_kl", "growth of W1²/KL with M"),
@@ -707,8 +710,8 @@ ERRATA: tuple[Erratum, ...] = (
         "E46", "Section 3.1: ε can be made small",
         "W1(g_enc# Q, P) is small, so ε in (5) can be assumed small",
         "∫‖g_enc − g‖ dQ is small, which is what the proof of A.6 bounds",
-        "εσ and εσ̄ are errors state by state. Measures do not see them: for P symmetric and g_enc = −g the distance "
-        "is zero and the error is not.",
+        "εσ and εσ̄ are errors in each state, which a distance between measures does not bound: for P symmetric and "
+        "g_enc = −g the distance is zero and the error is not.",
         "wrong",
         "P uniform on [−1, 1], g_enc = −g.",
         _of("w1_kl", "∫‖g_enc − g‖ dQ − 10⁶ W1"),

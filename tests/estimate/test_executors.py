@@ -154,10 +154,10 @@ def test_a_scheduler_that_ends_loses_nothing_that_is_finished(by_one, tmp_path, 
     ending = after_two_units(runs, local.close)
     status = run.main([*CHECKS, "--scheduler", local.scheduler_address, "--runs", str(runs)])
     ending.join()
-    assert status == 1 and "the same command goes on" in capsys.readouterr().err
+    assert status == 1 and "the same command resumes" in capsys.readouterr().err
     again = [c for c in CHECKS if c != "--fresh"]
     assert run.main([*again, "--workers", "1", "--runs", str(runs), "--json", str(tmp_path / "b.json")]) == 0
-    assert "units taken up" in capsys.readouterr().err
+    assert "units resumed" in capsys.readouterr().err
     assert rows(tmp_path / "b.json") == by_one
 
 

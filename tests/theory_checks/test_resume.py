@@ -127,7 +127,7 @@ def run(tmp_path) -> Iterator[Run]:
 def uninterrupted(tmp_path_factory) -> dict:
     run = Run(tmp_path_factory.mktemp("uninterrupted"))
     status, _, err = run.end(run.start(workers=1))
-    assert status == 0 and "taken up" not in err
+    assert status == 0 and "resumed" not in err
     return run.report()
 
 
@@ -168,14 +168,14 @@ def test_a_stopped_run_ends_at_once_and_goes_on_to_the_same_numbers(run, uninter
     assert status == 128 + number
     assert not any(alive(pid) for system in hanging for pid in run.started()[system])
     last = out.strip().splitlines()[-1]
-    assert last == f"stopped by {name}: {finished} of {UNITS} units finished; the same command goes on from there"
+    assert last == f"stopped by {name}: {finished} of {UNITS} units finished; the same command resumes"
     assert "as corrected" in out and "tables" in out and "theorem_3_7" in out
     assert err == ""
     assert len(run.report()["run"]["finished"]) == finished < UNITS
 
     status, out, err = run.end(run.start())
     assert status == 0
-    assert err == f"{finished} of {UNITS} units taken up from {run.folder / 'runs'}; --fresh starts anew\n"
+    assert err == f"{finished} of {UNITS} units resumed from {run.folder / 'runs'}; --fresh runs them again\n"
     assert run.report() == uninterrupted
 
 
@@ -188,7 +188,7 @@ def test_what_is_taken_up_keeps_its_seconds_and_fresh_takes_up_nothing(run):
     mine.write_text("not of a run")
 
     status, _, err = run.end(run.start(command=command, workers=1))
-    assert status == 0 and err.startswith("2 of 2 units taken up")
+    assert status == 0 and err.startswith("2 of 2 units resumed")
     assert json.loads((run.folder / "report.json").read_text())["records"] == first
     assert {path: path.read_bytes() for path in run.records()} == records
 
@@ -215,7 +215,7 @@ def test_a_unit_whose_process_dies_is_done_by_another_and_named_after_the_third(
     assert len(finished) == UNITS - 1 and ["tables", "summary"] not in finished
     # Once it lives it is all that is left to do.
     status, _, err = run.end(run.start())
-    assert status == 0 and err.startswith(f"{UNITS - 1} of {UNITS} units taken up")
+    assert status == 0 and err.startswith(f"{UNITS - 1} of {UNITS} units resumed")
     assert run.report() == uninterrupted
 
 
@@ -238,14 +238,14 @@ def test_processes_end_with_a_parent_that_is_killed(run):
     # What it had finished is whole.
     kept = len(run.records())
     status, _, err = run.end(run.start(command=["tables"], workers=1))
-    assert status == 0 and err.startswith(f"{kept} of 6 units taken up") and kept > 0
+    assert status == 0 and err.startswith(f"{kept} of 6 units resumed") and kept > 0
 
 
 def test_two_runs_at_once_do_no_harm(run):
     both = [run.start(command=["tables"], workers=1) for _ in range(2)]
     assert [run.end(process)[0] for process in both] == [0, 0]
     status, _, err = run.end(run.start(command=["tables"]))
-    assert (status, err) == (0, f"6 of 6 units taken up from {run.folder / 'runs'}; --fresh starts anew\n")
+    assert (status, err) == (0, f"6 of 6 units resumed from {run.folder / 'runs'}; --fresh runs them again\n")
     assert [path for path in (run.folder / "runs").rglob("*.partial")] == []
 
 
