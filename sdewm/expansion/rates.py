@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -87,14 +88,14 @@ def rounding_of(kind: str, found: Sample, rung: int, unit: float) -> float:
     values = found[f"{kind}/1/{rung}"]
     measured = math.sqrt(float((values**2 if kind == "weak" else values).mean()))
     size = _sizes(kind, found)
-    top = largest_eps(found, SCALES)
+    top = largest_eps(found)
     return max(measured, unit * sum(top**k * size[k] for k in range(4)))
 
 
-def largest_eps(found: Sample, scales: Iterable[str]) -> float:
-    """Where each term is a fifth of the one before, in all of the given sizes of coefficients."""
+def largest_eps(*samples: Sample) -> float:
+    """Where each term is a fifth of the one before, of the state and of the loss, in all of the samples."""
     bounds = []
-    for what in scales:
+    for found, what in itertools.product(samples, SCALES):
         size = [math.sqrt(float(found[f"{what}/{k}"].mean())) for k in range(4)]
         # Where the series breaks off, the size of the solution itself is the only scale there is.
         bounds += [size[k] / size[k + 1] for k in (1, 2) if size[k] > 0 and size[k + 1] > 0]
@@ -176,7 +177,7 @@ def rate_of(
         outcome = "ε too large" if 2 * numerical > 0.5 else "below noise"
     elif not low <= expected <= high:
         outcome = "derivative wrong" if high < expected else "order higher than expected"
-        if ladder[rungs - 1] > largest_eps(found, SCALES):
+        if ladder[rungs - 1] > largest_eps(found):
             outcome = "ε too large"  # the rungs lie above where the coefficients say that the ladder should start
     elif high - low > WIDEST:
         outcome = "too wide to tell"
@@ -206,7 +207,7 @@ def _expected(kind: str, order: int, found: Sample, rounding: float, unit: float
     A coefficient is zero if its term is below rounding where the ladder should start, and a mean also if paths cancel.
     """
     size = _sizes(kind, found)
-    top = largest_eps(found, SCALES)
+    top = largest_eps(found)
     for k in range(order + 1, 4):
         if top**k * size[k] <= rounding:
             continue

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -222,7 +222,7 @@ def taylor_tests(
     # Sizes alone are asked of the pilot, and those of few paths will do.
     few = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(64, seed)
     pilot = sample(_Paths(family, summed, x0, grid, method, (), order), few, channels, grid, x0)
-    top = largest_eps(pilot, ["|corrected|state scale", *(f"{name}|corrected|loss scale" for name in summed)])
+    top = largest_eps(*(_select(pilot, name, "corrected") for name in summed))
     ladder = given or tuple(top / 2**j for j in range(RUNGS))
     # Small enough that even a first derivative that is all wrong leaves little but rounding; large enough to change
     # the last digits at each step, and with them what is rounded.
@@ -230,9 +230,7 @@ def taylor_tests(
     evaluate = _Paths(family, summed, x0, grid, method, (*ladder, tiny), order)
     found = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
     return {
-        (name, form): _result(
-            Sample(_select(found, name, form), found.paths, found.seed), ladder, order, form, level, x0.dtype
-        )
+        (name, form): _result(_select(found, name, form), ladder, order, form, level, x0.dtype)
         for name in summed
         for form in FORMS
     }
@@ -262,6 +260,14 @@ def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
     return ladder
 
 
+class _Of(NamedTuple):
+    """A quantity of one loss in one form; of the state, whose remainders no loss changes, where there is no loss."""
+
+    loss: str | None
+    form: Form
+    quantity: str
+
+
 class _Paths:
     """Remainders along paths: the jet and all perturbed solutions walk side by side on the same increments.
 
@@ -283,12 +289,11 @@ class _Paths:
         self.ladder, self.orders = ladder, range(max(order, 1) + 1)
         self.space = JetSpace(1, 3)
 
-    def __call__(self, noise: Increments) -> dict[str, Tensor]:
-        """Names are ``loss|form|quantity``; the state's remainders, which no loss changes, have an empty loss."""
+    def __call__(self, noise: Increments) -> dict[_Of, Tensor]:
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
         magnitudes: list[Magnitude] = [Parameter(self.space, 0), *self.ladder]
         walks = [trajectory(self.family.at(e), self.x0, self.grid, self.method, noise) for e in magnitudes]
-        largest: dict[str, Tensor] = {}
+        values: dict[_Of, Tensor] = {}
         series: dict[tuple[str, Form], Tensor] = {}
         perturbed: dict[tuple[str, int], Tensor] = {}
         for steps in zip(*walks, strict=True):
@@ -297,11 +302,11 @@ class _Paths:
             for form in FORMS:
                 c = self._state_series(x, form).to(torch.float64)
                 for k in range(4):
-                    _keep_largest(largest, f"|{form}|state scale/{k}", (c[k] ** 2).sum(-1))
+                    _keep_largest(values, _Of(None, form, f"state scale/{k}"), (c[k] ** 2).sum(-1))
                 for j, (e, rest) in enumerate(zip(self.ladder, states, strict=True)):
                     for k in self.orders:
                         rest = rest - e**k * c[k]
-                        _keep_largest(largest, f"|{form}|strong/{k}/{j}", (rest**2).sum(-1))
+                        _keep_largest(values, _Of(None, form, f"strong/{k}/{j}"), (rest**2).sum(-1))
             for name, loss in self.losses.items():
                 if i not in weights[name]:
                     continue
@@ -311,17 +316,16 @@ class _Paths:
                     series[name, form] = series.get((name, form), 0.0) + c
                 for j, x_eps in enumerate(states):
                     perturbed[name, j] = perturbed.get((name, j), 0.0) + weight * loss.at(t, x_eps).to(torch.float64)
-        values = largest
         for (name, form), c in series.items():
             for k in range(4):
-                values[f"{name}|{form}|loss scale/{k}"] = c[k] ** 2
-                values[f"{name}|{form}|coefficient/{k}"] = c[k]
+                values[_Of(name, form, f"loss scale/{k}")] = c[k] ** 2
+                values[_Of(name, form, f"coefficient/{k}")] = c[k]
             for j, e in enumerate(self.ladder):
                 rest = perturbed[name, j]
                 for k in self.orders:
                     rest = rest - e**k * c[k]
-                    values[f"{name}|{form}|loss/{k}/{j}"] = rest**2
-                    values[f"{name}|{form}|weak/{k}/{j}"] = rest
+                    values[_Of(name, form, f"loss/{k}/{j}")] = rest**2
+                    values[_Of(name, form, f"weak/{k}/{j}")] = rest
         return values
 
     def _state_series(self, x: Tensor, form: Form) -> Tensor:
@@ -340,18 +344,14 @@ class _Paths:
         return c
 
 
-def _keep_largest(values: dict[str, Tensor], name: str, value: Tensor) -> None:
+def _keep_largest(values: dict[_Of, Tensor], name: _Of, value: Tensor) -> None:
     values[name] = torch.maximum(values[name], value) if name in values else value
 
 
-def _select(found: Sample, loss: str, form: Form) -> dict[str, Values]:
-    prefixes = (f"{loss}|{form}|", f"|{form}|")
-    return {
-        name.removeprefix(prefix): v
-        for prefix in prefixes
-        for name, v in found.values.items()
-        if name.startswith(prefix)
-    }
+def _select(found: Sample, loss: str, form: Form) -> Sample:
+    """The quantities of one loss and of the state, by name."""
+    values = {of.quantity: v for of, v in found.values.items() if of.form == form and of.loss in (loss, None)}
+    return Sample(values, found.paths, found.seed)
 
 
 def _result(

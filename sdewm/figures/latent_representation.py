@@ -16,22 +16,22 @@ from sdewm.figures.record import checks, lines
 from sdewm.verification.report import Curve
 
 CLAIM, SYSTEM = "proposition_a7", "disk to sphere cap"
-LATENT = "latent line "
-DECODED = ", decoded"
+LATENT = "latent line {}"
+DECODED = "latent line {}, decoded"
 
 
 def draw(results: Path, out: Path) -> list[Path]:
     curves = lines(checks(results), CLAIM, SYSTEM)
-    grid = [label for label in curves if label.startswith(LATENT) and not label.endswith(DECODED)]
+    lines_of_grid = range(sum(DECODED.format(i) in curves for i in range(len(curves))))
     with styled(7.2, 3.1) as figure:
         states, latent, decoded = figure.subplots(1, 3)
         _lines(states, [curves["edge of the cap"]])
         _points(states, curves["points of Q, seen from the side"])
         states.set_title("points of Q\non the manifold M, a sphere cap")
-        _lines(latent, [curves[label] for label in grid])
+        _lines(latent, [curves[LATENT.format(i)] for i in lines_of_grid])
         _points(latent, curves["points of Q, encoded"])
         latent.set_title("encoded: points of P\nin the latent ball, with a grid")
-        _lines(decoded, [curves[label + DECODED] for label in grid])
+        _lines(decoded, [curves[DECODED.format(i)] for i in lines_of_grid])
         decoded.set_title("the grid decoded:\ng carries P to Q")
         for axes in (states, latent, decoded):
             axes.set_aspect("equal", adjustable="datalim")

@@ -20,7 +20,7 @@ SYSTEMS = {
 
 def draw(results: Path, out: Path) -> list[Path]:
     every = curves(checks(results), "corollary_3_8")
-    panels = {s: c for s in SYSTEMS if (c := {label: v for (system, label), v in every.items() if system == s})}
+    panels = {system: every[system] for system in SYSTEMS if system in every}
     with styled(7.2, 4.4) as figure:
         grid = figure.subplots(2, len(panels), squeeze=False, sharex="col")
         for column, (system, lines) in zip(grid.T, panels.items(), strict=True):

@@ -22,20 +22,22 @@ def checks(folder: Path) -> dict[str, Any]:
     return load(folder, "theory_checks.json", f"python -m theory_checks --json {folder / 'theory_checks.json'}")
 
 
-def curves(report: dict[str, Any], claim: str, system: str | None = None) -> dict[tuple[str, str], Curve]:
-    """A claim's curves by (system, label), in the order of the report; ``ValueError`` where it has none."""
-    every = [Curve(**c) for c in report["curves"]]
-    found = {(c.system, c.label): c for c in every if c.claim == claim and system in (None, c.system)}
+def curves(report: dict[str, Any], claim: str) -> dict[str, dict[str, Curve]]:
+    """A claim's curves by system and by label, in the order of the report; ``ValueError`` where it has none."""
+    found: dict[str, dict[str, Curve]] = {}
+    for curve in (Curve(**c) for c in report["curves"] if c["claim"] == claim):
+        found.setdefault(curve.system, {})[curve.label] = curve
     if not found:
-        raise ValueError(
-            f"the report has no curves of {claim}{f' on {system}' if system else ''}; run that check first"
-        )
+        raise ValueError(f"the report has no curves of {claim}; run that check first")
     return found
 
 
 def lines(report: dict[str, Any], claim: str, system: str) -> dict[str, Curve]:
     """The curves of one claim on one system by label; ``ValueError`` where it has none."""
-    return {label: curve for (_, label), curve in curves(report, claim, system).items()}
+    found = curves(report, claim)
+    if system not in found:
+        raise ValueError(f"the report has no curves of {claim} on {system}; run that check first")
+    return found[system]
 
 
 def records(report: dict[str, Any], claim: str, system: str, quantity: str) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,8 @@ LOOKS = {"order 0": MEASURED, "order 1": OTHER[0], "order 2, printed": PRINTED, 
 
 def draw(results: Path, out: Path) -> list[Path]:
     report = checks(results)
-    found = {s: c for s in SYSTEMS if (c := {k[1]: v for k, v in curves(report, "prop_b5").items() if k[0] == s})}
+    every = curves(report, "prop_b5")
+    found = {system: every[system] for system in SYSTEMS if system in every}
     with styled(7.2, 3.3) as figure:
         row = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (system, lines) in zip(row, found.items(), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdewm.drawing import CORRECTED, MEASURED, OTHER, PRINTED, save, styled
-from sdewm.figures.record import checks, curves
+from sdewm.figures.record import checks, lines
 
 SYSTEM = "latent"
 ROUTES = {
@@ -18,7 +18,7 @@ NAMES = {"P": "P", "Q": "Q  (½Q)", "S": "½S", "P~": "P̃", "Q~": "Q̃", "S~": 
 
 
 def draw(results: Path, out: Path) -> list[Path]:
-    found = {label: c for (_, label), c in curves(checks(results), "corollary_3_8", SYSTEM).items()}
+    found = lines(checks(results), "corollary_3_8", SYSTEM)
     width = 0.8 / len(ROUTES)
     with styled(7.2, 3.2) as figure:
         axes = figure.subplots()

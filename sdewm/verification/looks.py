@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import LeftOut, Row, Verdict, share_of_look
+from sdewm.verification.verdicts import LeftOut, Row, RowKey, Verdict, share_of_look
 
 # A true statement is refuted with this probability at most, however many looks it takes: some thousand judgements
 # make a run of them all one in a thousand. `python -m benchmarks.false_refutations` measures it: 1e-6 where replicates
@@ -25,7 +25,7 @@ def decide(
     is open, and may spend less of the level. A look takes about as long as all before it: where ``seconds`` are given,
     there is none that would go beyond them. The numbers of a look do not depend on it.
     """
-    rows: dict[tuple[str, ...], Verdict | LeftOut] = {}
+    rows: dict[RowKey, Verdict | LeftOut] = {}
     started = time.perf_counter()
     for look in range(LOOKS):
         found = _judged(check(settings.at_look(look)), share_of_look(look))
@@ -37,12 +37,12 @@ def decide(
     return list(rows.values())
 
 
-def _judged(rows: Iterable[Row], share: float) -> dict[tuple[str, ...], Verdict | LeftOut]:
-    found: dict[tuple[str, ...], Verdict | LeftOut] = {}
+def _judged(rows: Iterable[Row], share: float) -> dict[RowKey, Verdict | LeftOut]:
+    found: dict[RowKey, Verdict | LeftOut] = {}
     for row in rows:
         judged = row if isinstance(row, LeftOut) else row.judge(LEVEL, share)
         if judged.key in found:
-            raise ValueError(f"check: expected one row for each {judged.key}")
+            raise ValueError(f"check: expected one row for each {tuple(judged.key)}")
         found[judged.key] = judged
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sdewm.estimate.estimates import Estimate
 
@@ -17,6 +17,16 @@ POWER = 0.95
 DOUBT = 1e-3
 # … and within this part of the quantity itself, so that 0 in its place, or twice the quantity, would not be.
 LARGEST_PART = 0.5
+
+
+class RowKey(NamedTuple):
+    """What one row of a report is about."""
+
+    claim: str
+    system: str
+    quantity: str
+    form: Form
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -69,9 +79,9 @@ class Verdict:
     reason: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, Form, str]:
+    def key(self) -> RowKey:
         """What the row is about; no two rows of a run share it."""
-        return self.claim, self.system, self.quantity, self.form, self.reading
+        return RowKey(self.claim, self.system, self.quantity, self.form, self.reading)
 
     @property
     def sampling_decides(self) -> bool:
@@ -199,9 +209,9 @@ class LeftOut:
     reason: str
 
     @property
-    def key(self) -> tuple[str, str, str, Form, str]:
+    def key(self) -> RowKey:
         """As :attr:`Verdict.key`."""
-        return self.claim, self.system, self.quantity, self.form, self.reading
+        return RowKey(self.claim, self.system, self.quantity, self.form, self.reading)
 
 
 Claimed = Comparison | Inequality

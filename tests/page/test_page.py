@@ -159,3 +159,11 @@ def test_in_a_browser(report, page, tmp_path, width, dark):
     assert found["both"] == sum(r["claim"] == "tables" for r in refuted)
     assert found["count"] == f"{found['both']} rows"
     assert not found["wide"] and found["dark"] == dark
+
+
+def test_a_claim_is_titled_by_the_statements_that_it_covers(report):
+    covered = report["run"]["statements"]
+    for claim in content(report).claims:
+        assert set(claim.title.split(", ")) == set(covered[claim.name])
+    old = {**report, "run": {key: value for key, value in report["run"].items() if key != "statements"}}
+    assert all(claim.title == claim.name and not claim.statements for claim in content(old).claims)
