@@ -40,7 +40,7 @@ walker episodes (trained: refined to continuous time; trained-step: its own disc
 on the models of two agents from pixels, in their own step (lean, and lean-regularized with (20)).
 
 Where a corrected statement is inconclusive its sample is doubled with new paths, up to four
-times; each look may use half of what is left of the false-failure rate.
+times; each test may use half of what is left of the significance level.
 """
 
 EPILOG = """\

@@ -23,6 +23,12 @@ STYLES: dict[Status, str] = {
 }  # fmt: skip
 
 
+CAPTION = (
+    "As printed: quantities on systems, refuted where every reading is. As corrected: rows. "
+    "Vacuous: true because a constant is free."
+)
+
+
 def print_terms(terms: Sequence[Mapping[str, Any]], console: Console) -> None:
     """The corrected expansion of each system: E L(x⁰) and six terms, with their standard errors."""
     names = list(dict.fromkeys(t["term"] for t in terms))
@@ -45,7 +51,7 @@ def print_claims(
     Verdicts on what is printed are of a quantity on a system, all readings together; those on what is corrected are of
     single rows, as in the summary line.
     """
-    table = Table(pad_edge=False, header_style="bold")
+    table = Table(pad_edge=False, header_style="bold", caption=CAPTION, caption_justify="left")
     for name in ("claim", "statements", "as printed", "as corrected"):
         table.add_column(name)
     table.add_column("left out", justify="right")
@@ -163,7 +169,7 @@ def _explanation(verdicts: Sequence[Verdict]) -> str:
         "agrees with the truth at this precision, and 0 in its place would too. Vacuous: a constant is free, and the",
         "number is the smallest that will do. «seen from»: the smallest deviation that the run would have seen with",
         "probability 0.95.",
-        f"Each judgement has a false-failure rate of {verdicts[0].level:.1e}, "
+        f"Each row is a test at the significance level {verdicts[0].level:.1e}, "
         f"all together {sum(v.level for v in verdicts):.1e}.",
     ]
     return "\n".join(lines)
