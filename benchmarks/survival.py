@@ -345,13 +345,13 @@ def killed_run(kind: Kind, folder: Path, alone: Alone, kills: int, rng: np.rando
         if process.returncode == -signal.SIGKILL:
             killed()
             continue
-        taken_up = re.search(r"(\d+) of \d+ units taken up", said)
+        resumed = re.search(r"(\d+) of \d+ units resumed", said)
         assert process.returncode == 0 or (kind.workers and mine >= 3 and "its process died 3 times" in said), said
         judge(kind, folder, finished, untouched)
         if process.returncode == 0:
             break
-    if taken_up and not kind.workers:
-        assert int(taken_up[1]) == len(finished), f"{taken_up[0]}, with {len(finished)} finished"
+    if resumed and not kind.workers:
+        assert int(resumed[1]) == len(finished), f"{resumed[0]}, with {len(finished)} finished"
     assert tree(folder) == alone.files, f"files: {sorted(set(tree(folder)) ^ set(alone.files))}"
     assert kind.record(folder) == alone.record, "the record is not that of a run that was left alone"
     return counts

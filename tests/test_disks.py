@@ -107,7 +107,7 @@ def test_checks_whose_units_find_no_room_say_so_once_and_go_on(tmp_path, capsys)
         kept = len(list(disk.rglob("*.json")))
         assert 0 < kept < 8 and list(disk.rglob("*.partial")) == []
         assert theory_checks(checks(disk / "runs", tmp_path / "again.json")) == 0
-        assert capsys.readouterr().err.startswith(f"{kept} of 8 units taken up from ")
+        assert capsys.readouterr().err.startswith(f"{kept} of 8 units resumed from ")
     finished = [json.loads((tmp_path / name).read_text())["run"]["finished"] for name in ("report.json", "again.json")]
     assert finished[0] == finished[1] and len(finished[0]) == 8
 
@@ -126,7 +126,7 @@ def test_a_report_that_finds_no_room_is_said_to_be_missing_and_the_table_is_prin
         if report.exists():  # that of the first units found room, and is whole
             assert len(json.loads(report.read_text())["run"]["finished"]) < 8
     assert theory_checks(checks(tmp_path / "runs", tmp_path / "report.json")) == 0
-    assert capsys.readouterr().err.startswith("8 of 8 units taken up from ")
+    assert capsys.readouterr().err.startswith("8 of 8 units resumed from ")
 
 
 # -- a folder that is read-only -------------------------------------------------------------------------------------
@@ -157,8 +157,8 @@ def test_checks_take_up_what_a_read_only_folder_keeps_and_say_that_the_rest_is_n
     before = {file: file.read_bytes() for file in runs.rglob("*.json")}
     with read_only(runs) as disk:
         assert theory_checks(checks(disk, disk / "report.json")) == 1
-        taken_up, not_kept, unwritten = capsys.readouterr().err.splitlines()
-    assert taken_up.startswith("6 of 8 units taken up")
+        resumed, not_kept, unwritten = capsys.readouterr().err.splitlines()
+    assert resumed.startswith("6 of 8 units resumed")
     assert not_kept.startswith("units that finish from here on are not kept: [Errno 30] Read-only file system")
     assert unwritten == f"{disk / 'report.json'}: cannot be written (Read-only file system)"
     assert {file: file.read_bytes() for file in runs.rglob("*.json")} == before
