@@ -3,14 +3,17 @@
 √y is smooth for y > 0, and √(1 + x²) everywhere. But √(x²) is |x|, and atan(1/x) jumps at 0: what a path computes is
 right on its side, and nothing in it tells that there is another side. The paths together tell. First-order coefficients
 say how fast an argument moves with ε. Where some path is a hundred times closer to the edge, in terms of that, than
-paths usually are, ε carries paths across, and the operation is said as any other is that has a kink. Arguments that
-stay away from the edge, or that slow down as they come near it, as a geometric Brownian motion does, are left alone.
+paths usually are (thirty times where paths are few), ε carries paths across, and the operation is said as any other is
+that has a kink. Arguments that stay away from the edge, or that slow down as they come near it, as a geometric Brownian
+motion does, are left alone.
 
 The cut of a complex function is a line that paths may cross anywhere on it: it is said at every call, as atan2's is.
 
-What is not seen: an edge that no path comes near, which of a few paths hardly any does; one inside of an operation that
-has neither a rule nor a place in these tables, such as torch.linalg.pinv; and paths along another axis than the first.
-What is said without need: a pole that a numerator heals, as in sin(x)/x. torch.sinc(x) has none.
+What is not seen: an edge that no path comes near, which of a dozen paths hardly any does; one inside of an operation
+that has neither a rule nor a place in these tables, such as torch.linalg.pinv; and paths along another axis than the
+first.
+What is said without need: a pole that a numerator heals, as in sin(x)/x, where torch.sinc(x) has none; and, of a few
+paths, a steep function that most of them have left behind, as log(sigmoid(8 x)), where logsigmoid(8 x) has no edge.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ CUTS = frozenset(
 )
 """Functions that jump in the complex plane, along a line."""
 
-NEAR = 0.01  # how much closer to an edge than usual counts as reaching it
+NEAR = 0.01  # how much closer to an edge than usual counts as reaching it,
+FEW = 5.0  # or, of n paths, this over n: where paths cross an edge, so many are about that close to it,
+FURTHEST = 0.03  # which is no sign any more above this
 ASIDE = 0.1  # what is no smaller than that, next to its usual size, is not near an edge, however fast it moves
 
 
@@ -97,7 +102,8 @@ def look_at(name: str, distance: Tensor, speed: Callable[[], Tensor]) -> None:
     if not known(low < ASIDE * high):  # nothing more is asked of most calls
         return
     fast, usual = speed(), distance.mean(0)
-    near = (distance * fast.mean(0) < NEAR * fast * usual) & (distance < ASIDE * usual)
+    reach = max(NEAR, min(FEW / len(distance), FURTHEST))
+    near = (distance * fast.mean(0) < reach * fast * usual) & (distance < ASIDE * usual)
     if known(near.any()):
         warn_nonsmooth(name, EdgeWarning)
 

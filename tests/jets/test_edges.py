@@ -22,8 +22,8 @@ BROWNIAN = PerturbedSDE(FunctionSDE(g=lambda t, x: torch.ones_like(x)), ONES)
 Loss = Callable[[Tensor], Tensor]
 
 
-def met(loss: Loss, *x0: float, family: PerturbedSDE = BROWNIAN) -> set[str]:
-    return set(expand(family, loss, torch.tensor(x0, dtype=F64), GRID, paths=4096).kinks)
+def met(loss: Loss, *x0: float, family: PerturbedSDE = BROWNIAN, paths: int = 4096) -> set[str]:
+    return set(expand(family, loss, torch.tensor(x0, dtype=F64), GRID, paths=paths).kinks)
 
 
 def z(x: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ AWAY: dict[str, tuple[PerturbedSDE, Loss]] = {
     "x/(1 + x²)": (BROWNIAN, lambda x: (x / (1 + x * x))[:, 0]),
     "a layer norm": (BROWNIAN, lambda x: F.layer_norm(torch.cat([x, x**2, x.sin(), x + 1], -1), (4,))[:, 0]),
     "three dimensions": (BROWNIAN, lambda x: torch.cat([x, x.square() - 1, x + 1], -1).norm(dim=-1)),
-    "a power above 2": (BROWNIAN, lambda x: x.square().pow(1.5)[:, 0] + (x**2 + 1)[:, 0].pow(2.5)),
+    "a power above 2": (BROWNIAN, lambda x: x.square().pow(2.5)[:, 0]),
     "log of a geometric motion": (GEOMETRIC, lambda x: x.log()[:, 0]),
     "its root": (GEOMETRIC, lambda x: x.sqrt()[:, 0]),
     "its inverse": (GEOMETRIC, lambda x: (1 / x)[:, 0]),
@@ -126,14 +126,19 @@ AWAY: dict[str, tuple[PerturbedSDE, Loss]] = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in AWAY if name != "a power above 2"])
+@pytest.mark.parametrize("name", AWAY)
 def test_what_stays_away_from_its_edge_is_not_said(name: str) -> None:
     family, loss = AWAY[name]
     assert met(loss, 1.0, family=family) == set()
 
 
-def test_powers_above_two_are_smooth_enough() -> None:
-    assert met(lambda x: (x**2).pow(2.5)[:, 0], 0.6) == set()
+@pytest.mark.parametrize("paths", [256, 512])
+def test_a_few_paths_tell_too(paths: int) -> None:
+    for name in ("rms", "norm", "atan of 1/x", "asin of sin"):
+        assert EDGES[name][0] in met(EDGES[name][1], 0.6, paths=paths)
+    for name, (family, loss) in AWAY.items():
+        if name != "log of a probability":  # which a few paths mistake for one that comes near 0, as is documented
+            assert met(loss, 1.0, family=family, paths=paths) == set(), name
 
 
 def test_an_edge_is_said_with_where_it_is_and_a_cut_without() -> None:
@@ -171,6 +176,7 @@ def test_edges_are_looked_at_under_torchs_transforms_too() -> None:
 def test_the_pilot_numbers_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken on purpose: with no nearness that counts nothing is said, and with one that is too large all of it."""
     monkeypatch.setattr(edges, "NEAR", 0.0)
+    monkeypatch.setattr(edges, "FEW", 0.0)
     assert met(EDGES["rms"][1], 0.6) == set()
     monkeypatch.setattr(edges, "NEAR", 10.0)
     monkeypatch.setattr(edges, "ASIDE", 10.0)
