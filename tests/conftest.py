@@ -1,4 +1,5 @@
-"""For all tests: one thread, on which training repeats bitwise; and what belongs to the process is left as it was."""
+"""For all tests: one thread, on which training repeats bitwise; what belongs to the process is left as it was; in CI,
+none is skipped for a reason that is not listed."""
 
 import os
 import signal
@@ -7,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from skips import unjustified
 
 torch.set_num_threads(1)
 
@@ -34,3 +36,27 @@ def shared_state_is_left_as_it_was():
     yield
     after = shared()
     assert {name: value for name, value in after.items() if value != before[name]} == {}
+
+
+def fail_unjustified(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """In CI, a test that was skipped for a reason that is not in tests/skips.py has failed."""
+    if not os.environ.get("CI") or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if unjustified(reason):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, for a reason that tests/skips.py does not list: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    report = yield
+    fail_unjustified(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    report = yield
+    fail_unjustified(report)
+    return report
