@@ -142,8 +142,9 @@ def finished_training(folder: Path) -> Contents:
         return {}
     progress = Progress.from_dict(load_checkpoint(checkpoint)[1]["progress"])
     if not progress.offline:
-        wrong = Replay(run / "replay", 10**9).restore(progress.replay)
-        assert not wrong, f"episodes of the checkpoint: {wrong}"
+        replay = Replay(run / "replay", 10**9)
+        replay.hold([entry.number for entry in progress.replay])  # only reads
+        assert replay.index == progress.replay, "episodes of the checkpoint are missing or damaged"
     lines = (run / "metrics.jsonl").read_bytes()[: progress.metrics_bytes]
     assert len(lines) == progress.metrics_bytes, "metrics from before the checkpoint are missing"
     for line in lines.splitlines():

@@ -110,15 +110,16 @@ class Replay:
         write_episode(self._file(number), episode)
         self._take([*self.index, Held(number, len(episode), _checksum(episode))])
 
-    def restore(self, index: Sequence[Held]) -> list[str]:
-        """Go back to an earlier ``index``. Returns what is wrong with each episode that is missing or damaged.
+    def restore(self, index: Sequence[Held], record: np.dtype[Any]) -> list[str]:
+        """Go back to an earlier ``index`` of episodes of ``record``, see :func:`step_dtype`. Returns what is wrong with
+        each episode that is missing or damaged.
 
         Such an episode is left out of the index. Its file, where there is one, is renamed to NNNNNN.damaged.
         """
         sound, wrong = [], []
         for entry in index:
             try:
-                self._check(entry)
+                self._check(entry, record)
                 sound.append(entry)
             except CheckpointError as error:
                 wrong.append(str(error))
@@ -146,8 +147,9 @@ class Replay:
         file = self._file(number)
         try:
             return np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise CheckpointError(f"{file}: missing or damaged ({error})") from error
+        except Exception as error:  # numpy raises errors of many kinds at a damaged header
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(f"{file}: missing or damaged ({reason})") from error
 
     def sample(self, batch: int, length: int, generator: torch.Generator) -> Sequences:
         """Random stretches of the episodes laid end to end, each start equally likely.
@@ -175,10 +177,12 @@ class Replay:
             entry, offset = entry + 1, 0
         return np.concatenate(parts)
 
-    def _check(self, entry: Held) -> None:
+    def _check(self, entry: Held, record: np.dtype[Any]) -> None:
         episode, file = self.episode(entry.number), self._file(entry.number)
-        if len(episode) != entry.length:
-            raise CheckpointError(f"{file}: expected {entry.length} steps, got {len(episode)}")
+        if episode.dtype != record or episode.shape != (entry.length,):
+            raise CheckpointError(
+                f"{file}: expected {entry.length} steps of {record}, got shape {episode.shape} of {episode.dtype}"
+            )
         if entry.checksum not in (None, _checksum(episode)):
             raise CheckpointError(f"{file}: damaged, its contents do not match its checksum")
 

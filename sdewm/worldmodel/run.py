@@ -25,7 +25,7 @@ from sdewm.worldmodel.clock import Clock
 from sdewm.worldmodel.learner import Learner
 from sdewm.worldmodel.logs import Log
 from sdewm.worldmodel.progress import Progress
-from sdewm.worldmodel.replay import Replay, same_episodes
+from sdewm.worldmodel.replay import Replay, same_episodes, step_dtype
 from sdewm.worldmodel.run_folder import RunFolder
 from sdewm.worldmodel.saved_agent import description, read_description
 
@@ -114,7 +114,9 @@ class Run:
                 )
         else:
             self.replay = Replay(self._folder.replay, self._learner.config.capacity)
-            damaged = self.replay.restore(self.progress.replay)
+            model = self._learner.agent.world_model
+            record = step_dtype(model.observation_shape, model.action_size)
+            damaged = self.replay.restore(self.progress.replay, record)
         self._log = Log(
             self._folder.path, self._report, resumed=self.progress.metrics_bytes, update=self.progress.update
         )

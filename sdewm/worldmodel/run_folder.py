@@ -95,7 +95,7 @@ class RunFolder:
             mark = json.loads((self.path / MARK).read_text())
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.path / MARK}: damaged ({error}); {self.what_is_left()}") from error
         return mark if isinstance(mark, dict) else {}
 

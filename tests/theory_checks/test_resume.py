@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import damage
 
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
@@ -393,6 +394,38 @@ def test_units_are_kept_in_the_users_cache_unless_told_otherwise(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert default_folder() == Path("/home/me/.cache/sdewm/checks")
     assert parse([]).runs == default_folder()
+
+
+def fuzz(store: UnitStore, said: list[str], cases: int, seed: int) -> int:
+    """Damage a unit's record, again and again; the number that was told from what it was."""
+    rng, told = np.random.default_rng(seed), 0
+    kept = store.keep(UNIT, a_finished_unit())
+    path = store.path(UNIT)
+    whole = path.read_bytes()
+    for _ in range(cases):
+        how = damage(path, rng)
+        said.clear()
+        began = time.perf_counter()
+        found = store.take_up([UNIT])
+        assert store.seconds(UNIT) in (None, 2.5)
+        assert time.perf_counter() - began < 5
+        if found:  # what reads the same is the same
+            assert repr(found[UNIT]) == repr(kept), how
+        else:
+            told += 1
+            assert len(said) == (how != "gone") and not any("\n" in line for line in said), (how, said)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        path.write_bytes(whole)
+    return told
+
+
+def test_damaged_records_are_one_line_each(store, said):
+    assert fuzz(store, said, 200, seed=0) > 180
+
+
+@pytest.mark.slow
+def test_thousands_of_damaged_records_are_one_line_each(store, said):
+    assert fuzz(store, said, 5000, seed=1) > 4500
 
 
 # -- the time that is left ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from support import refuses
 from training_runs import Counting
 
 from sdewm.worldmodel import PointMass, Replay, play, random_policy, to_sequences
-from sdewm.worldmodel.replay import Held
+from sdewm.worldmodel.replay import Held, step_dtype
 
 
 def test_an_episode_pairs_actions_rewards_and_observations():
@@ -76,13 +76,22 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(data)
 
 
+RECORD = step_dtype((2,), 1)  # of what Counting shows
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
         (flip_a_bit, r"000001\.npy: damaged, its contents do not match its checksum"),
         (lambda file: file.write_bytes(b"\x93NUMPY"), r"000001\.npy: missing or damaged"),
         (lambda file: file.unlink(), r"000001\.npy: missing or damaged"),
-        (lambda file: np.save(file, np.load(file)[:-1]), r"000001\.npy: expected 10 steps, got 9"),
+        (lambda file: np.save(file, np.load(file)[:-1]), r"000001\.npy: expected 10 steps of .*, got shape \(9,\)"),
+        # The same bytes, read as another kind of numbers.
+        (
+            lambda file: file.write_bytes(file.read_bytes().replace(b"('reward', '<f4')", b"('reward', '<i4')")),
+            r"000001\.npy: expected 10 steps of .*<f4.*, got .*<i4",
+        ),
+        (lambda file: file.write_bytes(file.read_bytes().replace(b"'descr': [", b"'descr': ((")), "missing or damaged"),
     ],
 )
 def test_a_missing_or_damaged_episode_is_named_and_left_out(tmp_path, damage, reason):
@@ -91,17 +100,17 @@ def test_a_missing_or_damaged_episode_is_named_and_left_out(tmp_path, damage, re
         replay.add(number, play(Counting(), random_policy(1, seed=0), seed=number))
     damage(tmp_path / "000001.npy")
     again = Replay(tmp_path, 100)
-    (wrong,) = again.restore(replay.index)
+    (wrong,) = again.restore(replay.index, RECORD)
     assert re.search(reason, wrong)
     assert [entry.number for entry in again.index] == [0, 2] and again.steps == 20
     assert {file.suffix for file in tmp_path.glob("000001.*")} <= {".damaged"}
-    assert Replay(tmp_path, 100).restore(again.index) == []
+    assert Replay(tmp_path, 100).restore(again.index, RECORD) == []
 
 
 def test_an_index_without_checksums_is_read(tmp_path):
     replay = Replay(tmp_path, capacity=100)
     replay.add(0, play(Counting(), random_policy(1, seed=0), seed=0))
-    assert Replay(tmp_path, 100).restore([Held(0, 10)]) == []
+    assert Replay(tmp_path, 100).restore([Held(0, 10)], RECORD) == []
 
 
 def test_only_episodes_are_ever_deleted(tmp_path):

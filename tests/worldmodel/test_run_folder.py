@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damage import damage
 from support import refuses
 from training_runs import DEBUG, assert_equal_runs
 
@@ -142,6 +145,41 @@ def test_cutting_back_keeps_whole_lines(tmp_path):
     assert cut_back(file, 8) == 0 and file.read_bytes() == b"one\ntwo\n"
     file.write_bytes(b"one\ntw")
     assert cut_back(file, 8) == 4 and file.read_bytes() == b"one\n"
+
+
+def fuzz(whole: Path, tmp_path: Path, cases: int, seed: int) -> dict[str, int]:
+    """Damage one or two files of a run and take it up; count how that ends, which is in a line or not at all."""
+    rng, counts = np.random.default_rng(seed), {"refused": 0, "taken up": 0}
+    names = sorted(str(file.relative_to(whole)) for file in whole.rglob("*") if file.is_file())
+    for case in range(cases):
+        run = Path(shutil.copytree(whole, tmp_path / f"run{case}"))
+        done = {name: damage(run / name, rng) for name in rng.choice(names, rng.integers(1, 3), replace=False)}
+        began = time.perf_counter()
+        try:
+            train(run, DEBUG, stop=lambda: True)
+            counts["taken up"] += 1
+        except (CheckpointError, ValueError, OSError) as error:  # what the command line says in a line
+            assert len(str(error).splitlines()) == 1, (done, str(error))
+            assert str(run) in str(error), (done, str(error))
+            counts["refused"] += 1
+        except Exception as error:
+            raise AssertionError(f"{done}: {error!r}") from error
+        assert time.perf_counter() - began < 5
+        shutil.rmtree(run)
+    return counts
+
+
+def test_damaged_folders_are_one_line_each(whole, tmp_path):
+    counts = fuzz(whole, tmp_path, 60, seed=0)
+    assert min(counts.values()) > 5
+
+
+@pytest.mark.slow
+def test_thousands_of_damaged_folders_are_one_line_each(whole, tmp_path):
+    counts = fuzz(whole, tmp_path, 2500, seed=1)
+    print(json.dumps(counts))
+    assert min(counts.values()) > 500
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20  # KiB
 
 
 # Signals.
