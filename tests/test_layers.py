@@ -15,7 +15,7 @@ import sdewm
 
 HOME = Path(sdewm.__file__).parent
 LAYERS = (
-    {"arguments", "files", "jets"},
+    {"arguments", "files", "jets", "kernels"},
     {"noise"},
     {"estimate", "systems"},
     {"solvers"},

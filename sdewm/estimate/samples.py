@@ -20,6 +20,7 @@ from sdewm import arguments
 from sdewm.estimate.estimates import CARRIERS, LARGEST, Estimate, Values
 from sdewm.jets import nonsmooth_met
 from sdewm.jets.registry import warn_nonsmooth
+from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StreamedIncrements
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
@@ -198,7 +199,7 @@ def sample(
     parts: list[_Sums] = []
     done = 0
     # Jets need the modules behind torch.compile: compiled code sees neither their coefficients nor right tangents.
-    with torch.compiler.set_stance("force_eager"):
+    with as_written():
         for unit, part in zip(units, _each(of, units, executor), strict=True):
             parts.append(part)
             done += len(unit)
@@ -271,7 +272,7 @@ def _in_another_process(sent: bytes, unit: range) -> tuple[_Sums, set[str]]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)  # coefficients may make tensors
     try:
-        with torch.compiler.set_stance("force_eager"), nonsmooth_met() as kinks:
+        with as_written(), nonsmooth_met() as kinks:
             return of(unit), kinks
     finally:
         torch.set_default_dtype(before)

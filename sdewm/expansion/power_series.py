@@ -23,7 +23,8 @@ from sdewm.jets import Jet, JetSpace, Parameter, nonsmooth_met
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import Sampler
-from sdewm.solvers.loop import check_system, trajectory
+from sdewm.solvers.compiled import Compile, Walks, pays
+from sdewm.solvers.loop import check_system
 from sdewm.solvers.methods import Method, carrying_jets
 from sdewm.systems.checks import check_loss
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
@@ -36,6 +37,8 @@ Value = TypeVar("Value", Tensor, Values)
 TRUST = 0.25
 # A series with kinks seems to end where it could be trusted up to errors that change a loss by so many times itself.
 ENDLESS = 1e3
+# Both magnitudes to second order, and one for both to third.
+PAIR, LINE = JetSpace(2, 2), JetSpace(1, 3)
 # What the terms are, for whoever prints them.
 MEANINGS = {
     "P": "L's slope along ∂x, for the error in the diffusion",
@@ -206,6 +209,7 @@ def expand(
     reading: str = "literal",
     order: Literal[2, 3] = 2,
     grids: int | None = None,
+    compile: Compile = "auto",
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Expansion:
@@ -227,6 +231,9 @@ def expand(
     grids : number of grids, each half as fine as the one before, from which all is extrapolated to Δt = 0.
         1 for the corrected form by default: the expansion on the grid itself. 2 for the printed form, which speaks
         of continuous time.
+    compile : whether walks are made by a compiled step, several times faster and the same to rounding: "auto" where
+        there is much work. Where it cannot be made the plain step is taken, and with True
+        :class:`~sdewm.solvers.compiled.NotCompiled` says why. Needs a C compiler.
     executor : runs replicates side by side; the numbers do not depend on it.
     progress : called with (replicates done, replicates).
 
@@ -250,13 +257,19 @@ def expand(
     summed = {"loss": as_summed(loss, grid)}
     channels = check_problem(family, summed, x0, grid, method, grids)
     drawn = make_sampler(sampler, paths, seed)
+    compiled = pays(compile, drawn.paths, grid, 6 * len(x0)) and form == "corrected"
+    loud = compile is True
+    walks = [
+        corrected_walks(family, summed, x0, grid.coarsen(2**level), method, order, compile=compiled, loud=loud)
+        for level in range(grids)
+    ]
 
     def evaluate(increments: Increments) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
         for level in range(grids):
             g, noise = grid.coarsen(2**level), increments.coarsen(2**level)
             if form == "corrected":
-                found = corrected_terms(family, summed, x0, g, noise, method, order)
+                found = terms_along(walks[level], summed, g, noise)
             else:
                 every = formula_terms(family, summed, x0, g, noise, {reading: READINGS[reading]})
                 found = {(name, term): v for (name, _, term), v in every.items()}
@@ -292,6 +305,23 @@ def check_problem(
     return probe.channels
 
 
+def corrected_walks(
+    family: PerturbedSDE,
+    losses: Mapping[str, SummedLoss],
+    x0: Tensor,
+    grid: TimeGrid,
+    method: Method = "euler",
+    order: Literal[2, 3] = 2,
+    *,
+    compile: bool = False,
+    loud: bool = False,
+) -> list[Walks]:
+    """What :func:`corrected_terms` walks along: jets in both magnitudes to second order, and in one to third."""
+    at = {i for loss in losses.values() for i in loss.on(grid)}
+    systems = [family.at(Parameter(PAIR, 0), Parameter(PAIR, 1)), family.at(Parameter(LINE, 0))][: order - 1]
+    return [Walks(sde, x0, grid, method, at, compile=compile, loud=loud) for sde in systems]
+
+
 def corrected_terms(
     family: PerturbedSDE,
     losses: Mapping[str, SummedLoss],
@@ -306,22 +336,27 @@ def corrected_terms(
     One pass in two parameters (the magnitudes of the diffusion and of the drift error) to second order gives all six
     terms; a second one along equal magnitudes gives the third coefficient.
     """
-    space = JetSpace(2, 2)
+    return terms_along(corrected_walks(family, losses, x0, grid, method, order), losses, grid, noise)
+
+
+def terms_along(
+    walks: Sequence[Walks], losses: Mapping[str, SummedLoss], grid: TimeGrid, noise: Increments
+) -> dict[tuple[str, str], Tensor]:
+    """:func:`corrected_terms` for one block of noise after another."""
     total: dict[tuple[str, str], Tensor] = {}
 
     def add(name: str, term: str, value: Tensor) -> None:
         total[name, term] = total[name, term] + value if (name, term) in total else value
 
     weights = {name: loss.on(grid) for name, loss in losses.items()}
-    perturbed = family.at(Parameter(space, 0), Parameter(space, 1))
-    for i, t, x in trajectory(perturbed, x0, grid, method, noise):
+    for i, t, x in walks[0](noise):
         for name, loss in losses.items():
             if i not in weights[name]:
                 continue
             weight = weights[name][i]
-            whole = _coefficients(loss.at(t, x), space)
+            whole = _coefficients(loss.at(t, x), PAIR)
             # Without the first-order part of x, what is left at second order is ∇L·(second-order part of x).
-            gradient_part = _coefficients(loss.at(t, _without_first_order(x)), space)
+            gradient_part = _coefficients(loss.at(t, _without_first_order(x)), PAIR)
             curvature_part = whole - gradient_part
             add(name, "loss0", weight * whole[0])
             add(name, "P", weight * whole[1])
@@ -330,12 +365,11 @@ def corrected_terms(
             add(name, "S", weight * 2 * curvature_part[3])
             add(name, "Q~", weight * (gradient_part[4] + gradient_part[5]))
             add(name, "S~", weight * (curvature_part[4] + curvature_part[5]))
-    if order == 3:
-        line = JetSpace(1, 3)
-        for i, t, x in trajectory(family.at(Parameter(line, 0)), x0, grid, method, noise):
+    for in_one in walks[1:]:
+        for i, t, x in in_one(noise):
             for name, loss in losses.items():
                 if i in weights[name]:
-                    add(name, "third", weights[name][i] * _coefficients(loss.at(t, x), line)[3])
+                    add(name, "third", weights[name][i] * _coefficients(loss.at(t, x), LINE)[3])
     return total
 
 

@@ -26,6 +26,11 @@ EXPONENT = {"linalg_vector_norm": 1, "norm": 1, "dist": 2, "cdist_forward": 2, "
 class Kinks(TorchDispatchMode):
     """Notes, in ``found``, whether anything that is called inside has a kink."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would load its compiler, which takes seconds, to keep it away from here."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()
         self.found = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet
+from sdewm.jets.written import as_written
 from sdewm.noise.drawn import Drawn, given_or_drawn
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, as_increments
@@ -124,7 +126,7 @@ def solve(
     steps = walk(sde, x0, grid, method, given_or_drawn(noise, paths, seed))
     eager = stepper(method, sde).differentiates or _carries_jets(sde, x0, grid)
     # Compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
-    with torch.compiler.set_stance("force_eager" if eager else "default"):
+    with as_written() if eager else nullcontext():
         if isinstance(save, str) and save == "final":
             [(_, _, final)] = deque(steps, maxlen=1)
             return final
@@ -211,7 +213,7 @@ def _carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
     if isinstance(x0, Jet):
         return True
     x = x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)
-    with torch.compiler.set_stance("force_eager"):  # a batch of one is none that a solve has
+    with as_written():  # a batch of one is none that a solve has
         return isinstance(sde.f(torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device), x), Jet)
 
 

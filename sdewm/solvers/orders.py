@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
+from sdewm.jets.written import as_written
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
@@ -292,7 +293,7 @@ class _Errors:
         First a row for each level, against the reference, then one for each but the last, against the next level.
         """
         paths = GROUP * math.ceil(paths / GROUP)
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with torch.no_grad(), as_written():
             finest = self._noise(first, paths)
             true = [self._true(finest, level) for level in self.levels]
             table = []

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet
+from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.pilot import pilot
 from sdewm.systems.sde import FROM_INSIDE, SDE
@@ -59,7 +60,7 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
     t = torch.as_tensor(grid.t0, dtype=same.dtype, device=same.device)
     stages = getattr(sde, "stages", None)
     # Compiled code would be compiled for batches that no solve has.
-    with torch.compiler.set_stance("force_eager"):
+    with as_written():
         found = {name: _coefficients(name, part, t, same) for name, part in parts(sde)}
         channels = {name: coefficients["g"].shape[-1] for name, (_, coefficients) in found.items()}
         if stages is not None:

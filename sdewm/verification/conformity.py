@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet, JetSpace, nonsmooth_met
+from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.checks import Probe, check_coefficients, check_loss, named, parts
 from sdewm.systems.perturbed import PerturbedSDE
@@ -62,7 +63,7 @@ def check_sde(
     notes = list(_noise_notes(sde, probe, states))
     checked.append("the declared noise type")
     # Compiled code sees neither jets nor tangents; the modules behind it do.
-    with nonsmooth_met() as kinks, warnings.catch_warnings(), torch.compiler.set_stance("force_eager"), torch.no_grad():
+    with nonsmooth_met() as kinks, warnings.catch_warnings(), as_written(), torch.no_grad():
         warnings.simplefilter("ignore")
         for name, function in (*_coefficients(sde, probe), *losses):
             _check_derivative(name, function, states)

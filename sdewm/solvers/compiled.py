@@ -1,0 +1,173 @@
+"""Walks of one SDE along one block of noise after another, compiled where that pays."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import warnings
+from collections.abc import Collection, Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sdewm import arguments
+from sdewm.jets import Jet, JetSpace, NonSmoothWarning
+from sdewm.jets.jet import constant
+from sdewm.jets.written import as_written
+from sdewm.kernels import CompiledStep, NoCompiler, NotLowered
+from sdewm.noise.grid import TimeGrid
+from sdewm.noise.increments import Increments
+from sdewm.solvers.loop import trajectory
+from sdewm.solvers.methods import Method, stepper
+from sdewm.systems.sde import SDE
+
+Compile = bool | Literal["auto"]
+
+STRETCH = 2**25  # bytes of increments that are handed over at a time
+# Coefficients × steps × paths from which tracing, a second or a few, is a small part of what it saves.
+WORTH = 2**25
+
+
+class NotCompiled(UserWarning):
+    """A walk was asked to be compiled and was not; the message says why. Its numbers are those of plain torch."""
+
+
+def pays(compile: Compile, paths: int, grid: TimeGrid, coefficients: int) -> bool:
+    """Whether to compile: as asked, and with "auto" where the work is large."""
+    if isinstance(compile, str):
+        arguments.choice("compile", compile, ("auto",))
+        return paths * grid.steps * coefficients >= WORTH
+    if not isinstance(compile, bool):
+        raise ValueError(f"compile: expected True, False or 'auto', got {arguments.shown(compile)}")
+    return compile
+
+
+class Walks:
+    """The states of an SDE after some steps of a grid, for any block of noise.
+
+    Parameters
+    ----------
+    sde, x0, grid, method : as for :func:`sdewm.solvers.loop.trajectory`; what is wrong with them is said there.
+    at : the steps after which states are asked for.
+    compile : whether to walk by a compiled step. The first block is walked by the plain one too, which looks for kinks
+        along its paths, and whose states the compiled one has to give, in every coefficient to half of the digits.
+        Where it does not, or cannot be made, the plain step is taken: with ``loud`` :class:`NotCompiled` says why.
+
+    Calling it with increments yields (i, t_i, x_i) for each of ``at``, in order. May be called from several threads.
+    """
+
+    def __init__(
+        self, sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, at: Collection[int], *, compile: bool, loud: bool
+    ) -> None:
+        self.sde, self.x0, self.grid, self.method, self.loud = sde, x0, grid, method, loud
+        self.at = sorted(set(at))
+        self._made: _Made | None = None
+        self._plain = not compile
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process compiles for itself."""
+        return {**self.__dict__, "_made": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._lock = threading.Lock()
+
+    def __call__(self, noise: Increments) -> Iterator[tuple[int, Tensor, Tensor]]:
+        with self._lock:
+            if not self._plain and self._made is None:
+                try:
+                    self._made = self._compiled(noise)
+                except _Unfit as reason:
+                    self._plain = True
+                    if self.loud:
+                        message = f"compile: these walks are made by plain torch: {reason}"
+                        warnings.warn(message, NotCompiled, stacklevel=2)
+        if self._made is None:
+            return self._walked(noise)
+        return self._along(self._made, noise)
+
+    def _walked(self, noise: Increments) -> Iterator[tuple[int, Tensor, Tensor]]:
+        for i, t, x in trajectory(self.sde, self.x0, self.grid, self.method, noise):
+            if i in self.at:
+                yield i, t, x
+
+    def _along(self, made: _Made, noise: Increments) -> Iterator[tuple[int, Tensor, Tensor]]:
+        states = made.states(self.x0, self.grid, noise, self.at)
+        if not bool(torch.isfinite(states).all()):
+            yield from self._walked(noise)  # says where it leaves the numbers
+            return
+        for i, state in zip(self.at, states, strict=True):
+            x = Jet(state, made.space) if made.space is not None and i > 0 else state[0]
+            yield i, torch.as_tensor(self.grid.time(i), dtype=self.x0.dtype), x
+
+    def _compiled(self, noise: Increments) -> _Made:
+        x0 = self.x0
+        if type(x0) is not Tensor or x0.device.type != "cpu" or x0.dtype not in (torch.float64, torch.float32):
+            raise _Unfit("the initial state is not a plain tensor of float64 or float32 on the CPU")
+        chosen = stepper(self.method, self.sde).prepare(self.sde, x0, self.grid)
+        if chosen.structure is not None or chosen.needs_time_areas or chosen.begin() is not chosen:
+            raise _Unfit(f"steps of {self.method!r} look at more than the state, the time and the increment")
+        plain = [x for _, _, x in self._walked(noise)]
+        last = plain[-1]
+        if last.requires_grad:
+            raise _Unfit("gradients are asked for")
+        space = last.space if isinstance(last, Jet) else None
+
+        def step(state: Tensor, dB: Tensor, t: Tensor) -> Tensor:
+            x = state[0] if space is None else Jet(state, space)
+            y = chosen.step(self.sde, t, self.grid.dt, x, dB)
+            return y.coefficients if isinstance(y, Jet) else y.unsqueeze(0)
+
+        one = (x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)).detach()
+        example = one.unsqueeze(0) if space is None else constant(one, space).coefficients
+        try:
+            with as_written(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", NonSmoothWarning)  # the plain walk has said so
+                made = _Made(CompiledStep(step, example, noise.channels), space)
+        except (NotLowered, NoCompiler) as error:
+            raise _Unfit(str(error)) from error
+        except Exception as error:  # tracing runs what the user wrote, and may end in anything
+            raise _Unfit(
+                f"the step cannot be traced: {str(error).splitlines()[0] if str(error) else error!r}"
+            ) from error
+        compiled = made.states(x0, self.grid, noise, self.at)
+        for i, x, state in zip(self.at, plain, compiled, strict=True):
+            whole = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)
+            for row, truth in zip(state, whole, strict=False):
+                size = float(truth.abs().max())
+                if not float((row - truth).abs().max()) <= torch.finfo(x0.dtype).eps ** 0.5 * size:
+                    raise _Unfit(f"the compiled step gives other states than the plain one after {i} steps")
+        return made
+
+
+class _Unfit(Exception):
+    """Why a walk cannot be compiled."""
+
+
+class _Made:
+    """A compiled step, and the space of its coefficients."""
+
+    def __init__(self, step: CompiledStep, space: JetSpace | None) -> None:
+        self.step, self.space = step, space
+
+    def states(self, x0: Tensor, grid: TimeGrid, noise: Increments, at: Collection[int]) -> Tensor:
+        """``(len(at), k, paths, n)``, the noise in stretches of time."""
+        start = x0.detach().unsqueeze(0) if x0.ndim == 2 else x0.detach().expand(1, 1, -1)
+        if self.space is not None:
+            start = constant(start[0], self.space).coefficients
+        width = max(1, STRETCH // (noise.paths * noise.channels * x0.element_size()))
+        increments, done, found = iter(noise), 0, []
+        if 0 in at:
+            found.append(start.expand(-1, noise.paths, -1))
+        while part := list(itertools.islice(increments, width)):
+            times = [grid.time(done + i) for i in range(len(part))]
+            kept = [i - done for i in at if done < i <= done + len(part)]
+            ends = kept if kept and kept[-1] == len(part) else [*kept, len(part)]
+            states = self.step.walk(start, torch.stack(part).to(x0.dtype), times, ends)
+            found += states[: len(kept)]
+            start, done = states[-1], done + len(part)
+            if done >= max(at):
+                break
+        return torch.stack(found)

@@ -1,0 +1,183 @@
+"""Compiled walks give what plain ones give, say so where they cannot be made, and are held against plain ones."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import warnings
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from support import F64, refuses
+
+from sdewm import FunctionSDE, NonFiniteState, PerturbedSDE, SummedLoss, TimeGrid, expand
+from sdewm.exact import reference
+from sdewm.kernels import CompiledStep, lowering, machine
+from sdewm.solvers import compiled
+from sdewm.solvers.compiled import NotCompiled, pays
+
+GRID = TimeGrid(0.0, 1.0, 8)
+ONES = torch.ones(2, dtype=F64)
+torch.manual_seed(0)
+NETWORK = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)).double()
+FAMILIES = {
+    "network": (
+        PerturbedSDE(
+            FunctionSDE(lambda t, x: NETWORK(x) - x, lambda t, x: 0.3 * x),
+            FunctionSDE(lambda t, x: torch.sin(x + t), lambda t, x: torch.cos(x)),
+        ),
+        ONES,
+        "euler",
+    ),
+    "latent": (reference.latent_family(), reference.initial_state(), "euler"),
+    "latent, sequential": (reference.latent_family(), reference.initial_state(), "euler-sequential"),
+    "kinks": (
+        PerturbedSDE(
+            FunctionSDE(lambda t, x: torch.relu(x) - x, lambda t, x: 0.3 * x),
+            FunctionSDE(lambda t, x: torch.where(x > 1, x, 2 * x), lambda t, x: x.clamp(max=1.5)),
+        ),
+        ONES,
+        "euler",
+    ),
+}
+
+
+def expanded(name: str, compile, **options):
+    family, x0, method = FAMILIES[name]
+    usual = {"loss": lambda x: (x * x).sum(-1), "paths": 4096, "order": 3}
+    return expand(family, x0=x0, grid=GRID, method=method, compile=compile, **(usual | options))
+
+
+def close(one, other):
+    assert one.sample.values.keys() == other.sample.values.keys()
+    for name, values in one.sample.values.items():
+        scale = np.abs(values).max()
+        np.testing.assert_allclose(other.sample[name], values, rtol=0, atol=1e-13 * scale, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore::sdewm.jets.NonSmoothWarning")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_expansions_are_the_same_to_rounding(name, monkeypatch):
+    walked = []
+    walk = CompiledStep.walk
+    monkeypatch.setattr(CompiledStep, "walk", lambda self, *rest: walked.append(self) or walk(self, *rest))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotCompiled)
+        plain, made = expanded(name, False), expanded(name, True)
+    close(plain, made)
+    assert plain.kinks == made.kinks
+    assert len(set(walked)) == 2  # two parameters to second order, one to third
+
+
+def test_sums_over_times_two_grids_and_other_samplers():
+    loss = SummedLoss(lambda t, x: (x * x).sum(-1), [0.0, 0.5, 1.0])
+    for options in ({"grids": 2}, {"sampler": "mc"}, {"sampler": "antithetic", "order": 2}):
+        close(expanded("network", False, loss=loss, **options), expanded("network", True, loss=loss, **options))
+
+
+def test_noise_in_stretches_of_time(monkeypatch):
+    whole = expanded("network", True)
+    monkeypatch.setattr(compiled, "STRETCH", 3 * 1024 * 2 * 8)
+    close(whole, expanded("network", True))
+
+
+def test_single_precision():
+    """To the fourth digit, as plain walks of another block size differ too."""
+    family = PerturbedSDE(FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 * x), FunctionSDE(lambda t, x: x.sin()))
+    plain, made = (
+        expand(family, lambda x: (x * x).sum(-1), torch.ones(2), GRID, paths=1024, compile=c) for c in (False, True)
+    )
+    assert made.first.mean == pytest.approx(plain.first.mean, rel=1e-4)
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_side_by_side(pool):
+    options = {"mp_context": multiprocessing.get_context("spawn")} if pool is ProcessPoolExecutor else {}
+    with pool(2, **options) as executor:
+        close(expanded("network", True), expanded("network", True, executor=executor))
+
+
+def test_a_state_that_leaves_the_numbers_is_located():
+    family = PerturbedSDE(FunctionSDE(lambda t, x: x**3, lambda t, x: 0.3 * x), FunctionSDE(lambda t, x: x))
+    start, said = torch.full((1,), 8.0, dtype=F64), []
+    for compile in (False, True):
+        with pytest.raises(NonFiniteState) as stopped:
+            expand(family, lambda x: x[:, 0], start, TimeGrid(0.0, 4.0, 16), paths=256, compile=compile)
+        said.append(str(stopped.value))
+    assert said[0] == said[1]
+
+
+# -- where it cannot be done
+
+COUNTER = itertools.count()
+
+
+def branching(t, x):
+    return x if float(t) < 0.5 else -x
+
+
+REASONS = {
+    "a branch": (FunctionSDE(branching, lambda t, x: 0.3 * x), "euler", "a number that Python looks at"),
+    "a structure": (FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 * x), "milstein", "look at more than the state"),
+    "sorting": (
+        FunctionSDE(lambda t, x: x.sort(-1).values, lambda t, x: 0.3 * x),
+        "euler",
+        "aten.sort|cannot be traced",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sdewm.jets.NonSmoothWarning")
+@pytest.mark.parametrize("name", REASONS)
+def test_why_not_is_said_and_the_numbers_are_the_plain_ones(name):
+    base, method, reason = REASONS[name]
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x))
+    options = {"paths": 256, "method": method}
+    plain = expand(family, lambda x: x.sum(-1), ONES, GRID, compile=False, **options)
+    with pytest.warns(NotCompiled, match=reason):
+        found = expand(family, lambda x: x.sum(-1), ONES, GRID, compile=True, **options)
+    for key, values in plain.sample.values.items():
+        np.testing.assert_array_equal(found.sample[key], values)
+
+
+def test_without_a_compiler(monkeypatch):
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CC", raising=False)
+    machine.machine.cache_clear()
+    try:
+        with pytest.warns(NotCompiled, match="no C compiler was found; install one"):
+            expanded("network", True, paths=256)
+    finally:
+        machine.machine.cache_clear()
+
+
+def test_by_itself_it_compiles_large_work_and_says_nothing():
+    assert pays("auto", 2**20, TimeGrid(0.0, 1.0, 64), 6) and not pays("auto", 2**10, TimeGrid(0.0, 1.0, 64), 6)
+    for wrong in ("yes", 1, None):
+        with refuses(ValueError, "compile: expected"):
+            expanded("network", wrong)
+
+
+# -- mistakes in the machine
+
+
+@pytest.mark.parametrize("name", ["tanh", "mul", "sin"])
+def test_a_wrong_operation_is_caught_by_the_first_block(name, monkeypatch):
+    """By a millionth: what it makes differs from what torch makes, so torch's numbers are taken."""
+    right = lowering.LOWERINGS[name]
+
+    def wrong(builder, *args, **kwargs):
+        return lowering.LOWERINGS["where"](builder, 1.0, _scaled(builder, right(builder, *args, **kwargs)), 0.0)
+
+    def _scaled(builder, numbers):
+        flat = [builder.binary("mul", n, builder.constant(1 + 1e-6)) for n in numbers.flatten().tolist()]
+        return torch.tensor(flat).reshape(numbers.shape)
+
+    plain = expanded("network", False, paths=512)
+    monkeypatch.setitem(lowering.LOWERINGS, name, wrong)
+    with pytest.warns(NotCompiled, match="the compiled step gives other states than the plain one"):
+        found = expanded("network", True, paths=512)
+    for key, values in plain.sample.values.items():
+        np.testing.assert_array_equal(found.sample[key], values)
