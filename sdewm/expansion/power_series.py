@@ -37,8 +37,6 @@ Value = TypeVar("Value", Tensor, Values)
 TRUST = 0.25
 # A series with kinks seems to end where it could be trusted up to errors that change a loss by so many times itself.
 ENDLESS = 1e3
-# Both magnitudes to second order, and one for both to third.
-PAIR, LINE = JetSpace(2, 2), JetSpace(1, 3)
 # What the terms are, for whoever prints them.
 MEANINGS = {
     "P": "L's slope along ∂x, for the error in the diffusion",
@@ -318,8 +316,14 @@ def corrected_walks(
 ) -> list[Walks]:
     """What :func:`corrected_terms` walks along: jets in both magnitudes to second order, and in one to third."""
     at = {i for loss in losses.values() for i in loss.on(grid)}
-    systems = [family.at(Parameter(PAIR, 0), Parameter(PAIR, 1)), family.at(Parameter(LINE, 0))][: order - 1]
+    pair, line = _spaces()
+    systems = [family.at(Parameter(pair, 0), Parameter(pair, 1)), family.at(Parameter(line, 0))][: order - 1]
     return [Walks(sde, x0, grid, method, at, compile=compile, loud=loud) for sde in systems]
+
+
+def _spaces() -> tuple[JetSpace, JetSpace]:
+    """Of jets in both magnitudes to second order, and in one for both to third."""
+    return JetSpace(2, 2), JetSpace(1, 3)
 
 
 def corrected_terms(
@@ -343,6 +347,7 @@ def terms_along(
     walks: Sequence[Walks], losses: Mapping[str, SummedLoss], grid: TimeGrid, noise: Increments
 ) -> dict[tuple[str, str], Tensor]:
     """:func:`corrected_terms` for one block of noise after another."""
+    pair, line = _spaces()
     total: dict[tuple[str, str], Tensor] = {}
 
     def add(name: str, term: str, value: Tensor) -> None:
@@ -354,9 +359,9 @@ def terms_along(
             if i not in weights[name]:
                 continue
             weight = weights[name][i]
-            whole = _coefficients(loss.at(t, x), PAIR)
+            whole = _coefficients(loss.at(t, x), pair)
             # Without the first-order part of x, what is left at second order is ∇L·(second-order part of x).
-            gradient_part = _coefficients(loss.at(t, _without_first_order(x)), PAIR)
+            gradient_part = _coefficients(loss.at(t, _without_first_order(x)), pair)
             curvature_part = whole - gradient_part
             add(name, "loss0", weight * whole[0])
             add(name, "P", weight * whole[1])
@@ -369,7 +374,7 @@ def terms_along(
         for i, t, x in in_one(noise):
             for name, loss in losses.items():
                 if i in weights[name]:
-                    add(name, "third", weights[name][i] * _coefficients(loss.at(t, x), LINE)[3])
+                    add(name, "third", weights[name][i] * _coefficients(loss.at(t, x), line)[3])
     return total
 
 
