@@ -30,17 +30,18 @@ CONVEX = {"latent": ("squared errors",), "trained-step": ("J_O",)}
 
 
 def check(rows: Rows, settings: Settings) -> Iterator[Row]:
-    found, smallest = _measure(rows.system, settings)
+    system = rows.system
+    found, smallest = _measure(system, settings)
     for name in found.values:
         s = found.estimate(name)
-        of, convex = replace(rows, system=f"{rows.system} {name}"), name in CONVEX[rows.system]
+        rows, convex = replace(rows, system=f"{system} {name}"), name in CONVEX[system]
         negative = Estimate(-s.mean, s.stderr, s.n, s.dof, s.seed)
         config = {"S": s.mean, "smallest S of a path": smallest[name], "paths": found.paths}
         reading = "convex" if convex else "not convex in x"
-        yield of.at_most("−S ≤ 0", "printed", reading, negative, config=config)
+        yield rows.at_most("−S ≤ 0", "printed", reading, negative, config=config)
         if convex:
             least = exact(-smallest[name], found.paths, found.seed)
-            yield of.at_most(
+            yield rows.at_most(
                 "−S ≤ 0 on every path", "corrected", "", least, numerical=1e-12, scale=abs(s.mean), config=config
             )
 
