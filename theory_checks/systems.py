@@ -181,8 +181,3 @@ SYSTEMS: dict[str, Callable[[], System]] = {
 def system(name: str) -> System:
     """One of :data:`SYSTEMS`, the same object each time, so that what is sampled on it is shared."""
     return SYSTEMS[name]()
-
-
-# What a run takes when it is not told which.
-BY_DEFAULT = tuple(name for name in SYSTEMS if name != "trained-constant")
-WHEN_QUICK = ("gbm", "ou", "circle", "latent", "trained-step")

@@ -1,9 +1,9 @@
-"""Theorem 3.6: CNNs whose pushforwards come near P and Q, with every constant named where that can be done.
+"""Theorem 3.6: CNNs whose pushforwards approximate P and Q, with every constant named where that is possible.
 
 On an arc the encoder and the decoder are interpolated by networks of F_CNN: their error falls like the square of the
 number of units, whatever the ambient dimension, and the constant is a second derivative of the oracle map. As printed
 the bound leaves the networks' size free, so that nothing can refute it; the printed class of networks, whose last layer
-is a ReLU, cannot come near P at all.
+is a ReLU, cannot approximate P.
 """
 
 from __future__ import annotations
