@@ -9,12 +9,14 @@ import pytest
 from support import refuses
 
 import theory_checks
+from sdewm.verification.settings import Settings
 from theory_checks.claim import Claim, Part
 from theory_checks.discovery import claims
 from theory_checks.listings import checks
 from theory_checks.rows import Rows
 from theory_checks.run import main
-from theory_checks.units import Unit, units
+from theory_checks.unit_store import UnitStore
+from theory_checks.units import Unit, units, work
 
 ADDED = """
 from theory_checks.claim import Claim
@@ -103,3 +105,12 @@ def test_the_seconds_of_all_rows_are_those_of_the_check(monkeypatch):
     rows = Rows("c", "s", since=10.0)
     made = [rows.equal("a", "corrected", "", 0.0, margin=1.0), rows.at_most("b", "corrected", "", 0.0)]
     assert [row.seconds for row in made] == [2.0, 0.5]
+
+
+def test_a_units_seconds_are_told_claim_by_claim(tmp_path):
+    unit = Unit(("covering_map",), "two-sheets")
+    finished = work(unit, Settings())
+    assert 0 < finished.by_claim["covering_map"] <= finished.seconds
+    store = UnitStore(tmp_path, Settings(), say=print)
+    store.keep(unit, finished)
+    assert store.take_up([unit])[unit].by_claim == finished.by_claim
