@@ -24,9 +24,7 @@ def checks(folder: Path) -> dict[str, Any]:
 
 def curves(report: dict[str, Any], claim: str) -> dict[str, dict[str, Curve]]:
     """A claim's curves by system and by label, in the order of the report; ``ValueError`` where it has none."""
-    found: dict[str, dict[str, Curve]] = {}
-    for curve in (Curve(**c) for c in report["curves"] if c["claim"] == claim):
-        found.setdefault(curve.system, {})[curve.label] = curve
+    found = _by_system(report, claim)
     if not found:
         raise ValueError(f"the report has no curves of {claim}; run that check first")
     return found
@@ -34,10 +32,17 @@ def curves(report: dict[str, Any], claim: str) -> dict[str, dict[str, Curve]]:
 
 def lines(report: dict[str, Any], claim: str, system: str) -> dict[str, Curve]:
     """The curves of one claim on one system by label; ``ValueError`` where it has none."""
-    found = curves(report, claim)
+    found = _by_system(report, claim)
     if system not in found:
         raise ValueError(f"the report has no curves of {claim} on {system}; run that check first")
     return found[system]
+
+
+def _by_system(report: dict[str, Any], claim: str) -> dict[str, dict[str, Curve]]:
+    found: dict[str, dict[str, Curve]] = {}
+    for curve in (Curve(**c) for c in report["curves"] if c["claim"] == claim):
+        found.setdefault(curve.system, {})[curve.label] = curve
+    return found
 
 
 def records(report: dict[str, Any], claim: str, system: str, quantity: str) -> dict[str, dict[str, Any]]:
