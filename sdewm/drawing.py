@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdewm import arguments
 from sdewm.files import write_whole
-from sdewm.verification.report import Curve
 
 KINDS = ("png", "pdf", "svg")
 _DPI = 200
@@ -58,6 +58,19 @@ OTHER = (Look("#7a3b8f", ":", "v"), Look("#888888", (0, (5, 1, 1, 1)), "D"), Loo
 GUIDE: dict[str, Any] = {"color": "#888888", "lw": 0.6, "zorder": 0}
 
 
+class Points(Protocol):
+    """``y`` against ``x``, one standard error each where there is one."""
+
+    @property
+    def x(self) -> Sequence[float]: ...
+
+    @property
+    def y(self) -> Sequence[float]: ...
+
+    @property
+    def stderr(self) -> Sequence[float] | None: ...
+
+
 @contextmanager
 def styled(width: float, height: float) -> Iterator[Figure]:
     """A figure of so many inches, closed at the end."""
@@ -67,6 +80,18 @@ def styled(width: float, height: float) -> Iterator[Figure]:
             yield figure
         finally:
             plt.close(figure)
+
+
+@contextmanager
+def drawn_on(axes: Axes | None, width: float = 4.6, height: float = 3.2) -> Iterator[Axes]:
+    """Axes of a user's, or new ones where there are none, for something to be drawn on in this style.
+
+    New ones are alone in a figure of pyplot's, of so many inches, so that ``pyplot.show()`` shows them.
+    """
+    if axes is not None:
+        arguments.instance("axes", axes, Axes, "axes of matplotlib")
+    with plt.rc_context(_SETTINGS):  # type: ignore[arg-type]
+        yield plt.figure(figsize=(width, height), layout="constrained").add_subplot() if axes is None else axes
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -80,7 +105,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def draw_curve(axes: Axes, curve: Curve, look: Look, **more: Any) -> None:
+def draw_curve(axes: Axes, curve: Points, look: Look, **more: Any) -> None:
     """Its line and markers, with a bar of two standard errors to either side where it has standard errors."""
     bars = curve.stderr and [2 * e for e in curve.stderr]
     axes.errorbar(curve.x, curve.y, bars, **look.line(), elinewidth=0.8, **more)

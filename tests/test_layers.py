@@ -15,14 +15,14 @@ import sdewm
 
 HOME = Path(sdewm.__file__).parent
 LAYERS = (
-    {"arguments", "files", "jets", "kernels"},
+    {"arguments", "files", "drawing", "jets", "kernels"},
     {"noise"},
     {"estimate", "systems"},
     {"solvers"},
     {"sensitivity"},
     {"exact", "expansion", "divergence", "approximation"},
     {"paper"},
-    {"verification", "drawing", "page"},  # a report can be written as a page
+    {"verification", "page"},  # a report can be written as a page
     {"worldmodel", "figures", "testing", "doctor"},
     {"cli", "__main__"},
 )

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from sdewm.solvers.methods import Method, carrying_jets
 from sdewm.systems.checks import check_loss
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Form = Literal["corrected", "printed"]
 Value = TypeVar("Value", Tensor, Values)
@@ -155,6 +158,19 @@ class Expansion:
             f"eps: {eps:g} is beyond {self.radius:.2g}, up to which each term of the expansion is at most {TRUST:g} of "
             "the one before: what is left out may exceed what is predicted. Solve at this ε, or take a smaller one."
         )
+
+    def plot(self, axes: Axes | None = None, *, largest: float | None = None) -> Axes:
+        """Draw E L(x^ε) against ε as far as each order says it, and where the prediction is no longer to be trusted.
+
+        ``axes`` are matplotlib's; new ones by default. ``largest`` is the largest |ε|: by default a quarter more than
+        :attr:`radius`, or 1 where that is not known or has no end. Returns the axes. The band is of two standard
+        errors.
+
+        >>> expansion.plot().figure.savefig("loss.svg")
+        """
+        from sdewm.expansion.loss_plot import draw_loss  # takes matplotlib
+
+        return draw_loss(self, axes, None if largest is None else arguments.real("largest", largest, above=0.0))
 
     def __str__(self) -> str:
         q = "½(Q + S)" if self.form == "corrected" else "Q + ½S"

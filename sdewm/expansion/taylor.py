@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import Method
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FORMS: tuple[Form, ...] = ("corrected", "printed")
 RUNGS = 6
@@ -115,6 +118,18 @@ class TaylorTest:
             parts.append(f"{outcome} at {listed} – {advice}")
         failed = any(outcome in FAILURES for outcome in found.values())
         return ("failed: " if failed else "undecided, nothing failed: ") + "; ".join(parts)
+
+    def plot(self, axes: Axes | None = None, *, kind: Literal["strong", "loss", "weak"] = "loss") -> Axes:
+        """Draw what each order of the expansion leaves against ε, on logarithmic axes, with the rates expected.
+
+        ``axes`` are matplotlib's; new ones by default. ``kind`` is that of the remainders. Returns the axes. Hollow
+        markers are rungs that rounding hides, which no rate rests on.
+
+        >>> test.plot(kind="weak").figure.savefig("remainders.svg")
+        """
+        from sdewm.expansion.remainder_plot import draw_remainders  # takes matplotlib
+
+        return draw_remainders(self, axes, arguments.choice("kind", kind, tuple(KINDS)))
 
     def __str__(self) -> str:
         lines = [

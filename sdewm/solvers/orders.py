@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ GROUP = 32  # paths in a jackknife group
 PILOT = 512
 BLOCK = 1024
 FINEST = 20  # the noise of a block is kept at its finest level: gigabytes beyond this one
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Kind = Literal["strong", "weak"]
 Exact = Callable[[Tensor], Tensor] | Callable[[Tensor, Tensor], Tensor]
@@ -89,6 +92,17 @@ class Convergence:
         """Whether an order is in the interval; no order is where ``regime`` is not "asymptotic"."""
         low, high = self.interval(level)
         return low <= arguments.real("order", order) <= high and self.regime == "asymptotic"
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw the errors against the step, on logarithmic axes, beside the order that the method declares.
+
+        ``axes`` are matplotlib's; new ones by default. Returns the axes. Bars are of two standard errors.
+
+        >>> found.plot().figure.savefig("order.svg")
+        """
+        from sdewm.solvers.order_plot import draw_order  # takes matplotlib
+
+        return draw_order(self, axes)
 
     def __str__(self) -> str:
         lines = [f"{self.method}, {self.kind} error, {self.slope.n} paths", f"{'Δt':>10} {'error':>20} {'rate':>6}"]

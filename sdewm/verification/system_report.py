@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdewm.verification.claims import expansion
 from sdewm.verification.evidence import Evidence
@@ -15,6 +15,9 @@ from sdewm.verification.report import NEAR_ZERO, Curve, as_record, describe, fai
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 from sdewm.verification.verdicts import LeftOut, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # The quantity of a claim that broke down, as where solutions explode.
 ALL_OF_IT = "all of it"
@@ -98,6 +101,18 @@ class Report:
         from sdewm.page import write_page  # takes matplotlib
 
         write_page(self.as_record(), path)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw each row: how far it is from what is claimed, in units of what is near enough, its margin.
+
+        ``axes`` are matplotlib's; new ones by default, as high as there are rows. Returns the axes. Bars are of 99.9 %,
+        numerical error included. Where a row is many margins away the scale is logarithmic beyond one of them.
+
+        >>> report.plot().figure.savefig("rows.svg")
+        """
+        from sdewm.verification.rows_plot import draw_rows  # takes matplotlib
+
+        return draw_rows(self, axes)
 
     def as_record(self) -> dict[str, Any]:
         """All of it as what JSON can hold."""

@@ -1,0 +1,47 @@
+"""An expansion drawn: the expected loss against ε, by how many terms."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from sdewm.drawing import CORRECTED, GUIDE, MEASURED, OTHER, drawn_on
+
+if TYPE_CHECKING:
+    from sdewm.expansion.power_series import Expansion
+
+POINTS = 41
+BEYOND = 1.25  # so many radii are drawn
+WITHOUT_RADIUS = 1.0  # is drawn up to where the radius is not known, or has no end
+LOOKS = (MEASURED._replace(linestyle="--"), CORRECTED, OTHER[0])
+LABELS = ("up to ε", "up to ε²", "up to ε³")
+
+
+def draw_loss(expansion: Expansion, axes: Axes | None, largest: float | None) -> Axes:
+    """See :meth:`Expansion.plot`."""
+    radius = expansion.radius
+    if largest is None:
+        largest = BEYOND * radius if 0 < radius < math.inf else WITHOUT_RADIUS
+    eps = np.linspace(-largest, largest, POINTS)
+    names = ["loss0", "first", "second"] + ["third"] * (expansion.third is not None)
+    # Up to each order, at each ε, of each replicate.
+    sums = np.cumsum([np.outer(eps**k, expansion.sample[name]) for k, name in enumerate(names)], axis=0)
+    with drawn_on(axes) as axes:
+        for order, label, look in zip(range(1, len(names)), LABELS, LOOKS, strict=False):
+            estimates = [expansion.sample.estimate(row) for row in sums[order]]
+            mean = np.array([e.mean for e in estimates])
+            axes.plot(eps, mean, color=look.color, linestyle=look.linestyle, label=label)
+            if order == 2:
+                half = 2 * np.array([e.stderr for e in estimates])
+                axes.fill_between(eps, mean - half, mean + half, color=look.color, alpha=0.25, lw=0)
+        if 0 < radius < largest:
+            hatched: dict[str, Any] = {"fc": "#eeeeee", "ec": "#bbbbbb", "hatch": "///", "lw": 0, "zorder": 0}
+            axes.axvspan(radius, largest, **hatched, label=f"beyond the radius, {radius:.2g}")
+            axes.axvspan(-largest, -radius, **hatched)
+        axes.axvline(0.0, **GUIDE)
+        axes.set(xlabel="ε, size of the error", ylabel="E L(x^ε), expected loss", xlim=(-largest, largest))
+        axes.legend()
+    return axes

@@ -1,0 +1,38 @@
+"""A Taylor test drawn: what each order of the expansion leaves, against ε."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from sdewm.drawing import CORRECTED, GUIDE, MEASURED, OTHER, drawn_on
+
+if TYPE_CHECKING:
+    from sdewm.expansion.taylor import TaylorTest
+
+LOOKS = (MEASURED, OTHER[0], CORRECTED)
+LEFT = {"strong": "left of the state", "loss": "left of the loss", "weak": "left of the mean loss"}
+
+
+def draw_remainders(test: TaylorTest, axes: Axes | None, kind: str) -> Axes:
+    """See :meth:`TaylorTest.plot`."""
+    eps = np.array(test.eps)
+    with drawn_on(axes) as axes:
+        for order in range(test.order + 1):
+            look, rate = LOOKS[order], test.rates[kind, order]
+            left = np.asarray(test.remainders[kind, order])
+            seen = left > 0  # others have no logarithm
+            if not seen.any():
+                continue
+            found = f"rate {rate.value:.2f}" if rate.rungs else rate.outcome
+            label = f"after order {order}: {found}, expected {rate.expected}"
+            axes.plot(eps[seen], left[seen], **look.line(), label=label)
+            hidden = seen & (np.arange(len(eps)) >= rate.rungs)
+            axes.plot(eps[hidden], left[hidden], color=look.color, linestyle="none", marker=look.marker, mfc="white")
+            axes.plot(eps, left[seen][0] * (eps / eps[seen][0]) ** rate.expected, **GUIDE)
+        axes.set(xscale="log", yscale="log", xlabel="ε, size of the error", ylabel=LEFT[kind])
+        axes.set_title(test.verdict.partition(":")[0] + f", {kind} remainders")
+        axes.legend(title="grey: the rate expected")
+    return axes
