@@ -15,7 +15,7 @@ author = "the authors of sdewm"
 release = version = sdewm.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["_build", "examples/README.md"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "sdewm"
 html_static_path = ["_static"]
@@ -30,6 +30,7 @@ myst_substitutions = {
     "methods": tables.methods(),
     "measured_orders": tables.measured_orders(),
     "benchmark_commands": tables.benchmark_commands(),
+    "gallery": tables.gallery(),
 }
 
 default_role = "code"

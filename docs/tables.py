@@ -72,3 +72,20 @@ def benchmark_commands():
             text = ast.get_docstring(ast.parse(source)).split("\n\n")[0].replace("\n", " ")
         rows.append(f"| `{path}` | `{command}` | {text.replace('|', chr(92) + '|')} |")
     return "\n".join(rows)
+
+
+def gallery():
+    """Every example: what it shows, its picture, its program. Pictures are kept; nothing is run here."""
+    parts = []
+    for path in sorted((Path(__file__).parent / "examples").glob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        picture = f"_static/examples/{path.stem}.svg"
+        if not (Path(__file__).parent / picture).exists():
+            continue
+        title, _, text = ast.get_docstring(ast.parse(source)).partition("\n\n")
+        program = source[source.index('"""', 3) + 3 :].strip()
+        parts.append(
+            f"## {title.rstrip('.')}\n\n{text}\n\n![{title}]({picture})\n\n"
+            f"```{{code-block}} python\n:caption: docs/examples/{path.name}\n\n{program}\n```\n"
+        )
+    return "\n".join(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,7 +17,7 @@ from sdewm.files import write_whole
 
 KINDS = ("png", "pdf", "svg")
 _DPI = 200
-_UNDATED: dict[str, dict[str, Any]] = {
+UNDATED: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
     "svg": {"Date": None, "Creator": None},
@@ -71,10 +71,15 @@ class Points(Protocol):
     def stderr(self) -> Sequence[float] | None: ...
 
 
+def style() -> AbstractContextManager[None]:
+    """This style, for whatever is drawn inside."""
+    return plt.rc_context(_SETTINGS)  # type: ignore[arg-type]
+
+
 @contextmanager
 def styled(width: float, height: float) -> Iterator[Figure]:
     """A figure of so many inches, closed at the end."""
-    with plt.rc_context(_SETTINGS):  # type: ignore[arg-type]
+    with style():
         figure = plt.figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         try:
             yield figure
@@ -90,7 +95,7 @@ def drawn_on(axes: Axes | None, width: float = 4.6, height: float = 3.2) -> Iter
     """
     if axes is not None:
         arguments.instance("axes", axes, Axes, "axes of matplotlib")
-    with plt.rc_context(_SETTINGS):  # type: ignore[arg-type]
+    with style():
         yield plt.figure(figsize=(width, height), layout="constrained").add_subplot() if axes is None else axes
 
 
@@ -101,7 +106,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     figure.draw_without_rendering()  # laid out once, and alike in all three
     figure.set_layout_engine("none")
     for path, kind in zip(paths, KINDS, strict=True):
-        write_whole(path, partial(figure.savefig, format=kind, dpi=_DPI, metadata=_UNDATED[kind]))
+        write_whole(path, partial(figure.savefig, format=kind, dpi=_DPI, metadata=UNDATED[kind]))
     return paths
 
 

@@ -43,5 +43,5 @@ def draw_loss(expansion: Expansion, axes: Axes | None, largest: float | None) ->
             axes.axvspan(-largest, -radius, **hatched)
         axes.axvline(0.0, **GUIDE)
         axes.set(xlabel="ε, size of the error", ylabel="E L(x^ε), expected loss", xlim=(-largest, largest))
-        axes.legend()
+        axes.legend(frameon=True, framealpha=1.0, edgecolor="none")  # over the hatching
     return axes
