@@ -48,7 +48,7 @@ def installation() -> Iterator[Finding]:
         yield Finding(package, version(package) or "missing", version(package) is not None)
     yield Finding("threads", f"{torch.get_num_threads()} of torch, {processors()} processors")
     yield Finding("accelerator", accelerator())
-    yield Finding("compiler", shutil.which("c++") or "none: torch.compile needs one, sdewm does not")
+    yield Finding("compiler", compiler() or "none: large work is walked in plain torch, more slowly")
     for package, use in OPTIONAL.items():
         yield Finding(package, version(package) or f"not installed: for {use}")
     yield Finding("renderer", renderer())
@@ -65,6 +65,11 @@ def version(package: str) -> str | None:
 def processors() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compiler() -> str | None:
+    """The C compiler that large work is compiled with; ``None`` where there is none."""
+    return os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
 
 
 def accelerator() -> str:

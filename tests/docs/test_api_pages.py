@@ -64,3 +64,9 @@ def test_every_argument_of_a_top_level_function_is_described(name):
         text += getattr(sdewm, like, function).__doc__ or ""
     missing = [p for p in inspect.signature(function).parameters if not re.search(rf"\b{p}\b", text)]
     assert not missing, missing
+
+
+def test_the_design_page_has_a_place_for_every_folder():
+    page = (PAGES.parent / "design.md").read_text(encoding="utf-8")
+    folders = [p.parent.name for p in Path(sdewm.__file__).parent.glob("*/__init__.py")]
+    assert [name for name in folders if f"`sdewm/{name}/`" not in page] == []
