@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
@@ -53,7 +54,7 @@ def lower(
     example = [one.clone() for one in example]
     for tensor, numbers in zip(example, inputs, strict=True):
         shadows.of[tensor] = numbers.clone()
-    with torch.no_grad(), shadows:
+    with torch.no_grad(), shadows, _Outward(shadows):
         out = step(*example)
     return shadows.numbers(out), shadows.weights
 
@@ -79,7 +80,7 @@ class _Shadows(TorchDispatchMode):
         plain = name.rstrip("_") if name.endswith("_") and not name.endswith("__") else name
         self.builder.site += 1
         if name == "_local_scalar_dense":
-            if not self._fixed(self.numbers(args[0])):
+            if not self.fixed(args[0]):
                 raise NotLowered(
                     "a number that Python looks at, as in a branch or a loop: it differs from path to path"
                 )
@@ -127,6 +128,10 @@ class _Shadows(TorchDispatchMode):
             return self._outside(self._constants(tensor), tensor)
         return self.of[tensor]
 
+    def fixed(self, tensor: Tensor) -> bool:
+        """Whether a tensor is the same whatever the state."""
+        return self._fixed(self.numbers(tensor))
+
     def _fixed(self, numbers: Tensor) -> bool:
         """Whether all are constants, whatever the state."""
         return all(self.builder.known(n) is not None for n in numbers.flatten().tolist())
@@ -160,13 +165,27 @@ class _Shadows(TorchDispatchMode):
         def beside(tensor: Tensor) -> Tensor:
             if tensor.is_floating_point():
                 return moved(tensor)
-            if not self._fixed(self.numbers(tensor)):
+            if not self.fixed(tensor):
                 raise NotLowered(f"aten.{name} with an index that differs from path to path")
             return tensor
 
         rest = tree_map_only(Tensor, beside, (args[1:], kwargs))
         out = func(tree_map_only(Tensor, moved, args[0]), *rest[0], **rest[1])
         return tree_map_only(Tensor, lambda o: o + shift, out) if shift else out
+
+
+class _Outward(TorchFunctionMode):
+    """Refuses what hands a path's numbers to Python or numpy, which no operation of ATen's does."""
+
+    def __init__(self, shadows: _Shadows) -> None:
+        super().__init__()
+        self.shadows = shadows
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in ("numpy", "tolist", "__array__") and type(args[0]) is Tensor and not self.shadows.fixed(args[0]):
+            raise NotLowered(f"numbers that leave torch by {name}: they differ from path to path")
+        return func(*args, **(kwargs or {}))
 
 
 @functools.cache
@@ -330,6 +349,15 @@ def _not(b: Builder, x: Any) -> Tensor:
     return _binary("eq")(b, x, 0.0)
 
 
+def _true(b: Builder, x: Any) -> Tensor:
+    """1 where a number is not 0, as any such one is true."""
+    return _binary("ne")(b, x, 0.0)
+
+
+def _converted(b: Builder, x: Any, *, dtype: Any = None, **kwargs: Any) -> Tensor:
+    return _true(b, x) if dtype == torch.bool else _numbers(b, x)
+
+
 LOWERINGS: dict[str, Callable[..., Any]] = {
     **{name: _unary(name) for name in UNARY},
     **{name: _binary(name) for name in BINARY},
@@ -360,11 +388,11 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
     "cumsum": _cumsum,
     "logical_not": _not,
     "bitwise_not": _not,  # of truth values alone: whole numbers do not become rows
-    "logical_and": _binary("mul"),
+    "logical_and": lambda b, x, y: _binary("mul")(b, _true(b, x), _true(b, y)),
     "bitwise_and": _binary("mul"),
-    "logical_or": _binary("maximum"),
+    "logical_or": lambda b, x, y: _binary("maximum")(b, _true(b, x), _true(b, y)),
     "bitwise_or": _binary("maximum"),
     "copy": lambda b, x, y, non_blocking=False: _numbers(b, y).expand(_numbers(b, x).shape),
-    "_to_copy": lambda b, x, **kwargs: _numbers(b, x),
+    "_to_copy": _converted,
     "scalar_tensor": lambda b, x, **kwargs: _numbers(b, x),
 }  # fmt: skip

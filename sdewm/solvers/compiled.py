@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -24,7 +24,7 @@ from sdewm.systems.sde import SDE
 
 Compile = bool | Literal["auto"]
 
-STRETCH = 2**25  # bytes of increments that are handed over at a time
+STRETCH = 2**25  # bytes of increments that are handed over at a time, and of states that are handed back
 # Coefficients × steps × paths from which tracing, a second or a few, is a small part of what it saves.
 WORTH = 2**25
 
@@ -94,11 +94,11 @@ class Walks:
                 yield i, t, x
 
     def _along(self, made: _Made, noise: Increments) -> Iterator[tuple[int, Tensor, Tensor]]:
-        states = made.states(self.x0, self.grid, noise, self.at)
-        if not bool(torch.isfinite(states).all()):
-            yield from self._walked(noise)  # says where it leaves the numbers
-            return
-        for i, state in zip(self.at, states, strict=True):
+        for i, state in zip(self.at, made.states(self.x0, self.grid, noise, self.at), strict=True):
+            if not arguments.finite(state):
+                # Says where it leaves the numbers.
+                yield from (found for found in self._walked(noise) if found[0] >= i)
+                return
             x = Jet(state, made.space) if made.space is not None and i > 0 else state[0]
             yield i, torch.as_tensor(self.grid.time(i), dtype=self.x0.dtype), x
 
@@ -109,18 +109,22 @@ class Walks:
         chosen = stepper(self.method, self.sde).prepare(self.sde, x0, self.grid)
         if chosen.structure is not None or chosen.needs_time_areas or chosen.begin() is not chosen:
             raise _Unfit(f"steps of {self.method!r} look at more than the state, the time and the increment")
-        plain = [x for _, _, x in self._walked(noise)]
-        last = plain[-1]
-        if last.requires_grad:
+        one = (x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)).detach()
+        try:
+            after = chosen.step(
+                self.sde, one.new_tensor(self.grid.t0), self.grid.dt, one, one.new_zeros(1, noise.channels)
+            )
+        except Exception as error:
+            raise _Unfit(f"the step cannot be made with one path: {_first_line(error)}") from error
+        if after.requires_grad:
             raise _Unfit("gradients are asked for")
-        space = last.space if isinstance(last, Jet) else None
+        space = after.space if isinstance(after, Jet) else None
 
         def step(state: Tensor, dB: Tensor, t: Tensor) -> Tensor:
             x = state[0] if space is None else Jet(state, space)
             y = chosen.step(self.sde, t, self.grid.dt, x, dB)
             return y.coefficients if isinstance(y, Jet) else y.unsqueeze(0)
 
-        one = (x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)).detach()
         example = one.unsqueeze(0) if space is None else constant(one, space).coefficients
         try:
             with as_written(), warnings.catch_warnings():
@@ -129,17 +133,27 @@ class Walks:
         except (NotLowered, NoCompiler) as error:
             raise _Unfit(str(error)) from error
         except Exception as error:  # tracing runs what the user wrote, and may end in anything
-            raise _Unfit(
-                f"the step cannot be traced: {str(error).splitlines()[0] if str(error) else error!r}"
-            ) from error
+            raise _Unfit(f"the step cannot be traced: {_first_line(error)}") from error
         compiled = made.states(x0, self.grid, noise, self.at)
-        for i, x, state in zip(self.at, plain, compiled, strict=True):
+        for (i, _, x), state in zip(self._walked(noise), compiled, strict=True):
             whole = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)
             for row, truth in zip(state, whole, strict=False):
-                size = float(truth.abs().max())
-                if not float((row - truth).abs().max()) <= torch.finfo(x0.dtype).eps ** 0.5 * size:
+                if not bool(((row - truth).abs().amax(0) <= _tolerance(truth)).all()):
                     raise _Unfit(f"the compiled step gives other states than the plain one after {i} steps")
         return made
+
+
+def _tolerance(truth: Tensor) -> Tensor:
+    """How far states ``(paths, n)`` may be off, ``(n,)``: half of the digits of each component.
+
+    What cancels to next to nothing has the rounding of what it is made of, which is of any component's size.
+    """
+    sizes, eps = truth.abs().amax(0), torch.finfo(truth.dtype).eps
+    return eps**0.5 * sizes + 1e3 * eps * sizes.max()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else repr(error)
 
 
 class _Unfit(Exception):
@@ -152,22 +166,22 @@ class _Made:
     def __init__(self, step: CompiledStep, space: JetSpace | None) -> None:
         self.step, self.space = step, space
 
-    def states(self, x0: Tensor, grid: TimeGrid, noise: Increments, at: Collection[int]) -> Tensor:
-        """``(len(at), k, paths, n)``, the noise in stretches of time."""
+    def states(self, x0: Tensor, grid: TimeGrid, noise: Increments, at: Sequence[int]) -> Iterator[Tensor]:
+        """``(k, paths, n)`` after each of these rising numbers of steps; noise and states in stretches of time."""
         start = x0.detach().unsqueeze(0) if x0.ndim == 2 else x0.detach().expand(1, 1, -1)
         if self.space is not None:
             start = constant(start[0], self.space).coefficients
-        width = max(1, STRETCH // (noise.paths * noise.channels * x0.element_size()))
-        increments, done, found = iter(noise), 0, []
+        numbers = max(noise.channels, start.shape[0] * start.shape[2] if len(at) > 1 else 1)
+        width = max(1, STRETCH // (noise.paths * numbers * x0.element_size()))
+        increments, done = iter(noise), 0
         if 0 in at:
-            found.append(start.expand(-1, noise.paths, -1))
+            yield start.expand(-1, noise.paths, -1)
         while part := list(itertools.islice(increments, width)):
             times = [grid.time(done + i) for i in range(len(part))]
             kept = [i - done for i in at if done < i <= done + len(part)]
             ends = kept if kept and kept[-1] == len(part) else [*kept, len(part)]
             states = self.step.walk(start, torch.stack(part).to(x0.dtype), times, ends)
-            found += states[: len(kept)]
+            yield from states[: len(kept)]
             start, done = states[-1], done + len(part)
-            if done >= max(at):
+            if done >= at[-1]:
                 break
-        return torch.stack(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -77,6 +78,8 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "where": lambda x: torch.where(x > 0.2, x, -2 * x),
     "comparisons": lambda x: (x < 0) * x + (x <= 0.1) + (x >= 0.3) * 2 + (x != 0.2) + (x == 0.5),
     "logic": lambda x: torch.where((x > 0) & (x < 1) | ~(x > -1), x, 7.0),
+    "truth of numbers": lambda x: x.bool().double() + (x > 9).double().bool().double(),
+    "logic of numbers": lambda x: torch.logical_and(x, x).double() + torch.logical_or(x, x.relu()).double(),
     "logical functions": lambda x: torch.logical_not(torch.logical_or(x > 0, torch.logical_and(x < 1, x < -1))) * x,
     "sum": lambda x: x + x.sum(-1, keepdim=True),
     "mean": lambda x: x * x.mean(-1, keepdim=True),
@@ -267,6 +270,9 @@ REFUSED = {
     "a write elsewhere": (outside, "a write into a tensor that was there before"),
     "another precision": (lambda x: x.float().double(), "in torch.float32, where states are torch.float64"),
     "whole numbers": (lambda x: x.long().double(), "in torch.int64"),
+    "numpy": (lambda x: x + torch.from_numpy(np.sin(x.numpy())), "numbers that leave torch by numpy"),
+    "an array": (lambda x: x + torch.from_numpy(np.sin(np.asarray(x))), "numbers that leave torch by __array__"),
+    "a list": (lambda x: x + torch.tensor(x.tolist()), "numbers that leave torch by tolist"),
     "sorting": (lambda x: x.sort(-1).values, "aten.sort"),
     "an index": (lambda x: x.gather(-1, (x > 0).long()), "an index that differs from path to path"),
     "complex numbers": (lambda x: torch.fft.fft(x).real, "aten._fft|aten.real|complex"),

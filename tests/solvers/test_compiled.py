@@ -83,6 +83,17 @@ def test_noise_in_stretches_of_time(monkeypatch):
     close(whole, expanded("network", True))
 
 
+def test_states_are_handed_over_in_stretches_too(monkeypatch):
+    """What a loss along the whole path holds at a time does not grow with the number of steps."""
+    loss = SummedLoss(lambda t, x: (x * x).sum(-1), [GRID.time(i) for i in range(9)])
+    whole, held = expanded("network", False, loss=loss), []
+    walk = CompiledStep.walk
+    monkeypatch.setattr(CompiledStep, "walk", lambda *args: held.append(walk(*args)) or held[-1])
+    monkeypatch.setattr(compiled, "STRETCH", 3 * 4096 * 12 * 8)
+    close(whole, expanded("network", True, loss=loss))
+    assert max(len(states) for states in held) == 4  # the line's; three of the pair's, which has 12 numbers a path
+
+
 def test_single_precision():
     """To the fourth digit, as plain walks of another block size differ too."""
     family = PerturbedSDE(FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 * x), FunctionSDE(lambda t, x: x.sin()))
@@ -158,6 +169,19 @@ def test_by_itself_it_compiles_large_work_and_says_nothing():
     for wrong in ("yes", 1, None):
         with refuses(ValueError, "compile: expected"):
             expanded("network", wrong)
+
+
+def test_each_component_is_held_against_its_own_size():
+    """A millionth more of a small component is nothing beside a large one, and a wrong step all the same."""
+    scale = torch.tensor([1e8, 1.0], dtype=F64)
+    part = itertools.count()
+
+    def drift(t, x):
+        return -x * (1 + torch.tensor([0.0, 1e-5 * next(part)], dtype=F64))
+
+    family = PerturbedSDE(FunctionSDE(drift, lambda t, x: 0.3 * x), FunctionSDE(lambda t, x: x))
+    with pytest.warns(NotCompiled, match="other states than the plain one"):
+        expand(family, lambda x: x[:, 1], scale, GRID, paths=256, compile=True)
 
 
 # -- mistakes in the machine
