@@ -79,7 +79,8 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     def along(direction: Direction) -> Callable[[Tensor], list[Any]]:
         return lambda t: moved(lambda x: _on_line(x, direction, t))
 
-    signature = (func, spec, space.order, _relative_sizes(leaves), *map(_kind, leaves))
+    # A spec has no hash in torch 2.6.
+    signature = (func, str(spec), space.order, _relative_sizes(leaves), *map(_kind, leaves))
     try:
         given = moved(lambda x: x.value.clone())
         flat, out_spec = call(given)

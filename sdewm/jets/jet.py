@@ -95,8 +95,10 @@ class Jet(torch.Tensor):
             if rule is not None and not kwargs:
                 return rule(*args)
             return ANSWERS["called"](func, rule, args, kwargs or {})
-        except NotImplementedError as error:
-            if not any(isinstance(x, Jet) and x.is_complex() for x in args):
+        except RuntimeError as error:
+            # torch 2.6 says it in words alone.
+            missing = isinstance(error, NotImplementedError) or "not implemented for 'Complex" in str(error)
+            if not missing or not any(isinstance(x, Jet) and x.is_complex() for x in args):
                 raise
             name = getattr(func, "__name__", str(func))  # a minimum, say, or a comparison
             raise NotDifferentiable(f"{name} of a complex jet: {str(error).splitlines()[0]}") from error

@@ -405,10 +405,10 @@ def fuzz(store: UnitStore, said: list[str], cases: int, seed: int) -> int:
     for _ in range(cases):
         how = damage(path, rng)
         said.clear()
-        began = time.perf_counter()
+        began = time.process_time()
         found = store.take_up([UNIT])
         assert store.seconds(UNIT) in (None, 2.5)
-        assert time.perf_counter() - began < 5
+        assert time.process_time() - began < 5
         if found:  # what reads the same is the same
             assert repr(found[UNIT]) == repr(kept), how
         else:

@@ -52,7 +52,7 @@ def test_what_a_checkpoint_says_is_not_trusted(whole, tmp_path, change, message)
     began, most = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with refuses(CheckpointError, message):
         load_agent(tmp_path)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most < 2**19  # KiB
 
 
@@ -111,7 +111,7 @@ def fuzz(whole, tmp_path, cases: int, seed: int) -> dict[str, int]:
             place = metadata[str(rng.choice(["config", "progress"]))] if rng.random() < 0.8 else metadata
             place[str(rng.choice(list(place)))] = values[rng.integers(len(values))]
             save_checkpoint(target, tensors, metadata)
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             load_agent(tmp_path)
             counts["loaded"] += 1

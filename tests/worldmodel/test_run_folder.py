@@ -154,7 +154,7 @@ def fuzz(whole: Path, tmp_path: Path, cases: int, seed: int) -> dict[str, int]:
     for case in range(cases):
         run = Path(shutil.copytree(whole, tmp_path / f"run{case}"))
         done = {name: damage(run / name, rng) for name in rng.choice(names, rng.integers(1, 3), replace=False)}
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             train(run, DEBUG, stop=lambda: True)
             counts["taken up"] += 1
@@ -164,7 +164,7 @@ def fuzz(whole: Path, tmp_path: Path, cases: int, seed: int) -> dict[str, int]:
             counts["refused"] += 1
         except Exception as error:
             raise AssertionError(f"{done}: {error!r}") from error
-        assert time.perf_counter() - began < 5
+        assert time.process_time() - began < 5
         shutil.rmtree(run)
     return counts
 
