@@ -57,7 +57,7 @@ def _order(row):
 
 def benchmark_commands():
     """The command that makes each record of ``results/``, with the first sentence of the file that it runs."""
-    rows = ["| record | command | what it measures |", "|---|---|---|"]
+    rows = ["| what it measures | record, command |", "|---|---|"]
     for record in [*sorted(RESULTS.glob("*.json")), RESULTS / "agent" / "open_loop.json"]:
         path = record.relative_to(RESULTS.parent).as_posix()
         if record.stem == "theory_checks":
@@ -70,7 +70,7 @@ def benchmark_commands():
             if f"writes ``{path}``" in source.replace("\n", " "):
                 command = f"python -m benchmarks.{record.stem}"
             text = ast.get_docstring(ast.parse(source)).split("\n\n")[0].replace("\n", " ")
-        rows.append(f"| `{path}` | `{command}` | {text.replace('|', chr(92) + '|')} |")
+        rows.append(f"| {text.replace('|', chr(92) + '|')} | `{path}`: `{command}` |")
     return "\n".join(rows)
 
 

@@ -55,6 +55,10 @@ class LocalMaximizer:
 
     A local maximum alone does not make ∂²Q/∂a² negative definite, as the proof of Theorem C.1 has it: Q = −a⁴/4 + a h
     has the maximizer h^{1/3}, which has no derivative at 0.
+
+    >>> policy = LocalMaximizer(lambda h, z, a: -((a - h - z) ** 2).sum(-1), torch.zeros(1, dtype=torch.float64))
+    >>> policy(torch.full((1, 1), 0.2, dtype=torch.float64), torch.full((1, 1), 0.1, dtype=torch.float64))
+    tensor([[0.3000]], dtype=torch.float64)
     """
 
     # An eigenvalue this much smaller than the largest curvature met on the way counts as zero.

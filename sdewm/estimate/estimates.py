@@ -28,6 +28,9 @@ class Estimate:
     ``n`` paths in all, in ``dof + 1`` independent replicates whose spread is the standard error; ``seed`` repeats it.
     ``flags`` are reasons, in plain words, why the interval cannot be trusted; none where it can. A printed estimate
     has a line for each. ``skew`` is the skewness of the replicates, which :meth:`interval` makes up for.
+
+    >>> print(Estimate(1.0, 0.1, 1024, dof=31))
+    1 ± 0.1
     """
 
     mean: float

@@ -52,7 +52,14 @@ MEANINGS = {
 
 
 class BeyondRadius(UserWarning):
-    """A prediction at an error so large that the terms left out are not known to be small."""
+    """A prediction at an error so large that the terms left out are not known to be small.
+
+    >>> with warnings.catch_warnings(record=True) as met:
+    ...     warnings.simplefilter("always")
+    ...     far = expansion.predict(10.0)
+    >>> met[0].category.__name__
+    'BeyondRadius'
+    """
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,10 @@ class Expansion:
         out, and to the first at a jump.
 
     A coefficient that a few paths carry is flagged, and so is a prediction with it.
+
+    >>> expansion = expand(family, loss, x0, grid)
+    >>> expansion.predict(0.1).n
+    16384
     """
 
     form: Form
@@ -255,6 +266,11 @@ def expand(
     ------
     ValueError, TypeError : name the argument that is wrong, before any work is done.
     NonFiniteState : names the time and the component.
+
+    >>> family = PerturbedSDE(gbm, FunctionSDE(lambda t, x: x))
+    >>> expansion = expand(family, lambda x: (x**2).sum(-1), x0, grid, order=3)
+    >>> print(expansion.first)
+    2.4 ± 0.002
     """
     check_how(executor, progress)
     arguments.choice("form", form, ("corrected", "printed"))

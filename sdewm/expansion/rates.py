@@ -58,6 +58,10 @@ class Rate:
     first order past the expansion whose coefficient is not zero. The rate rests on so many ``rungs`` of the ladder, the
     largest; on the others rounding is too large a part of the remainder. Where there is no rate ``rungs`` is 0, and
     ``value`` NaN, or infinite for "exact".
+
+    >>> rate = taylor_test(family, loss, x0, grid).rates["weak", 2]
+    >>> rate.expected, rate.outcome
+    (3, 'as expected')
     """
 
     value: float

@@ -70,6 +70,10 @@ class TaylorTest:
     third_numerical, third_rounding : how far the limit's extrapolation still moved, and rounding may have moved it.
     dtype : of x0, in which the solutions were computed.
     level : of the test of each rate.
+
+    >>> test = taylor_test(family, loss, x0, grid)
+    >>> test.passed
+    True
     """
 
     eps: tuple[float, ...]

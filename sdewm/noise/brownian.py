@@ -36,6 +36,11 @@ class BrownianPath:
     """Paths ``first`` to ``first + paths − 1`` of the Brownian motions that ``seed`` determines, from t0 to t1.
 
     Increments are float64 on the CPU; :meth:`at` converts them.
+
+    >>> path = BrownianPath(seed=0, paths=4, channels=2)
+    >>> coarse, fine = path.at(level=3), path.at(level=5)  # 8 and 32 steps of the same motions
+    >>> torch.allclose(sum(coarse), sum(fine))
+    True
     """
 
     seed: int
@@ -222,7 +227,7 @@ class BrownianSampler:
         pairs are; ``noise_structure(sde, x0, grid).pairs`` tells which are needed.
     block : paths that are walked together; a matter of speed and memory only.
 
-    >>> expand(family, loss, x0, TimeGrid(0.0, 1.0, 64), method="milstein", sampler=BrownianSampler(2**14, seed=0))
+    >>> expansion = expand(family, loss, x0, grid, method="milstein", sampler=BrownianSampler(2**14, seed=0))
     """
 
     paths: int

@@ -9,7 +9,12 @@ from sdewm import arguments
 
 @dataclass(frozen=True)
 class TimeGrid:
-    """``steps`` equal steps from ``t0`` to ``t1``."""
+    """``steps`` equal steps from ``t0`` to ``t1``.
+
+    >>> grid = TimeGrid(0.0, 1.0, 16)
+    >>> grid.dt, grid.index(0.5)
+    (0.0625, 8)
+    """
 
     t0: float
     t1: float

@@ -73,7 +73,7 @@ class MonteCarlo(_PseudoRandom):
     seed : one integer determines every path.
     block : paths that are walked together; a matter of speed and memory only.
 
-    >>> expand(family, loss, x0, grid, sampler=MonteCarlo(2**14, seed=0))
+    >>> expansion = expand(family, loss, x0, grid, sampler=MonteCarlo(2**14, seed=0))
     """
 
 
@@ -98,7 +98,7 @@ class AntitheticMonteCarlo(_PseudoRandom):
     seed : one integer determines every path.
     block : paths that are walked together; a matter of speed and memory only.
 
-    >>> expand(family, loss, x0, grid, sampler=AntitheticMonteCarlo(2**14, seed=0))
+    >>> expansion = expand(family, loss, x0, grid, sampler=AntitheticMonteCarlo(2**14, seed=0))
     """
 
     smallest = 2
@@ -128,6 +128,9 @@ class QuasiMonteCarlo:
         grows like an exponential has most of its error in the last cell of each end; 1.3 to 1.5 puts that right with
         one or two channels. The weights' own spread spoils it with many.
     block : the most paths that are walked together; a matter of speed and memory only.
+
+    >>> expand(family, loss, x0, grid, sampler=QuasiMonteCarlo(2**12, seed=1)).sample.paths
+    4096
     """
 
     largest_dimension = MAX_DIMENSION

@@ -33,6 +33,9 @@ def fundamental_matrix(
 
     Solves dΦ = ∂g_k Φ dB^k, Φ(0) = I, with the drift as k = 0, equations (43)–(44), by differentiating the solver's
     steps; on the grid this is exact. Arguments and errors are those of :func:`sdewm.solve`.
+
+    >>> fundamental_matrix(gbm, x0, grid, paths=16).shape
+    torch.Size([16, 1, 1])
     """
     return first_derivatives(_solve_along(sde, x0, grid, None, 1, method, given_or_drawn(noise, paths, seed)))
 
@@ -66,8 +69,10 @@ def initial_value_derivatives(
 
     The other arguments and errors are those of :func:`sdewm.solve`.
 
-    >>> found = initial_value_derivatives(sde, x0, grid, paths=1000, directions=torch.stack([u, v]))
-    >>> found.second[:, :, 0, 1]  # ∂²x[u, v]
+    >>> u, v = torch.eye(3, dtype=torch.float64)[:2]
+    >>> found = initial_value_derivatives(gbm, torch.ones(3), grid, paths=1000, directions=torch.stack([u, v]))
+    >>> found.second[:, :, 0, 1].shape  # ∂²x[u, v]
+    torch.Size([1000, 3])
     """
     x0, drawn = arguments.state(x0, many=True), given_or_drawn(noise, paths, seed)
     if directions is not None:

@@ -59,8 +59,10 @@ class Prolongation(ABC):
 class FundamentalMatrixSDE(Prolongation):
     """(x, Φ): dΦ = ∂g_k Φ dB^k with the drift as k = 0, equation (43); N = n + n².
 
-    >>> system = FundamentalMatrixSDE(sde)
-    >>> x, phi = system.split(solve(system, system.initial(x0), grid, method="milstein", noise=noise))
+    >>> together = FundamentalMatrixSDE(gbm)
+    >>> x, phi = together.split(solve(together, together.initial(x0), grid, method="milstein", paths=16))
+    >>> phi.shape
+    torch.Size([16, 1, 1])
     """
 
     def initial(self, x0: Tensor) -> Tensor:
@@ -105,7 +107,13 @@ class InverseMatrixSDE(Prolongation):
 
 
 class SensitivitySDE(Prolongation):
-    """(x, ∂_ε x, ∂²_ε x) of a perturbed system: equations (35)–(37), which are (38)–(40) at ε = 0; N = 3 n."""
+    """(x, ∂_ε x, ∂²_ε x) of a perturbed system: equations (35)–(37), which are (38)–(40) at ε = 0; N = 3 n.
+
+    >>> together = SensitivitySDE(family)
+    >>> x, first, second = together.split(solve(together, together.initial(x0), grid, paths=16))
+    >>> first.shape
+    torch.Size([16, 1])
+    """
 
     def __init__(self, family: PerturbedSDE, eps: Magnitude = 0.0) -> None:
         arguments.instance("family", family, PerturbedSDE, "a PerturbedSDE(base, error)")

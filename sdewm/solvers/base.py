@@ -74,7 +74,11 @@ class Stepper(ABC):
 
 @dataclass(eq=False)
 class NonFiniteState(ArithmeticError):
-    """A path left the numbers: at which time, in which component, and for how many paths."""
+    """A path left the numbers: at which time, in which component, and for how many paths.
+
+    >>> print(NonFiniteState(time=0.5, component=0, paths=3, of=8))
+    x: component 0 is not finite at t = 0.5 on 3 of 8 paths. …
+    """
 
     time: float
     component: int

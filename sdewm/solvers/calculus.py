@@ -25,6 +25,10 @@ def to_ito(sde: SDE) -> SDE:
     """The Itô SDE with the solutions of ``sde``, a Stratonovich one: its drift is f + ½ Σ_k ∂g_k[g_k].
 
     Jets pass through. Undoes :func:`to_stratonovich`. Raises ``ValueError`` for an SDE that is not a Stratonovich one.
+
+    >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.4 * x, sde_type="stratonovich")
+    >>> to_ito(gbm).f(torch.tensor(0.0), torch.ones(1, 1))  # 0.1 + ½ · 0.4²
+    tensor([[0.1800]])
     """
     return _converted(sde, "stratonovich", "ito")
 

@@ -16,7 +16,11 @@ TwoInputs = Callable[[Tensor, Tensor], Tensor]
 
 
 class BlockSizes(NamedTuple):
-    """Dimensions of z, h, z̃ and s̃."""
+    """Dimensions of z, h, z̃ and s̃.
+
+    >>> sum(BlockSizes(z=8, h=32, z_tilde=8, s_tilde=24))
+    72
+    """
 
     z: int
     h: int
@@ -42,6 +46,10 @@ class RecordedObservation:
     values : ``(T, *shape)``.
 
     Calling it outside ``[times[0], times[-1]]`` raises ``ValueError``.
+
+    >>> s = RecordedObservation(torch.tensor([0.0, 1.0]), torch.tensor([[0.0], [2.0]]))
+    >>> s(0.25)
+    tensor([0.5000])
     """
 
     def __init__(self, times: Tensor, values: Tensor) -> None:
@@ -110,6 +118,22 @@ class LatentSDE:
     Raises
     ------
     ValueError : on the first use, if a coefficient returns the wrong shape; the coefficient is named.
+
+    >>> model = LatentSDE(
+    ...     q_enc=lambda h, s: torch.tanh(h + s),
+    ...     q_enc_bar=lambda h, s: 0.1 * torch.ones_like(h),
+    ...     f=lambda h, z, a: torch.tanh(h + z + a),
+    ...     p=lambda h: torch.tanh(h),
+    ...     p_bar=lambda h: 0.1 * torch.ones_like(h),
+    ...     q_dec=lambda h, z: h + z,
+    ...     policy=lambda h, z: torch.sin(h),
+    ...     observation=lambda t: torch.ones(2, dtype=torch.float64),
+    ...     sizes=BlockSizes(z=2, h=2, z_tilde=2, s_tilde=2),
+    ...     leak=1.0,
+    ... )
+    >>> start = model.state(*torch.zeros(4, 2, dtype=torch.float64))
+    >>> solve(model, start, TimeGrid(0.0, 4.0, 4), method="euler-sequential", paths=16).shape
+    torch.Size([16, 8])
     """
 
     sde_type = "ito"

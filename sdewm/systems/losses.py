@@ -16,7 +16,11 @@ from sdewm.systems.checks import named
 
 @dataclass(eq=False)
 class NonFiniteLoss(ArithmeticError):
-    """A loss, or a derivative of it, left the numbers: at which time, of which order, and for how many paths."""
+    """A loss, or a derivative of it, left the numbers: at which time, of which order, and for how many paths.
+
+    >>> print(NonFiniteLoss(time=1.0, order=0, paths=3, of=8))
+    loss: is not finite at t = 1 on 3 of 8 paths, so that its mean is no number. …
+    """
 
     time: float
     order: int
@@ -43,6 +47,10 @@ class SummedLoss:
     fn : ``(t, x) -> (paths,)`` with states x ``(paths, n)``.
     times : must lie on the grid of the expansion, and on every coarser one that it extrapolates from.
     weights : one per time; 1 for all by default. A mean has 1/len(times), a time integral the quadrature's weights.
+
+    >>> every_quarter = SummedLoss(lambda t, x: (x**2).sum(-1), times=[0.25, 0.5, 0.75, 1.0])
+    >>> expand(family, every_quarter, x0, grid).loss0.n
+    16384
     """
 
     fn: Callable[[Tensor, Tensor], Tensor]

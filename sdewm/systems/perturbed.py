@@ -31,6 +31,10 @@ class PerturbedSDE:
     tensor with one element, or a :class:`~sdewm.jets.Parameter`, and then a solver carries the ε-sensitivities along.
 
     Raises ``TypeError`` and ``ValueError`` that name the part that is no Itô SDE.
+
+    >>> family = PerturbedSDE(gbm, FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: x))
+    >>> solve(family.at(0.1), x0, grid, paths=16).shape
+    torch.Size([16, 1])
     """
 
     def __init__(self, base: SDE, error: SDE) -> None:

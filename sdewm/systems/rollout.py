@@ -23,6 +23,10 @@ class LatentRollout:
         raises ``ValueError``.
 
     With ``leak`` = 1, one step of "euler-sequential" with Δt = 1 is an imagined step of a recurrent state-space model.
+
+    >>> rollout = LatentRollout(model)
+    >>> rollout.dimension == model.sizes.h + model.sizes.z_tilde
+    True
     """
 
     sde_type = "ito"

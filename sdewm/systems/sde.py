@@ -33,7 +33,19 @@ FROM_INSIDE = (ValueError, RuntimeError, TypeError, IndexError, KeyError, Attrib
 
 @runtime_checkable
 class SDE(Protocol):
-    """torchsde's protocol for an SDE; see the module's text."""
+    """torchsde's protocol for an SDE; see the module's text.
+
+    >>> class OrnsteinUhlenbeck:
+    ...     noise_type, sde_type = "diagonal", "ito"
+    ...
+    ...     def f(self, t, x):
+    ...         return -x
+    ...
+    ...     def g(self, t, x):
+    ...         return 0.5 * torch.ones_like(x)
+    >>> isinstance(OrnsteinUhlenbeck(), SDE)
+    True
+    """
 
     noise_type: str
     sde_type: str

@@ -29,6 +29,12 @@ class Conformity:
     """What :func:`check_sde` has held an SDE against, and what it has to say that is no mistake.
 
     ``checked`` in words, one line each; ``notes`` are what a user should know, such as operations with kinks.
+
+    >>> print(check_sde(gbm, x0, grid))
+    ok    names, shapes, dtype and device
+    ok    paths do not mix, nothing is random, states are left alone
+    ok    the declared noise type
+    ok    derivatives of coefficients
     """
 
     checked: tuple[str, ...]

@@ -66,7 +66,8 @@ def verify(
     ValueError, TypeError : name the coefficient or the argument that is not what it should be, before any work is done.
 
     >>> report = verify(System(family, loss, x0, TimeGrid(0.0, 1.0, 32)))
-    >>> print(report)
+    >>> print(report.verdict)
+    system: verified. 19 rows hold to 0.01; …
     """
     arguments.instance("system", system, System, "a System(family, loss, x0, grid)")
     asked = tuple(CLAIMS) if claims is None else (claims,) if isinstance(claims, str) else tuple(claims)
