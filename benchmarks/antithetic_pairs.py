@@ -25,7 +25,7 @@ from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion.power_series import corrected_terms, second_coefficient
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.noise.increments import StoredIncrements
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.losses import Loss, as_summed
 
 PAIRS = 2**14

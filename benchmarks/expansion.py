@@ -22,7 +22,7 @@ from sdewm import FunctionSDE, MonteCarlo, PerturbedSDE, TimeGrid, expand
 from sdewm.exact import reference
 from sdewm.expansion.power_series import corrected_terms
 from sdewm.noise.increments import StoredIncrements
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.losses import as_summed
 
 STEPS = 20

@@ -25,7 +25,7 @@ from torch import nn
 from sdewm import PerturbedSDE, TimeGrid
 from sdewm.expansion.power_series import corrected_terms
 from sdewm.noise.samplers import MonteCarlo
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.losses import as_summed
 from sdewm.verification.report import environment
 from sdewm.worldmodel import Agent, initial_state, load_trained, preset, to_sequences

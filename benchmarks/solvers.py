@@ -27,8 +27,8 @@ from benchmarks.peers import WITH_DIFFRAX, WITH_TORCHSDE, Diffrax, refusal
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
-from sdewm.solvers.loop import solve
 from sdewm.solvers.registry import METHODS
+from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verification.report import environment
 

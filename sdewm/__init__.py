@@ -17,8 +17,8 @@ from sdewm.sensitivity import (
 )
 from sdewm.solvers.base import NonFiniteState
 from sdewm.solvers.calculus import to_ito, to_stratonovich
-from sdewm.solvers.loop import solve
 from sdewm.solvers.orders import Convergence, convergence, convergences
+from sdewm.solvers.solve import solve
 from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.systems.losses import NonFiniteLoss, SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE

@@ -21,7 +21,7 @@ from sdewm.estimate.samples import Sample, sample
 from sdewm.jets import Jet
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import along
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.verdicts import Row

@@ -23,8 +23,8 @@ from sdewm.sensitivity import (
     flow_exponent,
     fundamental_matrix,
 )
-from sdewm.solvers.loop import solve
 from sdewm.solvers.orders import convergence
+from sdewm.solvers.solve import solve
 from sdewm.verification.claims.fundamental_matrix import by_differences, by_equation, by_product
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled

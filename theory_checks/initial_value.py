@@ -18,7 +18,7 @@ from sdewm.expansion.taylor import taylor_tests
 from sdewm.noise.grid import TimeGrid
 from sdewm.paper.flow import SECOND_READINGS, PrintedSecondVariationSDE
 from sdewm.sensitivity import SecondVariationSDE, ShiftedStart, initial_value_derivatives
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.verification.pathwise import relative
 from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings

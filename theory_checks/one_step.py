@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.loop import solve
 from sdewm.solvers.methods import Method
+from sdewm.solvers.solve import solve
 from sdewm.systems.latent import Blocks
 from sdewm.verification.settings import Settings
 from sdewm.verification.verdicts import Form, Row

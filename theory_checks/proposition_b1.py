@@ -24,7 +24,8 @@ from sdewm.exact.known_inputs import KnownInputs, conditional_variance, record_i
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.noise.samplers import MonteCarlo
-from sdewm.solvers.loop import solve, trajectory
+from sdewm.solvers.loop import trajectory
+from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.verdicts import Form, Row

@@ -21,7 +21,7 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verification.report import Curve

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.latent import LatentSDE
 
 

@@ -13,8 +13,8 @@ from sdewm.noise.drawn import Drawn, given_or_drawn
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity.steps import along, first_derivatives
-from sdewm.solvers.loop import solve
 from sdewm.solvers.methods import Method
+from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 from sdewm.systems.sde import SDE, FunctionSDE, diffusion_product, noise_channels
 

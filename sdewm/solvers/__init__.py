@@ -2,10 +2,11 @@
 
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.calculus import to_ito, to_stratonovich
-from sdewm.solvers.loop import solve, trajectory, walk
+from sdewm.solvers.loop import trajectory, walk
 from sdewm.solvers.methods import Method
 from sdewm.solvers.orders import Convergence, convergence, convergences
 from sdewm.solvers.registry import METHODS, register
+from sdewm.solvers.solve import solve
 from sdewm.solvers.structure import NoiseStructure, OtherStructure, noise_structure
 
 __all__ = [

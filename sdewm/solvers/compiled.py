@@ -17,13 +17,14 @@ from sdewm.jets.jet import constant
 from sdewm.jets.written import as_written
 from sdewm.kernels import CompiledStep, NoCompiler, NotLowered
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.increments import Increments
+from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import Method, stepper
 from sdewm.systems.sde import SDE
 
 Compile = bool | Literal["auto"]
 
+CHECKED = 2048  # paths of the first block that are walked by both, compiled and not
 STRETCH = 2**25  # bytes of increments that are handed over at a time, and of states that are handed back
 # Coefficients × steps × paths from which tracing, a second or a few, is a small part of what it saves.
 WORTH = 2**25
@@ -50,18 +51,30 @@ class Walks:
     ----------
     sde, x0, grid, method : as for :func:`sdewm.solvers.loop.trajectory`; what is wrong with them is said there.
     at : the steps after which states are asked for.
-    compile : whether to walk by a compiled step. The first block is walked by the plain one too, which looks for kinks
-        along its paths, and whose states the compiled one has to give, in every coefficient to half of the digits.
-        Where it does not, or cannot be made, the plain step is taken: with ``loud`` :class:`NotCompiled` says why.
+    held : how many steps of the grid are walked by both; by default all.
+    compile : whether to walk by a compiled step. The first block, up to some 2,000 paths of it, is walked by the plain
+        one too, which looks for kinks along its paths, and whose states the compiled one has to give, in every
+        coefficient to half of the digits. Where it does not, or cannot be made, the plain step is taken: with ``loud``
+        :class:`NotCompiled` says why.
 
     Calling it with increments yields (i, t_i, x_i) for each of ``at``, in order. May be called from several threads.
     """
 
     def __init__(
-        self, sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, at: Collection[int], *, compile: bool, loud: bool
+        self,
+        sde: SDE,
+        x0: Tensor,
+        grid: TimeGrid,
+        method: Method,
+        at: Collection[int],
+        *,
+        compile: bool,
+        loud: bool,
+        held: int | None = None,
     ) -> None:
         self.sde, self.x0, self.grid, self.method, self.loud = sde, x0, grid, method, loud
         self.at = sorted(set(at))
+        self.held = grid.steps if held is None else min(held, grid.steps)
         self._made: _Made | None = None
         self._plain = not compile
         self._lock = threading.Lock()
@@ -89,8 +102,9 @@ class Walks:
         return self._along(self._made, noise)
 
     def _walked(self, noise: Increments) -> Iterator[tuple[int, Tensor, Tensor]]:
+        wanted = set(self.at)
         for i, t, x in trajectory(self.sde, self.x0, self.grid, self.method, noise):
-            if i in self.at:
+            if i in wanted:
                 yield i, t, x
 
     def _along(self, made: _Made, noise: Increments) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -116,7 +130,7 @@ class Walks:
             )
         except Exception as error:
             raise _Unfit(f"the step cannot be made with one path: {_first_line(error)}") from error
-        if after.requires_grad:
+        if after.requires_grad or x0.requires_grad:
             raise _Unfit("gradients are asked for")
         space = after.space if isinstance(after, Jet) else None
 
@@ -134,13 +148,25 @@ class Walks:
             raise _Unfit(str(error)) from error
         except Exception as error:  # tracing runs what the user wrote, and may end in anything
             raise _Unfit(f"the step cannot be traced: {_first_line(error)}") from error
-        compiled = made.states(x0, self.grid, noise, self.at)
-        for (i, _, x), state in zip(self._walked(noise), compiled, strict=True):
+        few, start, grid = self._few(noise)
+        at = [i for i in self.at if i <= grid.steps] or [grid.steps]
+        plain = (step for step in trajectory(self.sde, start, grid, self.method, few) if step[0] in at)
+        for (i, _, x), state in zip(plain, made.states(start, grid, few, at), strict=True):
             whole = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)
             for row, truth in zip(state, whole, strict=False):
                 if not bool(((row - truth).abs().amax(0) <= _tolerance(truth)).all()):
                     raise _Unfit(f"the compiled step gives other states than the plain one after {i} steps")
         return made
+
+    def _few(self, noise: Increments) -> tuple[Increments, Tensor, TimeGrid]:
+        """The first paths of a block and their starts, and the first steps of the grid."""
+        grid = self.grid
+        paths = max(32, min(CHECKED, STRETCH // (self.held * noise.channels * self.x0.element_size())))
+        if paths >= noise.paths and self.held == grid.steps:
+            return noise, self.x0, grid
+        values = torch.stack([dB[:paths] for dB in itertools.islice(noise, self.held)])
+        start = self.x0[:paths] if self.x0.ndim == 2 else self.x0
+        return StoredIncrements(values), start, TimeGrid(grid.t0, grid.time(self.held), self.held)
 
 
 def _tolerance(truth: Tensor) -> Tensor:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,12 +12,12 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.jets import Jet
 from sdewm.jets.written import as_written
-from sdewm.noise.drawn import Drawn, given_or_drawn
+from sdewm.noise.drawn import Drawn
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, as_increments
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.methods import Method, carrying_jets, stepper
-from sdewm.solvers.registry import lists_methods, names, quoted, without_areas
+from sdewm.solvers.registry import names, quoted, without_areas
 from sdewm.solvers.structure import Audit
 from sdewm.systems.checks import Probe, check_coefficients, named
 from sdewm.systems.sde import SDE, check_protocol
@@ -75,77 +73,18 @@ def trajectory(
         yield i + 1, t, x
 
 
-@lists_methods
-def solve(
-    sde: SDE,
-    x0: Tensor,
-    grid: TimeGrid,
-    *,
-    method: Method = "euler",
-    paths: int | None = None,
-    seed: int = 0,
-    noise: Increments | Tensor | Drawn | None = None,
-    save: Literal["final", "path"] | Callable[[Tensor, Tensor], Tensor] = "final",
-) -> Tensor:
-    """Integrate an SDE.
-
-    Parameters
-    ----------
-    sde : see :mod:`sdewm.systems.sde`; ``PerturbedSDE.at(eps)`` is one.
-    x0 : one state ``(n,)``, or one for each path ``(paths, n)``: a tensor, a jet, or what numpy makes an array of.
-        Floating-point tensors and arrays keep their dtype, in which everything is computed; lists and whole numbers
-        become float64.
-    grid : the time grid.
-    method : a :class:`Stepper`, or one of these names:
-
-        {methods}
-    paths, seed : how many Brownian paths are drawn, and the integer that determines them. On grids of 2^k steps they
-        are the same paths for every k, those of ``BrownianPath(seed, paths, m, t0, t1)``, and have Lévy areas where the
-        method takes them.
-    noise : in place of ``paths``, Brownian increments ``(steps, paths, m)`` or an :class:`~sdewm.noise.Increments`,
-        which are converted to the dtype of x0. A method that needs Lévy areas where the diffusion vectors do not
-        commute takes them from ``BrownianPath(seed, paths, m, t0, t1).at(level, finest=level)``.
-    save : "final" gives ``(paths, n)``; "path" ``(steps + 1, paths, n)``; a function of (t, x) is called at every
-        time and its results stacked.
-
-    Raises
-    ------
-    ValueError : names the argument whose shape or value is wrong, before any step is made; the method, if it is not
-        meant for the SDE's calculus; the noise, if it lacks the areas that the method needs.
-    NonFiniteState : names the time and the component.
-    OtherStructure : a ``ValueError``; the noise is not what the method took it to be before the first step.
-
-    >>> gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.3 * x)
-    >>> grid = TimeGrid(0.0, 1.0, 100)
-    >>> x = solve(gbm, torch.ones(1), grid, paths=5000, seed=0)
-    >>> y = solve(gbm, torch.ones(1), grid, noise=torch.randn(100, 5000, 1) * grid.dt**0.5)
-    """
-    if not callable(save) and not (isinstance(save, str) and save in ("final", "path")):
-        raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
-    x0 = arguments.state(x0, many=True)
-    steps = walk(sde, x0, grid, method, given_or_drawn(noise, paths, seed))
-    eager = stepper(method, sde).differentiates or _carries_jets(sde, x0, grid)
-    # Compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
-    with as_written() if eager else nullcontext():
-        if isinstance(save, str) and save == "final":
-            [(_, _, final)] = deque(steps, maxlen=1)
-            return final
-        if isinstance(save, str):
-            return torch.stack([x for _, _, x in steps])
-        saved = [_saved(save, t, x) for _, t, x in steps]
-        shapes = list(dict.fromkeys(tuple(y.shape) for y in saved))
-        if len(shapes) > 1:
-            raise ValueError(f"save: expected a tensor of one shape at every time, got {shapes[0]} and {shapes[1]}")
-        return torch.stack(saved)
-
-
 def walk(
     sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments | Tensor | Drawn
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """:func:`trajectory`, its arguments checked at the call. For one walk along some paths; an estimate checks once and
     walks often."""
+    return trajectory(sde, x0, grid, method, checked(sde, x0, grid, method, noise))
+
+
+def checked(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments | Tensor | Drawn) -> Increments:
+    """The increments of a walk, once its arguments have been held against each other."""
     probe = check_system(sde, x0, grid, method)
-    if _carries_jets(sde, x0, grid):
+    if carries_jets(sde, x0, grid):
         carrying_jets(method, sde)
     if isinstance(noise, Drawn):
         noise = noise.on(grid, probe.channels, x0.value if isinstance(x0, Jet) else x0)
@@ -162,7 +101,7 @@ def walk(
         raise ValueError(f"noise: expected {probe.channels} channels, as the diffusion has, got {increments.channels}")
     if x0.ndim == 2 and len(x0) != increments.paths:
         raise ValueError(f"x0: expected {increments.paths} states, as the noise has paths, got {len(x0)}")
-    return trajectory(sde, x0, grid, method, increments)
+    return increments
 
 
 def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method) -> Probe:
@@ -176,12 +115,6 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method) -> Probe:
     _warn_of_another_model(sde, grid, stepper(method, sde))
     _check_times(grid, x0.dtype)
     return check_coefficients(sde, x0, grid)
-
-
-def _saved(save: Callable[[Tensor, Tensor], Tensor], t: Tensor, x: Tensor) -> Tensor:
-    with named("save: expected a function of (t, x)"):
-        # Copies, since what it writes into would be walked on, and drawn on at the next time.
-        return arguments.instance("save", save(t.clone(), x.clone()), Tensor, "a function that returns a tensor")
 
 
 def _warn_of_another_model(sde: SDE, grid: TimeGrid, chosen: Stepper) -> None:
@@ -209,7 +142,7 @@ def _check_times(grid: TimeGrid, dtype: torch.dtype) -> None:
         )
 
 
-def _carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
+def carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
     if isinstance(x0, Jet):
         return True
     x = x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)

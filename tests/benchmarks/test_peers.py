@@ -9,7 +9,7 @@ from support import F64, normal_increments
 from benchmarks.peers import WITH_DIFFRAX, Diffrax
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
 
 GRID = TimeGrid(0.2, 1.2, 12)

@@ -10,7 +10,7 @@ from sdewm import LatentSDE, LocalMaximizer, PerturbedSDE, TimeGrid, expand
 from sdewm.divergence.policy import NoLocalMaximum
 from sdewm.exact import reference
 from sdewm.sensitivity.derivatives import derivatives
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from theory_checks.policy_maximizer import value_function
 
 

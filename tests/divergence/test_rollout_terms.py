@@ -33,7 +33,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import StoredIncrements
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.sensitivity.derivatives import derivatives
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import FunctionSDE

@@ -14,7 +14,7 @@ from sdewm.estimate.goodness_of_fit import distance, paths_for
 from sdewm.exact import reference
 from sdewm.exact.known_inputs import KnownInputs, conditional_variance, record_inputs
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.latent import LatentSDE
 
 GRID = TimeGrid(0.0, 1.0, 8)

@@ -39,7 +39,7 @@ from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.noise.samplers import MonteCarlo, QuasiMonteCarlo
 from sdewm.sensitivity import along, first_derivatives
 from sdewm.solvers.base import NonFiniteState
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.losses import SummedLoss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE, noise_channels

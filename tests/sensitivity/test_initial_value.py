@@ -17,7 +17,8 @@ from sdewm.jets import JetSpace, Parameter
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import StoredIncrements
 from sdewm.sensitivity import along, first_derivatives, fundamental_matrix, step_jacobians
-from sdewm.solvers.loop import solve, trajectory
+from sdewm.solvers.loop import trajectory
+from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import diffusion_matrix, diffusion_product, noise_channels
 

@@ -30,7 +30,7 @@ from sdewm.sensitivity import (
     second_derivative,
 )
 from sdewm.solvers.calculus import to_stratonovich
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
 from theory_checks.flows import FLOWS, MIXED, NILPOTENT, Flow
 

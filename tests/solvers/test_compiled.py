@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import multiprocessing
 import warnings
@@ -12,12 +13,13 @@ import pytest
 import torch
 from support import F64, refuses
 
-from sdewm import FunctionSDE, NonFiniteState, PerturbedSDE, SummedLoss, TimeGrid, expand
+from sdewm import FunctionSDE, NonFiniteState, PerturbedSDE, SummedLoss, TimeGrid, expand, solve
 from sdewm.exact import reference
 from sdewm.kernels import CompiledStep, lowering, machine
 from sdewm.solvers import compiled
 from sdewm.solvers.compiled import NotCompiled, pays
 
+solve_module = importlib.import_module("sdewm.solvers.solve")
 GRID = TimeGrid(0.0, 1.0, 8)
 ONES = torch.ones(2, dtype=F64)
 torch.manual_seed(0)
@@ -118,6 +120,38 @@ def test_a_state_that_leaves_the_numbers_is_located():
             expand(family, lambda x: x[:, 0], start, TimeGrid(0.0, 4.0, 16), paths=256, compile=compile)
         said.append(str(stopped.value))
     assert said[0] == said[1]
+
+
+# -- one solve
+
+
+@pytest.mark.parametrize("save", ["final", "path"])
+def test_a_solve(save, monkeypatch):
+    family, x0, method = FAMILIES["network"]
+    plain, made = (
+        solve(family.at(0.1), x0, GRID, paths=300, save=save, method=method, compile=c) for c in (False, True)
+    )
+    torch.testing.assert_close(made, plain, rtol=1e-13, atol=1e-13)
+    # Held against plain ones on a few paths and steps alone, the states are the same.
+    monkeypatch.setattr(compiled, "CHECKED", 32)
+    monkeypatch.setattr(solve_module, "HELD", 3)
+    torch.testing.assert_close(solve(family.at(0.1), x0, GRID, paths=300, save=save, compile=True), made)
+
+
+def test_what_a_function_saves_and_starts_of_their_own():
+    family, _, _ = FAMILIES["network"]
+    starts = torch.randn(100, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
+    plain, made = (
+        solve(family.base, starts, GRID, paths=100, save=lambda t, x: t * x.sum(-1), compile=c) for c in (False, True)
+    )
+    torch.testing.assert_close(made, plain, rtol=1e-13, atol=1e-13)
+
+
+def test_gradients_are_those_of_the_plain_step():
+    family, x0, _ = FAMILIES["network"]
+    with pytest.warns(NotCompiled, match="gradients are asked for"):
+        out = solve(family.base, x0.clone().requires_grad_(), GRID, paths=10, compile=True)
+    assert out.requires_grad
 
 
 # -- where it cannot be done

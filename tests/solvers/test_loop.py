@@ -22,8 +22,8 @@ from sdewm.noise.increments import StoredIncrements
 from sdewm.noise.samplers import MonteCarlo
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers.base import NonFiniteState
-from sdewm.solvers.loop import solve
 from sdewm.solvers.registry import METHODS
+from sdewm.solvers.solve import solve
 from sdewm.systems.latent import BlockSizes, LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE, diffusion_matrix, diffusion_product, noise_channels

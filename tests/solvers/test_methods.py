@@ -11,8 +11,8 @@ from support import F64, library_with, normal_increments, refuses
 import sdewm
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
-from sdewm.solvers.loop import solve
 from sdewm.solvers.registry import METHODS, names, register
+from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
 
 GRID = TimeGrid(0.0, 1.0, 8)

@@ -17,9 +17,9 @@ from sdewm.noise.levy import iterated_integrals, stratonovich_integrals
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers import structure
 from sdewm.solvers.calculus import to_ito, to_stratonovich
-from sdewm.solvers.loop import solve
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein
+from sdewm.solvers.solve import solve
 from sdewm.solvers.structure import Audit, NoiseStructure, OtherStructure, directional, noise_structure
 from sdewm.systems import pilot
 from sdewm.systems.perturbed import PerturbedSDE

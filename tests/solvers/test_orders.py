@@ -20,10 +20,10 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.calculus import to_stratonovich
-from sdewm.solvers.loop import solve
 from sdewm.solvers.orders import Convergence, convergence, convergences
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein, PreparedMilstein
+from sdewm.solvers.solve import solve
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems.sde import FunctionSDE
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdewm.exact import reference
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.loop import solve
+from sdewm.solvers.solve import solve
 from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import SDE, FunctionSDE, diffusion_matrix, diffusion_product, noise_channels

@@ -15,8 +15,9 @@ from sdewm.jets import nonsmooth_met
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import FundamentalMatrixSDE, InverseMatrixSDE, fundamental_matrix, step_jacobians
-from sdewm.solvers.loop import solve, trajectory
+from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import Method
+from sdewm.solvers.solve import solve
 from sdewm.systems.sde import SDE
 from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
 from sdewm.verification.samples import channels, sampler

@@ -15,8 +15,8 @@ from sdewm.jets import Jet, JetSpace, Parameter, nonsmooth_met
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import SensitivitySDE
-from sdewm.solvers.loop import solve
 from sdewm.solvers.methods import Method
+from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.verification.evidence import gather
 from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
