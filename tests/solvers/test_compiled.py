@@ -93,7 +93,8 @@ def test_states_are_handed_over_in_stretches_too(monkeypatch):
     monkeypatch.setattr(CompiledStep, "walk", lambda *args: held.append(walk(*args)) or held[-1])
     monkeypatch.setattr(compiled, "STRETCH", 3 * 4096 * 12 * 8)
     close(whole, expanded("network", True, loss=loss))
-    assert max(len(states) for states in held) == 4  # the line's; three of the pair's, which has 12 numbers a path
+    # The line's; of the pair's, which has 12 numbers a path, three. Fewer paths are held against plain ones.
+    assert max(len(states) for states in held if states.shape[2] == 4096) == 4
 
 
 def test_single_precision():
