@@ -31,6 +31,7 @@ myst_substitutions = {
     "measured_orders": tables.measured_orders(),
     "benchmark_commands": tables.benchmark_commands(),
     "gallery": tables.gallery(),
+    "settings": tables.settings(),
 }
 
 default_role = "code"

@@ -7,7 +7,8 @@ follows the colon for a type, so this is done here: an entry becomes a term with
 import re
 
 SECTIONS = {"Parameters", "Attributes", "Raises", "Returns"}
-LITERAL = re.compile(r"(``.*?``|`[^`]*`_?)")
+# What is left as it is: literals, references, and words between asterisks.
+LITERAL = re.compile(r"(``.*?``|`[^`]*`_?|(?<![\w*])\*\w+\*(?![\w*]))")
 
 
 def process(app, what, name, obj, options, lines):
@@ -18,9 +19,11 @@ def process(app, what, name, obj, options, lines):
 def rewritten(lines):
     """The lines with each section as a heading and a list of terms."""
     i = 0
-    section = False
+    section = example = literal = False
     while i < len(lines):
         line = lines[i]
+        example = line.startswith(">>>") or (example and bool(line))
+        literal = line.endswith("::") or (literal and (not line or line.startswith(" ")))
         if line in SECTIONS and i + 1 < len(lines) and set(lines[i + 1]) == {"-"}:
             section = True
             yield from ("", f".. rubric:: {line}", "")
@@ -38,7 +41,7 @@ def rewritten(lines):
         else:
             if line and not line.startswith(" "):
                 section = False
-            yield escaped(line)
+            yield line if example or literal else escaped(line)
         i += 1
 
 
@@ -61,7 +64,5 @@ def _joined(text, more):
 
 def escaped(line):
     """A bar would begin a substitution, as in |x|, and an asterisk emphasis; literals keep theirs."""
-    if line.lstrip().startswith(">>>"):
-        return line
     parts = LITERAL.split(line)
     return "".join(part if i % 2 else part.replace("|", "\\|").replace("*", "\\*") for i, part in enumerate(parts))

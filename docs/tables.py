@@ -2,10 +2,12 @@
 
 import ast
 import json
+from dataclasses import fields
 from pathlib import Path
 
 from sdewm.solvers.registry import CALCULI, METHODS
 from sdewm.systems.sde import NOISE_TYPES
+from sdewm.worldmodel import Config
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -53,6 +55,15 @@ def _order(row):
         return ""
     low, high = row["interval"]
     return f"{row['slope']:.2f} ± {(high - low) / 2:.2f}"
+
+
+def settings():
+    """Every setting of the world model and its agent, with what the command line says of it."""
+    rows = ["| setting | default | what it is |", "|---|---|---|"]
+    for field in fields(Config):
+        text = field.metadata["help"].replace("|", "\\|").replace("*", "\\*")
+        rows.append(f"| `{field.name}` | `{field.default}` | {text} |")
+    return "\n".join(rows)
 
 
 def benchmark_commands():

@@ -33,7 +33,14 @@ FROM_INSIDE = (ValueError, RuntimeError, TypeError, IndexError, KeyError, Attrib
 
 @runtime_checkable
 class SDE(Protocol):
-    """torchsde's protocol for an SDE; see the module's text.
+    """torchsde's protocol for an SDE: any object that has these is one.
+
+    Attributes
+    ----------
+    f : ``(t, x) -> drift``, both ``(paths, n)``; t is a 0-dimensional tensor.
+    g : ``(t, x) -> diffusion``, ``(paths, n, m)`` for m noises; ``(paths, n)`` where ``noise_type`` is "diagonal".
+    noise_type : "diagonal", "additive", "scalar" or "general".
+    sde_type : "ito" or "stratonovich".
 
     >>> class OrnsteinUhlenbeck:
     ...     noise_type, sde_type = "diagonal", "ito"
