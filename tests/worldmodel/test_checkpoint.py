@@ -49,7 +49,7 @@ def set_config(name, value):
 )  # fmt: skip
 def test_what_a_checkpoint_says_is_not_trusted(whole, tmp_path, change, message):
     rewritten(whole, tmp_path, change)
-    began, most = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began, most = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with refuses(CheckpointError, message):
         load_agent(tmp_path)
     assert time.process_time() - began < 5
@@ -118,7 +118,7 @@ def fuzz(whole, tmp_path, cases: int, seed: int) -> dict[str, int]:
         except CheckpointError as error:
             assert len(str(error).splitlines()) == 1, str(error)
             counts["refused"] += 1
-        assert time.perf_counter() - began < 5
+        assert time.process_time() - began < 5
     assert header["format"]
     return counts
 
