@@ -18,7 +18,8 @@ paths, a steep function that most of them have left behind, as log(sigmoid(8 x))
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -38,6 +39,8 @@ NEAR = 0.01  # how much closer to an edge than usual counts as reaching it,
 FEW = 5.0  # or, of n paths, this over n: where paths cross an edge, so many are about that close to it,
 FURTHEST = 0.03  # which is no sign any more above this
 ASIDE = 0.1  # what is no smaller than that, next to its usual size, is not near an edge, however fast it moves
+
+_LISTENING: list[set[str]] = []
 
 
 def _size(x: Tensor) -> Tensor:
@@ -106,6 +109,22 @@ def look_at(name: str, distance: Tensor, speed: Callable[[], Tensor]) -> None:
     near = (distance * fast.mean(0) < reach * fast * usual) & (distance < ASIDE * usual)
     if known(near.any()):
         warn_nonsmooth(name, EdgeWarning)
+    elif _LISTENING:
+        nearly = (distance * fast.mean(0) < ASIDE * fast * usual) & (distance < ASIDE * usual)
+        if known(nearly.any()):
+            for names in _LISTENING:
+                names.add(name)
+
+
+@contextmanager
+def nearly_met() -> Iterator[set[str]]:
+    """The names of operations to whose edge paths inside come so near, without reaching it, that more paths may."""
+    names: set[str] = set()
+    _LISTENING.append(names)
+    try:
+        yield names
+    finally:
+        _LISTENING[:] = [other for other in _LISTENING if other is not names]
 
 
 def known(answer: Tensor) -> bool:

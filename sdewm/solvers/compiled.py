@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.jets import Jet, JetSpace, NonSmoothWarning
+from sdewm.jets import Jet, JetSpace, NonSmoothWarning, nonsmooth_met
+from sdewm.jets.edges import nearly_met
 from sdewm.jets.jet import constant
 from sdewm.jets.written import as_written
 from sdewm.kernels import CompiledStep, NoCompiler, NotLowered
@@ -54,8 +55,8 @@ class Walks:
     held : how many steps of the grid are walked by both; by default all.
     compile : whether to walk by a compiled step. The first block, up to some 2,000 paths of it, is walked by the plain
         one too, which looks for kinks along its paths, and whose states the compiled one has to give, in every
-        coefficient to half of the digits. Where it does not, or cannot be made, the plain step is taken: with ``loud``
-        :class:`NotCompiled` says why.
+        coefficient to half of the digits. Where it does not, or cannot be made, or where those paths come so near to a
+        kink that others may reach it, the plain step is taken: with ``loud`` :class:`NotCompiled` says why.
 
     Calling it with increments yields (i, t_i, x_i) for each of ``at``, in order. May be called from several threads.
     """
@@ -151,11 +152,15 @@ class Walks:
         few, start, grid = self._few(noise)
         at = [i for i in self.at if i <= grid.steps] or [grid.steps]
         plain = (step for step in trajectory(self.sde, start, grid, self.method, few) if step[0] in at)
-        for (i, _, x), state in zip(plain, made.states(start, grid, few, at), strict=True):
-            whole = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)
-            for row, truth in zip(state, whole, strict=False):
-                if not bool(((row - truth).abs().amax(0) <= _tolerance(truth)).all()):
-                    raise _Unfit(f"the compiled step gives other states than the plain one after {i} steps")
+        with nonsmooth_met() as said, nearly_met() as nearly:
+            for (i, _, x), state in zip(plain, made.states(start, grid, few, at), strict=True):
+                whole = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)
+                for row, truth in zip(state, whole, strict=False):
+                    if not bool(((row - truth).abs().amax(0) <= _tolerance(truth)).all()):
+                        raise _Unfit(f"the compiled step gives other states than the plain one after {i} steps")
+        if nearly - said:
+            names = ", ".join(sorted(nearly - said))
+            raise _Unfit(f"paths come near an edge of {names}, and plain walks look whether any reaches it")
         return made
 
     def _few(self, noise: Increments) -> tuple[Increments, Tensor, TimeGrid]:

@@ -240,3 +240,26 @@ def test_a_wrong_operation_is_caught_by_the_first_block(name, monkeypatch):
         found = expanded("network", True, paths=512)
     for key, values in plain.sample.values.items():
         np.testing.assert_array_equal(found.sample[key], values)
+
+
+# -- kinks that the first block does not meet
+
+
+@pytest.mark.filterwarnings("ignore::sdewm.jets.NonSmoothWarning", "ignore::sdewm.solvers.compiled.NotCompiled")
+@pytest.mark.parametrize("at", [1.7, 1.9, 2.1])
+def test_a_hidden_kink_that_later_blocks_alone_reach_is_said(at):
+    base = FunctionSDE(lambda t, x: -x + ((x - at) ** 2).sqrt(), lambda t, x: 0.5 + 0 * x)
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x, lambda t, x: x))
+    x0 = torch.tensor([0.5, 0.3], dtype=F64)
+    plain, made = (
+        expand(family, lambda x: (x * x).sum(-1), x0, TimeGrid(0.0, 1.0, 64), compile=c) for c in (False, True)
+    )
+    assert made.kinks == plain.kinks
+
+
+def test_functions_with_an_edge_are_compiled_where_paths_stay_away(monkeypatch):
+    base = FunctionSDE(lambda t, x: -x / (1 + x * x), lambda t, x: 0.3 * (1 + x * x).sqrt())
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: (2 + x.sin()).log()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotCompiled)
+        expand(family, lambda x: (x * x).sum(-1), ONES, GRID, paths=4096, compile=True)
