@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import sdewm
 from sdewm.doctor.command_line import add_doctor_parser
 from sdewm.figures.command_line import add_figures_parser
 from sdewm.page.command_line import add_report_parser
+from sdewm.streams import take_any_character
 from sdewm.verification.command_line import add_verify_parser
 from sdewm.worldmodel.command_line import EXAMPLES, add_commands
 
@@ -19,9 +21,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     ``verify`` has statuses of its own.
     """
+    take_any_character()
     arguments = _parser().parse_args(argv)
     try:
         status = arguments.run_command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except _user_errors() as error:
         sys.exit(f"sdewm {arguments.command}: {error}")
     if status:

@@ -15,7 +15,7 @@ import sdewm
 
 HOME = Path(sdewm.__file__).parent
 LAYERS = (
-    {"arguments", "files", "drawing", "jets", "kernels"},
+    {"arguments", "files", "streams", "drawing", "jets", "kernels"},
     {"noise"},
     {"estimate", "systems"},
     {"solvers"},

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
+from sdewm.streams import take_any_character
 from sdewm.verification.report import as_record, failures, summary, write_json
 from sdewm.verification.settings import SamplerName, Settings
 from sdewm.verification.tables import print_claims, print_table, print_terms
@@ -164,6 +165,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    take_any_character()
     args = parse(argv)
     console = Console(width=None if sys.stdout.isatty() else 200)
     if args.statements:
