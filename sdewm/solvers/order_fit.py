@@ -2,7 +2,8 @@
 
 An error C h^p (1 + c h + …) has local orders that differ from p by a multiple of h, and a straight line through log
 error against log h misses p as soon as there are enough paths to see that. So log C + p log h + c h is fitted, what the
-fit leaves over is tested, and a term in h² is added where that is more than noise.
+fit leaves over is tested, and a term in h² is added where that is more than noise. Three step lengths leave nothing
+over: there the straight line is tested, and where it fails nobody can tell whether c h is all that it lacks.
 
 Errors at different h are strongly correlated, and a regression's own standard error would be wrong: all intervals come
 from a jackknife over groups of paths.
@@ -71,7 +72,7 @@ def fit_order(
     logs = power * np.log(np.abs(whole))
     line = np.stack([np.ones_like(dt), np.log(dt)], 1)
     curve = np.column_stack([line, dt])
-    p_value = _misfit(curve, logs, left_out)
+    p_value = _misfit(curve if len(dt) > 3 else line, logs, left_out)
     if p_value < MISFIT and len(dt) > 4:
         curve = np.column_stack([curve, dt**2])
         p_value = _misfit(curve, logs, left_out)
@@ -90,7 +91,10 @@ def fit_order(
         reason = f"an error is within {SEEN:g} standard errors of 0; draw more paths, or use longer steps"
     elif p_value < MISFIT:
         regime = "pre-asymptotic"
-        reason = f"the errors follow no C h^p (1 + c h + …), p-value {p_value:.1g}; use shorter steps"
+        law, cure = (
+            ("C h^p (1 + c h + …)", "") if len(dt) > 3 else ("C h^p", ", or a fourth length to see the next term")
+        )
+        reason = f"the errors follow no {law}, p-value {p_value:.1g}; use shorter steps{cure}"
     return OrderFit(slope, order, regime, reason)
 
 

@@ -338,9 +338,12 @@ class _Errors:
 
     @cached_property
     def size(self) -> float:
-        """The root mean square of what errors are measured of: the reference's final state, or φ of it."""
+        """The root mean square of what errors are measured of: the reference's final state, or φ of it.
+
+        On its finest grid: on a coarse one it may be unstable itself, and any error be small beside it.
+        """
         with torch.no_grad():
-            true = self._true(self._noise(0, PILOT), self.levels[0])
+            true = self._true(self._noise(0, PILOT), self.levels[-1])
             return float((true.square().sum(-1) if self.kind == "strong" else self._of(true).square()).mean().sqrt())
 
     @property

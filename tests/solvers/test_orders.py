@@ -165,11 +165,28 @@ def test_a_solution_of_areas_too(calculus):
 
 
 def test_an_unstable_method_is_said():
-    """A stiff decay by explicit steps that are too long: errors of any size have no order."""
+    """A stiff decay by explicit steps that are too long: errors of any size, next to e^-50, have no order."""
     sde = FunctionSDE(lambda t, x: -50 * x, lambda t, x: 0.1 * x)
     found = convergence(sde, torch.ones(1, dtype=F64), SPAN, method="euler", levels=(2, 3, 4, 5), paths=256)
     assert found.regime == "unstable" and not found.contains(found.order.mean)
-    assert "no order: unstable. At Δt = 0.0625 the error is larger than the solution itself" in str(found)
+    assert "no order: unstable. At Δt = 0.0312 the error is larger than the solution itself" in str(found)
+
+
+def test_a_reference_that_is_unstable_on_its_coarse_grids():
+    """Errors of 10²³ are not small beside a reference of the same size, nor is 10⁻² within its rounding."""
+    sde = FunctionSDE(lambda t, x: -200 * x, lambda t, x: 0.1 + 0 * x)
+    found = convergence(sde, torch.ones(1, dtype=F64), SPAN, paths=256)
+    assert found.regime == "unstable", str(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "drift", "noise"), [("weak", lambda t, x: x, 0.1), ("strong", lambda t, x: torch.sin(20 * t) * x, 0.0)]
+)
+def test_three_step_lengths_tell_no_order_where_local_orders_change(kind, drift, noise):
+    """A curve goes through any three errors, and its limit was 0.984 ± 0.002 and 0.822 ± 0.005 for a true 1."""
+    sde = FunctionSDE(drift, lambda t, x: noise * x + (0.1 if noise == 0 else 0.0))
+    found = convergence(sde, torch.ones(1, dtype=F64), SPAN, levels=(2, 3, 4), kind=kind, paths=8192)
+    assert found.regime == "pre-asymptotic" and "or a fourth length" in str(found), str(found)
 
 
 def test_an_exact_method_is_said():
