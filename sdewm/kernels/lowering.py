@@ -41,6 +41,10 @@ MADE = {
     "empty_like",
 }  # fmt: skip
 
+# Numbers of one tensor of weights beyond which tracing takes minutes and gigabytes, and saves little: torch's own
+# products of large matrices are nearly as fast.
+LARGEST = 2**21
+
 
 def lower(
     step: Callable[..., Tensor], example: Sequence[Tensor], inputs: Sequence[Tensor], builder: Builder
@@ -121,6 +125,8 @@ class _Shadows(TorchDispatchMode):
     def numbers(self, tensor: Tensor) -> Tensor:
         """A tensor's shadow: the numbers of its elements, int64 of its shape. One from outside gets its own here."""
         if tensor not in self.of:
+            if tensor.numel() > LARGEST:
+                raise NotLowered(f"a tensor {tuple(tensor.shape)}, with which torch is as fast")
             if isinstance(tensor, torch.nn.Parameter):
                 places = [self.builder.weight(len(self.weights), i) for i in range(tensor.numel())]
                 self.weights.append(tensor)

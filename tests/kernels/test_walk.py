@@ -284,3 +284,12 @@ def test_what_the_machine_lacks_is_named(name):
     function, said = REFUSED[name]
     with pytest.raises(NotLowered, match=said):
         once(function, states())
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, nn.Parameter])
+def test_large_networks_are_left_to_torch(kind):
+    """At once: a program of them would take minutes and gigabytes."""
+    weights = torch.zeros(4, 2**20, dtype=F64)
+    weights = nn.Parameter(weights) if kind is nn.Parameter else weights
+    with pytest.raises(NotLowered, match=r"a tensor \(4, 1048576\)"):
+        once(lambda x: (x @ weights)[:, :4], states())
