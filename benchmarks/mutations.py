@@ -39,7 +39,7 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "expansion.taylor": (("expansion/test_taylor",), ""),
     "expansion.rates": (("expansion/test_taylor",), ""),
     "expansion.power_series": (("test_properties", "expansion/test_power_series"), ""),
-    "divergence.distances": (("divergence/test_bounds", "theory_checks/test_divergence_checks"), ""),
+    "divergence.distances": (("divergence/test_bounds", "divergence/test_rollout_terms"), ""),
     "divergence.rollout_terms": (("divergence/test_rollout_terms",), ""),
     "sensitivity.steps": (("sensitivity/test_initial_value", "sensitivity/test_systems"), ""),
     "sensitivity.systems": (("sensitivity/test_initial_value", "sensitivity/test_systems"), ""),

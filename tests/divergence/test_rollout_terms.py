@@ -34,7 +34,7 @@ from sdewm.noise.increments import StoredIncrements
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.sensitivity.derivatives import derivatives
 from sdewm.solvers.solve import solve
-from sdewm.systems.latent import LatentSDE
+from sdewm.systems.latent import BlockSizes, LatentSDE
 from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import FunctionSDE
 
@@ -201,6 +201,20 @@ def test_chain_rule_of_the_second_derivatives(rollout):
         assert float((routes["corrected"][name] - routes["direct"][name]).abs().max()) < 1e-13 * size
         assert float((routes["printed"][name] - routes["direct"][name]).abs().max()) > 1e-2 * size
     assert {*HESSIANS} <= set(hessian_terms(rollout, x))
+
+
+def test_printed_second_derivatives_in_closed_form():
+    """f = h a + z a² and π = h z, by hand: ∂²f/∂h∂a = 1, ∂²f/∂z∂a = 2a, ∂_a f = h + 2za, ∂_h π = z, ∂_z π = h."""
+    m = LatentSDE(
+        q_enc=lambda h, s: h, q_enc_bar=None, f=lambda h, z, a: h * a + z * a**2, p=lambda h: h, p_bar=None,
+        q_dec=lambda h, z: h, policy=lambda h, z: h * z, observation=lambda t: torch.zeros(1, dtype=F64),
+        sizes=BlockSizes(z=1, h=1, z_tilde=1, s_tilde=1), leak=1.0,
+    )  # fmt: skip
+    h, z = torch.tensor([[0.7], [-1.2]], dtype=F64), torch.tensor([[-0.4], [0.9]], dtype=F64)
+    a, through = h * z, h + 2 * z * (h * z)
+    truth = {"F_hh": z, "F_hz": 2 * a * z + through, "F_zh": h + through, "F_zz": 2 * a * h}
+    for name, found in composed_hessians(m, h, z)["printed"].items():
+        torch.testing.assert_close(found.flatten(1), truth[name], rtol=1e-14, atol=1e-14)
 
 
 def test_printed_second_derivatives_are_right_for_a_constant_policy():
