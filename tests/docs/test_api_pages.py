@@ -20,7 +20,7 @@ PACKAGES = (
 PUBLIC = sorted(
     f"{package}.{name}" for package in PACKAGES for name in getattr(importlib.import_module(package), "__all__", [])
 )
-DOCUMENTED = re.compile(r"^\.\. (?:py:data|auto\w+):: (\S+)", re.MULTILINE)
+DOCUMENTED = re.compile(r"^\.\. (?:py:data|auto\w+):: ([\w.]+)", re.MULTILINE)
 
 
 def found(dotted: str) -> object:
