@@ -93,6 +93,10 @@ class _Shadows(TorchDispatchMode):
             return self._valued(func(*args, **kwargs))
         lowering = LOWERINGS.get(plain)
         if plain not in MOVES and lowering is None:
+            if name == plain and all(
+                self._fixed(self.numbers(x)) for x in _flat(args, kwargs) if isinstance(x, Tensor)
+            ):
+                return self._valued(func(*args, **kwargs))
             for instead in (func.decompose, _decompositions().get(func)):
                 if instead is not None:
                     with self:
@@ -281,7 +285,7 @@ def _reduced(b: Builder, x: Any, dims: Any, keepdim: bool, of: Callable[[list[in
         else sorted(d % numbers.ndim for d in ([dims] if isinstance(dims, int) else dims))
     )
     rest = [d for d in every if d not in axes]
-    table = numbers.permute(*rest, *axes).reshape(math.prod(numbers.shape[d] for d in rest), -1)
+    table = numbers.permute([*rest, *axes]).reshape(math.prod(numbers.shape[d] for d in rest), -1)
     made = torch.tensor([of(row) for row in table.tolist()], dtype=torch.int64)
     shape = [1 if d in axes else numbers.shape[d] for d in every] if keepdim else [numbers.shape[d] for d in rest]
     return made.reshape(shape)
