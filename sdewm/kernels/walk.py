@@ -43,6 +43,10 @@ class CompiledStep:
         # The state, its new value, the noise and the time, in the order that the machine has them.
         places = [*range(rows), *range(2 * rows, 2 * rows + channels + 1)]
         self.program = assemble(builder, result.flatten().tolist(), places, 2 * rows + channels + 1)
+        # Which scalars are read from which elements of all weights together.
+        first = np.cumsum([0, *(w.numel() for w in self.weights)])
+        read = [(i, first[s[0]] + s[1]) for i, s in enumerate(self.program.scalars) if not isinstance(s, float)]
+        self._into, self._from = np.array(read, dtype=np.int64).reshape(-1, 2).T
 
     def walk(self, start: Tensor, noise: Tensor, times: Sequence[float], kept: Sequence[int]) -> Tensor:
         """States ``(len(kept), k, paths, n)`` after these rising numbers of steps.
@@ -56,8 +60,9 @@ class CompiledStep:
         begin = np.ascontiguousarray(start.detach().permute(0, 2, 1).reshape(k * n, -1).numpy(), dtype=real)
         dB = np.ascontiguousarray(noise.detach().numpy(), dtype=real)
         out = np.empty((len(kept), k * n, paths), dtype=real)
-        weights = [w.detach().flatten().tolist() for w in self.weights]
-        scalars = np.array([s if isinstance(s, float) else weights[s[0]][s[1]] for s in self.program.scalars], real)
+        scalars = np.array([s if isinstance(s, float) else 0.0 for s in self.program.scalars], dtype=real)
+        if self.weights:
+            scalars[self._into] = torch.cat([w.detach().flatten() for w in self.weights]).numpy()[self._from]
         when, saved = np.array(times, dtype=real), np.array(kept, dtype=np.int32)
         p = self.program
 
