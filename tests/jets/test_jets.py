@@ -709,3 +709,14 @@ def test_oracle_notices_a_dropped_product(monkeypatch: pytest.MonkeyPatch) -> No
 def test_parameter_is_public() -> None:
     assert isinstance(Parameter(SPACE, 1), Parameter) and "Parameter(1" in repr(Parameter(SPACE, 1))
     assert RULES[torch.tanh] is not None
+
+
+@pytest.mark.parametrize("beta", [0.4, 2.5])
+def test_softplus_of_another_slope(beta):
+    """Its derivatives in closed form: σ, β σ(1 − σ), β² σ(1 − σ)(1 − 2σ), of σ at βx."""
+    x = torch.linspace(-2, 2, 7, dtype=torch.float64)
+    found = F.softplus(Jet(torch.stack([x, torch.ones_like(x), 0 * x, 0 * x]), JetSpace(1, 3)), beta=beta)
+    s = torch.sigmoid(beta * x)
+    slopes = [F.softplus(x, beta), s, beta * s * (1 - s), beta**2 * s * (1 - s) * (1 - 2 * s)]
+    for order, slope in enumerate(slopes):
+        torch.testing.assert_close(found.derivative((order,)), slope, rtol=1e-13, atol=1e-14)
