@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -58,24 +57,22 @@ def takes(method: str, problem: StrongProblem) -> bool:
 
 def measure(problem: StrongProblem, seed: int) -> list[dict[str, Any]]:
     methods = {name: name for name in METHODS if takes(name, problem)}
-    started = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = convergences(
             problem.sde, problem.x0, SPAN, methods=methods, reference=problem.reference, paths=PATHS, seed=seed
         )
-    seconds = time.process_time() - started
-    return [row(problem, seed, seconds, result) for result in found.values()]
+    return [row(problem, seed, result) for result in found.values()]
 
 
-def row(problem: StrongProblem, seed: int, seconds: float, result: Convergence) -> dict[str, Any]:
+def row(problem: StrongProblem, seed: int, result: Convergence) -> dict[str, Any]:
     low, high = result.interval(LEVEL)
     true = true_order(result.method, problem)
     return {
         "problem": problem.name, "method": result.method, "seed": seed, "declared": result.declared, "true": true,
         "order": result.order.mean, "interval": [low, high], "slope": result.slope.mean,
         "slope interval": list(result.slope.interval(LEVEL)), "regime": result.regime, "reason": result.reason,
-        "dt": result.dt.tolist(), "errors": result.errors.tolist(), "seconds for all methods": seconds,
+        "dt": result.dt.tolist(), "errors": result.errors.tolist(),
     }  # fmt: skip
 
 
@@ -128,7 +125,7 @@ def main() -> int:
                 rows += measure(problem, seed)
         if args.json is not None:
             record = {"environment": environment(), "paths": PATHS, "level": LEVEL, "rows": rows}
-            args.json.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            args.json.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     show(rows, console)
     return 0
 
