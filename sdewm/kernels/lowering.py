@@ -82,7 +82,6 @@ class _Shadows(TorchDispatchMode):
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
         plain = name.rstrip("_") if name.endswith("_") and not name.endswith("__") else name
-        self.builder.site += 1
         if name == "_local_scalar_dense":
             if not self.fixed(args[0]):
                 raise NotLowered(

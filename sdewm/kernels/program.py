@@ -69,7 +69,6 @@ class Term:
     op: str
     rows: tuple[int, ...] = ()
     scalars: tuple[int, ...] = ()
-    site: int = 0  # the operation of the traced step that it belongs to
 
 
 @dataclass
@@ -83,7 +82,6 @@ class Builder:
     terms: list[Term] = field(default_factory=list)
     constants: dict[float, int] = field(default_factory=dict)
     scalars: list[float | tuple[int, int]] = field(default_factory=list)
-    site: int = 0
     _known: dict[tuple[object, ...], int] = field(default_factory=dict)
     _weights: dict[tuple[int, int], int] = field(default_factory=dict)
 
@@ -171,7 +169,7 @@ class Builder:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = len(self.terms)
-            self.terms.append(Term(op, rows, scalars, self.site))
+            self.terms.append(Term(op, rows, scalars))
         return found
 
 
