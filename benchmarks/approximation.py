@@ -41,7 +41,7 @@ from sdewm.approximation.manifolds import arc, rotating_bar, sphere_cap
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
 from sdewm.files import write_text
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 
 Array = NDArray[np.float64]
 UNITS = (4, 8, 16, 32, 64)

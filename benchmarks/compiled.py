@@ -35,7 +35,7 @@ from sdewm.jets import JetSpace, Parameter
 from sdewm.noise.increments import StoredIncrements
 from sdewm.solvers.compiled import Walks
 from sdewm.systems.sde import noise_channels
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 
 STEPS = 20
 ROUNDS = 3

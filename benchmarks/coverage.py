@@ -30,7 +30,7 @@ from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import trajectory
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 
 STEPS = 4
 GRID = TimeGrid(0.0, 1.0, STEPS)

@@ -3,7 +3,7 @@
 ``python -m benchmarks.false_refutations`` judges claims that are true by construction: replicates of a known mean,
 drawn from laws of several skewness (a lognormal law each, a normal one beside them) and from the replicates that the
 checks themselves average on geometric Brownian motion, of which the mean of the collection is then the truth. A verdict
-is that of :mod:`sdewm.verification.verdicts`; what is counted is "refuted". "≤" claims sit at their bound, where they
+is that of :mod:`sdewm.verdicts.judge`; what is counted is "refuted". "≤" claims sit at their bound, where they
 are refuted most. «five looks» samples on, from 1 to 16 rounds, as long as nothing is refuted, as an open run does.
 
 Three levels: 1e-2 and 1e-3, whose rates a simulation shows, and 1e-6, which the checks use. Student's t statistic sorts
@@ -28,10 +28,10 @@ from rich.table import Table
 from scipy import optimize, stats
 
 from sdewm.estimate.samples import Sample
+from sdewm.verdicts.judge import Comparison, Inequality, Relation, share_of_look
+from sdewm.verdicts.record import environment
 from sdewm.verification.looks import LOOKS
-from sdewm.verification.report import environment
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Comparison, Inequality, Relation, share_of_look
 
 Values = NDArray[np.float64]
 Law = Callable[[np.random.Generator, tuple[int, int]], Values]

@@ -27,7 +27,7 @@ from sdewm.expansion.power_series import corrected_terms
 from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.solve import solve
 from sdewm.systems.losses import as_summed
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 from sdewm.worldmodel import Agent, initial_state, load_trained, preset, to_sequences
 
 CONFIG = preset("walker", deter=200, stoch=32, hidden=200, units=200, embed=200, image_basis=64)

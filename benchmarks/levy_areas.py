@@ -28,7 +28,7 @@ from scipy.special import polygamma
 from torch import Tensor
 
 from sdewm.noise.levy import ALGORITHMS, area_variance, conditional_area_variance, plan_areas
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 
 F64 = torch.float64
 SEED = 0

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "divergence.bounds": (("divergence/test_bounds",), ""),
     "divergence.lipschitz": (("divergence/test_lipschitz",), ""),
-    "verification.verdicts": (("verification/test_verdict_levels",), ""),
+    "verdicts.judge": (("verdicts/test_verdict_levels",), ""),
     "estimate.estimates": (("estimate/test_samples", "test_properties"), ""),
     "estimate.samples": (("estimate/test_samples", "test_properties"), ""),
     "expansion.taylor": (("expansion/test_taylor",), ""),
@@ -50,6 +50,7 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "solvers.schemes.platen_weak": (("solvers/test_moments",), "platen"),
     "solvers.schemes.heun": (("solvers/test_moments",), "heun"),
     "solvers.structure": (("solvers/test_structure", "solvers/test_milstein"), "not moment"),
+    "solvers.audit": (("solvers/test_structure", "solvers/test_milstein"), "not moment"),
     "systems.checks": (("systems/test_checks",), ""),
     "arguments": (("test_arguments", "systems/test_checks"), ""),
     "noise.sobol": (("noise/test_sobol",), ""),

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 from sdewm.worldmodel import WorldModel, load_agent, load_trained, open_loop_error
 from sdewm.worldmodel.prediction import CONTEXT, HORIZON, windows
 from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED

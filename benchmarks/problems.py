@@ -27,7 +27,7 @@ from sdewm.solvers.methods import stepper
 from sdewm.solvers.orders import Convergence, convergences
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import noise_structure
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 
 LEVEL = 0.99
 PATHS = 2048

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 from theory_checks.discovery import claims
 
 EXPANSION = [name for name, claim in claims().items() if claim.samples == "expansion"]

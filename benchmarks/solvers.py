@@ -30,7 +30,7 @@ from sdewm.noise.stored_areas import StoredAreas
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 
 STATES, HIDDEN, PATHS, LEVEL = 8, 32, 2000, 5
 GRID = TimeGrid(0.0, 1.0, 2**LEVEL)

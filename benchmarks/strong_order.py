@@ -40,7 +40,7 @@ from sdewm.solvers.orders import Convergence, convergences
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems.sde import SDE, FunctionSDE
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 from sdewm.worldmodel import initial_state, load_trained, to_sequences
 
 LEVEL = 0.95

@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 
 from sdewm.files import PARTIAL, write_text
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 from sdewm.worldmodel import preset, train
 from sdewm.worldmodel.checkpoint import load_checkpoint
 from sdewm.worldmodel.progress import Progress

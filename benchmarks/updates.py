@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 from sdewm.worldmodel import Config, Learner, Sequences, preset
 
 # Observation shape, number of actions, and how many pairs of updates are timed.

@@ -23,7 +23,7 @@ from rich.table import Table
 
 import sdewm
 from benchmarks.users.mistakes import MISTAKES
-from sdewm.verification.report import environment
+from sdewm.verdicts.record import environment
 
 USERS = ("general_noise", "torchsde_module", "lorenz", "heston", "gru_world_model", "rssm")
 QUIET = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

@@ -28,8 +28,7 @@ from sdewm.verification.conformity import Conformity, check_sde
 from sdewm.verification.system import System
 from sdewm.verification.system_report import Report
 from sdewm.verification.verify import verify
-
-__version__ = "0.1.0"
+from sdewm.version import __version__ as __version__
 
 __all__ = [
     "SDE",

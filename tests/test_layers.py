@@ -6,7 +6,8 @@ The tests are apart: none takes anything from another one, and what they share i
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,15 @@ import sdewm
 
 HOME = Path(sdewm.__file__).parent
 LAYERS = (
-    {"arguments", "files", "streams", "drawing", "jets", "kernels"},
+    {"version", "arguments", "files", "streams", "drawing", "jets", "kernels"},
     {"noise"},
     {"estimate", "systems"},
-    {"solvers"},
+    {"solvers", "verdicts"},
     {"sensitivity"},
     {"exact", "expansion", "divergence", "approximation"},
     {"paper"},
-    {"verification", "page"},  # a report can be written as a page
+    {"page"},
+    {"verification"},  # its report can be written as a page
     {"worldmodel", "figures", "testing", "doctor"},
     {"cli", "__main__"},
 )
@@ -37,6 +39,40 @@ def imported(file: Path) -> Iterator[tuple[str, str]]:
             yield from ((str(node.module), alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names if alias.name.partition(".")[0] == "sdewm")
+
+
+def modules(top: Path) -> dict[str, Path]:
+    """The files below a folder by the dotted name that they are imported by."""
+    return {dotted(file.relative_to(top.parent)): file for file in top.rglob("*.py")}
+
+
+def dotted(file: Path) -> str:
+    return ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+
+
+def arrows(top: Path) -> dict[str, set[str]]:
+    """Which files each file imports: anywhere in it, in functions and for annotations too."""
+    files = modules(top)
+    graph: dict[str, set[str]] = {}
+    for module, file in files.items():
+        found = graph.setdefault(module, set())
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                whole = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {whole[name] if whole[name] in files else str(node.module) for name in whole}
+        graph[module] = found & set(files) - {module}
+    return graph
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The members of a circle, each of which needs the one before; none where there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
 
 
 TESTS = Path(__file__).parent
@@ -81,4 +117,29 @@ def test_a_file_imports_from_lower_layers_and_no_private_names(file):
         if not of:
             continue  # the package itself, for its version
         assert RANK[of] <= RANK[own], f"{module} {name}"
-        assert not name.startswith("_"), f"{module} {name}"
+        assert not name.startswith("_") or name == "__version__", f"{module} {name}"
+
+
+@pytest.mark.parametrize("name", ["sdewm", "theory_checks", "benchmarks"])
+def test_no_files_import_each_other_in_a_circle(name):
+    assert circle(arrows(HOME.parent / name)) == []
+
+
+def test_no_parts_import_each_other_in_a_circle():
+    """Nor do two of one layer."""
+    graph: dict[str, set[str]] = {}
+    for module, found in arrows(HOME).items():
+        graph.setdefault(part(module), set()).update({part(other) for other in found} - {part(module)})
+    assert circle({name: found for name, found in graph.items() if name}) == []
+
+
+def test_a_circle_is_seen_wherever_its_imports_stand(tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "one.py").write_text("from package.two import b\n")
+    (package / "two.py").write_text("from package import three\n")
+    (package / "three.py").write_text("def a():\n    import package.one\n")
+    assert set(circle(arrows(package))) == {"package.one", "package.two", "package.three"}
+    (package / "three.py").write_text("import math\n")
+    assert circle(arrows(package)) == []

@@ -40,8 +40,8 @@ from sdewm.solvers.schemes.euler import EulerMaruyama
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems import perturbed, sde
 from sdewm.testing import Case, SmoothSDE, cases, increments
-from sdewm.verification.report import as_record, write_json
-from sdewm.verification.verdicts import Comparison, Inequality, Verdict, judge_all
+from sdewm.verdicts.judge import Comparison, Inequality, Verdict, judge_all
+from sdewm.verdicts.record import as_record, write_json
 
 PATHS = 4
 PROPERTIES: dict[str, tuple[Callable[..., None], tuple[st.SearchStrategy, ...]]] = {}

@@ -15,9 +15,9 @@ from sdewm.divergence.assumptions import AssumptionReport, check_assumptions
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.systems.sde import FunctionSDE
+from sdewm.verdicts.judge import Row
 from sdewm.verification.claims.assumptions import growth_row, smooth_row
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows
 from theory_checks.systems import trained_family

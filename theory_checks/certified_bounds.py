@@ -23,9 +23,9 @@ from sdewm.exact import reference
 from sdewm.noise.increments import Increments
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.rollout import LatentRollout
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Claim
 from theory_checks.rollouts import LADDER, constants, measure, rollout_system, through_hidden
 from theory_checks.rows import Rows, exact

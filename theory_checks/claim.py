@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from sdewm.paper.records import Evidence
 from sdewm.paper.statements import STATEMENTS
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.rows import Rows
 
 PLACES = {statement.id: place for place, statement in enumerate(STATEMENTS)}

@@ -18,10 +18,10 @@ from sdewm.estimate.samples import Sample, sample
 from sdewm.expansion.power_series import check_problem, corrected_terms
 from sdewm.noise.increments import Increments
 from sdewm.systems.losses import SummedLoss
+from sdewm.verdicts.judge import Row
 from sdewm.verification.samples import without_drift_error
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import Row
 from theory_checks import systems
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows, exact

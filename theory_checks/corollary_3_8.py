@@ -3,11 +3,11 @@
 As :mod:`theory_checks.theorem_3_7`, with both the drift and the diffusion error.
 """
 
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.comparisons import coefficient_rows, rate_rows, third_order_rows
 from sdewm.verification.curves import loss_curves, term_curves
-from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Part
 from theory_checks.expansion import FIRST, SECOND, evidence, expansion_claim
 from theory_checks.rows import Rows

@@ -22,9 +22,9 @@ from sdewm.jets import Jet
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import along
 from sdewm.solvers.solve import solve
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Claim
 from theory_checks.rollouts import Derivative, constants, measure_sensitivities, rollout_system, terms_at_horizon
 from theory_checks.rows import Rows

@@ -25,10 +25,10 @@ from sdewm.sensitivity import (
 )
 from sdewm.solvers.orders import convergence
 from sdewm.solvers.solve import solve
+from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.claims.fundamental_matrix import by_differences, by_equation, by_product
-from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Form, Row
 from theory_checks.claim import Claim
 from theory_checks.flows import FLOWS, Flow, rotating, slope, two_noises
 from theory_checks.rows import Rows, exact

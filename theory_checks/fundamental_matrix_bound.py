@@ -27,9 +27,9 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.solvers.methods import Method
 from sdewm.systems.sde import SDE, noise_channels
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Claim
 from theory_checks.rollouts import constants, rollout_system
 from theory_checks.rows import Rows, exact

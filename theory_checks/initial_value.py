@@ -19,10 +19,10 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.paper.flow import SECOND_READINGS, PrintedSecondVariationSDE
 from sdewm.sensitivity import SecondVariationSDE, ShiftedStart, initial_value_derivatives
 from sdewm.solvers.solve import solve
+from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.pathwise import relative
-from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Form, Row
 from theory_checks.claim import Claim
 from theory_checks.flows import FLOWS, Flow
 from theory_checks.rows import Rows, exact

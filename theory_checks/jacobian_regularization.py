@@ -5,9 +5,9 @@ what it names falls from λ = 0 to λ = 10; its statistic is the mean over seeds
 of larger models, agents from pixels, is a single seed: its intervals are over noises.
 """
 
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Claim
 from theory_checks.lean_pair import SYSTEM as PAIR
 from theory_checks.lean_pair import pair_rows

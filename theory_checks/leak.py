@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Form, Row
 from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.error_growth import flow_contraction, jacobian_terms
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, model_name, over_seeds, read_record, slopes

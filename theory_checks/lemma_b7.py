@@ -4,11 +4,11 @@ With ½ε²∂²x it is: the root mean square of the supremum falls like ε³. A
 grows like 1/ε, wherever ∂²x is not zero.
 """
 
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.comparisons import rate_rows
 from sdewm.verification.curves import remainder_curves
-from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.expansion import evidence, expansion_claim
 from theory_checks.rows import Rows
 

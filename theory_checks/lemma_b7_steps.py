@@ -20,9 +20,9 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.paper.remainder import remainder_terms
 from sdewm.solvers.loop import check_system
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Comparison, Form, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Comparison, Form, Row
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows, exact
 

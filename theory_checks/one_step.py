@@ -17,8 +17,8 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.methods import Method
 from sdewm.solvers.solve import solve
 from sdewm.systems.latent import Blocks
+from sdewm.verdicts.judge import Form, Row
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Form, Row
 from sdewm.worldmodel import initial_state, load_trained, recorded_observation, to_sequences
 from theory_checks.claim import Claim, Part
 from theory_checks.rows import Rows, exact

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from sdewm.divergence.policy import LocalMaximizer
 from sdewm.sensitivity.derivatives import derivatives
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Form, Row
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows, exact
 

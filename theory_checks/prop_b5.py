@@ -4,11 +4,11 @@ As printed the second-order term is ε²(∇f·∂²x + ½ ∂xᵀ∇²f ∂x); 
 mean square over paths falls like ε³ if the term is right, like ε² if it is wrong.
 """
 
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.comparisons import rate_rows
 from sdewm.verification.curves import remainder_curves
-from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.expansion import evidence, expansion_claim
 from theory_checks.rows import Rows
 

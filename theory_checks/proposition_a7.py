@@ -21,9 +21,9 @@ from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
 from sdewm.approximation.smoothness import derivative, jacobians, order_of_kink, third_derivatives
 from sdewm.estimate.goodness_of_fit import distance, distance_between
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Comparison, Form, Inequality, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Comparison, Form, Inequality, Row
 from theory_checks.claim import Claim, Part
 from theory_checks.rows import Rows, exact
 

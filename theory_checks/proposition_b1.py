@@ -27,8 +27,8 @@ from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.loop import trajectory
 from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
+from sdewm.verdicts.judge import Form, Row
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Form, Row
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows, exact
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from scipy import stats
 
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Form, Row
 from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.drift_error import drift_error_standard_errors
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, over_seeds, paired, read_record

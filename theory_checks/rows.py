@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verification.report import Curve
-from sdewm.verification.verdicts import Comparison, Form, Inequality
+from sdewm.verdicts.judge import Comparison, Form, Inequality
+from sdewm.verdicts.record import Curve
 
 
 def exact(value: float, n: int = 1, seed: int | None = None) -> Estimate:

@@ -19,10 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
 from sdewm.streams import take_any_character
-from sdewm.verification.report import as_record, failures, summary, write_json
+from sdewm.verdicts.judge import LeftOut, Verdict
+from sdewm.verdicts.record import as_record, write_json
+from sdewm.verdicts.words import failures, summary
 from sdewm.verification.settings import SamplerName, Settings
 from sdewm.verification.tables import print_claims, print_table, print_terms
-from sdewm.verification.verdicts import LeftOut, Verdict
 from theory_checks.cluster import Unreachable, connected, on_cluster
 from theory_checks.discovery import claims
 from theory_checks.executor import Died, in_processes, in_this_process

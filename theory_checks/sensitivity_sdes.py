@@ -19,10 +19,10 @@ from sdewm.sensitivity import SensitivitySDE
 from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import Method
 from sdewm.solvers.orders import convergence
+from sdewm.verdicts.judge import Form, Row
 from sdewm.verification.claims.sensitivities import EQUATIONS, PARTS, by_differences, by_equations, by_jets
 from sdewm.verification.pathwise import relative
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Form, Row
 from theory_checks.claim import Claim
 from theory_checks.flows import FLOWS, Flow
 from theory_checks.rows import Rows, exact

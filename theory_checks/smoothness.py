@@ -24,9 +24,9 @@ from sdewm.noise.increments import Increments
 from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Form, Row
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows
 

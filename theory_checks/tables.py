@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 from sdewm.paper import consistency
 from sdewm.paper.consistency import Finding
+from sdewm.verdicts.judge import Row
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Claim, Part
 from theory_checks.rows import Rows, exact
 

@@ -22,9 +22,9 @@ from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import w1_samples
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows, exact
 

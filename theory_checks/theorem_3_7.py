@@ -4,10 +4,10 @@ Coefficients of ε and ε² against the truth, in every reading of the printed f
 the rate of the remainder, and its limit against the predicted third-order coefficient.
 """
 
+from sdewm.verdicts.judge import Row
 from sdewm.verification.comparisons import coefficient_rows, rate_rows, third_order_rows
 from sdewm.verification.samples import VARIATION
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Part
 from theory_checks.expansion import FIRST, SECOND, evidence, expansion_claim
 from theory_checks.rows import Rows

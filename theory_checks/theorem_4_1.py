@@ -23,9 +23,9 @@ from sdewm.divergence.rollout_terms import COMPOSED, log_printed_bound, smallest
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, sample
 from sdewm.noise.increments import Increments
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Form, Row
 from theory_checks.claim import Claim
 from theory_checks.rollouts import (
     LADDER,

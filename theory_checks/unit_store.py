@@ -21,10 +21,10 @@ import numpy as np
 
 import sdewm
 from sdewm.files import make_folder, write_text
+from sdewm.verdicts.judge import LeftOut, Verdict
+from sdewm.verdicts.record import Curve, environment
 from sdewm.verification.looks import LEVEL
-from sdewm.verification.report import Curve, environment
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import LeftOut, Verdict
 from theory_checks.units import Finished, Unit
 
 # What reading a damaged record may raise.

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from sdewm.verdicts.judge import LeftOut, Row, Verdict
+from sdewm.verdicts.record import Curve
 from sdewm.verification.looks import decide
-from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import LeftOut, Row, Verdict
 from theory_checks.discovery import claims
 
 

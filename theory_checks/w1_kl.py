@@ -13,9 +13,9 @@ import numpy as np
 from scipy import stats
 
 from sdewm.estimate.transport import kl_discrete, kl_gaussians, w1_discrete, w1_gaussians, w1_quantiles, w1_samples
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Row
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows
 

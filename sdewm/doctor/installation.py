@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-import sdewm
+from sdewm.version import __version__
 
 REQUIRED = ("torch", "numpy", "scipy", "matplotlib")
 # Package -> what it is for.
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 
 def installation() -> Iterator[Finding]:
     """Everything there is to know, line by line. Nothing is changed, and nothing is loaded but torch."""
-    yield Finding("sdewm", sdewm.__version__)
+    yield Finding("sdewm", __version__)
     yield Finding("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
     for package in REQUIRED:
         yield Finding(package, version(package) or "missing", version(package) is not None)

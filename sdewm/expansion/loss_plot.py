@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, GUIDE, MEASURED, OTHER, drawn_on
-
-if TYPE_CHECKING:
-    from sdewm.expansion.power_series import Expansion
+from sdewm.estimate.samples import Sample
 
 POINTS = 41
 BEYOND = 1.25  # so many radii are drawn
@@ -20,18 +19,16 @@ LOOKS = (MEASURED._replace(linestyle="--"), CORRECTED, OTHER[0])
 LABELS = ("up to ε", "up to ε²", "up to ε³")
 
 
-def draw_loss(expansion: Expansion, axes: Axes | None, largest: float | None) -> Axes:
-    """See :meth:`Expansion.plot`."""
-    radius = expansion.radius
+def draw_loss(sample: Sample, names: Sequence[str], radius: float, axes: Axes | None, largest: float | None) -> Axes:
+    """The sum of the first coefficients, named in ``names``, of a sample; see ``Expansion.plot``."""
     if largest is None:
         largest = BEYOND * radius if 0 < radius < math.inf else WITHOUT_RADIUS
     eps = np.linspace(-largest, largest, POINTS)
-    names = ["loss0", "first", "second"] + ["third"] * (expansion.third is not None)
     # Up to each order, at each ε, of each replicate.
-    sums = np.cumsum([np.outer(eps**k, expansion.sample[name]) for k, name in enumerate(names)], axis=0)
+    sums = np.cumsum([np.outer(eps**k, sample[name]) for k, name in enumerate(names)], axis=0)
     with drawn_on(axes) as axes:
         for order, label, look in zip(range(1, len(names)), LABELS, LOOKS, strict=False):
-            estimates = [expansion.sample.estimate(row) for row in sums[order]]
+            estimates = [sample.estimate(row) for row in sums[order]]
             mean = np.array([e.mean for e in estimates])
             axes.plot(eps, mean, color=look.color, linestyle=look.linestyle, label=label)
             if order == 2:

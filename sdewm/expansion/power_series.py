@@ -181,7 +181,10 @@ class Expansion:
         """
         from sdewm.expansion.loss_plot import draw_loss  # takes matplotlib
 
-        return draw_loss(self, axes, None if largest is None else arguments.real("largest", largest, above=0.0))
+        if largest is not None:
+            largest = arguments.real("largest", largest, above=0.0)
+        names = ["loss0", "first", "second"] + ["third"] * (self.third is not None)
+        return draw_loss(self.sample, names, self.radius, axes, largest)
 
     def __str__(self) -> str:
         q = "½(Q + S)" if self.form == "corrected" else "Q + ½S"

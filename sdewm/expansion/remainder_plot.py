@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, GUIDE, MEASURED, OTHER, drawn_on
-
-if TYPE_CHECKING:
-    from sdewm.expansion.taylor import TaylorTest
+from sdewm.expansion.rates import Rate, Values
 
 LOOKS = (MEASURED, OTHER[0], CORRECTED)
 LEFT = {"strong": "left of the state", "loss": "left of the loss", "weak": "left of the mean loss"}
 
 
-def draw_remainders(test: TaylorTest, axes: Axes | None, kind: str) -> Axes:
-    """See :meth:`TaylorTest.plot`."""
-    eps = np.array(test.eps)
+def draw_remainders(
+    ladder: Sequence[float],
+    remainders: Sequence[Values],
+    rates: Sequence[Rate],
+    axes: Axes | None,
+    kind: str,
+    title: str,
+) -> Axes:
+    """What each order leaves at each ε of a ladder, and its rate; see ``TaylorTest.plot``."""
+    eps = np.array(ladder)
     with drawn_on(axes) as axes:
-        for order in range(test.order + 1):
-            look, rate = LOOKS[order], test.rates[kind, order]
-            left = np.asarray(test.remainders[kind, order])
+        for order, (look, left, rate) in enumerate(zip(LOOKS, remainders, rates, strict=False)):
             seen = left > 0  # others have no logarithm
             if not seen.any():
                 continue
@@ -33,6 +36,6 @@ def draw_remainders(test: TaylorTest, axes: Axes | None, kind: str) -> Axes:
             axes.plot(eps[hidden], left[hidden], color=look.color, linestyle="none", marker=look.marker, mfc="white")
             axes.plot(eps, left[seen][0] * (eps / eps[seen][0]) ** rate.expected, **GUIDE)
         axes.set(xscale="log", yscale="log", xlabel="ε, size of the error", ylabel=LEFT[kind])
-        axes.set_title(test.verdict.partition(":")[0] + f", {kind} remainders")
+        axes.set_title(title)
         axes.legend(title="grey: the rate expected")
     return axes

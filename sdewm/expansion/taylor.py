@@ -133,7 +133,11 @@ class TaylorTest:
         """
         from sdewm.expansion.remainder_plot import draw_remainders  # takes matplotlib
 
-        return draw_remainders(self, axes, arguments.choice("kind", kind, tuple(KINDS)))
+        arguments.choice("kind", kind, tuple(KINDS))
+        remainders = [self.remainders[kind, k] for k in range(self.order + 1)]
+        rates = [self.rates[kind, k] for k in range(self.order + 1)]
+        title = f"{self.verdict.partition(':')[0]}, {kind} remainders"
+        return draw_remainders(self.eps, remainders, rates, axes, kind, title)
 
     def __str__(self) -> str:
         lines = [

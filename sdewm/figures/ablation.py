@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from sdewm.drawing import PRINTED, save, styled
 from sdewm.expansion.variation_of_constants import CORRECTIONS
 from sdewm.figures.record import checks, lines
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 SYSTEMS = {
     "circle": "equation\non the circle",

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 
 from sdewm.drawing import CERTIFIED, CORRECTED, MEASURED, OTHER, draw_curve, save, styled, times
 from sdewm.figures.record import checks, lines, records
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 CLAIM, ADDITIVE = "certified_bounds", "latent, leak and additive noise"
 SYSTEMS = {"latent": "reference model", "trained-step": "trained model"}

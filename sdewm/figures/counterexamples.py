@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 
 from sdewm.drawing import CERTIFIED, MEASURED, OTHER, PRINTED, draw_curve, save, styled, times
 from sdewm.figures.record import checks, lines, records
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 HEAVY, FROZEN = ("theorem_4_1", "heavy tails"), ("fundamental_matrix_bound", "frozen slopes")
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from sdewm.drawing import CERTIFIED, MEASURED, PRINTED, Look, draw_curve, note, save, styled, times
 from sdewm.figures.record import checks, lines
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 SYSTEMS = {"latent": ("reference model", ""), "trained-step": ("trained model", ", steps")}
 ROOM = 1e3  # how far above what is measured a panel goes where the certified bound would squash it

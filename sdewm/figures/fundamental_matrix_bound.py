@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 
 from sdewm.drawing import CERTIFIED, CORRECTED, MEASURED, PRINTED, draw_curve, save, styled, times
 from sdewm.figures.record import checks, lines, records
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 CLAIM = "fundamental_matrix_bound"
 SYSTEMS = {"latent": ("reference model", "horizon T"), "trained-step": ("trained model", "horizon T, steps")}

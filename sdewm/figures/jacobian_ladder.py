@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from sdewm.drawing import CERTIFIED, CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, save, styled
 from sdewm.figures.record import checks, lines
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 CLAIM, SYSTEM = "jacobian_regularization", "ladder"
 # The label of the curve in the record, and what it is called here.

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, MEASURED, save, styled
 from sdewm.figures.record import checks, lines
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 CLAIM, SYSTEM = "proposition_a7", "disk to sphere cap"
 LATENT = "latent line {}"

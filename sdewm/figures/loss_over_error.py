@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, MEASURED, PRINTED, save, styled
 from sdewm.figures.record import checks, curves
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 SYSTEMS = {
     "linear": "linear system",

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 
 def load(folder: Path, name: str, command: str) -> dict[str, Any]:

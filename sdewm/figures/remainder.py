@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, MEASURED, OTHER, PRINTED, save, slope_triangle, styled
 from sdewm.figures.record import checks, curves
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 SYSTEMS = {
     "circle": "equation on the circle",

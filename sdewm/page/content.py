@@ -8,8 +8,9 @@ from typing import Any
 
 from sdewm.paper.errata import ERRATA, Erratum
 from sdewm.paper.statements import STATEMENTS, Statement
-from sdewm.verification.report import NEAR_ZERO, Curve, failures, grouped, overall
-from sdewm.verification.verdicts import LeftOut, Verdict
+from sdewm.verdicts.judge import NEAR_ZERO, LeftOut, Verdict
+from sdewm.verdicts.record import Curve
+from sdewm.verdicts.words import failures, grouped, overall
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, styled
-from sdewm.verification.report import Curve
+from sdewm.verdicts.record import Curve
 
 LOOKS = (MEASURED, CORRECTED, PRINTED, *OTHER)
 MOST = 8  # curves that can be told apart in one picture

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from sdewm.files import write_text
 from sdewm.page.content import content, off_by
 from sdewm.page.plots import pictures
-from sdewm.verification.verdicts import Verdict
+from sdewm.verdicts.judge import Verdict
 
 
 def write_page(report: Mapping[str, Any] | str | os.PathLike[str], path: str | os.PathLike[str]) -> None:

@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sdewm.jets.directional import directional
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity import Coefficient, Prolongation, jacobians_along, second_derivative
 from sdewm.solvers.methods import Method
-from sdewm.solvers.structure import directional
 from sdewm.systems.sde import SDE
 
 EXPONENT_READINGS: dict[str, tuple[bool, bool]] = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace
-from sdewm.solvers.structure import directional
+from sdewm.jets.directional import directional
 from sdewm.systems.sde import SDE, diffusion_product
 
 

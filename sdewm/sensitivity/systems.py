@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
+from sdewm.jets.directional import directional
 from sdewm.sensitivity.steps import jacobian, second_derivative
-from sdewm.solvers.structure import directional
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 from sdewm.systems.sde import SDE, check_protocol, diffusion_matrix, diffusion_product, noise_channels
 

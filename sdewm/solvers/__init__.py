@@ -1,5 +1,6 @@
 """Steppers, the loop that applies them, and what their orders are."""
 
+from sdewm.solvers.audit import OtherStructure
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.calculus import to_ito, to_stratonovich
 from sdewm.solvers.loop import trajectory, walk
@@ -7,7 +8,7 @@ from sdewm.solvers.methods import Method
 from sdewm.solvers.orders import Convergence, convergence, convergences
 from sdewm.solvers.registry import METHODS, register
 from sdewm.solvers.solve import solve
-from sdewm.solvers.structure import NoiseStructure, OtherStructure, noise_structure
+from sdewm.solvers.structure import NoiseStructure, noise_structure
 
 __all__ = [
     "METHODS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdewm.solvers.structure import directional
+from sdewm.jets.directional import directional
 from sdewm.systems.sde import SDE, check_protocol, diffusion_product, noise_channels
 
 

@@ -15,10 +15,10 @@ from sdewm.jets.written import as_written
 from sdewm.noise.drawn import Drawn
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, as_increments
+from sdewm.solvers.audit import Audit
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.methods import Method, carrying_jets, stepper
 from sdewm.solvers.registry import names, quoted, without_areas
-from sdewm.solvers.structure import Audit
 from sdewm.systems.checks import Probe, check_coefficients, named
 from sdewm.systems.sde import SDE, check_protocol
 
@@ -49,7 +49,7 @@ def trajectory(
     """Yield (i, t_i, x_i) for i = 0..steps, holding one state at a time. ``x0`` is ``(n,)`` or ``(paths, n)``.
 
     Raises :class:`NonFiniteState` at the end of the grid if a state is not finite there, ``ValueError`` if the method
-    needs Lévy areas and the noise has none, and :class:`~sdewm.solvers.structure.OtherStructure` where it
+    needs Lévy areas and the noise has none, and :class:`~sdewm.solvers.audit.OtherStructure` where it
     meets states at which the noise has not the structure that the method found before the first step.
     """
     with named(f"sde: expected coefficients that have the derivatives that {method!r} takes"):

@@ -106,7 +106,11 @@ class Convergence:
         """
         from sdewm.solvers.order_plot import draw_order  # takes matplotlib
 
-        return draw_order(self, axes)
+        label = f"{self.method}, no order: {self.regime}"
+        if self.regime == "asymptotic":
+            low, high = self.interval()
+            label = f"{self.method}, order {self.order.mean:.2f} [{low:.2f}, {high:.2f}]"
+        return draw_order(self.dt, self.errors, self.stderrs, axes, label=label, declared=self.declared, kind=self.kind)
 
     def __str__(self) -> str:
         lines = [f"{self.method}, {self.kind} error, {self.slope.n} paths", f"{'Δt':>10} {'error':>20} {'rate':>6}"]

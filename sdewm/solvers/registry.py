@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from sdewm.solvers.base import Stepper
+from sdewm.solvers.base import Stepper
 
 F = TypeVar("F", bound=Callable)
 METHODS: dict[str, Stepper] = {}

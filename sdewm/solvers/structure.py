@@ -2,24 +2,22 @@
 
 A scheme of strong order 1 adds Σ_kl ∂g_l[g_k] I_kl to Euler's step. How much of that sum there is, and whether it
 needs Lévy areas, depends on the derivatives ∂g_l[g_k] and on the commutators ∂g_l[g_k] − ∂g_k[g_l] (Kloeden & Platen
-1992, §10.3). Both are computed on a few pilot paths before a solve; and an :class:`Audit` holds what was found
-against states that the solve itself reaches. What neither of them meets goes unnoticed, such as a region that few paths
-ever see.
+1992, §10.3). Both are computed on a few pilot paths before a solve; and an :class:`~sdewm.solvers.audit.Audit` holds
+what was found against states that the solve itself reaches. What neither of them meets goes unnoticed, such as a region
+that few paths ever see.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from sdewm.jets import Jet, JetSpace, constant
+from sdewm.jets import Jet
+from sdewm.jets.directional import directional
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.registry import quoted, without_areas
 from sdewm.systems.pilot import Visit, pilot, pilot_paths, spread
 from sdewm.systems.sde import FROM_INSIDE, SDE, diffusion_matrix, diffusion_product, noise_channels
 
@@ -28,9 +26,6 @@ Kind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
 SCANNED = 64
 # Entries of derivatives of diffusion matrices that are held at a time.
 ENTRIES = 2**19
-# One look is taken in so many steps, at random: in a shorter run there may be none.
-LOOK_EVERY = 128
-OUTERMOST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +146,7 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
         table = _derivatives(sde, t0, start[spread(len(start), min(pilot_paths(entries), len(start)))])
         if not len(table):
             raise ValueError(f"g: expected finite derivatives near the initial value, found none at t = {grid.t0:g}")
-        found = _extended(found, table, sde, t0)
+        found = _with_derivatives(found, table, t0, sde.noise_type)
         if found.is_largest:
             return found
         generator = torch.Generator().manual_seed(seed)
@@ -161,7 +156,7 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
             if found.kind in ("additive", "diagonal") and departure(found, sde, t, x, generator) is None:
                 continue
             for part in x.split(max(1, ENTRIES // (entries * channels))):
-                found = _extended(found, _derivatives(sde, t, part), sde, t)
+                found = extended(found, sde, t, part)
             if found.is_largest:
                 break
     return found
@@ -272,97 +267,6 @@ def _largest(values: Tensor, bound: Tensor) -> tuple[int, int] | None:
     return column, component
 
 
-class Audit:
-    """Holds a structure against the states of a run at a few of its steps, chosen at random.
-
-    ``first`` is the run's first increment, which makes the choice another one for each block and the same each time.
-    A structure that has everything in it is not held: there is nothing that it could lack.
-    """
-
-    def __init__(self, structure: NoiseStructure, grid: TimeGrid, first: Tensor) -> None:
-        self.structure = structure
-        self.steps: frozenset[int] = frozenset()
-        if structure.channels and not structure.is_largest:
-            self.random = random.Random(first.flatten()[0].item())
-            # One step of each stretch of so many; where the grid ends before that step, there is none.
-            stretches = range(0, grid.steps, LOOK_EVERY)
-            self.steps = frozenset(
-                i for start in stretches if (i := start + self.random.randrange(LOOK_EVERY)) < grid.steps
-            )
-
-    def hold(self, sde: SDE, t: Tensor, x: Tensor) -> None:
-        """Raise :class:`OtherStructure` if the noise departs from the structure on the outermost paths."""
-        generator = torch.Generator().manual_seed(self.random.getrandbits(63))
-        with torch.no_grad():
-            states = _outermost(_value(x).detach(), generator)
-            found = departure(self.structure, sde, t, states, generator)
-            if found is None:
-                return
-            needed = _extended(self.structure, _derivatives(sde, t, states), sde, t)
-            if not (torch.equal(needed.acts, self.structure.acts) and torch.equal(needed.pairs, self.structure.pairs)):
-                raise OtherStructure(self.structure, needed, found, float(t))
-
-
-def _outermost(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The states furthest out, both ways, along a random coordinate or a random combination of them all."""
-    n = x.shape[-1]
-    coordinate = int(torch.randint(2 * n, (), generator=generator))
-    if coordinate < n:
-        along = x[:, coordinate]
-    else:
-        # In units of the spread of some of the states, so that no coordinate drowns the others.
-        spread = x[:64].std(0, correction=0)
-        weights = torch.randn(n, generator=generator, dtype=torch.float64).to(x)
-        along = x @ (weights / torch.where(spread > 0, spread, 1.0))
-    along = along.nan_to_num(0.0, 0.0, 0.0)
-    count = min(OUTERMOST, len(x))
-    return x[torch.cat([along.topk(count).indices, along.topk(count, largest=False).indices])]
-
-
-class OtherStructure(ValueError):
-    """A run met states at which the noise is not of the structure that its method took it to be."""
-
-    def __init__(self, taken: NoiseStructure, needed: NoiseStructure, where: Departure, time: float) -> None:
-        what = (
-            f"vector {where.column} depends on the state along the noise"
-            if where.commutes
-            else f"vector {where.column} does not commute with the others"
-        )
-        super().__init__(
-            f"g: at t = {time:g} component {where.component} of diffusion {what}, and the method took the noise to be "
-            f"{taken.kind}, as it was along the pilot paths. Give the method the structure, such as "
-            f'Milstein(NoiseStructure.assume("{needed.kind}", {needed.channels})), or use a method that assumes none: '
-            f"{quoted(without_areas('ito'))} for Itô, {quoted(without_areas('stratonovich'))} for Stratonovich SDEs."
-        )
-        self.taken, self.needed, self.time, self.component = taken, needed, time, where.component
-
-
-def one_channel(dB: Tensor, k: int) -> Tensor:
-    """Increments ``(paths, m)`` with a one in channel k and zeros elsewhere: they pick diffusion vector k."""
-    unit = torch.zeros_like(dB)
-    unit[:, k] = 1
-    return unit
-
-
-def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """∂function(x)[v], of function's shape, for tensors and jets: exact, by forward differentiation.
-
-    ``function`` maps ``(paths, n)`` path by path; ``v`` has the shape of x. A jet's derivative is the jet of the
-    derivative: the truncated product is linear in each coefficient, so it is differentiated coefficient by coefficient.
-    """
-    if isinstance(x, Jet) or isinstance(v, Jet):
-        space = x.space if isinstance(x, Jet) else v.space  # type: ignore[attr-defined]
-        point, direction = (y.coefficients if isinstance(y, Jet) else constant(y, space).coefficients for y in (x, v))
-
-        def coefficients(c: Tensor) -> Tensor:
-            out = function(Jet(c, space))
-            return out.coefficients if isinstance(out, Jet) else constant(out, space).coefficients
-
-        return Jet(torch.func.jvp(coefficients, (point,), (direction,))[1], space)
-    out = function(Jet(torch.stack([x, v]), JetSpace(1, 1)))
-    return out.coefficients[1] if isinstance(out, Jet) else torch.zeros_like(out)
-
-
 def _derivatives(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
     """∂g_l[g_k] at states ``(paths, n)``, as ``(paths, coefficients, n, k, l)``, of those paths where all are finite.
 
@@ -377,8 +281,13 @@ def _derivatives(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
     return table[torch.isfinite(table).flatten(1).all(1)]
 
 
-def _extended(structure: NoiseStructure, table: Tensor, sde: SDE, t: Tensor) -> NoiseStructure:
-    """The structure with what there is in a table of :func:`_derivatives` in addition; every pair is looked at."""
+def extended(structure: NoiseStructure, sde: SDE, t: Tensor, x: Tensor) -> NoiseStructure:
+    """The structure with what the derivatives at states ``(paths, n)`` show in addition; every pair is looked at."""
+    return _with_derivatives(structure, _derivatives(sde, t, x), t, sde.noise_type)
+
+
+def _with_derivatives(structure: NoiseStructure, table: Tensor, t: Tensor, noise_type: str) -> NoiseStructure:
+    """The structure with what there is in a table of :func:`_derivatives` in addition."""
     if not len(table):
         return structure
     size, commutator = table.abs().amax((1, 2)), (table - table.mT).abs().amax((1, 2))  # (paths, k, l)
@@ -390,7 +299,7 @@ def _extended(structure: NoiseStructure, table: Tensor, sde: SDE, t: Tensor) -> 
     pair = torch.maximum(size, size.mT)
     crossing = (commutator > rounding * torch.maximum(pair, pair.median(0).values).clamp_min(1e-300)).any(0)
     crossing &= here | here.mT
-    if sde.noise_type == "additive" and bool(here.any()):
+    if noise_type == "additive" and bool(here.any()):
         column = int(here.any(0).nonzero()[0])
         component = int(table[..., column].abs().amax((0, 1, 3)).argmax())
         raise ValueError(
@@ -401,10 +310,6 @@ def _extended(structure: NoiseStructure, table: Tensor, sde: SDE, t: Tensor) -> 
     acts, pairs = structure.acts | here, structure.pairs | crossing
     greatest = max(structure.commutator, float((commutator.amax(0) * crossing).max()))
     return NoiseStructure(_kind(acts, pairs), acts, pairs, greatest)
-
-
-def _value(x: Tensor) -> Tensor:
-    return x.value if isinstance(x, Jet) else x
 
 
 def _plain(value: Tensor) -> Tensor:

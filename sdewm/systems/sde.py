@@ -150,3 +150,10 @@ def check_protocol(name: str, sde: object) -> None:
         arguments.choice(f"{name}.{attribute}", getattr(sde, attribute), allowed)
     for attribute in ("f", "g"):
         arguments.function(f"{name}.{attribute}", getattr(sde, attribute), "(t, x)")
+
+
+def one_channel(dB: Tensor, k: int) -> Tensor:
+    """Increments ``(paths, m)`` with a one in channel k and zeros elsewhere: they pick diffusion vector k."""
+    unit = torch.zeros_like(dB)
+    unit[:, k] = 1
+    return unit

@@ -11,9 +11,9 @@ import torch
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import richardson
 from sdewm.expansion.rates import ADVICE, Rate
+from sdewm.verdicts.judge import LARGEST_PART, Comparison, Form, LeftOut
 from sdewm.verification.evidence import Coefficients, Evidence
 from sdewm.verification.samples import VARIATION
-from sdewm.verification.verdicts import LARGEST_PART, Comparison, Form, LeftOut
 
 if TYPE_CHECKING:  # which takes scipy
     from sdewm.exact import Coefficients as Exact

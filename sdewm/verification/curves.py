@@ -14,8 +14,8 @@ from sdewm.estimate.samples import Sample, richardson, sample
 from sdewm.expansion.power_series import corrected_terms
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.noise.increments import Increments
+from sdewm.verdicts.record import Curve
 from sdewm.verification.evidence import Evidence, from_terms
-from sdewm.verification.report import Curve
 from sdewm.verification.samples import VARIATION, channels, losses_at, sampler, variants
 
 # An expansion to second order is called valid while its third-order term is at most this part of the others.

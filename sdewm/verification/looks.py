@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from sdewm.verdicts.judge import LeftOut, Row, RowKey, Verdict, share_of_look
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import LeftOut, Row, RowKey, Verdict, share_of_look
 
 # A true statement is refuted with this probability at most, however many looks it takes: some thousand judgements
 # make a run of them all one in a thousand. `python -m benchmarks.false_refutations` measures it: 1e-6 where replicates

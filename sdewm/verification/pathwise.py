@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.noise.increments import Increments
+from sdewm.verdicts.judge import Comparison, LeftOut
 from sdewm.verification.comparisons import excuse, hidden
 from sdewm.verification.samples import channels, sampler
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import Comparison, LeftOut
 
 PATHS = 32
 

@@ -12,10 +12,10 @@ from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, richardson
 from sdewm.expansion.power_series import second_coefficient
 from sdewm.expansion.variation_of_constants import TERMS
+from sdewm.verdicts.judge import DOUBT
 from sdewm.verification.samples import VARIATION, sample_routes, sampler
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import Sizes, System
-from sdewm.verification.verdicts import DOUBT
 
 PILOT = 2**8
 # Of one round; the looks go beyond where that decides nothing.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, GUIDE, MEASURED, OTHER, PRINTED, Look, drawn_on
-from sdewm.verification.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from sdewm.verification.system_report import Report
+from sdewm.verdicts.judge import Verdict
 
 LOOKS: dict[str, Look] = {
     "verified": CORRECTED,
@@ -25,9 +23,9 @@ LONGEST = 64  # letters of a row's name
 FAR = 4.0  # beyond so many margins the scale is logarithmic
 
 
-def draw_rows(report: Report, axes: Axes | None) -> Axes:
-    """See :meth:`Report.plot`."""
-    rows = [v for v in report.verdicts if v.form == "corrected" and _unit(v) > 0 and math.isfinite(v.statistic)]
+def draw_rows(verdicts: Sequence[Verdict], axes: Axes | None, title: str) -> Axes:
+    """Those rows that have something to be measured in; see ``Report.plot``."""
+    rows = [v for v in verdicts if v.form == "corrected" and _unit(v) > 0 and math.isfinite(v.statistic)]
     alone = axes is None
     with drawn_on(axes, 7.2, 1.2 + 0.19 * len(rows)) as axes:
         axes.axvspan(-1, 1, color="#888888", alpha=0.15, lw=0, label="near enough")
@@ -54,7 +52,7 @@ def draw_rows(report: Report, axes: Axes | None) -> Axes:
         axes.set_yticks(range(len(rows)), [_name(v) for v in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("distance from what is claimed, in margins;\nof a bound, in parts of it (bars: 99.9 %)")
-        axes.set_title(report.verdict.partition(". ")[0])
+        axes.set_title(title)
         if alone:
             axes.figure.legend(loc="outside lower center", ncols=3)
         else:

@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdewm.verdicts.judge import NEAR_ZERO, LeftOut, Verdict
+from sdewm.verdicts.record import Curve, as_record, write_json
+from sdewm.verdicts.words import describe, failures
 from sdewm.verification.claims import expansion
 from sdewm.verification.evidence import Evidence
-from sdewm.verification.report import NEAR_ZERO, Curve, as_record, describe, failures, write_json
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import LeftOut, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +117,7 @@ class Report:
         """
         from sdewm.verification.rows_plot import draw_rows  # takes matplotlib
 
-        return draw_rows(self, axes)
+        return draw_rows(self.verdicts, axes, self.verdict.partition(". ")[0])
 
     def as_record(self) -> dict[str, Any]:
         """All of it as what JSON can hold."""

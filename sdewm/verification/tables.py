@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sdewm.verification.report import NEAR_ZERO, grouped, in_words, overall
-from sdewm.verification.verdicts import LARGEST_PART, LeftOut, Status, Verdict
+from sdewm.verdicts.judge import LARGEST_PART, NEAR_ZERO, LeftOut, Status, Verdict
+from sdewm.verdicts.words import grouped, in_words, overall
 
 MARKS: dict[Status, str] = {
     "verified": "✓ verified",

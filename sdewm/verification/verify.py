@@ -10,6 +10,7 @@ from functools import partial
 from sdewm import arguments
 from sdewm.estimate.samples import SamplerName
 from sdewm.jets import NonSmoothWarning, NotDifferentiable
+from sdewm.verdicts.judge import LeftOut, Row, Verdict
 from sdewm.verification.claims import assumptions, divergence, expansion, fundamental_matrix, orders, sensitivities
 from sdewm.verification.conformity import check_sde, kink_notes
 from sdewm.verification.evidence import Evidence, gather
@@ -17,7 +18,6 @@ from sdewm.verification.looks import decide
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 from sdewm.verification.system_report import ALL_OF_IT, Report
-from sdewm.verification.verdicts import LeftOut, Row, Verdict
 
 Check = Callable[[System, Settings], Iterable[Row]]
 CLAIMS: dict[str, Check] = {

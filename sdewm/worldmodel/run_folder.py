@@ -8,8 +8,8 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-import sdewm
 from sdewm.files import PARTIAL, make_folder, write_text
+from sdewm.version import __version__
 from sdewm.worldmodel.checkpoint import CheckpointError
 
 MARK, LOCK = "run.json", ".lock"
@@ -100,7 +100,7 @@ class RunFolder:
         return mark if isinstance(mark, dict) else {}
 
     def _write_mark(self, *, checkpoint: bool) -> None:
-        text = json.dumps({"sdewm": sdewm.__version__, "checkpoint": checkpoint})
+        text = json.dumps({"sdewm": __version__, "checkpoint": checkpoint})
         write_text(self.path / MARK, text)
 
 

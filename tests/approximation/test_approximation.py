@@ -29,8 +29,8 @@ from sdewm.approximation.manifolds import (
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.smoothness import derivative, jacobians, third_derivatives
 from sdewm.estimate.goodness_of_fit import distance, distance_between
+from sdewm.verdicts.judge import judge_all
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import judge_all
 from theory_checks import proposition_a7
 
 MANIFOLDS = [

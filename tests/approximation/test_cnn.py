@@ -17,8 +17,8 @@ from sdewm.approximation.densities import IntervalMeasure
 from sdewm.approximation.distances import sliced_w1, w1_between, w1_to_measure
 from sdewm.approximation.fit import Ridge, interpolation, random_features, trained
 from sdewm.estimate.transport import w1_samples
+from sdewm.verdicts.judge import judge_all
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import judge_all
 from theory_checks import theorem_3_6
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sdewm import FunctionSDE, PerturbedSDE, QuasiMonteCarlo, TimeGrid, expand, gradient, solve
 from sdewm.jets import Jet, JetSpace, NotDifferentiable, gradients
-from sdewm.solvers.structure import directional
+from sdewm.jets.directional import directional
 
 F64 = torch.float64
 

@@ -11,16 +11,18 @@ from torch import Tensor
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.jets import JetSpace, Parameter
+from sdewm.jets.directional import directional
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.levy import iterated_integrals, stratonovich_integrals
 from sdewm.sensitivity import fundamental_matrix
-from sdewm.solvers import structure
+from sdewm.solvers import audit, structure
+from sdewm.solvers.audit import Audit, OtherStructure
 from sdewm.solvers.calculus import to_ito, to_stratonovich
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein
 from sdewm.solvers.solve import solve
-from sdewm.solvers.structure import Audit, NoiseStructure, OtherStructure, directional, noise_structure
+from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems import pilot
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE, diffusion_matrix, noise_channels
@@ -475,7 +477,7 @@ MUTATIONS = {
     "no screen": (structure, "_together", lambda *_: [], test_the_structure_is_found_where_paths_go),
     "no wide paths": (pilot, "WIDTH", 1.0, lambda: test_a_rare_excursion_is_met_by_the_pilot(3.0)),
     "no audit": (Audit, "hold", lambda *_: None, test_a_run_holds_the_structure),
-    "any paths": (structure, "_outermost", lambda x, _: x[:16], test_a_run_looks_at_its_outermost_paths),
+    "any paths": (audit, "_outermost", lambda x, _: x[:16], test_a_run_looks_at_its_outermost_paths),
     "one time for all": (
         structure,
         "_together",

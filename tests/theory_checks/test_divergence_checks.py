@@ -13,9 +13,9 @@ from sdewm.divergence.distances import distances
 from sdewm.divergence.lipschitz import SlopeNetwork
 from sdewm.jets import Jet
 from sdewm.systems.losses import as_summed
-from sdewm.verification.report import overall
+from sdewm.verdicts.judge import judge_all
+from sdewm.verdicts.words import overall
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import judge_all
 from theory_checks import (
     certified_bounds,
     convex_loss,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sdewm.exact.known_inputs import KnownInputs
+from sdewm.jets.directional import directional
 from sdewm.paper.flow import printed_flow_exponents
 from sdewm.sensitivity import (
     FundamentalMatrixSDE,
@@ -20,10 +21,9 @@ from sdewm.sensitivity import (
     second_derivative,
     systems,
 )
-from sdewm.solvers.structure import directional
-from sdewm.verification.report import overall
+from sdewm.verdicts.judge import judge_all
+from sdewm.verdicts.words import overall
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import judge_all
 from theory_checks import fundamental_matrix, initial_value, proposition_b1, sensitivity_sdes
 
 QUICK, DEFAULT = Settings(precision=1e-2), Settings()

@@ -12,8 +12,8 @@ from sdewm.estimate import transport
 from sdewm.expansion.variation_of_constants import CORRECTED
 from sdewm.paper import consistency
 from sdewm.paper import remainder as remainder_module
+from sdewm.verdicts.judge import judge_all
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import judge_all
 from theory_checks import ablation, assumptions, covering_map, lemma_b7_steps, smoothness, tables, w1_kl
 
 SETTINGS = Settings()

@@ -11,8 +11,8 @@ import torch
 
 import theory_checks.leak as leak
 import theory_checks.regularized as regularized
+from sdewm.verdicts.judge import Verdict, judge_all
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Verdict, judge_all
 from sdewm.worldmodel import error_growth, load_trained, robustness
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record
 from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED

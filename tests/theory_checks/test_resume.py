@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from damage import damage
 
-from sdewm.verification.report import Curve
+from sdewm.verdicts.judge import LeftOut, Verdict
+from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import LeftOut, Verdict
 from theory_checks import unit_store
 from theory_checks.run import parse
 from theory_checks.time_left import TimeLeft

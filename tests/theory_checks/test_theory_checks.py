@@ -15,10 +15,10 @@ from sdewm.jets import Jet, Parameter
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
+from sdewm.verdicts.judge import Comparison, Inequality, LeftOut, judge_all
+from sdewm.verdicts.words import failures, overall
 from sdewm.verification.evidence import gather
-from sdewm.verification.report import failures, overall
 from sdewm.verification.settings import Settings
-from sdewm.verification.verdicts import Comparison, Inequality, LeftOut, judge_all
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
 from theory_checks.run import main, parse
 from theory_checks.systems import SYSTEMS

@@ -14,9 +14,9 @@ from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion.taylor import pool_tests, taylor_test
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo
+from sdewm.verdicts.judge import Comparison, LeftOut, Verdict
 from sdewm.verification.looks import LEVEL, LOOKS, decide
 from sdewm.verification.settings import Settings, pooled
-from sdewm.verification.verdicts import Comparison, LeftOut, Verdict
 
 FIRST = Settings(seed=3)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import sdewm
-import sdewm.verification.verdicts
+import sdewm.verdicts.judge
 from benchmarks.users.mistakes import MISTAKES
 from sdewm import FunctionSDE, PerturbedSDE, SummedLoss, System, TimeGrid, check_sde, verify
 from sdewm.cli import main
@@ -201,7 +201,7 @@ def test_systems_are_told_apart_by_identity():
 
 
 def test_the_function_and_the_package():
-    assert callable(sdewm.verify) and sdewm.verification.verdicts.Verdict
+    assert callable(sdewm.verify) and sdewm.verdicts.judge.Verdict
 
 
 # -- conformity

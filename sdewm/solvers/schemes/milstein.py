@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from sdewm.jets import Jet
+from sdewm.jets.directional import directional
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
-from sdewm.solvers.structure import Direction, NoiseStructure, directional, noise_structure
+from sdewm.solvers.structure import Direction, NoiseStructure, noise_structure
 from sdewm.systems.sde import SDE, diffusion_at, diffusion_product
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
-from sdewm.solvers.structure import NoiseStructure, noise_structure, one_channel
-from sdewm.systems.sde import SDE, diffusion_at, diffusion_product
+from sdewm.solvers.structure import NoiseStructure, noise_structure
+from sdewm.systems.sde import SDE, diffusion_at, diffusion_product, one_channel
 
 
 class RoesslerSRI2(Stepper):

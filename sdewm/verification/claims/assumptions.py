@@ -12,9 +12,9 @@ import torch
 
 from sdewm.divergence.assumptions import JUMP, NO_GROWTH, AssumptionReport, check_assumptions
 from sdewm.estimate.estimates import Estimate
+from sdewm.verdicts.judge import Form, Inequality, LeftOut, Row
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import Form, Inequality, LeftOut, Row
 
 CLAIM = "assumptions"
 GROWTH, SMOOTH = "growth of the coefficients", "largest jump of a derivative"

@@ -19,11 +19,11 @@ from sdewm.noise.increments import Increments
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import SDE, noise_channels
+from sdewm.verdicts.judge import Comparison, LeftOut, Row
 from sdewm.verification.comparisons import excuse
 from sdewm.verification.samples import needs_areas, sampler
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import Comparison, LeftOut, Row
 
 CLAIM = "divergence"
 QUANTITY = "E sup_t ‖x^ε − x⁰‖²/ε², ε → 0, less E sup_t ‖∂x[u]‖²"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sdewm.verdicts.judge import LeftOut, Row
+from sdewm.verdicts.record import Curve
 from sdewm.verification.comparisons import Case, coefficient_rows, rate_rows, third_order_rows
 from sdewm.verification.curves import loss_curves, remainder_curves, term_curves
 from sdewm.verification.evidence import Evidence, gather
-from sdewm.verification.report import Curve
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import LeftOut, Row
 
 CLAIM = "expansion"
 ALONE = "expansion, diffusion error alone"

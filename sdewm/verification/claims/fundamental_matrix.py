@@ -19,11 +19,11 @@ from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import Method
 from sdewm.solvers.solve import solve
 from sdewm.systems.sde import SDE
+from sdewm.verdicts.judge import Inequality, LeftOut, Row
 from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
 from sdewm.verification.samples import channels, sampler
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.system import LARGEST, System
-from sdewm.verification.verdicts import Inequality, LeftOut, Row
 
 CLAIM = "fundamental matrix"
 SLACK = 0.25

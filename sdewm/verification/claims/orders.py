@@ -12,10 +12,10 @@ from torch import Tensor
 
 from sdewm.solvers.methods import stepper
 from sdewm.solvers.orders import Kind, convergence
+from sdewm.verdicts.judge import Inequality, LeftOut, Row
 from sdewm.verification.samples import channels
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import Inequality, LeftOut, Row
 
 # An order counts as reached where the slope is at most so much below it.
 SLACK = 0.25

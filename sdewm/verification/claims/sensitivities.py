@@ -18,11 +18,11 @@ from sdewm.sensitivity import SensitivitySDE
 from sdewm.solvers.methods import Method
 from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.verdicts.judge import LeftOut, Row
 from sdewm.verification.evidence import gather
 from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.verdicts import LeftOut, Row
 
 CLAIM = "sensitivities"
 PARTS = ("∂x", "∂²x")

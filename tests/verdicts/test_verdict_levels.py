@@ -10,7 +10,7 @@ from scipy import stats
 from support import FALSE_FAILURE
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verification.verdicts import Comparison, Inequality, judge_all
+from sdewm.verdicts.judge import Comparison, Inequality, judge_all
 
 DOF = 4  # few, so that Student's t is far from a normal
 

@@ -1,76 +1,10 @@
-"""What a run found, in records and in words."""
+"""What rows say together, in words."""
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import numpy
-import scipy
-import torch
-
-import sdewm
-from sdewm.files import write_text
-from sdewm.verification.verdicts import Form, LeftOut, Status, Verdict
-
-NEAR_ZERO: Status = "indistinguishable from 0"
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What a figure draws: ``y`` against ``x``, one standard error each where there is one.
-
-    ``claim`` and ``system`` as in a verdict; ``label`` says which of their curves it is.
-    """
-
-    claim: str
-    system: str
-    label: str
-    x: list[float]
-    y: list[float]
-    stderr: list[float] | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-
-
-def environment(dtype: str = "float64") -> dict[str, Any]:
-    """What a run's numbers depend on besides its seed."""
-    return {
-        "sdewm": sdewm.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
-        "threads per worker": torch.get_num_threads(),
-        "dtype": dtype,
-    }
-
-
-def as_record(
-    verdicts: Sequence[Verdict],
-    left_out: Sequence[LeftOut],
-    terms: Sequence[Mapping[str, Any]],
-    curves: Sequence[Curve],
-    run: Mapping[str, Any],
-    dtype: str = "float64",
-) -> dict[str, Any]:
-    """``{"run", "environment", "records", "left out", "terms", "curves"}``, with one record for each verdict."""
-    return {
-        "run": run,
-        "environment": environment(dtype),
-        "records": [v.as_dict() for v in verdicts],
-        "left out": [asdict(row) for row in left_out],
-        "terms": list(terms),
-        "curves": [asdict(c) for c in curves],
-    }
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write what :func:`as_record` made, replacing the file in one step."""
-    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, default=str))
+from sdewm.verdicts.judge import NEAR_ZERO, Form, LeftOut, Status, Verdict
 
 
 def grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str], list[Verdict]]:

@@ -16,9 +16,10 @@ from scipy import stats
 from support import FALSE_FAILURE
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verification.report import NEAR_ZERO, as_record, failures, in_words, overall, summary, write_json
+from sdewm.verdicts.judge import LARGEST_PART, NEAR_ZERO, Comparison, Inequality, LeftOut, Verdict, share_of_look
+from sdewm.verdicts.record import as_record, write_json
+from sdewm.verdicts.words import failures, in_words, overall, summary
 from sdewm.verification.tables import print_claims, print_table
-from sdewm.verification.verdicts import LARGEST_PART, Comparison, Inequality, LeftOut, Verdict, share_of_look
 
 LEVEL = 1e-6
 

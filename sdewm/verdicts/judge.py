@@ -12,6 +12,7 @@ from sdewm.estimate.estimates import Estimate
 Status = Literal["verified", "refuted", "indistinguishable from 0", "vacuous", "inconclusive"]
 Form = Literal["printed", "corrected"]
 Relation = Literal["=", "≤"]
+NEAR_ZERO: Status = "indistinguishable from 0"
 POWER = 0.95
 # A claim counts as verified where its whole interval at 1 − DOUBT is within the margin.
 DOUBT = 1e-3

@@ -1,0 +1,30 @@
+"""The derivative of a function of many variables along one direction, for tensors and jets alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sdewm.jets.jet import Jet, constant
+from sdewm.jets.space import JetSpace
+
+
+def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
+    """∂function(x)[v], of function's shape, for tensors and jets: exact, by forward differentiation.
+
+    ``function`` maps ``(paths, n)`` path by path; ``v`` has the shape of x. A jet's derivative is the jet of the
+    derivative: the truncated product is linear in each coefficient, so it is differentiated coefficient by coefficient.
+    """
+    if isinstance(x, Jet) or isinstance(v, Jet):
+        space = x.space if isinstance(x, Jet) else v.space  # type: ignore[attr-defined]
+        point, direction = (y.coefficients if isinstance(y, Jet) else constant(y, space).coefficients for y in (x, v))
+
+        def coefficients(c: Tensor) -> Tensor:
+            out = function(Jet(c, space))
+            return out.coefficients if isinstance(out, Jet) else constant(out, space).coefficients
+
+        return Jet(torch.func.jvp(coefficients, (point,), (direction,))[1], space)
+    out = function(Jet(torch.stack([x, v]), JetSpace(1, 1)))
+    return out.coefficients[1] if isinstance(out, Jet) else torch.zeros_like(out)

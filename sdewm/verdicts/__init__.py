@@ -1,0 +1,1 @@
+"""What rows of a report are: claims held against numbers, their records, and what they say in words."""
