@@ -16,7 +16,7 @@ import sdewm
 
 HOME = Path(sdewm.__file__).parent
 LAYERS = (
-    {"version", "arguments", "files", "streams", "drawing", "jets", "kernels"},
+    {"version", "arguments", "files", "streams", "stops", "drawing", "jets", "kernels"},
     {"noise"},
     {"estimate", "systems"},
     {"solvers", "verdicts"},

@@ -18,19 +18,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
+from sdewm.stops import Stopped, Stops
 from sdewm.streams import take_any_character
 from sdewm.verdicts.judge import LeftOut, Verdict
 from sdewm.verdicts.record import as_record, write_json
 from sdewm.verdicts.words import failures, summary
+from sdewm.verification.kept_records import default_folder
 from sdewm.verification.settings import SamplerName, Settings
 from sdewm.verification.tables import print_claims, print_table, print_terms
+from sdewm.verification.time_left import TimeLeft
 from theory_checks.cluster import Unreachable, connected, on_cluster
 from theory_checks.discovery import claims
 from theory_checks.executor import Died, in_processes, in_this_process
 from theory_checks.listings import print_errata, print_statements
-from theory_checks.stops import Stopped, Stops
-from theory_checks.time_left import TimeLeft
-from theory_checks.unit_store import UnitStore, default_folder
+from theory_checks.unit_store import UnitStore
 from theory_checks.units import Finished, Unit, units, work
 
 DESCRIPTION = """\
@@ -116,7 +117,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="say how many units there are and about how long they take, one by one and side by side, and run nothing",
     )  # fmt: skip
     parser.add_argument(
-        "--runs", type=Path, metavar="DIR", default=default_folder(),
+        "--runs", type=Path, metavar="DIR", default=default_folder("checks"),
         help="where finished units are stored, so that an interrupted run can resume; whole folders of it may be "
         "deleted ($XDG_CACHE_HOME/sdewm/checks, or ~/.cache/sdewm/checks)",
     )  # fmt: skip

@@ -5,11 +5,23 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sdewm.stops import Stopped, Stops
+from sdewm.verification.claim_store import ClaimStore
+from sdewm.verification.conformity import check_sde
+from sdewm.verification.kept_records import default_folder
 from sdewm.verification.system import System
-from sdewm.verification.verify import CLAIMS, SAMPLERS, verify
+from sdewm.verification.system_report import Held, report
+from sdewm.verification.time_left import TimeLeft
+from sdewm.verification.verify import CLAIMS, SAMPLERS, asked, hold
 
 DESCRIPTION = """\
 Hold a system of yours against the theory. MODULE:OBJECT is a System, or a function that returns
@@ -32,8 +44,12 @@ claims: {", ".join(CLAIMS)}
 A claim that a system cannot be held against is named with its reason. Printed first is the verdict:
 verified; refuted, with the rows that speak against the theory; or undecided, with what is open.
 
-exit status: 0 verified; 1 refuted or undecided; 2 bad arguments, or a system that is not what it
-should be: what to change is said.
+An interrupted run resumes with the same command: each claim is stored as it is finished, for this
+version of sdewm and of your own modules, this system's numbers, and the same options. What your code
+reads from elsewhere is noticed where it changes coefficients or losses on the pilot paths.
+
+exit status: 0 verified; 1 refuted or undecided, or a file cannot be written; 2 bad arguments, or a
+system that is not what it should be: what to change is said; 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 
@@ -57,6 +73,14 @@ def add_verify_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all rows to PATH")
     parser.add_argument("--html", type=Path, metavar="PATH", help="write the report as one web page to PATH")
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", default=default_folder("verify"),
+        help="where finished claims are stored; whole folders of it may be deleted ($XDG_CACHE_HOME/sdewm/verify, or "
+        "~/.cache/sdewm/verify)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fresh", action="store_true", help="check every claim again, and store it in place of the old one"
+    )
     parser.set_defaults(run_command=_verify)
 
 
@@ -66,19 +90,72 @@ def _verify(arguments: argparse.Namespace) -> int:
             path = getattr(arguments, name)
             if path is not None and not path.resolve().parent.is_dir():
                 raise ValueError(f"--{name}: no folder {path.resolve().parent}")
-        report = verify(
-            load_system(arguments.system), arguments.claims,
-            precision=arguments.precision, seed=arguments.seed, sampler=arguments.sampler, budget=arguments.budget,
-        )  # fmt: skip
+        if arguments.runs.exists() and not arguments.runs.is_dir():
+            raise ValueError(f"--runs: expected a folder, got {arguments.runs}")
+        system = load_system(arguments.system)
+        claims, settings, budget = asked(
+            system, arguments.claims, arguments.precision, arguments.seed, arguments.sampler, arguments.budget
+        )
+        notes = check_sde(system).notes
     except (ValueError, TypeError, ImportError) as error:
         print(f"sdewm verify: {error}", file=sys.stderr)
         return 2
-    print(report)
-    if arguments.json is not None:
-        report.to_json(arguments.json)
-    if arguments.html is not None:
-        report.to_html(arguments.html)
-    return 0 if report.ok else 1
+    store = ClaimStore(arguments.runs, system, settings, budget, say=lambda line: print(line, file=sys.stderr))
+    taken = {} if arguments.fresh else store.take_up(claims)
+    if taken:
+        print(f"{len(taken)} of {len(claims)} claims resumed from {store.root}; --fresh checks again", file=sys.stderr)
+    found: dict[str, Held] = {}
+    stopped: Stopped | None = None
+    with Stops() as stops:
+        try:
+            with _progress(claims, taken, store) as starting:
+                for claim, held in hold(
+                    system, claims, settings, budget, take_up=taken.get, keep=store.keep, starting=starting
+                ):
+                    found[claim] = held
+            stops.armed = False
+        except Stopped as stop:
+            stopped = stop
+        result = report(system, tuple(found), settings, found.items(), notes)
+        status = 0 if result.ok else 1
+        if found:
+            print(result)
+            for name, write in (("json", result.to_json), ("html", result.to_html)):
+                path = getattr(arguments, name)
+                if path is not None:
+                    try:
+                        write(path)
+                    except OSError as error:
+                        print(f"{path}: cannot be written ({error.strerror})", file=sys.stderr)
+                        status = 1
+        if stopped is not None:
+            again = "the same command without --fresh" if arguments.fresh else "the same command"
+            more = f"{again} resumes" if store.keeps else "not all of them are stored"
+            print(f"stopped by {stopped.name}: {len(found)} of {len(claims)} claims finished; {more}")
+            return stopped.status
+    return status
+
+
+@contextmanager
+def _progress(claims: Sequence[str], taken: Collection[str], store: ClaimStore) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, with the time left; what it gives is called as a claim begins."""
+    queue = [claim for claim in claims if claim not in taken]
+    left = TimeLeft({claim: store.seconds(claim) for claim in queue}, workers=1)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task("checking", total=len(queue))
+        under_way: list[tuple[str, float]] = []
+
+        def starting(claim: str) -> None:
+            if under_way:
+                before, began = under_way.pop()
+                left.end(before, time.monotonic() - began)
+                bar.advance(task)
+            under_way.append((claim, time.monotonic()))
+            left.start(claim)
+            bar.update(task, description=f"checking {claim}")
+
+        yield starting
 
 
 def load_system(name: str) -> System:

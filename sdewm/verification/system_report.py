@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from sdewm.verdicts.judge import NEAR_ZERO, LeftOut, Verdict
 from sdewm.verdicts.record import Curve, as_record, write_json
 from sdewm.verdicts.words import describe, failures
 from sdewm.verification.claims import expansion
-from sdewm.verification.evidence import Evidence
+from sdewm.verification.evidence import gather
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
 
 # The quantity of a claim that broke down, as where solutions explode.
 ALL_OF_IT = "all of it"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What was found on one claim: its rows, notes for the report, and the seconds that they took.
+
+    ``series`` has the expansion of each loss in a line, and ``terms`` its terms, where the claim is about them.
+    """
+
+    rows: tuple[Verdict | LeftOut, ...]
+    notes: tuple[str, ...]
+    series: tuple[str, ...]
+    terms: tuple[dict[str, Any], ...]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,8 @@ class Report:
     rows: tuple[Verdict | LeftOut, ...]
     warnings: tuple[str, ...]
     seconds: float
-    evidence: Evidence | None = field(repr=False)
+    series: tuple[str, ...] = field(repr=False)
+    terms: tuple[dict[str, Any], ...] = field(repr=False)
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -77,7 +93,7 @@ class Report:
     @cached_property
     def curves(self) -> list[Curve]:
         """The loss against ε, simulated and predicted; remainders; terms by each route. Sampled when asked for."""
-        return [] if self.evidence is None else expansion.curves(self.evidence)
+        return expansion.curves(gather(self.system, self.settings)) if self.series else []
 
     @property
     def verdict(self) -> str:
@@ -127,9 +143,8 @@ class Report:
             "precision": self.settings.precision, "sampler": self.settings.sampler, "workers": 1,
             "seconds": self.seconds, "verdict": self.verdict, "warnings": list(self.warnings),
         }  # fmt: skip
-        terms = [] if self.evidence is None else self.evidence.terms
         dtype = str(self.system.x0.dtype).removeprefix("torch.")
-        return as_record(self.verdicts, self.left_out, terms, self.curves, run, dtype)
+        return as_record(self.verdicts, self.left_out, self.terms, self.curves, run, dtype)
 
     def __str__(self) -> str:
         s = self.settings
@@ -140,8 +155,8 @@ class Report:
             "",
             *map(self._counts, dict.fromkeys(row.claim for row in self.rows)),
         ]
-        if self.evidence is not None:
-            lines += ["", *self.evidence.summary()]
+        if self.series:
+            lines += ["", *self.series]
         lines += [f"warning: {text}" for text in self.warnings]
         lines += [f"{v.status}: {describe(v)}" for v in failures(self.verdicts)]
         near = [v for v in self.verdicts if v.status == NEAR_ZERO and v not in failures(self.verdicts)]
@@ -155,3 +170,22 @@ class Report:
         words = {"refuted": "not met"} if claim == "assumptions" else {}
         parts = [f"{n} {words.get(status, status)}" for status, n in found.items()]
         return f"  {claim:<34} {', '.join([*parts, *[f'{left_out} left out'] * bool(left_out)])}"
+
+
+def report(
+    system: System, claims: Sequence[str], settings: Settings, held: Iterable[tuple[str, Held]], notes: Sequence[str]
+) -> Report:
+    """What was found on each claim as one report; ``notes`` are those on the system itself."""
+    found = dict(held)
+    # Those of the assumptions come first: they are the theory's own conditions.
+    in_order = sorted(found, key=lambda claim: claim != "assumptions")
+    return Report(
+        system=system,
+        claims=tuple(claims),
+        settings=settings,
+        rows=tuple(row for h in found.values() for row in h.rows),
+        warnings=tuple(dict.fromkeys([*notes, *(note for claim in in_order for note in found[claim].notes)])),
+        seconds=sum(h.seconds for h in found.values()),
+        series=tuple(line for h in found.values() for line in h.series),
+        terms=tuple(term for h in found.values() for term in h.terms),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from sdewm import arguments
@@ -13,11 +13,11 @@ from sdewm.jets import NonSmoothWarning, NotDifferentiable
 from sdewm.verdicts.judge import LeftOut, Row, Verdict
 from sdewm.verification.claims import assumptions, divergence, expansion, fundamental_matrix, orders, sensitivities
 from sdewm.verification.conformity import check_sde, kink_notes
-from sdewm.verification.evidence import Evidence, gather
+from sdewm.verification.evidence import gather
 from sdewm.verification.looks import decide
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.system_report import ALL_OF_IT, Report
+from sdewm.verification.system_report import ALL_OF_IT, Held, Report, report
 
 Check = Callable[[System, Settings], Iterable[Row]]
 CLAIMS: dict[str, Check] = {
@@ -69,41 +69,65 @@ def verify(
     >>> print(report.verdict)
     system: verified. 19 rows hold to 0.01; …
     """
+    chosen, settings, budget = asked(system, claims, precision, seed, sampler, budget)
+    arguments.function("progress", progress, "a claim's name", optional=True)
+    notes = check_sde(system).notes
+    return report(system, chosen, settings, hold(system, chosen, settings, budget, starting=progress), notes)
+
+
+def asked(
+    system: System, claims: Sequence[str] | None, precision: float, seed: int, sampler: SamplerName, budget: float
+) -> tuple[tuple[str, ...], Settings, float]:
+    """The claims, the settings and the budget; ``ValueError`` or ``TypeError`` names what is not what it should be."""
     arguments.instance("system", system, System, "a System(family, loss, x0, grid)")
-    asked = tuple(CLAIMS) if claims is None else (claims,) if isinstance(claims, str) else tuple(claims)
-    for claim in asked:
+    chosen = tuple(CLAIMS) if claims is None else (claims,) if isinstance(claims, str) else tuple(claims)
+    for claim in chosen:
         arguments.choice("claims", claim, tuple(CLAIMS))
     precision = arguments.real("precision", precision, least=1e-5, below=0.5)
     settings = Settings(precision, arguments.integer("seed", seed, 0), arguments.choice("sampler", sampler, SAMPLERS))
-    budget = arguments.real("budget", budget, least=0.0)
-    arguments.function("progress", progress, "a claim's name", optional=True)
+    return tuple(dict.fromkeys(chosen)), settings, arguments.real("budget", budget, least=0.0)
+
+
+def hold(
+    system: System,
+    claims: Sequence[str],
+    settings: Settings,
+    budget: float,
+    *,
+    take_up: Callable[[str], Held | None] = lambda claim: None,
+    keep: Callable[[str, Held], Held] = lambda claim, held: held,
+    starting: Callable[[str], None] | None = None,
+) -> Iterator[tuple[str, Held]]:
+    """Each claim and what was found on it, one after another; what ``take_up`` has of a claim is not sampled again.
+
+    ``keep`` gets what is new. Seconds of claims that are taken up count for the budget, as if they were spent now.
+    """
+    left = budget
+    for claim in claims:
+        held = take_up(claim)
+        if held is None:
+            if starting is not None:
+                starting(claim)
+            held = keep(claim, _held(system, claim, settings, left))
+        left -= held.seconds
+        yield claim, held
+
+
+def _held(system: System, claim: str, settings: Settings, seconds: float) -> Held:
     started = time.perf_counter()
-    notes = check_sde(system).notes
-    rows: list[Verdict | LeftOut] = []
-    evidence: Evidence | None = None
+    notes: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
+    terms: tuple[dict[str, object], ...] = ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NonSmoothWarning)  # a note of the report
-        for claim in asked:
-            if progress is not None:
-                progress(claim)
-            left = budget - (time.perf_counter() - started)
-            try:
-                rows += decide(partial(CLAIMS[claim], system), settings, left)
-            except (ArithmeticError, NotDifferentiable) as error:
-                rows.append(LeftOut(claim, system.name, ALL_OF_IT, "corrected", "", str(error)))
-        if "expansion" in asked:
-            with_evidence = [r for r in rows if r.claim == expansion.CLAIM and isinstance(r, Verdict)]
-            evidence = gather(system, settings) if with_evidence else None
-    if "assumptions" in asked and not any(isinstance(r, LeftOut) and r.claim == assumptions.CLAIM for r in rows):
-        notes += tuple(str(v) for v in assumptions.assumptions_of(system, settings.seed).violations)
-    if evidence is not None:
-        notes += tuple(n for n in (*kink_notes(evidence.kinks), *evidence.notes) if n not in notes)
-    return Report(
-        system=system,
-        claims=asked,
-        settings=settings,
-        rows=tuple(rows),
-        warnings=notes,
-        seconds=time.perf_counter() - started,
-        evidence=evidence,
-    )
+        try:
+            rows = decide(partial(CLAIMS[claim], system), settings, seconds)
+        except (ArithmeticError, NotDifferentiable) as error:
+            rows = [LeftOut(claim, system.name, ALL_OF_IT, "corrected", "", str(error))]
+        if claim == "assumptions" and not any(isinstance(r, LeftOut) and r.claim == claim for r in rows):
+            notes = tuple(str(v) for v in assumptions.assumptions_of(system, settings.seed).violations)
+        if any(isinstance(r, Verdict) and r.claim == expansion.CLAIM for r in rows):
+            evidence = gather(system, settings)
+            notes = (*kink_notes(evidence.kinks), *evidence.notes)
+            series, terms = tuple(evidence.summary()), tuple(evidence.terms)
+    return Held(tuple(rows), notes, series, terms, time.perf_counter() - started)

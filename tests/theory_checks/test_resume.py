@@ -20,11 +20,12 @@ from damage import damage
 
 from sdewm.verdicts.judge import LeftOut, Verdict
 from sdewm.verdicts.record import Curve
+from sdewm.verification.kept_records import default_folder
 from sdewm.verification.settings import Settings
+from sdewm.verification.time_left import TimeLeft
 from theory_checks import unit_store
 from theory_checks.run import parse
-from theory_checks.time_left import TimeLeft
-from theory_checks.unit_store import PACKAGES, UnitStore, code_version, default_folder
+from theory_checks.unit_store import PACKAGES, UnitStore, code_version
 from theory_checks.units import Finished, Unit
 
 # Units of seven systems, of which that of the expansion samples; none takes more than a few seconds.
@@ -334,7 +335,7 @@ def test_a_record_of_another_unit_is_not_taken_for_this_one(store, said):
 def test_only_the_same_unit_at_the_same_settings_is_taken_up(store, other):
     unit, settings = other
     store.keep(UNIT, a_finished_unit())
-    assert UnitStore(store.root, settings, store.say).take_up([unit]) == {}
+    assert UnitStore(store.root, settings, print).take_up([unit]) == {}
 
 
 @pytest.mark.parametrize(
@@ -355,7 +356,7 @@ def test_other_code_takes_up_nothing(store, monkeypatch, tmp_path, changed):
         found = tmp_path / changed
         file = next(path for path in sorted(found.rglob("*")) if path.is_file()) if found.is_dir() else found
         file.write_bytes(file.read_bytes() + b"\n")
-    later = UnitStore(store.root, SETTINGS, store.say)
+    later = UnitStore(store.root, SETTINGS, print)
     assert later.take_up([UNIT]) == {}
     if changed != "level":
         assert later.seconds(UNIT) == 2.5  # which tell how long it will take
@@ -389,11 +390,11 @@ def test_nothing_is_left_of_a_write_that_fails(store, monkeypatch):
 
 def test_units_are_kept_in_the_users_cache_unless_told_otherwise(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_folder() == Path("/somewhere/sdewm/checks")
+    assert default_folder("checks") == Path("/somewhere/sdewm/checks")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert default_folder() == Path("/home/me/.cache/sdewm/checks")
-    assert parse([]).runs == default_folder()
+    assert default_folder("checks") == Path("/home/me/.cache/sdewm/checks")
+    assert parse([]).runs == default_folder("checks")
 
 
 def fuzz(store: UnitStore, said: list[str], cases: int, seed: int) -> int:

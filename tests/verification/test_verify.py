@@ -241,7 +241,8 @@ def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_command(tmp_path, capsys):
     path = tmp_path / "report.json"
-    main(["verify", f"{__name__}:small", "--claims", "divergence", "--precision", "0.05", "--json", str(path)])
+    command = ["verify", f"{__name__}:small", "--claims", "divergence", "--precision", "0.05"]
+    main([*command, "--json", str(path), "--runs", str(tmp_path / "runs")])
     assert capsys.readouterr().out.startswith("system: verified.")
     assert json.loads(path.read_text())["run"]["claims"] == ["divergence"]
 
@@ -263,10 +264,10 @@ def test_the_command_says_what_to_change(argv, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_the_command_ends_with_1_where_a_row_is_open(monkeypatch):
+def test_the_command_ends_with_1_where_a_row_is_open(monkeypatch, tmp_path):
     monkeypatch.setattr(Parameter, "lower", lambda self, x: x.value if isinstance(x, Jet) else x)
     with pytest.raises(SystemExit) as stopped:
-        main(["verify", f"{__name__}:small", "--claims", "sensitivities"])
+        main(["verify", f"{__name__}:small", "--claims", "sensitivities", "--runs", str(tmp_path)])
     assert stopped.value.code == 1
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
-
-from theory_checks.units import Unit
 
 # Seconds of work that the expected ones count for: a unit of a few milliseconds tells nothing about long ones.
 DOUBT = 10.0
@@ -34,19 +33,19 @@ class TimeLeft(ProgressColumn):
     max_refresh = 0.5
 
     def __init__(
-        self, expected: Mapping[Unit, float], workers: int, clock: Callable[[], float] = time.monotonic
+        self, expected: Mapping[Any, float], workers: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__()
         self._left = dict(expected)
-        self._started: dict[Unit, float] = {}
+        self._started: dict[Any, float] = {}
         self._expected = self._taken = DOUBT
         self._workers, self._clock = workers, clock
 
-    def start(self, unit: Unit) -> None:
+    def start(self, unit: Hashable) -> None:
         """A worker begins with the unit, perhaps not for the first time."""
         self._started[unit] = self._clock()
 
-    def end(self, unit: Unit, seconds: float | None) -> None:
+    def end(self, unit: Hashable, seconds: float | None) -> None:
         """The unit took so long, or is given up (``None``)."""
         expected = self._left.pop(unit)
         if seconds is not None:

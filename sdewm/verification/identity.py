@@ -1,0 +1,66 @@
+"""What tells a user's system from any other, and from what it was before a change."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import sdewm
+from sdewm.jets import value_of
+from sdewm.systems.checks import check_coefficients
+from sdewm.systems.pilot import TIMES, pilot
+from sdewm.systems.sde import FROM_INSIDE
+from sdewm.verification.system import System
+
+HERE = Path(sdewm.__file__).parent
+# Where installed packages and Python's own modules are; their versions are in a report's environment.
+INSTALLED = (
+    *(Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    HERE.resolve(),
+)
+
+
+def fingerprint(system: System) -> str:
+    """A hash of the user's code, and of the system's numbers as that code gives them now.
+
+    The code: the file of every module that is imported and not installed. The numbers: x0, the grid and the other
+    fields of a system, and coefficients and losses on the states of pilot paths, which tell other weights or data of
+    the same code apart. What coefficients take from elsewhere, and what shows on none of these states, is not seen.
+    """
+    total = hashlib.sha256()
+    for file in _own_files():
+        total.update(f"{file} {hashlib.sha256(file.read_bytes()).hexdigest()} ".encode())
+    fields = {name: value for name, value in vars(system).items() if name not in ("family", "loss", "losses")}
+    losses = {name: (loss.times, loss.weights) for name, loss in system.losses.items()}
+    total.update(repr((fields, losses)).encode())
+    for values in _numbers(system):
+        total.update(f"{values.dtype} {tuple(values.shape)} ".encode())
+        total.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
+def _own_files() -> list[Path]:
+    files = {Path(file).resolve() for name, module in list(sys.modules.items()) if name != "__main__"
+             if isinstance(file := getattr(module, "__file__", None), str)}  # fmt: skip
+    return sorted(f for f in files if f.is_file() and not any(f.is_relative_to(folder) for folder in INSTALLED))
+
+
+def _numbers(system: System) -> Iterator[Tensor]:
+    yield system.x0
+    start = system.x0.reshape(-1, system.x0.shape[-1])
+    for eps in (0.0, 1.0):
+        sde = system.family.at(eps)
+        channels = check_coefficients(sde, system.x0, system.grid).channels
+        for visit in pilot(sde, start, system.grid, channels, torch.Generator().manual_seed(0)):
+            yield from (visit.x, value_of(visit.noise), value_of(sde.f(visit.t, visit.x)))
+            for loss in system.losses.values():
+                for t in loss.times[:TIMES]:
+                    with suppress(*FROM_INSIDE):  # a state where the loss is not defined
+                        yield value_of(loss.fn(torch.as_tensor(t).to(visit.x), visit.x))
