@@ -84,6 +84,24 @@ def checks(workers: int) -> Callable[[Path], list[str]]:
     ]  # fmt: skip
 
 
+MODEL = """\
+import torch
+from sdewm import FunctionSDE, PerturbedSDE, System, TimeGrid
+
+base = FunctionSDE(f=lambda t, x: torch.sin(x), g=lambda t, x: 0.3 + 0.1 * torch.cos(x))
+error = FunctionSDE(f=lambda t, x: x, g=lambda t, x: torch.tanh(x))
+x0 = torch.tensor([0.8], dtype=torch.float64)
+system = System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), x0, TimeGrid(0.0, 1.0, 64))
+"""
+
+
+def verify(folder: Path) -> list[str]:
+    return [
+        "sdewm", "verify", "a_users_model:system", "--runs", str(folder / "runs"),
+        "--json", str(folder / "report.json"),
+    ]  # fmt: skip
+
+
 def finished_units(folder: Path) -> Contents:
     found = {}
     for path in (folder / "runs").rglob("*.json"):
@@ -179,6 +197,7 @@ KINDS = (
     Kind("checks, one worker", checks(1), finished_units, report),
     Kind("checks, two workers", checks(2), finished_units, report),
     Kind("a worker alone", checks(2), finished_units, report, workers=True),
+    Kind("verify", verify, finished_units, report),
     Kind("train", train_debug, finished_training, trained, grows=True),
     Kind("train on dm_control", train_cartpole, finished_training, trained, grows=True, needs="dm_control"),
     Kind("fit", fit_debug, finished_training, trained, grows=True),
@@ -197,7 +216,8 @@ def start(kind: Kind, folder: Path) -> subprocess.Popen[str]:
         [sys.executable, "-m", *kind.command(folder)], cwd=folder / "cwd", text=True, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={
-            **os.environ, "PYTHONPATH": str(HOME), "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"),
+            **os.environ, "PYTHONPATH": os.pathsep.join((str(HOME), str(folder / "beside"))),
+            "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"),
             "XDG_CACHE_HOME": str(folder / "home"), "MPLCONFIGDIR": str(folder.parent / "matplotlib"),
             "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "120",
         },
@@ -254,6 +274,7 @@ def beside(place: Path) -> None:
     place.mkdir()
     for name in ("notes.txt", "000001.npy", "report.json.partial", "checkpoint.safetensors"):
         (place / name).write_text(f"mine: {name}")
+    (place / "a_users_model.py").write_text(MODEL)  # on the path: the working folder is to stay empty
     train(place / "collected", preset("debug"))
     (place / "collected" / "replay").rename(place / "replay")
 

@@ -35,8 +35,8 @@ def fingerprint(system: System) -> str:
     the same code apart. What coefficients take from elsewhere, and what shows on none of these states, is not seen.
     """
     total = hashlib.sha256()
-    for file in _own_files():
-        total.update(f"{file} {hashlib.sha256(file.read_bytes()).hexdigest()} ".encode())
+    for module, file in _own_modules():
+        total.update(f"{module} {hashlib.sha256(file.read_bytes()).hexdigest()} ".encode())
     fields = {name: value for name, value in vars(system).items() if name not in ("family", "loss", "losses")}
     losses = {name: (loss.times, loss.weights) for name, loss in system.losses.items()}
     total.update(repr((fields, losses)).encode())
@@ -46,10 +46,13 @@ def fingerprint(system: System) -> str:
     return total.hexdigest()[:16]
 
 
-def _own_files() -> list[Path]:
-    files = {Path(file).resolve() for name, module in list(sys.modules.items()) if name != "__main__"
-             if isinstance(file := getattr(module, "__file__", None), str)}  # fmt: skip
-    return sorted(f for f in files if f.is_file() and not any(f.is_relative_to(folder) for folder in INSTALLED))
+def _own_modules() -> Iterator[tuple[str, Path]]:
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name != "__main__" and isinstance(file, str):
+            path = Path(file).resolve()
+            if path.is_file() and not any(path.is_relative_to(folder) for folder in INSTALLED):
+                yield name, path
 
 
 def _numbers(system: System) -> Iterator[Tensor]:
