@@ -156,6 +156,21 @@ def stacked(x: Jet, function: Callable[[Tensor], Tensor]) -> Jet:
 
 
 _LISTENING: list[set[str]] = []
+_GATHERING: list[dict[str, type[NonSmoothWarning]]] = []
+
+
+@contextmanager
+def gathered() -> Iterator[dict[str, type[NonSmoothWarning]]]:
+    """What is not smooth inside is not said, but gathered: by name, the warning that each operation asks for.
+
+    For work of many steps, which says each name once when it is done, however warnings are filtered.
+    """
+    found: dict[str, type[NonSmoothWarning]] = {}
+    _GATHERING.append(found)
+    try:
+        yield found
+    finally:
+        _GATHERING[:] = [other for other in _GATHERING if other is not found]
 
 
 @contextmanager
@@ -178,6 +193,10 @@ def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarnin
         return  # it compares arguments with what they may be, and no result depends on that
     for names in _LISTENING:
         names.add(name)
+    if _GATHERING:
+        # An edge is the milder of the two: a kink of the same operation says more.
+        _GATHERING[-1][name] = category if _GATHERING[-1].get(name, EdgeWarning) is EdgeWarning else NonSmoothWarning
+        return
     # Said here rather than at import, which leaves filters alone. Last among them: any that a user has comes first.
     if not any(category is NonSmoothWarning for _, _, category, _, _ in warnings.filters):
         warnings.simplefilter("once", NonSmoothWarning, append=True)

@@ -5,6 +5,11 @@ error against log h misses p as soon as there are enough paths to see that. So l
 fit leaves over is tested, and a term in h² is added where that is more than noise. Three step lengths leave nothing
 over: there the straight line is tested, and where it fails nobody can tell whether c h is all that it lacks.
 
+Where the reference is not what the method converges to, errors level off at the distance between the two, and until
+then look like those of a lower order. Distances between the solutions at successive step lengths need no reference, and
+fall as errors do: each is a multiple of the error at the shorter of its two lengths, up to a factor 1 + c h. What a fit
+of errors by such multiples lacks is a constant, and a constant that is there for sure is where errors level off.
+
 Errors at different h are strongly correlated, and a regression's own standard error would be wrong: all intervals come
 from a jackknife over groups of paths.
 """
@@ -20,11 +25,15 @@ import scipy
 
 from sdewm.estimate.estimates import Estimate, Values
 
-Regime = Literal["asymptotic", "pre-asymptotic", "unstable", "at rounding", "below noise"]
+Regime = Literal[
+    "asymptotic", "pre-asymptotic", "unstable", "at rounding", "below noise", "levelling off", "no convergence"
+]
 
 MISFIT = 1e-3  # the level of the test of what the fit leaves over
 SEEN = 5.0  # how many standard errors a difference of either sign must be away from 0, for its logarithm to be normal
 ABOVE_ROUNDING = 30.0  # how far above rounding an error must be, for rounding not to bend the slope
+SHARE = 0.1  # what part of the last error, both to the power 1 / power, a constant must be, to be told from a next term
+FLAT = 0.1  # errors of a lower order than this do not go to 0 on any grid
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,15 @@ class OrderFit:
 
 
 def fit_order(
-    dt: Values, means: Values, power: float, *, paths: int, seed: int, size: float = math.inf, rounding: float = 0.0
+    dt: Values,
+    means: Values,
+    power: float,
+    *,
+    paths: int,
+    seed: int,
+    size: float = math.inf,
+    rounding: float = 0.0,
+    successive: Values | None = None,
 ) -> OrderFit:
     """Fit the order to the errors ``|E means|^power``.
 
@@ -54,6 +71,8 @@ def fit_order(
         signed difference with power 1.
     size : that of the solution itself: a larger error says nothing about an order.
     rounding : the error that rounding alone may be expected to make.
+    successive : the same as ``means``, between the solutions at each step length and the next one, ``(levels - 1,
+        groups)``; with it, errors that level off are told.
 
     Example
     -------
@@ -89,6 +108,19 @@ def fit_order(
     elif power == 1 and (np.abs(whole) < SEEN * spread).any():
         regime = "below noise"
         reason = f"an error is within {SEEN:g} standard errors of 0; draw more paths, or use longer steps"
+    elif successive is not None and (level := _level(dt, means, successive, power, rounding)):
+        regime = "levelling off"
+        apart = np.abs(successive.mean(1)) ** power
+        reason = (
+            f"the errors level off at {level:.2g}, while solutions at successive step lengths come together, the last "
+            f"two to {apart[-1]:.2g}: the reference is not the method's limit"
+        )
+    elif successive is not None and slope.mean + SEEN * slope.stderr < FLAT:
+        regime = "no convergence"
+        reason = (
+            f"the errors stay at {errors[-1]:.2g}, and solutions at successive step lengths do not come together; use "
+            "shorter steps, and where that changes nothing the method does not converge"
+        )
     elif p_value < MISFIT:
         regime = "pre-asymptotic"
         law, cure = (
@@ -96,6 +128,30 @@ def fit_order(
         )
         reason = f"the errors follow no {law}, p-value {p_value:.1g}; use shorter steps{cure}"
     return OrderFit(slope, order, regime, reason)
+
+
+def _level(dt: Values, means: Values, successive: Values, power: float, rounding: float) -> float:
+    """Where errors level off; 0 where they may go to 0."""
+    errors, apart, groups = means[1:], successive, means.shape[1]
+    last = float(np.abs(errors[-1].mean()))
+    if (np.abs(apart.mean(1)) ** power < ABOVE_ROUNDING * rounding).all():
+        return last**power  # the method is exact, and the reference is another one
+
+    def constant(errors: Values, apart: Values) -> Values:
+        """The constant in each of some fits, over the last error; all errors weigh the same."""
+        columns = [1 / errors, apart / errors, dt[1:, None] * apart / errors][: len(errors)]
+        return np.linalg.pinv(np.stack(columns, -1).swapaxes(0, 1)).sum(-1)[:, 0] / errors[-1]
+
+    def left_out(values: Values) -> Values:
+        return (values.sum(1, keepdims=True) - values) / (groups - 1)
+
+    if not (errors.mean(1).all() and left_out(errors).all()):
+        return 0.0
+    [found] = constant(errors.mean(1, keepdims=True), apart.mean(1, keepdims=True))
+    without = constant(left_out(errors), left_out(apart))
+    stderr = math.sqrt((groups - 1) / groups * float(((without - without.mean()) ** 2).sum()))
+    seen = found > SHARE and found > SEEN * stderr
+    return float(found * last) ** power if seen else 0.0
 
 
 def _jackknife(weights: Values, logs: Values, left_out: Values, paths: int, seed: int) -> Estimate:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
+from sdewm.jets.registry import gathered, warn_nonsmooth
 from sdewm.jets.written import as_written
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
@@ -30,7 +31,7 @@ from sdewm.noise.stored_areas import StoredAreas
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.loop import check_system, trajectory
 from sdewm.solvers.methods import Method, stepper
-from sdewm.solvers.order_fit import OrderFit, Regime, fit_order
+from sdewm.solvers.order_fit import SEEN, OrderFit, Regime, fit_order
 from sdewm.solvers.structure import noise_structure
 from sdewm.systems.sde import SDE, noise_channels
 
@@ -63,7 +64,8 @@ class Convergence:
         the method converges to. A scheme with a wrong limit has an order there, and none in ``order``.
     declared : the order that the method declares.
     regime : "asymptotic" where the errors show an order. Else there is none to be read off them: "pre-asymptotic",
-        "unstable", "at rounding" or "below noise".
+        "unstable", "at rounding", "below noise", "no convergence", or "levelling off", where the reference is not what
+        the method converges to.
     reason : in words why ``regime`` is not "asymptotic", and what to do.
 
     >>> found = convergence(gbm, x0, (0.0, 1.0), method="milstein", paths=512)
@@ -127,7 +129,8 @@ class Convergence:
         line = f"order {self.order.mean:.3f} [{low:.3f}, {high:.3f}] at 99 %, declared {self.declared:g}"
         if low > self.declared:
             return f"{line}: higher, as where noise is simple, or so small that the drift's error leads on these steps"
-        return line if high >= self.declared else f"{line}: lower"
+        own = f"the slope towards the method's own limit, whatever the reference, is {self.own_slope.mean:.2f}"
+        return line if high >= self.declared else f"{line}: lower; {own}"
 
 
 def convergence(
@@ -238,12 +241,22 @@ def convergences(
     if not methods:
         raise ValueError("methods: expected at least one, got none")
     grid = TimeGrid(t0, t1, 2**finest)
-    for method in methods.values():
-        check_system(sde, x0, grid, method)
-    errors = _Errors(sde, x0, grid, methods, levels, reference, refine, kind, functional, seed)
+    with gathered() as kinks:
+        for method in methods.values():
+            check_system(sde, x0, grid, method)
+        errors = _Errors(sde, x0, grid, methods, levels, reference, refine, kind, functional, seed)
+        table = _measured(errors, paths, precision, level, max_paths)
+        found = {name: _convergence(name, errors, i, table[i]) for i, name in enumerate(methods)}
+    for kink, category in sorted(kinks.items()):
+        warn_nonsmooth(kink, category)  # once, and not at each step of each method
+    return found
+
+
+def _measured(errors: _Errors, paths: int | None, precision: float, level: float, max_paths: int) -> Values:
+    """The errors of so many paths, or of as many as the precision takes: see :class:`_Errors`."""
     if paths is None:
         table = errors(0, PILOT)
-        half_width = max(errors.fit(of_method).order.half_width(level) for of_method in table[:, : len(levels)])
+        half_width = max(errors.fit(of_method).order.half_width(level) for of_method in table[:, : len(errors.levels)])
         # A tenth more, as the pilot's own estimate of the spread is uncertain.
         more = (half_width / precision) ** 2 if half_width < math.inf else 1.0  # infinite where an error is exactly 0
         paths = max(PILOT, math.ceil(1.1 * PILOT * more))
@@ -257,20 +270,27 @@ def convergences(
     while table.shape[-1] * GROUP < paths:
         done = table.shape[-1] * GROUP
         table = np.concatenate([table, errors(done, min(BLOCK, paths - done))], -1)
-    found = {}
-    for (name, method), both in zip(methods.items(), table, strict=True):
-        from_reference, from_next = both[: len(levels)], both[len(levels) :]
-        means = from_reference.mean(1)
-        spread = from_reference.std(1, ddof=1) / math.sqrt(table.shape[-1])
-        size = np.sqrt(means) if kind == "strong" else np.abs(means)
-        stderrs = spread / (2 * np.maximum(size, 1e-300)) if kind == "strong" else spread
-        chosen = stepper(method, sde)
-        declared = chosen.strong_order if kind == "strong" else chosen.weak_order
-        fit, own = errors.fit(from_reference), errors.fit(from_next)
-        found[name] = Convergence(
-            name, kind, errors.dt, size, stderrs, fit.order, fit.slope, own.slope, declared, fit.regime, fit.reason
-        )
-    return found
+    return table
+
+
+def _convergence(name: str, errors: _Errors, i: int, table: Values) -> Convergence:
+    """What the rows of errors of the method in this place say."""
+    from_reference, from_next = table[: len(errors.levels)], table[len(errors.levels) :]
+    means, strong = from_reference.mean(1), errors.kind == "strong"
+    spread = from_reference.std(1, ddof=1) / math.sqrt(table.shape[-1])
+    size = np.sqrt(means) if strong else np.abs(means)
+    stderrs = spread / (2 * np.maximum(size, 1e-300)) if strong else spread
+    fit, own = errors.fit(from_reference), errors.fit(from_next)
+    # Against a method of a lower order errors fall as slowly as that one's, and need not level off.
+    lowest = errors.declared(errors.reference) / 2 if errors.reference is not None else math.inf
+    if fit.slope.mean + SEEN * fit.slope.stderr < lowest:
+        fit = errors.fit(from_reference, from_next)
+    method = errors.methods[i]
+    reason = f"{fit.reason}. {errors.at_fault(method)}" if fit.regime == "levelling off" else fit.reason
+    return Convergence(
+        name, errors.kind, errors.dt, size, stderrs, fit.order, fit.slope, own.slope, errors.declared(method),
+        fit.regime, reason,
+    )  # fmt: skip
 
 
 class _Errors:
@@ -333,12 +353,38 @@ class _Errors:
             )
         return every
 
-    def fit(self, table: Values) -> OrderFit:
-        """The order of errors ``(levels, groups)``."""
+    def fit(self, table: Values, successive: Values | None = None) -> OrderFit:
+        """The order of errors ``(levels, groups)``; with those between successive levels, whether they level off."""
         return fit_order(
-            self.dt[: len(table)], table, 0.5 if self.kind == "strong" else 1.0,
-            paths=table.shape[1] * GROUP, seed=self.seed, size=self.size, rounding=self.rounding,
+            self.dt[: len(table)], table, 0.5 if self.kind == "strong" else 1.0, paths=table.shape[1] * GROUP,
+            seed=self.seed, size=self.size, rounding=self.rounding, successive=successive,
         )  # fmt: skip
+
+    def declared(self, method: Stepper) -> float:
+        """The order that a method declares."""
+        return method.strong_order if self.kind == "strong" else method.weak_order
+
+    def at_fault(self, method: Stepper) -> str:
+        """Who is wrong where a method's limit is not the reference: a third solution along the same paths may tell."""
+        if self.exact is None:
+            return "One of the two methods is not consistent with the equation; an exact solution would tell which"
+        doubt = "The exact reference may not solve this equation, or the scheme is not consistent with it"
+        name = "euler" if self.sde.sde_type == "ito" else "heun"
+        other = stepper(name, self.sde).prepare(self.sde, self.x0, self.grid)
+        if type(other) is type(method):
+            return doubt
+        finest = self._noise(0, PILOT)
+        third, own = (self._final(used, finest, self.levels[-1]) for used in (other, method))
+        to_scheme, to_reference = (
+            abs(self._groups(third, x).mean()) ** (0.5 if self.kind == "strong" else 1.0)
+            for x in (own, self._true(finest, self.levels[-1]))
+        )
+        found = f"{name!r} is {to_scheme:.2g} away from the scheme, and {to_reference:.2g} from the reference"
+        if 2 * to_scheme < to_reference:
+            return f"{doubt}: {found}, so it is the reference"
+        if 2 * to_reference < to_scheme:
+            return f"{doubt}: {found}, so it is the scheme"
+        return doubt
 
     @cached_property
     def size(self) -> float:

@@ -60,6 +60,34 @@ def test_differences_of_either_sign_are_said():
     assert found.regime == "below noise" and "more paths" in found.reason
 
 
+def with_limit(away: float, order: float, seed: int, power: float) -> OrderFit:
+    """Errors of a method whose limit is this far from the reference, and distances between successive lengths."""
+    draw = np.random.default_rng(seed)
+    noise = 1 + 0.3 * (np.sqrt(0.9) * draw.normal(size=(1, 64)) + np.sqrt(0.1) * draw.normal(size=(5, 64)))
+    own = ((H**order * (1 + 0.8 * H)) ** (1 / power))[:, None] * noise
+    return fit_order(
+        H, own + away ** (1 / power), power, paths=2048, seed=seed, successive=own[1:] * (1 + 0.5 * H[1:, None])
+    )
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+@pytest.mark.parametrize("order", [0.5, 1.0, 2.0])
+def test_errors_that_level_off_are_told_and_no_others(order, power):
+    """A constant of the size of the last error is seen; where there is none 1,000 fits see none."""
+    last = H[-1] ** order
+    found = with_limit(3 * last, order, 0, power)
+    assert found.regime == "levelling off" and f"the errors level off at {3 * last:.2g}, " in found.reason, found.reason
+    assert all(with_limit(last, order, s, power).regime == "levelling off" for s in range(100))
+    assert not any(with_limit(0.0, order, s, power).regime == "levelling off" for s in range(1000))
+
+
+def test_errors_that_stay_and_a_method_that_does_not_converge():
+    found = fitted(
+        np.full(5, 0.3), successive=np.full((4, 64), 0.1) * np.random.default_rng(1).uniform(0.9, 1.1, (4, 64))
+    )
+    assert found.regime == "no convergence" and "do not come together" in found.reason
+
+
 def test_the_jackknife_is_that_of_all_groups_but_one():
     draw = np.random.default_rng(3)
     means = H[:, None] ** 2 * np.exp(0.3 * draw.normal(size=(5, 16)))

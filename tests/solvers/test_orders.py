@@ -6,6 +6,7 @@ Intervals are at 99 % for the seeds at hand, and hold or fail with them.
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.exact.strong_problems import STRONG_PROBLEMS
+from sdewm.jets import NonSmoothWarning
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
@@ -158,7 +160,95 @@ def test_a_solution_of_areas_too(calculus):
         return problem.reference(W, -A)
 
     reversed_ = convergence(problem.sde, problem.x0, SPAN, method="milstein", reference=wrong, **options)
+    assert reversed_.regime == "levelling off" and "so it is the reference" in reversed_.reason, str(reversed_)
     assert reversed_.slope.interval(0.99)[1] < 0.2 and reversed_.errors[-1] > 0.3, str(reversed_)
+
+
+# -- a reference that is not the limit
+
+GBM = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.5 * x)
+ONE = torch.ones(1, dtype=F64)
+
+
+def growth(mu: float):
+    """The solution of dX = mu X dt + X/2 dB from 1."""
+    return lambda W: torch.exp(mu - 0.125 + 0.5 * W)
+
+
+@pytest.mark.parametrize(
+    "method, mu, fault", [("milstein", 0.11, ""), ("milstein", 0.2, ": 'euler' is 0.0"), ("euler", 0.2, "")]
+)
+def test_a_wrong_exact_reference_is_suspected(method, mu, fault):
+    """Errors level off at E|X' - X|²^½ of the two solutions."""
+    found = convergence(GBM, ONE, SPAN, method=method, paths=1024, reference=growth(mu))
+    assert found.regime == "levelling off" and not found.contains(found.order.mean), str(found)
+    assert (
+        "The exact reference may not solve this equation, or the scheme is not consistent with it" + fault
+        in found.reason
+    )
+    assert ("so it is the reference" in found.reason) == bool(fault)
+    right = convergence(GBM, ONE, SPAN, method=method, paths=1024, reference=growth(0.1))
+    assert right.regime == "asymptotic" and right.own_slope == found.own_slope, str(right)
+
+
+@pytest.mark.parametrize("kind", ["strong", "weak"])
+def test_a_wrong_reference_of_an_exact_method(kind):
+    """Solutions at all step lengths are one to rounding."""
+    problem = STRONG_PROBLEMS["heisenberg, ito"]
+
+    def wrong(W, A):
+        return 1.02 * problem.reference(W, A)
+
+    found = convergence(problem.sde, problem.x0, SPAN, method="milstein", reference=wrong, paths=256, kind=kind)
+    assert found.regime == "levelling off" and found.errors[-1] == pytest.approx(found.errors[0]), str(found)
+
+
+@pytest.mark.parametrize("levels", [(4, 5, 6), (3, 4, 5, 6, 7)])
+def test_a_scheme_that_is_not_consistent_is_told_from_a_wrong_reference(levels):
+    """A step that forgets half of the drift converges, to another equation's solution; Euler's tells which is wrong."""
+
+    class Half(Stepper):
+        strong_order, weak_order, sde_types = 1.0, 1.0, ("ito",)
+
+        def step(self, sde, t, dt, x, dB, area=None):
+            return METHODS["euler"].step(sde, t, dt, x, dB) - 5 * dt * sde.f(t, x)
+
+    found = convergence(GBM, ONE, SPAN, method=Half(), paths=512, reference=growth(0.1), levels=levels)
+    assert found.regime == "levelling off" and "from the reference, so it is the scheme" in found.reason, str(found)
+    by_method = convergence(GBM, ONE, SPAN, method=Half(), paths=512, levels=levels)
+    assert by_method.regime == "levelling off" and "One of the two methods is not consistent" in by_method.reason
+
+
+def test_a_scheme_that_does_not_converge_is_not_the_references_fault():
+    """Noise of its own at each step length: no two solutions come together."""
+
+    class Own(Stepper):
+        strong_order, weak_order, sde_types = 0.5, 1.0, ("ito",)
+
+        def step(self, sde, t, dt, x, dB, area=None):
+            draw = torch.Generator().manual_seed(round(1e6 * (float(t) + dt)))
+            return METHODS["euler"].step(sde, t, dt, x, dt**0.5 * torch.randn(dB.shape, generator=draw, dtype=F64))
+
+    found = convergence(GBM, ONE, SPAN, method=Own(), paths=2048, reference=growth(0.1))
+    assert found.regime == "no convergence" and "do not come together" in str(found), str(found)
+
+
+def test_a_reference_method_of_a_lower_order_is_no_other_limit():
+    """Weak errors of Platen's scheme, of order 2, against Milstein's, of order 1."""
+    sde = FunctionSDE(lambda t, x: 1.5 * x, lambda t, x: 0.3 * x)
+    found = convergence(sde, ONE, SPAN, method="platen-weak", kind="weak", paths=2048, levels=(4, 5, 6, 7))
+    assert found.regime != "levelling off", str(found)
+
+
+@pytest.mark.parametrize("said", ["always", "ignore"])
+def test_a_kink_is_said_once_a_call(said):
+    """And not at each of 3,000 derivatives."""
+    sde = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 * x.abs() + 0.1 * torch.relu(x))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(said)
+        convergences(sde, ONE, SPAN, methods={"one": "milstein", "other": "milstein"}, paths=256, levels=(2, 3, 4))
+    names = [str(w.message).split()[0] for w in caught if issubclass(w.category, NonSmoothWarning)]
+    assert names == (["abs", "relu"] if said == "always" else [])
 
 
 # -- regimes without an order
