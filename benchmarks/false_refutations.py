@@ -82,9 +82,9 @@ def of_a_run(rounds: int = 16) -> dict[str, tuple[float, Law]]:
 
     Each quantity is drawn from its own replicates with replacement, about their mean.
     """
-    from sdewm.verification.evidence import from_terms
     from sdewm.verification.pilot import round_sizes
     from sdewm.verification.samples import sample_terms
+    from sdewm.verification.system_samples import from_terms
     from theory_checks.systems import system
 
     laws: dict[str, tuple[float, Law]] = {}

@@ -328,7 +328,7 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
         "taylor_test": (sdewm.taylor_test, problem, estimate | {
             "eps": [*STATES, [0.4, 0.2, 0.1, 0.05], [math.nan] * 4], "level": NUMBERS}),
         "convergence": (sdewm.convergence, few | {"method": "euler"}, order | {"method": texts}),
-        "convergences": (sdewm.convergences, few | {"methods": {"e": "euler"}},
+        "compare_methods": (sdewm.compare_methods, few | {"methods": {"e": "euler"}},
                          order | {"methods": [*OBJECTS, {"a": "heun"}, {"a": 3}, ["euler"]]}),
         "TimeGrid": (lambda **a: sdewm.TimeGrid(**a).dt, {"t0": 0.0, "t1": 1.0, "steps": 4},
                      {"t0": NUMBERS, "t1": NUMBERS, "steps": NUMBERS}),

@@ -24,7 +24,7 @@ from rich.table import Table
 from sdewm.exact.strong_problems import STRONG_PROBLEMS, StrongProblem
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.methods import stepper
-from sdewm.solvers.orders import Convergence, convergences
+from sdewm.solvers.orders import Convergence, compare_methods
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import noise_structure
 from sdewm.verdicts.record import environment
@@ -59,7 +59,7 @@ def measure(problem: StrongProblem, seed: int) -> list[dict[str, Any]]:
     methods = {name: name for name in METHODS if takes(name, problem)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = convergences(
+        found = compare_methods(
             problem.sde, problem.x0, SPAN, methods=methods, reference=problem.reference, paths=PATHS, seed=seed
         )
     return [row(problem, seed, result) for result in found.values()]

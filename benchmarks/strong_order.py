@@ -36,7 +36,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.methods import stepper
-from sdewm.solvers.orders import Convergence, convergences
+from sdewm.solvers.orders import Convergence, compare_methods
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems.sde import SDE, FunctionSDE
@@ -265,7 +265,7 @@ def measure(name: str) -> dict[str, Any]:
     found, missing = methods(of)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        measured = convergences(
+        measured = compare_methods(
             of.sde, of.x0, of.span,
             methods=found, levels=of.levels, refine=of.refine, paths=of.paths, seed=SEED,
         )  # fmt: skip

@@ -17,7 +17,7 @@ from sdewm.sensitivity import (
 )
 from sdewm.solvers.base import NonFiniteState
 from sdewm.solvers.calculus import to_ito, to_stratonovich
-from sdewm.solvers.orders import Convergence, convergence, convergences
+from sdewm.solvers.orders import Convergence, compare_methods, convergence
 from sdewm.solvers.solve import solve
 from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.systems.losses import NonFiniteLoss, SummedLoss
@@ -61,8 +61,8 @@ __all__ = [
     "TaylorTest",
     "TimeGrid",
     "check_sde",
+    "compare_methods",
     "convergence",
-    "convergences",
     "expand",
     "fundamental_matrix",
     "gradient",

@@ -21,7 +21,7 @@ def write_whole(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
     """
     path = Path(path)
     aside = path.with_name(path.name + PARTIAL)
-    with named(path):
+    with naming(path):
         with _alone(aside) as stream:
             try:
                 write(stream)
@@ -42,7 +42,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """An ``OSError`` that names no file, such as that of a full disk, names this one."""
     try:
         yield

@@ -16,13 +16,13 @@ import sdewm
 
 HOME = Path(sdewm.__file__).parent
 LAYERS = (
-    {"version", "arguments", "files", "streams", "stops", "drawing", "jets", "kernels"},
+    {"version", "arrays", "arguments", "files", "streams", "stops", "drawing", "jets", "kernels"},
     {"noise"},
     {"estimate", "systems"},
-    {"solvers", "verdicts"},
+    {"solvers"},
     {"sensitivity"},
     {"exact", "expansion", "divergence", "approximation"},
-    {"paper"},
+    {"paper", "verdicts"},
     {"page"},
     {"verification"},  # its report can be written as a page
     {"worldmodel", "figures", "testing", "doctor"},

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sdewm.worldmodel import Step, preset
+from sdewm.worldmodel import TimeStep, preset
 from sdewm.worldmodel.checkpoint import load_checkpoint
 
 DEBUG = preset("debug")
@@ -24,14 +24,14 @@ class Counting:
     def __init__(self, length: int = 9) -> None:
         self.length = length
 
-    def reset(self, seed: int) -> Step:
+    def reset(self, seed: int) -> TimeStep:
         self.seed, self.time = seed, 0
-        return Step(np.array([seed, 0.0]), 0.0, False, False)
+        return TimeStep(np.array([seed, 0.0]), 0.0, False, False)
 
-    def step(self, action: np.ndarray) -> Step:
+    def step(self, action: np.ndarray) -> TimeStep:
         self.time += 1
         reward = 10 * self.time + float(action[0])
-        return Step(np.array([self.seed, self.time]), reward, False, self.time == self.length)
+        return TimeStep(np.array([self.seed, self.time]), reward, False, self.time == self.length)
 
 
 def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, bytes]]:

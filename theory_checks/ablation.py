@@ -14,14 +14,15 @@ from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, richardson
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
+from sdewm.expansion.forms import Form
 from sdewm.expansion.variation_of_constants import CORRECTED, CORRECTIONS, READINGS, Corrections
 from sdewm.noise.grid import TimeGrid
-from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
-from sdewm.verification.evidence import from_terms
 from sdewm.verification.samples import sample_formulas
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.system import GRIDS, System
+from sdewm.verification.system_samples import from_terms
 from theory_checks.claim import Claim, Part
 from theory_checks.rows import Rows
 

@@ -27,7 +27,7 @@ from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
 from theory_checks.claim import Claim
-from theory_checks.rollouts import LADDER, constants, measure, rollout_system, through_hidden
+from theory_checks.rollouts import LADDER, constants, rollout_system, sample_rollouts, through_hidden
 from theory_checks.rows import Rows, exact
 
 ADDITIVE = "latent, leak and additive noise"
@@ -40,7 +40,7 @@ def check(rows: Rows, settings: Settings) -> Iterator[Row]:
     if rows.system == ADDITIVE:
         yield from _pathwise(rows, settings)
         return
-    measured = measure(rows.system, settings)
+    measured = sample_rollouts(rows.system, settings)
     times = [i for i in measured.system.times if i > 0]
 
     def row(quantity: str, name: str, bounds: list[float], values: dict[int, Values], delta: float) -> Row:
@@ -70,7 +70,7 @@ def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
         yield rows.curve("max over paths of ‖x^ε − x⁰‖/‖ε‖", x, [largest[i] for i in of.times])
         yield rows.curve("certified, pathwise", x, [math.sqrt(squares[i]) for i in of.times])
         return
-    measured = measure(rows.system, settings)
+    measured = sample_rollouts(rows.system, settings)
     times, config = measured.system.times, measured.config
     steps = list(map(float, times))
     estimates = [measured.estimate(measured.divergence(SMALL, i)) for i in times]

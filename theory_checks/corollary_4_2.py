@@ -26,7 +26,7 @@ from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
 from theory_checks.claim import Claim
-from theory_checks.rollouts import Derivative, constants, measure_sensitivities, rollout_system, terms_at_horizon
+from theory_checks.rollouts import Derivative, constants, rollout_system, sample_sensitivities, terms_at_horizon
 from theory_checks.rows import Rows
 
 RARE = "rare errors"
@@ -120,7 +120,7 @@ def _rare(rows: Rows, settings: Settings) -> Iterator[Row]:
 
 
 def _derivative_bounds(rows: Rows, settings: Settings) -> Iterator[Row]:
-    measured = measure_sensitivities(rows.system, settings)
+    measured = sample_sensitivities(rows.system, settings)
     of, c, terms = measured.system, constants(rows.system), terms_at_horizon(rows.system, settings)
     end, steps = of.horizon, of.grid.steps
     certified = {1: c.supremum(of)}

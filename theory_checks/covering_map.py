@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from sdewm.estimate.transport import Array, pushforward_density_on_circle
-from sdewm.verdicts.judge import Comparison, Form, Row
+from sdewm.expansion.forms import Form
+from sdewm.verdicts.judge import Comparison, Row
 from sdewm.verification.settings import Settings
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows, exact

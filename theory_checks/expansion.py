@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from sdewm.verification.evidence import Evidence, gather
 from sdewm.verification.settings import Settings
+from sdewm.verification.system_samples import SystemSamples, sample_system
 from theory_checks.claim import Claim
 from theory_checks.systems import SYSTEMS, system
 
@@ -13,13 +13,13 @@ from theory_checks.systems import SYSTEMS, system
 FIRST, SECOND = "coefficient of ε", "coefficient of ε²"
 
 
-def evidence(name: str, settings: Settings) -> Evidence:
+def samples_of(name: str, settings: Settings) -> SystemSamples:
     """What is sampled on a system; kept, for the claims that share it."""
-    return gather(system(name), settings)
+    return sample_system(system(name), settings)
 
 
 def _terms(name: str, settings: Settings) -> list[dict[str, object]]:
-    return evidence(name, settings).terms
+    return samples_of(name, settings).terms
 
 
 expansion_claim = partial(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sdewm.estimate.samples import Sample, richardson, sample
+from sdewm.expansion.forms import Form
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.paper.flow import printed_flow_exponents
@@ -25,7 +26,7 @@ from sdewm.sensitivity import (
 )
 from sdewm.solvers.orders import convergence
 from sdewm.solvers.solve import solve
-from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.claims.fundamental_matrix import by_differences, by_equation, by_product
 from sdewm.verification.settings import Settings, pooled

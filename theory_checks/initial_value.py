@@ -14,12 +14,13 @@ from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import richardson
+from sdewm.expansion.forms import Form
 from sdewm.expansion.taylor import taylor_tests
 from sdewm.noise.grid import TimeGrid
 from sdewm.paper.flow import SECOND_READINGS, PrintedSecondVariationSDE
 from sdewm.sensitivity import SecondVariationSDE, ShiftedStart, initial_value_derivatives
 from sdewm.solvers.solve import solve
-from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.pathwise import relative
 from sdewm.verification.settings import Settings

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from sdewm.verdicts.judge import Form, Row
+from sdewm.expansion.forms import Form
+from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
 from sdewm.worldmodel import load_trained
-from sdewm.worldmodel.error_growth import flow_contraction, jacobian_terms
+from sdewm.worldmodel.error_growth import flow_contraction, jacobian_statistics
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, model_name, over_seeds, read_record, slopes
 from sdewm.worldmodel.latent_rollout import dynamics, starting_states
 from theory_checks.claim import Claim
@@ -58,7 +59,7 @@ def _bounds(rows: Rows, settings: Settings) -> Iterator[Row]:
             agent, episodes = load_trained(model_name(weight, seed))
             model, start = dynamics(agent), starting_states(agent, episodes)
             generator = torch.Generator().manual_seed(settings.seed)
-            terms = jacobian_terms(model, start, agent.world_model.latent_spread, generator)
+            terms = jacobian_statistics(model, start, agent.world_model.latent_spread, generator)
             found["flow"].append(flow_contraction(model, start, generator)["flow_excess"])
             found["own step"].append(terms["map_excess"])
             found["mean square"].append(math.log(terms["bound_used"]))

@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verdicts.judge import Form, Row
+from sdewm.expansion.forms import Form
+from sdewm.verdicts.judge import Row
 from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.robustness import measure_replicates
 from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED

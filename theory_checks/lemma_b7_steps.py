@@ -16,11 +16,12 @@ from torch import Tensor
 from sdewm.estimate.estimates import Values
 from sdewm.estimate.samples import Sample, sample
 from sdewm.exact.problems import PROBLEMS
+from sdewm.expansion.forms import Form
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.paper.remainder import remainder_terms
 from sdewm.solvers.loop import check_system
-from sdewm.verdicts.judge import Comparison, Form, Row
+from sdewm.verdicts.judge import Comparison, Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
 from theory_checks.claim import Claim

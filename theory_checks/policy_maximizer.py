@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from sdewm.divergence.policy import LocalMaximizer
+from sdewm.expansion.forms import Form
 from sdewm.sensitivity.derivatives import derivatives
-from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
 from theory_checks.claim import Claim

@@ -9,12 +9,12 @@ from sdewm.verdicts.record import Curve
 from sdewm.verification.comparisons import rate_rows
 from sdewm.verification.curves import remainder_curves
 from sdewm.verification.settings import Settings
-from theory_checks.expansion import evidence, expansion_claim
+from theory_checks.expansion import expansion_claim, samples_of
 from theory_checks.rows import Rows
 
 
 def check(rows: Rows, settings: Settings) -> list[Row]:
-    found = evidence(rows.system, settings)
+    found = samples_of(rows.system, settings)
     return [
         *rate_rows(rows.claim, found, "full", "loss", "printed"),
         *rate_rows(rows.claim, found, "full", "loss", "corrected"),
@@ -22,7 +22,7 @@ def check(rows: Rows, settings: Settings) -> list[Row]:
 
 
 def curves(rows: Rows, settings: Settings) -> list[Curve]:
-    return list(remainder_curves(rows.claim, evidence(rows.system, settings), "loss"))
+    return list(remainder_curves(rows.claim, samples_of(rows.system, settings), "loss"))
 
 
 CLAIM = expansion_claim("prop_b5", ("Proposition B.5", "(33)"), check=check, curves=curves)

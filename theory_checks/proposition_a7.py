@@ -21,7 +21,8 @@ from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
 from sdewm.approximation.smoothness import derivative, jacobians, order_of_kink, third_derivatives
 from sdewm.estimate.goodness_of_fit import distance, distance_between
-from sdewm.verdicts.judge import Comparison, Form, Inequality, Row
+from sdewm.expansion.forms import Form
+from sdewm.verdicts.judge import Comparison, Inequality, Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
 from theory_checks.claim import Claim, Part

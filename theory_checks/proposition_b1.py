@@ -21,13 +21,14 @@ from sdewm.estimate.goodness_of_fit import distance, paths_for
 from sdewm.estimate.samples import Sample, richardson, sample
 from sdewm.exact import reference
 from sdewm.exact.known_inputs import KnownInputs, conditional_variance, record_inputs
+from sdewm.expansion.forms import Form
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.loop import trajectory
 from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.judge import Row
 from sdewm.verification.settings import Settings, pooled
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows, exact

@@ -8,13 +8,14 @@ from typing import Any
 
 from scipy import stats
 
-from sdewm.verdicts.judge import Form, Row
+from sdewm.expansion.forms import Form
+from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings
 from sdewm.worldmodel import load_trained
 from sdewm.worldmodel.drift_error import drift_error_standard_errors
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, over_seeds, paired, read_record
-from sdewm.worldmodel.robustness import measure
+from sdewm.worldmodel.robustness import measure_robustness
 from theory_checks.rows import Rows, exact
 
 SYSTEM = "ladder"
@@ -71,7 +72,7 @@ def record_rows(rows: Rows, settings: Settings) -> list[Row]:
         for seed in seeds:
             agent, episodes = load_trained(model_name(weight, seed))
             errors = drift_error_standard_errors(agent, episodes, seed=0)
-            for name, value in measure(agent, episodes).items():
+            for name, value in measure_robustness(agent, episodes).items():
                 off, where = abs(value - kept[weight, seed][name]), f"{name}, λ = {weight:g}, seed {seed}"
                 if name in errors:
                     sampled.append((off / (math.sqrt(2) * errors[name]), where))

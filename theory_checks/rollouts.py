@@ -174,7 +174,7 @@ class Measured:
                 "paths": self.sample.paths, "ε": "c·(±e_i), each i and sign alike likely"}  # fmt: skip
 
 
-def measure(name: str, settings: Settings, scale: float = 1.0) -> Measured:
+def sample_rollouts(name: str, settings: Settings, scale: float = 1.0) -> Measured:
     """E sup of the divergence along the ladder of ‖ε‖, and of the Jacobian terms, at every time asked for."""
     return Measured(rollout_system(name, scale), settings, _suprema(name, settings, scale))
 
@@ -203,7 +203,7 @@ def _suprema(name: str, settings: Settings, round: int, scale: float) -> Sample:
 
 
 @cache
-def measure_hessians(name: str, settings: Settings, scale: float = 1.0) -> Measured:
+def sample_hessians(name: str, settings: Settings, scale: float = 1.0) -> Measured:
     """E sup of the second-order terms of C.1, at a part of the times, on fewer paths."""
     system = rollout_system(name, scale)
 
@@ -217,7 +217,7 @@ def measure_hessians(name: str, settings: Settings, scale: float = 1.0) -> Measu
     return Measured(system, settings, sample(evaluate, drawn, system.channels, system.until_horizon, system.x0))
 
 
-def measure_sensitivities(name: str, settings: Settings) -> Measured:
+def sample_sensitivities(name: str, settings: Settings) -> Measured:
     """E sup of ‖∂_i x‖² and ‖∂²_ij x‖² in the coordinates of z̃, up to the horizon."""
     return Measured(rollout_system(name), settings, _sensitivity_suprema(name, settings))
 
@@ -240,7 +240,7 @@ def _sensitivity_suprema(name: str, settings: Settings, round: int) -> Sample:
 
 def terms_at_horizon(name: str, settings: Settings, scale: float = 1.0) -> dict[str, float]:
     """E sup of every term of C.1 up to the system's horizon."""
-    first, second = measure(name, settings, scale).sample, measure_hessians(name, settings, scale).sample
+    first, second = sample_rollouts(name, settings, scale).sample, sample_hessians(name, settings, scale).sample
     values = {k: float(v.mean()) for k, v in second.values.items()}
     return values | {k: float(v.mean()) for k, v in first.values.items() if isinstance(k, str)}
 

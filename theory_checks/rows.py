@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verdicts.judge import Comparison, Form, Inequality
+from sdewm.expansion.forms import Form
+from sdewm.verdicts.judge import Comparison, Inequality
 from sdewm.verdicts.record import Curve
 
 

@@ -288,11 +288,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if lost or unreachable or unwritten or failures(verdicts) else 0
 
 
-Run = Callable[..., Generator[tuple[Unit, Finished | Died], None, None]]
+Runner = Callable[..., Generator[tuple[Unit, Finished | Died], None, None]]
 
 
 @contextmanager
-def _workers(scheduler: str | None, processes: int) -> Iterator[tuple[Run, int]]:
+def _workers(scheduler: str | None, processes: int) -> Iterator[tuple[Runner, int]]:
     """What runs units, and how many of them side by side."""
     if scheduler is not None:
         with connected(scheduler) as client:
@@ -326,7 +326,7 @@ def print_estimate(queue: Sequence[Unit], store: UnitStore, workers: int) -> Non
 
 
 def _finish(
-    queue: Sequence[Unit], store: UnitStore, run: Run, processes: int
+    queue: Sequence[Unit], store: UnitStore, run: Runner, processes: int
 ) -> Generator[tuple[Unit, Finished | Died], None, None]:
     """Work on all units, the longest first, behind a progress bar."""
     queue = sorted(queue, key=lambda u: -u.cost)

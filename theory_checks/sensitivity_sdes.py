@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sdewm.estimate.samples import Sample, sample
+from sdewm.expansion.forms import Form
 from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.increments import Increments
@@ -19,7 +20,7 @@ from sdewm.sensitivity import SensitivitySDE
 from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import Method
 from sdewm.solvers.orders import convergence
-from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.judge import Row
 from sdewm.verification.claims.sensitivities import EQUATIONS, PARTS, by_differences, by_equations, by_jets
 from sdewm.verification.pathwise import relative
 from sdewm.verification.settings import Settings

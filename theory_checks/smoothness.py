@@ -19,12 +19,13 @@ from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
+from sdewm.expansion.forms import Form
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
 from theory_checks.claim import Claim

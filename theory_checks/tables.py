@@ -7,13 +7,13 @@ numbers; and what Sections 1 and 5 say of a table must be what it shows.
 from collections.abc import Callable, Iterator
 
 from sdewm.paper import consistency
-from sdewm.paper.consistency import Finding
+from sdewm.paper.consistency import TableRelation
 from sdewm.verdicts.judge import Row
 from sdewm.verification.settings import Settings
 from theory_checks.claim import Claim, Part
 from theory_checks.rows import Rows, exact
 
-FINDINGS: dict[str, Callable[[], Iterator[Finding]]] = {
+FINDINGS: dict[str, Callable[[], Iterator[TableRelation]]] = {
     "batch-sizes": consistency.moderate_batches,
     "summary": consistency.table_2_against_details,
     "repeated": consistency.repeated_means,

@@ -9,12 +9,12 @@ from sdewm.verification.comparisons import coefficient_rows, rate_rows, third_or
 from sdewm.verification.samples import VARIATION
 from sdewm.verification.settings import Settings
 from theory_checks.claim import Part
-from theory_checks.expansion import FIRST, SECOND, evidence, expansion_claim
+from theory_checks.expansion import FIRST, SECOND, expansion_claim, samples_of
 from theory_checks.rows import Rows
 
 
 def check(rows: Rows, settings: Settings) -> list[Row]:
-    found = evidence(rows.system, settings)
+    found = samples_of(rows.system, settings)
     return [
         *coefficient_rows(rows.claim, found, "zero drift"),
         *rate_rows(rows.claim, found, "zero drift", "loss", "corrected"),

@@ -22,8 +22,9 @@ from sdewm.divergence.distances import divergence
 from sdewm.divergence.rollout_terms import COMPOSED, log_printed_bound, smallest_constant
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, sample
+from sdewm.expansion.forms import Form
 from sdewm.noise.increments import Increments
-from sdewm.verdicts.judge import Form, Row
+from sdewm.verdicts.judge import Row
 from sdewm.verdicts.record import Curve
 from sdewm.verification.settings import Settings, pooled
 from theory_checks.claim import Claim
@@ -32,9 +33,9 @@ from theory_checks.rollouts import (
     SCALES,
     Measured,
     constants,
-    measure,
-    measure_hessians,
     rollout_system,
+    sample_hessians,
+    sample_rollouts,
     terms_at_horizon,
 )
 from theory_checks.rows import Rows, exact
@@ -55,7 +56,7 @@ def check(rows: Rows, settings: Settings) -> Iterator[Row]:
     elif rows.system == LINEAR:
         yield from _linear_growth(rows)
     else:
-        measured = measure(rows.system, settings)
+        measured = sample_rollouts(rows.system, settings)
         yield _order(rows, measured)
         yield from _constants(rows, settings)
         yield from _certified(rows, measured)
@@ -68,7 +69,7 @@ def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
     if rows.system == HEAVY:
         yield from _heavy_curves(rows, settings)
         return
-    measured = measure(rows.system, settings)
+    measured = sample_rollouts(rows.system, settings)
     rollout, grid, config = measured.system, measured.system.grid, measured.config
     bound, horizon = constants(rows.system).supremum(rollout), rollout.horizon
     terms = terms_at_horizon(rows.system, settings)
@@ -85,7 +86,7 @@ def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
     yield rows.curve("d_ε/δ² over T, measured", times, by_time, config)
     yield rows.curve("d_ε/δ² over T, certified", times, [bound[i] for i in rollout.times], config)
     if rows.system == "latent":
-        scaled = [(s, measure(rows.system, settings, s)) for s in SCALES]
+        scaled = [(s, sample_rollouts(rows.system, settings, s)) for s in SCALES]
         terms_of = [terms_at_horizon(rows.system, settings, s) for s in SCALES]
         norms = [math.sqrt(terms["F_h"] + terms["F_z"]) for terms in terms_of]
         by_scale = [m.estimate(m.divergence(LADDER[-1], horizon)) for _, m in scaled]
@@ -115,7 +116,7 @@ def _order(rows: Rows, measured: Measured) -> Row:
 def _constants(rows: Rows, settings: Settings) -> Iterator[Row]:
     """The smallest C that will do, with the weights scaled: a C of T alone would be one number."""
     for scale in SCALES if rows.system == "latent" else (1.0,):
-        measured = measure(rows.system, settings, scale)
+        measured = sample_rollouts(rows.system, settings, scale)
         terms = terms_at_horizon(rows.system, settings, scale)
         d = measured.estimate(measured.divergence(DELTA, measured.system.horizon) * DELTA**2)
         found = smallest_constant(d.mean, DELTA, terms)
@@ -141,7 +142,7 @@ def _certified(rows: Rows, measured: Measured) -> Iterator[Row]:
 
 def _chain_rule(rows: Rows, settings: Settings) -> Iterator[Row]:
     """The second derivatives of f(h, z̃, π(h, z̃)), as C.1 has them and by the chain rule, against the map's own."""
-    measured = measure_hessians(rows.system, settings)
+    measured = sample_hessians(rows.system, settings)
     for name in COMPOSED:
         size = float(measured.sample[name].mean())
         routes: tuple[tuple[Form, str], ...] = (

@@ -13,12 +13,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize.elementwise import find_root
 
 from sdewm import arguments
+from sdewm.arrays import Array
 
-Array = NDArray[np.float64]
 TURN = 2 * math.pi
 
 

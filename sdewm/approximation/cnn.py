@@ -19,14 +19,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import toeplitz
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sdewm import arguments
-
-Array = NDArray[np.float64]
+from sdewm.arrays import Array
 
 
 class Convolution(nn.Module):

@@ -16,11 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sdewm import arguments
-
-Array = NDArray[np.float64]
+from sdewm.arrays import Array
 
 
 @dataclass(frozen=True)

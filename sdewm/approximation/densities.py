@@ -16,10 +16,10 @@ from functools import cached_property
 
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
-from numpy.typing import NDArray
 from scipy.optimize.elementwise import find_root
 
-Array = NDArray[np.float64]
+from sdewm.arrays import Array
+
 # Nodes of the quadrature on the disk, in the radius and in the angle: exact for polynomials of degree 63.
 RADII, ANGLES = 32, 64
 # Nodes along a chord, and chords.

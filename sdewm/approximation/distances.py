@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sdewm import arguments
 from sdewm.approximation.densities import IntervalMeasure
+from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import w1_samples
 
-Array = NDArray[np.float64]
 Draw = Callable[[int, np.random.Generator], Array]
 
 

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sdewm import arguments
 from sdewm.approximation.cnn import CNN, ridge_network
-
-Array = NDArray[np.float64]
+from sdewm.arrays import Array
 
 
 @dataclass(frozen=True)

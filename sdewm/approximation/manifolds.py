@@ -16,11 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sdewm import arguments
+from sdewm.arrays import Array
 
-Array = NDArray[np.float64]
 Map = Callable[[Array], Array]
 # A complex step has no cancellation: what it leaves out is its square.
 STEP = 1e-30

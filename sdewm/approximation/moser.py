@@ -20,8 +20,8 @@ from scipy.special import eval_jacobi
 
 from sdewm import arguments
 from sdewm.approximation.densities import DiskMeasure, disk_nodes
+from sdewm.arrays import Array
 
-Array = NDArray[np.float64]
 TOLERANCE = 1e-11
 # Coefficients this small are rounding: densities on the disk are of order one.
 NEGLIGIBLE = 1e-15

@@ -12,11 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sdewm.approximation.densities import IntervalMeasure
-
-Array = NDArray[np.float64]
+from sdewm.arrays import Array
 
 
 @dataclass(frozen=True)

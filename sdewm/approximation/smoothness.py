@@ -15,9 +15,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from sdewm.arrays import Array
+
 # Central differences over seven points: exact for polynomials of degree six.
 FIRST = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
 # Of the third derivative, for polynomials of degree six too.

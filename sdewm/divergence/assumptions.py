@@ -136,23 +136,23 @@ def check_assumptions(
 
 
 # A map of states ``(paths, n)``, and the columns of its values that belong to each coefficient.
-Function = Callable[[Tensor], Tensor]
+VectorField = Callable[[Tensor], Tensor]
 Columns = Mapping[str, slice]
 
 
 def _functions(
     system: SDE | PerturbedSDE, x0: Tensor, t: float, generator: torch.Generator
-) -> Iterator[tuple[Assumption, Function, Columns]]:
+) -> Iterator[tuple[Assumption, VectorField, Columns]]:
     """Drift and diffusion of the system, then of its error."""
     base, error = (system.base, system.error) if isinstance(system, PerturbedSDE) else (system, None)
     time = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
     channels = noise_channels(base, time, x0[None])
     dB = torch.randn(channels, generator=generator, dtype=x0.dtype).to(x0.device)
 
-    def drift(sde: SDE) -> Function:
+    def drift(sde: SDE) -> VectorField:
         return lambda x: sde.f(time, x)
 
-    def diffusion(sde: SDE) -> Function:
+    def diffusion(sde: SDE) -> VectorField:
         return lambda x: diffusion_product(sde, time, x, dB.expand(len(x), -1))
 
     whole = slice(None)
@@ -169,7 +169,7 @@ def _functions(
         yield "3.2", diffusion(error), {"sigma_bar": rows}
 
 
-def _derivatives(function: Function, x: Tensor, direction: Tensor) -> Tensor:
+def _derivatives(function: VectorField, x: Tensor, direction: Tensor) -> Tensor:
     """Value and first three derivatives along ``direction``, ``(4, points, n)``."""
     value = function(along(x, [direction], order=3))
     if not isinstance(value, Jet):
@@ -178,7 +178,7 @@ def _derivatives(function: Function, x: Tensor, direction: Tensor) -> Tensor:
 
 
 def _growth(
-    function: Function, x0: Tensor, rays: Tensor, directions: Tensor, shells: Tensor, blocks: Columns
+    function: VectorField, x0: Tensor, rays: Tensor, directions: Tensor, shells: Tensor, blocks: Columns
 ) -> dict[str, list[float]]:
     """Of each coefficient and order, p of its growth like r^p: the largest values in two shells far out."""
     largest = []
@@ -198,7 +198,7 @@ def _exponent(near: float, far: float) -> float:
     return math.log(far / max(near, 1e-300)) / math.log(RADII[1] / RADII[0])
 
 
-def _jumps(function: Function, through: Tensor, directions: Tensor, blocks: Columns) -> dict[str, list[float]]:
+def _jumps(function: VectorField, through: Tensor, directions: Tensor, blocks: Columns) -> dict[str, list[float]]:
     """Of each coefficient and order, the largest step that stays when it is looked at ever closer.
 
     In parts of the largest value near by: a kink is to be found beside oscillations that are far larger. So each line

@@ -26,7 +26,7 @@ from sdewm.noise.increments import Increments, StreamedIncrements
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
 Evaluate = Callable[[Increments], Mapping[Any, Tensor]]
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 SamplerName = Literal["rqmc", "mc", "antithetic"]
 
 
@@ -175,7 +175,7 @@ def sample(
     like: Tensor,
     *,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Sample:
     """Mean over paths of everything that ``evaluate`` returns, replicate by replicate, and its moments path by path.
 

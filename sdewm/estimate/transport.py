@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from sdewm.arrays import Array
 
 
 def w1_discrete(points: ArrayLike, p: ArrayLike, q: ArrayLike) -> float:

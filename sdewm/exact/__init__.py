@@ -20,10 +20,12 @@ With ``steps=None`` time is continuous; with ``steps=N`` the answer is that of t
 equal steps, also exact: no discretisation error separates it from a simulation on that grid.
 """
 
-from sdewm.exact.algebra import EPS_A, EPS_B, ONE, Array, Coefficients, MultiIndex, Polynomial, multi_indices
+from sdewm.arrays import Array
+from sdewm.exact.algebra import EPS_A, EPS_B, ONE, Coefficients, Polynomial, multi_indices
 from sdewm.exact.closed_forms import gbm_coefficients, ou_coefficients
 from sdewm.exact.kolmogorov import CircleSDE, PeriodicAnswer, TorusSDE, kolmogorov_circle, kolmogorov_torus
 from sdewm.exact.linear import LinearSDE, QuadraticLoss, moments
+from sdewm.jets.space import MultiIndex
 
 __all__ = [
     "EPS_A",

@@ -8,11 +8,11 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-Array = NDArray[np.float64]
-MultiIndex = tuple[int, int]
+from sdewm.arrays import Array
+from sdewm.jets.space import MultiIndex
+
 Coefficients = dict[MultiIndex, float]
 Polynomial = Mapping[MultiIndex, Any]  # coefficients: floats or arrays
 
@@ -32,7 +32,7 @@ def multi_indices(degree: int = 3) -> tuple[MultiIndex, ...]:
 # As matrices ...
 
 
-def lift(terms: Polynomial, degree: int) -> Any:
+def as_matrix(terms: Polynomial, degree: int) -> Any:
     """Σ_α N_a^α1 N_b^α2 ⊗ G_α as a sparse matrix; terms beyond the degree vanish by themselves."""
     n_a, n_b = multiplication_matrices(degree)
     return sum(
@@ -46,7 +46,7 @@ def lift(terms: Polynomial, degree: int) -> Any:
 
 
 def act(terms: Polynomial, u: Array, degree: int) -> Array:
-    """What ``lift(terms, degree)`` makes of u : (indices, size), without making it: for large, dense G_α."""
+    """What ``as_matrix(terms, degree)`` makes of u : (indices, size), without making it: for large, dense G_α."""
     position = {alpha: i for i, alpha in enumerate(multi_indices(degree))}
     out = np.zeros_like(u)
     for (a, b), matrix in terms.items():
@@ -68,7 +68,7 @@ def multiplication_matrices(degree: int) -> tuple[Array, Array]:
     return n_a, n_b
 
 
-def unit(vector: Array, degree: int) -> Array:
+def constant_vector(vector: Array, degree: int) -> Array:
     """A vector that does not depend on ε, as an element of the algebra's module."""
     return np.concatenate([vector, np.zeros((len(multi_indices(degree)) - 1) * len(vector))])
 

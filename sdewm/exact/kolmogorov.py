@@ -18,13 +18,13 @@ from sdewm.exact.algebra import (
     Polynomial,
     act,
     add,
+    as_matrix,
     by_index,
     check_shape,
     check_steps,
+    constant_vector,
     exponential,
-    lift,
     scale,
-    unit,
 )
 
 # ------------------------------------------------------------------------------------------------------------
@@ -133,9 +133,9 @@ def _circle_coefficients(
     )
     wave = np.exp(1j * x[:, None] * wavenumber)
     symbol = exponent if steps is None else exponential(scale(exponent, horizon / steps), degree)
-    lifted = lift({alpha: ((wave * s) @ to_modes).real for alpha, s in symbol.items()}, degree)
+    lifted = as_matrix({alpha: ((wave * s) @ to_modes).real for alpha, s in symbol.items()}, degree)
 
-    u = unit(loss(x), degree)
+    u = constant_vector(loss(x), degree)
     if steps is None:
         u = expm_multiply(lifted * horizon, u)
     else:
@@ -242,7 +242,7 @@ def _torus_coefficients(
         return np.fft.fft2(rows.reshape(-1, points, points)).real.reshape(len(rows), -1) / len(x)
 
     operators = {alpha: to_values(wave * s) for alpha, s in symbol.items()}
-    u = unit(loss(x), degree).reshape(-1, len(x))
+    u = constant_vector(loss(x), degree).reshape(-1, len(x))
     if steps is None:
         found = solve_ivp(
             lambda t, v: act(operators, v.reshape(u.shape), degree).ravel(),

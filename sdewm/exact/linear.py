@@ -14,14 +14,14 @@ from sdewm.exact.algebra import (
     Array,
     Coefficients,
     add,
+    as_matrix,
     by_index,
     check_shape,
     check_steps,
-    lift,
+    constant_vector,
     multi_indices,
     product,
     scale,
-    unit,
 )
 
 
@@ -116,17 +116,17 @@ def moments(
     ito = add(product(g, g, degree, np.kron) for g in noise)
 
     xi = np.concatenate(([1.0], x0))
-    state = unit(np.outer(xi, xi).ravel(), degree)
+    state = constant_vector(np.outer(xi, xi).ravel(), degree)
     functional = np.zeros((n + 1, n + 1))
     functional[0, 0], functional[0, 1:], functional[1:, 1:] = loss.c, loss.v, loss.W / 2
 
     if steps is None:
         generator = add((product(drift, identity, degree, np.kron), product(identity, drift, degree, np.kron), ito))
-        lifted, repeats = lift(generator, degree) * (horizon / intervals), 1
+        lifted, repeats = as_matrix(generator, degree) * (horizon / intervals), 1
     else:
         dt = horizon / steps
         step = add((identity, scale(drift, dt)))
-        lifted = lift(add((product(step, step, degree, np.kron), scale(ito, dt))), degree)
+        lifted = as_matrix(add((product(step, step, degree, np.kron), scale(ito, dt))), degree)
         repeats = steps // intervals
 
     total = np.zeros(len(multi_indices(degree)))

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from sdewm.solvers.calculus import to_ito
-from sdewm.systems.sde import SDE, FunctionSDE, NoiseType
+from sdewm.systems.sde import SDE, Coefficient, FunctionSDE, NoiseType
 
-Function = Callable[[Tensor], Tensor]
-Coefficient = Callable[[Tensor, Tensor], Tensor]
+RealFunction = Callable[[Tensor], Tensor]
 Solution = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -68,9 +67,9 @@ def _row(*values: float) -> Tensor:
 class _Curve:
     """x as a function of y with dx/dy = b(x); ``slope`` is b'."""
 
-    x_of: Function
-    b: Function
-    slope: Function
+    x_of: RealFunction
+    b: RealFunction
+    slope: RealFunction
     y0: float
     rate: float = 0.2
     size: float = 0.5

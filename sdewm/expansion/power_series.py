@@ -17,7 +17,8 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
-from sdewm.estimate.samples import Progress, Sample, SamplerName, check_how, make_sampler, richardson, sample
+from sdewm.estimate.samples import ProgressCallback, Sample, SamplerName, check_how, make_sampler, richardson, sample
+from sdewm.expansion.forms import Form
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.jets import Jet, JetSpace, Parameter, nonsmooth_met
 from sdewm.noise.grid import TimeGrid
@@ -33,7 +34,6 @@ from sdewm.systems.perturbed import PerturbedSDE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Form = Literal["corrected", "printed"]
 Value = TypeVar("Value", Tensor, Values)
 # Within the radius each term of the series is at most this part of the one before. If it goes on so, what lies past
 # the second order is at most TRUST²/(1 - TRUST) = 1/12 of the first-order term.
@@ -239,7 +239,7 @@ def expand(
     grids: int | None = None,
     compile: Compile = "auto",
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Expansion:
     """Expand the expected loss in the magnitude of the error.
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
-from sdewm.estimate.samples import Progress, Sample, SamplerName, check_how, make_sampler, pool, sample
-from sdewm.expansion.power_series import Form, check_problem
+from sdewm.estimate.samples import ProgressCallback, Sample, SamplerName, check_how, make_sampler, pool, sample
+from sdewm.expansion.forms import FORMS, Form
+from sdewm.expansion.power_series import check_problem
 from sdewm.expansion.rates import (
     ADVICE,
     FAILURES,
@@ -40,7 +41,6 @@ from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FORMS: tuple[Form, ...] = ("corrected", "printed")
 RUNGS = 6
 
 
@@ -184,7 +184,7 @@ def taylor_test(
     eps: Sequence[float] | None = None,
     level: float = 0.99,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> TaylorTest:
     """Strong and weak remainders of the expansion over a ladder of ε, on common noise.
 
@@ -231,7 +231,7 @@ def taylor_tests(
     eps: Sequence[float] | None = None,
     level: float = 0.99,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[tuple[str, Form], TaylorTest]:
     """:func:`taylor_test` for several losses and both forms, ``{(loss, form): test}``, on the same paths."""
     check_how(executor, progress)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, MEASURED, PRINTED, save, styled
-from sdewm.figures.record import checks, curves
+from sdewm.figures.record import checks, curves_of
 from sdewm.verdicts.record import Curve
 
 SYSTEMS = {
@@ -19,7 +19,7 @@ SYSTEMS = {
 
 
 def draw(results: Path, out: Path) -> list[Path]:
-    every = curves(checks(results), "corollary_3_8")
+    every = curves_of(checks(results), "corollary_3_8")
     panels = {system: every[system] for system in SYSTEMS if system in every}
     with styled(7.2, 4.4) as figure:
         grid = figure.subplots(2, len(panels), squeeze=False, sharex="col")

@@ -22,7 +22,7 @@ def checks(folder: Path) -> dict[str, Any]:
     return load(folder, "theory_checks.json", f"python -m theory_checks --json {folder / 'theory_checks.json'}")
 
 
-def curves(report: dict[str, Any], claim: str) -> dict[str, dict[str, Curve]]:
+def curves_of(report: dict[str, Any], claim: str) -> dict[str, dict[str, Curve]]:
     """A claim's curves by system and by label, in the order of the report; ``ValueError`` where it has none."""
     found = _by_system(report, claim)
     if not found:

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, MEASURED, OTHER, PRINTED, save, slope_triangle, styled
-from sdewm.figures.record import checks, curves
+from sdewm.figures.record import checks, curves_of
 from sdewm.verdicts.record import Curve
 
 SYSTEMS = {
@@ -20,7 +20,7 @@ LOOKS = {"order 0": MEASURED, "order 1": OTHER[0], "order 2, printed": PRINTED, 
 
 def draw(results: Path, out: Path) -> list[Path]:
     report = checks(results)
-    every = curves(report, "prop_b5")
+    every = curves_of(report, "prop_b5")
     found = {system: every[system] for system in SYSTEMS if system in every}
     with styled(7.2, 3.3) as figure:
         row = figure.subplots(1, len(found), squeeze=False)[0]

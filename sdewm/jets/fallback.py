@@ -76,7 +76,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     def moved(move: Callable[[Jet], Tensor]) -> list[Any]:
         return [move(leaf) if isinstance(leaf, Jet) else leaf for leaf in leaves]
 
-    def along(direction: Direction) -> Callable[[Tensor], list[Any]]:
+    def along(direction: Ray) -> Callable[[Tensor], list[Any]]:
         return lambda t: moved(lambda x: _on_line(x, direction, t))
 
     # A spec has no hash in torch 2.6.
@@ -243,7 +243,7 @@ def _proven_route(func: Callable[..., Any], name: str, lines: list[Line], order:
     )
 
 
-Direction = tuple[float, ...]
+Ray = tuple[float, ...]
 Route = Callable[[Any, Tensor], Any]
 _NONSMOOTH_RULES = set(NONSMOOTH.split())  # these say it themselves, at every call
 LINES = 3  # on which a function may show that its derivatives are right
@@ -252,17 +252,17 @@ _KINKED: dict[Any, bool] = {}  # for each signature, whether a plain call met an
 _FORWARD_IS_WRONG: set[Any] = set()  # functions for which forward mode was wrong where reverse mode was right
 
 
-def _directions(space: JetSpace) -> list[Direction]:
+def _directions(space: JetSpace) -> list[Ray]:
     """As many directions as the top degree has coefficients: enough to know a polynomial along lines."""
     top = space.indices[space.size(space.order - 1) :] if space.order else space.indices
     return [tuple(a / max(space.order, 1) for a in alpha) for alpha in top]
 
 
-def _powers(space: JetSpace, direction: Direction) -> list[float]:
+def _powers(space: JetSpace, direction: Ray) -> list[float]:
     return [prod(v**a for v, a in zip(direction, alpha, strict=True)) for alpha in space.indices]
 
 
-def _on_line(x: Jet, direction: Direction, t: Tensor) -> Tensor:
+def _on_line(x: Jet, direction: Ray, t: Tensor) -> Tensor:
     """The polynomial at ε = t·direction, by Horner's scheme in t."""
     space, c = x.space, x.coefficients
     weights = c.new_tensor(_powers(space, direction)).reshape(-1, *(1,) * x.ndim)

@@ -62,10 +62,10 @@ class _OnJets(Interpreter):
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if not any(isinstance(leaf, Jet) for leaf in tree_flatten((args, kwargs))[0]):
             return super().call_function(target, args, kwargs)
-        return named(target)(*args, **kwargs)
+        return torch_function(target)(*args, **kwargs)
 
 
-def named(operation: Any) -> Callable[..., Any]:
+def torch_function(operation: Any) -> Callable[..., Any]:
     """The function of torch for an operation of aten: one with a rule where there is one."""
     name = operation._schema.name.split("::")[-1] if hasattr(operation, "_schema") else operation.__name__
     if name in INTERNAL:
@@ -74,7 +74,7 @@ def named(operation: Any) -> Callable[..., Any]:
     return next((f for f in candidates if f in RULES), candidates[0] if candidates else operation)
 
 
-ANSWERS["named"] = named
+ANSWERS["named"] = torch_function
 
 
 def by_parts(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -130,7 +130,7 @@ class LevyAlgorithm(ABC):
 
 
 @dataclass(frozen=True)
-class Fourier(LevyAlgorithm):
+class FourierAreas(LevyAlgorithm):
     """The series cut off (Kloeden, Platen and Wright 1992). Its declared error, 3h²ψ'(n+1)/(2π²), is exact."""
 
     name = "fourier"
@@ -147,7 +147,7 @@ class Fourier(LevyAlgorithm):
 
 
 @dataclass(frozen=True)
-class Milstein(LevyAlgorithm):
+class MilsteinAreas(LevyAlgorithm):
     """The series cut off, with the sum Σ X_r/r that multiplies the increments completed exactly (Milstein 1995).
 
     Its declared error, h²ψ'(n+1)/(2π²), is exact: a third of :class:`Fourier`'s for m more normals.
@@ -167,7 +167,7 @@ class Milstein(LevyAlgorithm):
 
 
 @dataclass(frozen=True)
-class Wiktorsson(LevyAlgorithm):
+class WiktorssonAreas(LevyAlgorithm):
     """The rest replaced by a normal matrix with its covariance given the increments (Wiktorsson 2001).
 
     With G antisymmetric and L(G) = G w wᵀ + w wᵀ G that covariance is h²ψ'(n+1)/(2π²) (I + L), whose square root
@@ -202,7 +202,7 @@ class Wiktorsson(LevyAlgorithm):
 
 
 @dataclass(frozen=True)
-class MrongowiusRoessler(LevyAlgorithm):
+class MrongowiusRoesslerAreas(LevyAlgorithm):
     """The rest's part linear in the increments exactly, and a normal matrix for the other (Mrongowius, Rößler 2022).
 
     The covariance that is replaced by its mean 2ψ'(n+1) I is V(G) = SG + GS with S = Σ_{r>n} X_r X_rᵀ/r², of
@@ -228,7 +228,8 @@ class MrongowiusRoessler(LevyAlgorithm):
 
 
 ALGORITHMS: dict[str, LevyAlgorithm] = {
-    algorithm.name: algorithm for algorithm in (Fourier(), Milstein(), Wiktorsson(), MrongowiusRoessler())
+    algorithm.name: algorithm
+    for algorithm in (FourierAreas(), MilsteinAreas(), WiktorssonAreas(), MrongowiusRoesslerAreas())
 }
 
 

@@ -14,7 +14,7 @@ from sdewm.verdicts.words import failures, grouped, overall
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimSection:
     """One claim's part of the page.
 
     ``name`` as in the report; ``statements`` and ``errata`` of the paper that it bears on; ``rows`` its verdicts,
@@ -75,7 +75,7 @@ class Content:
     sentence: str
     good: bool
     facts: tuple[tuple[str, str], ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[ClaimSection, ...]
     warnings: tuple[str, ...]
     command: str
 
@@ -107,7 +107,7 @@ def content(report: Mapping[str, Any]) -> Content:
     except (KeyError, TypeError) as error:
         raise ValueError(f"report: expected what theory_checks --json writes, got one without {error}") from error
     claims = tuple(
-        Claim(
+        ClaimSection(
             name,
             tuple(s for s in STATEMENTS if s.id in run.get("statements", {}).get(name, ())),
             tuple(e for e in ERRATA if any(found.claim == name for found in e.evidence)),

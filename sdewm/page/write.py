@@ -39,12 +39,12 @@ def write_page(report: Mapping[str, Any] | str | os.PathLike[str], path: str | o
     found = content(report)
     drawn = {claim.name: [(text, Markup(svg)) for text, svg in pictures(claim.curves)] for claim in found.claims}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"number": number, "deviation": deviation, "slug": slug}
+    environment.filters |= {"number": four_digits, "deviation": deviation, "slug": slug}
     template = environment.from_string(files("sdewm.page").joinpath("page.html").read_text(encoding="utf-8"))
     write_text(Path(path), template.render(page=found, drawn=drawn))
 
 
-def number(value: float) -> str:
+def four_digits(value: float) -> str:
     """To four digits."""
     return f"{value:.4g}"
 

@@ -1,6 +1,6 @@
 """What the paper's tables say of each other, and what its text says of them: exact comparisons of printed numbers.
 
-Each :class:`Finding` is one printed statement about numbers that are printed too. Nothing is sampled, so a finding
+Each :class:`TableRelation` is one printed statement about numbers that are printed too. Nothing is sampled, so it
 holds or it does not; what rounding can do is its ``slack``.
 """
 
@@ -24,7 +24,7 @@ MODERATE, EXTREME = ("16", "32"), ("8", "64")
 
 
 @dataclass(frozen=True)
-class Finding:
+class TableRelation:
     """``value`` is to be 0 (relation "=") or at most 0 ("≤"), within ``slack`` for rounding.
 
     ``form`` is "printed" for what the paper says, "corrected" for what its numbers do support; ``reading`` says which
@@ -40,7 +40,7 @@ class Finding:
     notes: dict[str, object] = field(default_factory=dict)
 
 
-def table_2_against_details() -> Iterator[Finding]:
+def table_2_against_details() -> Iterator[TableRelation]:
     """Table 2 less the means that Tables 6–11 give for its cells: the largest difference for each task and noise.
 
     Agreement is within one unit of the last digit, for the paper rounds some cells and cuts others.
@@ -52,16 +52,16 @@ def table_2_against_details() -> Iterator[Finding]:
             slack = Decimal("0.01")
             disagreeing: dict[str, object] = {c: float(d) for c, d in differences.items() if abs(d) > slack}
             quantity = f"Table 2, {task}, {kind}, less Table {n}"
-            yield Finding(quantity, "printed", "largest difference", differences[worst], slack,
+            yield TableRelation(quantity, "printed", "largest difference", differences[worst], slack,
                           notes={"cells": len(differences), "disagreeing": disagreeing})  # fmt: skip
     for model, mean in MEANS.items():
         cell = number(TABLES[2][f"{model} (Quad)", "full 0.35"])
         other_row = _at_level(TABLES[10].column(mean), "0.30")
         quantity = "Table 2, Quad, full 0.35, less row 0.30 of Table 10"
-        yield Finding(quantity, "corrected", model, cell - other_row, unit(cell))
+        yield TableRelation(quantity, "corrected", model, cell - other_row, unit(cell))
 
 
-def repeated_means() -> Iterator[Finding]:
+def repeated_means() -> Iterator[TableRelation]:
     """Tables 6–11 are separate experiments: no two of their columns of means should agree row by row.
 
     The value is the number of rows that agree to every digit, less the one that chance may be granted.
@@ -74,13 +74,13 @@ def repeated_means() -> Iterator[Finding]:
     worst = max(equal, key=lambda pair: equal[pair])
     n, a, m, b = worst
     found = equal.pop(worst)
-    yield Finding("rows in which two experiments agree, less one", "printed", f"Table {n} and Table {m}, {a}",
+    yield TableRelation("rows in which two experiments agree, less one", "printed", f"Table {n} and Table {m}, {a}",
                   Decimal(found - 1), Decimal(0), "≤", {"equal": found, "rows": len(TABLES[m].rows)})  # fmt: skip
     quantity = "the same, all other pairs of experiments"
-    yield Finding(quantity, "corrected", "", Decimal(max(equal.values()) - 1), Decimal(0), "≤")
+    yield TableRelation(quantity, "corrected", "", Decimal(max(equal.values()) - 1), Decimal(0), "≤")
 
 
-def moderate_batches() -> Iterator[Finding]:
+def moderate_batches() -> Iterator[TableRelation]:
     """Section 1: batch sizes 16 and 32 do better on perturbed states than 8 and 64 (Table 1).
 
     The value is the best reward of the extreme sizes less the best, or the worst, of the moderate ones, in the
@@ -92,14 +92,15 @@ def moderate_batches() -> Iterator[Finding]:
             for column in TABLES[1].columns
             for reward in [TABLES[1].column(column)]
         }
-        yield Finding("Table 1, lead of batch sizes 8 and 64", "printed", reading, max(leads.values()), Decimal(0), "≤",
-                      {"leads": {c: float(lead) for c, lead in leads.items()}})  # fmt: skip
+        notes: dict[str, object] = {"leads": {c: float(lead) for c, lead in leads.items()}}
+        quantity = "Table 1, lead of batch sizes 8 and 64"
+        yield TableRelation(quantity, "printed", reading, max(leads.values()), Decimal(0), "≤", notes)
         others = max(lead for column, lead in leads.items() if column != "α = 20")
         quantity = "Table 1 but for α = 20, lead of batch sizes 8 and 64"
-        yield Finding(quantity, "corrected", reading, others, Decimal(0), "≤")
+        yield TableRelation(quantity, "corrected", reading, others, Decimal(0), "≤")
 
 
-def regularized_is_better() -> Iterator[Finding]:
+def regularized_is_better() -> Iterator[TableRelation]:
     """Section 5: with Jacobian regularization the mean reward is higher than the baseline's "in all cases".
 
     The value is the largest lead of the baseline; its standard error, from the printed standard deviations of five
@@ -113,10 +114,10 @@ def regularized_is_better() -> Iterator[Finding]:
         "trials": TRIALS,
         "standard error of the lead": math.hypot(*spread) / math.sqrt(TRIALS),
     }
-    yield Finding("Tables 6, 8–11, largest lead of the baseline", "printed", "", leads.pop(worst), Decimal(0), "≤",
-                  notes)  # fmt: skip
+    quantity = "Tables 6, 8–11, largest lead of the baseline"
+    yield TableRelation(quantity, "printed", "", leads.pop(worst), Decimal(0), "≤", notes)
     quantity = f"the same, but for the row {worst[1]} of Table {worst[0]}"
-    yield Finding(quantity, "corrected", "", max(leads.values()), Decimal(0), "≤")
+    yield TableRelation(quantity, "corrected", "", max(leads.values()), Decimal(0), "≤")
 
 
 def steps_ahead() -> dict[str, float]:
@@ -137,33 +138,33 @@ def steps_ahead() -> dict[str, float]:
     return ahead
 
 
-def faster_convergence() -> Iterator[Finding]:
+def faster_convergence() -> Iterator[TableRelation]:
     """Section 5: the model with regularization "converges significantly faster (∼100K steps)" (Table 4).
 
     "∼100K" has one digit: 50k to 150k are taken to round to it. Faster is ahead at every column.
     """
     for row, ahead in steps_ahead().items():
         value = Decimal(str(round(ahead - 100.0, 2)))
-        yield Finding("Table 4, thousands of steps ahead, less 100", "printed", row, value, Decimal(50))
+        yield TableRelation("Table 4, thousands of steps ahead, less 100", "printed", row, value, Decimal(50))
     for row in TABLES[4].rows[:-1]:
         lead = max(number(TABLES[4]["Baseline", c]) - number(TABLES[4][row, c]) for c in TABLES[4].columns)
         form: Literal["printed", "corrected"] = "corrected" if "0.05" in row else "printed"
-        yield Finding(f"Table 4, {row}, largest lead of the baseline", form, "", lead, Decimal(0), "≤")
+        yield TableRelation(f"Table 4, {row}, largest lead of the baseline", form, "", lead, Decimal(0), "≤")
 
 
-def stated_parameters() -> Iterator[Finding]:
+def stated_parameters() -> Iterator[TableRelation]:
     """The perturbations of Sections 5 and D.2 against the tables' own headings."""
     text = {"μ2": Decimal("0.05"), "σ2²": Decimal("0.2")}  # "in Quadruped task, μ1 = 0, μ2 = 0.05, σ2² = 0.2"
     heading = {"μ2": Decimal("0.5"), "σ2²": Decimal("0.15")}  # Table 9: "β% mask, N(0.5, 0.15)"
     for name in text:
-        yield Finding(
+        yield TableRelation(
             f"Quadruped, mask noise, {name}: text less Table 9", "printed", "", text[name] - heading[name], Decimal(0)
         )
     for task, n in (("Walker", 7), ("Quadruped", 10)):
         least = min(Decimal(row) for row in TABLES[n].rows)
         form: Literal["printed", "corrected"] = "printed" if task == "Quadruped" else "corrected"
         quantity = f"{task}, least variance in Table {n} less the 0.05 of the text"
-        yield Finding(quantity, form, "", least - Decimal("0.05"), Decimal(0))
+        yield TableRelation(quantity, form, "", least - Decimal("0.05"), Decimal(0))
 
 
 def _leads(n: int) -> dict[str, Decimal]:

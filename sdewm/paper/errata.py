@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sdewm.paper.records import REPORT, Evidence, Record, load, refuted_in_every_reading, summary
+from sdewm.paper.records import REPORT, Evidence, Record, in_one_line, load, refuted_in_every_reading
 
-Kind = Literal["wrong", "misprint", "imprecise", "vacuous", "data"]
+ErratumKind = Literal["wrong", "misprint", "imprecise", "vacuous", "data"]
 
-KINDS: dict[Kind, str] = {
+KINDS: dict[ErratumKind, str] = {
     "wrong": "what is printed is false",
     "misprint": "what is meant is clear from the context, and true",
     "imprecise": "a condition, a definition or a step of the proof is missing",
@@ -42,14 +42,14 @@ class Erratum:
     printed: str
     corrected: str
     why: str
-    kind: Kind
+    kind: ErratumKind
     witness: str = ""
     evidence: tuple[Evidence, ...] = ()
 
 
 def measured(erratum: Erratum, records: Sequence[Record]) -> str:
     """What the report says of the printed statement, one part for each piece of evidence."""
-    return "; ".join(summary(e.among(records, "printed")) for e in erratum.evidence) or "by argument"
+    return "; ".join(in_one_line(e.among(records, "printed")) for e in erratum.evidence) or "by argument"
 
 
 def without_entry(records: Sequence[Record], errata: Sequence[Erratum] | None = None) -> list[tuple[str, str]]:
@@ -86,7 +86,7 @@ def markdown(records: Sequence[Record]) -> str:
         if e.witness:
             lines.append(f"- **Witness:** {e.witness}")
         for evidence in e.evidence:
-            lines.append(f"- **Evidence:** check {evidence}: {summary(evidence.among(records, 'printed'))}")
+            lines.append(f"- **Evidence:** check {evidence}: {in_one_line(evidence.among(records, 'printed'))}")
         if not e.evidence:
             lines.append("- **Evidence:** by argument")
     return "\n".join(lines) + "\n"

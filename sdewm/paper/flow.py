@@ -10,7 +10,7 @@ from torch import Tensor
 from sdewm.jets.directional import directional
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
-from sdewm.sensitivity import Coefficient, Prolongation, jacobians_along, second_derivative
+from sdewm.sensitivity import CoefficientOf, Prolongation, jacobians_along, second_derivative
 from sdewm.solvers.methods import Method
 from sdewm.systems.sde import SDE
 
@@ -65,7 +65,7 @@ class PrintedSecondVariationSDE(Prolongation):
         """x, ∂_i x, ∂_j x and what (53) calls ∂²_ij x, each ``(..., n)``."""
         return state.tensor_split(4, -1)  # type: ignore[return-value]
 
-    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         x, u, v, w = self.split(state)
 
         def g(p: Tensor) -> Tensor:

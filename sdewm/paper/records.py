@@ -64,7 +64,7 @@ def refuted_in_every_reading(records: Sequence[Record]) -> list[tuple[str, str]]
     return list(dict.fromkeys((claim, quantity) for (claim, quantity, _), s in statuses.items() if s == {"refuted"}))
 
 
-def summary(records: Sequence[Record]) -> str:
+def in_one_line(records: Sequence[Record]) -> str:
     """One line: how many rows are of which status, and the row that shows it best.
 
     That is the refuted row which is the most standard errors away, else the row that comes closest to being refuted.
@@ -90,7 +90,7 @@ def verdicts(evidence: Iterable[Evidence], records: Sequence[Record]) -> tuple[s
     evidence = list(evidence)
     printed = [r for e in evidence for r in e.among(records, "printed")]
     corrected = [r for e in evidence for r in e.among(records, "corrected")]
-    return summary(printed) if printed else "", summary(corrected) if corrected else ""
+    return in_one_line(printed) if printed else "", in_one_line(corrected) if corrected else ""
 
 
 def _number(r: Record) -> str:

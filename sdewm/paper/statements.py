@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["definition", "assumption", "claim", "data"]
+StatementKind = Literal["definition", "assumption", "claim", "data"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Statement:
     id: str
     where: str
     says: str
-    kind: Kind
+    kind: StatementKind
     reason: str = ""
 
 

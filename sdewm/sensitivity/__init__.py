@@ -19,7 +19,7 @@ from sdewm.sensitivity.initial_value import (
 )
 from sdewm.sensitivity.steps import along, first_derivatives, jacobian, second_derivative, step_jacobians
 from sdewm.sensitivity.systems import (
-    Coefficient,
+    CoefficientOf,
     FundamentalMatrixSDE,
     InverseMatrixSDE,
     Prolongation,
@@ -28,7 +28,7 @@ from sdewm.sensitivity.systems import (
 )
 
 __all__ = [
-    "Coefficient",
+    "CoefficientOf",
     "DoNotCommute",
     "FundamentalMatrixSDE",
     "InitialValueDerivatives",

@@ -19,7 +19,7 @@ from sdewm.sensitivity.steps import jacobian, second_derivative
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 from sdewm.systems.sde import SDE, check_protocol, diffusion_matrix, diffusion_product, noise_channels
 
-Coefficient = Callable[[SDE, Tensor], Tensor]
+CoefficientOf = Callable[[SDE, Tensor], Tensor]
 
 
 class Prolongation(ABC):
@@ -40,7 +40,7 @@ class Prolongation(ABC):
         """The parts of states ``(..., N)``."""
 
     @abstractmethod
-    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         """One ``(paths, size, …)`` for each part."""
 
     def f(self, t: Tensor, x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class FundamentalMatrixSDE(Prolongation):
         """x ``(..., n)`` and Φ ``(..., n, n)``."""
         return _with_matrix(state)
 
-    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         x, phi = self.split(state)
         slope = jacobian(lambda p: coefficient(self.sde, p), x)
         product = (slope.flatten(1, -2) @ phi).unflatten(1, slope.shape[1:-1])
@@ -91,7 +91,7 @@ class InverseMatrixSDE(Prolongation):
         """x ``(..., n)`` and Φ⁻¹ ``(..., n, n)``."""
         return _with_matrix(state)
 
-    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         x, inverse = self.split(state)
         slope = jacobian(lambda p: coefficient(self.sde, p), x)
         product = (inverse @ slope.flatten(2)).unflatten(2, slope.shape[2:])
@@ -129,7 +129,7 @@ class SensitivitySDE(Prolongation):
         """x, ∂_ε x and ∂²_ε x, each ``(..., n)``."""
         return state.tensor_split(3, -1)  # type: ignore[return-value]
 
-    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         x, y, w = self.split(state)
 
         def g(p: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class SecondVariationSDE(Prolongation):
         """x, ∂x[u], ∂x[v] and ∂²x[u, v], each ``(..., n)``."""
         return state.tensor_split(4, -1)  # type: ignore[return-value]
 
-    def rows(self, coefficient: Coefficient, state: Tensor) -> list[Tensor]:
+    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         x, u, v, w = self.split(state)
 
         def g(p: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.calculus import to_ito, to_stratonovich
 from sdewm.solvers.loop import trajectory, walk
 from sdewm.solvers.methods import Method
-from sdewm.solvers.orders import Convergence, convergence, convergences
+from sdewm.solvers.orders import Convergence, compare_methods, convergence
 from sdewm.solvers.registry import METHODS, register
 from sdewm.solvers.solve import solve
 from sdewm.solvers.structure import NoiseStructure, noise_structure
@@ -18,8 +18,8 @@ __all__ = [
     "NonFiniteState",
     "OtherStructure",
     "Stepper",
+    "compare_methods",
     "convergence",
-    "convergences",
     "noise_structure",
     "register",
     "solve",

@@ -178,7 +178,7 @@ def convergence(
     (True, False)
     """
     name = method if isinstance(method, str) else type(method).__name__
-    found = convergences(
+    found = compare_methods(
         sde, x0, span,
         methods={name: method}, levels=levels, reference=reference, refine=refine, kind=kind, functional=functional,
         paths=paths, precision=precision, level=level, max_paths=max_paths, seed=seed,
@@ -186,7 +186,7 @@ def convergence(
     return found[name]
 
 
-def convergences(
+def compare_methods(
     sde: SDE,
     x0: Tensor,
     span: TimeGrid | tuple[float, float],
@@ -208,7 +208,7 @@ def convergences(
     ``methods`` are those methods by a name each, ``{name: method}``. Where ``paths`` is ``None`` there are enough for
     the least precise of the orders.
 
-    >>> found = convergences(gbm, x0, (0.0, 1.0), methods={"euler": "euler", "milstein": "milstein"})
+    >>> found = compare_methods(gbm, x0, (0.0, 1.0), methods={"euler": "euler", "milstein": "milstein"})
     >>> found["milstein"].order.mean
     1.0
     """

@@ -21,7 +21,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.systems.pilot import Visit, pilot, pilot_paths, spread
 from sdewm.systems.sde import FROM_INSIDE, SDE, diffusion_matrix, diffusion_product, noise_channels
 
-Kind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
+NoiseKind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
 # At so many times a diffusion is evaluated that is the same at all of the pilot's.
 SCANNED = 64
 # Entries of derivatives of diffusion matrices that are held at a time.
@@ -50,17 +50,17 @@ class NoiseStructure:
     any commutator met.
     """
 
-    kind: Kind
+    kind: NoiseKind
     acts: Tensor
     pairs: Tensor
     commutator: float
 
     @classmethod
-    def assume(cls, kind: Kind, channels: int) -> NoiseStructure:
+    def assume(cls, kind: NoiseKind, channels: int) -> NoiseStructure:
         """The largest structure of a kind, taken without a measurement: ``Milstein(NoiseStructure.assume("general",
         2))``. A solve still holds it against the coefficients now and then."""
-        if kind not in get_args(Kind):
-            raise ValueError(f"kind: expected one of {get_args(Kind)}, got {kind!r}")
+        if kind not in get_args(NoiseKind):
+            raise ValueError(f"kind: expected one of {get_args(NoiseKind)}, got {kind!r}")
         if channels < 1 or (kind == "scalar" and channels != 1):
             raise ValueError(
                 f"channels: expected {'1 for scalar' if kind == 'scalar' else '1 or more'}, got {channels}"
@@ -316,7 +316,7 @@ def _plain(value: Tensor) -> Tensor:
     return value.coefficients if isinstance(value, Jet) else value.unsqueeze(0)
 
 
-def _kind(acts: Tensor, pairs: Tensor) -> Kind:
+def _kind(acts: Tensor, pairs: Tensor) -> NoiseKind:
     if not bool(acts.any()):
         return "additive"
     if len(acts) == 1:

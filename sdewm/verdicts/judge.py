@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from sdewm.estimate.estimates import Estimate
+from sdewm.expansion.forms import Form
 
 Status = Literal["verified", "refuted", "indistinguishable from 0", "vacuous", "inconclusive"]
-Form = Literal["printed", "corrected"]
 Relation = Literal["=", "≤"]
 NEAR_ZERO: Status = "indistinguishable from 0"
 POWER = 0.95

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sdewm.verdicts.judge import NEAR_ZERO, Form, LeftOut, Status, Verdict
+from sdewm.expansion.forms import Form
+from sdewm.verdicts.judge import NEAR_ZERO, LeftOut, Status, Verdict
 
 
 def grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str], list[Verdict]]:

@@ -1,4 +1,4 @@
-"""Rows of the report from evidence: one comparison for each coefficient, form and reading."""
+"""Rows of the report from samples: one comparison for each coefficient, form and reading."""
 
 from __future__ import annotations
 
@@ -10,69 +10,72 @@ import torch
 
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import richardson
+from sdewm.expansion.forms import Form
 from sdewm.expansion.rates import ADVICE, Rate
-from sdewm.verdicts.judge import LARGEST_PART, Comparison, Form, LeftOut
-from sdewm.verification.evidence import Coefficients, Evidence
+from sdewm.verdicts.judge import LARGEST_PART, Comparison, LeftOut
 from sdewm.verification.samples import VARIATION
+from sdewm.verification.system_samples import RouteCoefficients, SystemSamples
 
 if TYPE_CHECKING:  # which takes scipy
-    from sdewm.exact import Coefficients as Exact
+    from sdewm.exact import Coefficients
 
-Case = Literal["zero drift", "full"]
+ErrorCase = Literal["zero drift", "full"]
 ORDERS = ("first", "second")
 POWERS = {"first": "coefficient of ε", "second": "coefficient of ε²", "third": "coefficient of ε³"}
 # A coefficient that is exactly zero is held to its size over paths instead of itself, and its row says so.
 IS_ZERO = ", which is 0, in parts of its root mean square over paths"
 
 
-def coefficient_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison | LeftOut]:
+def coefficient_rows(claim: str, samples: SystemSamples, case: ErrorCase) -> Iterator[Comparison | LeftOut]:
     """The coefficients of ε and ε² against the truth: exact where the system has it, else measured."""
-    if evidence.system.truth is not None:
-        yield from _against_exact(claim, evidence, case)
+    if samples.system.truth is not None:
+        yield from _against_exact(claim, samples, case)
     else:
-        yield from _against_measured(claim, evidence, case)
+        yield from _against_measured(claim, samples, case)
 
 
-def rate_rows(claim: str, evidence: Evidence, case: Case, kind: str, form: Form) -> Iterator[Comparison | LeftOut]:
+def rate_rows(
+    claim: str, samples: SystemSamples, case: ErrorCase, kind: str, form: Form
+) -> Iterator[Comparison | LeftOut]:
     """The rate of the second-order remainder.
 
     A mean over paths whose ε³ term is lost in the noise has no rate to be seen, nor has a remainder that is lost in
     rounding; their rows are left out.
     """
     quantity = f"{kind} rate of the remainder past ε²"
-    for loss in evidence.system.losses:
-        rate = evidence.taylor[loss, case, form].rates[kind, 2]
+    for loss in samples.system.losses:
+        rate = samples.taylor[loss, case, form].rates[kind, 2]
         if rate.outcome in ("below noise", "below roundoff") and (kind == "weak" or not rate.rungs):
-            yield LeftOut(claim, evidence.system.named(loss), quantity, form, "", f"the rate is {rate.outcome}")
+            yield LeftOut(claim, samples.system.named(loss), quantity, form, "", f"the rate is {rate.outcome}")
             continue
         yield _comparison(
-            claim, evidence, loss, quantity, form, "", _as_estimate(rate, evidence),
+            claim, samples, loss, quantity, form, "", _as_estimate(rate, samples),
             expected=float(rate.expected), numerical=rate.numerical + rate.rounding, margin=0.5,
             scale=float(rate.expected), part="taylor",
         )  # fmt: skip
 
 
-def third_order_rows(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison | LeftOut]:
+def third_order_rows(claim: str, samples: SystemSamples, case: ErrorCase) -> Iterator[Comparison | LeftOut]:
     """Weak remainder over ε³ against the predicted third-order coefficient; left out where rounding hides it."""
-    for loss in evidence.system.losses:
-        test = evidence.taylor[loss, case, "corrected"]
+    for loss in samples.system.losses:
+        test = samples.taylor[loss, case, "corrected"]
         third, quantity = test.third["predicted"], "remainder/ε³ − predicted third coefficient"
-        size, zero = evidence.size(loss, case, 3)
-        margin = evidence.system.third_factor * evidence.settings.precision * size
+        size, zero = samples.size(loss, case, 3)
+        margin = samples.system.third_factor * samples.settings.precision * size
         # A row is verified within half of the coefficient at most, which single precision seldom shows.
         within = margin if test.dtype == torch.float64 else min(margin, LARGEST_PART * abs(third.mean))
         if test.third_rounding > within:
-            yield LeftOut(claim, evidence.system.named(loss), quantity, "corrected", "", hidden(test.dtype))
+            yield LeftOut(claim, samples.system.named(loss), quantity, "corrected", "", hidden(test.dtype))
             continue
         yield _comparison(
-            claim, evidence, loss, quantity + IS_ZERO * zero, "corrected", "",
+            claim, samples, loss, quantity + IS_ZERO * zero, "corrected", "",
             test.third["difference"], expected=0.0, numerical=test.third_numerical + test.third_rounding,
             margin=margin, scale=size if zero else third, part="taylor",
         )  # fmt: skip
 
 
-def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison]:
-    system = evidence.system
+def _against_exact(claim: str, samples: SystemSamples, case: ErrorCase) -> Iterator[Comparison]:
+    system = samples.system
     assert system.truth is not None
     for order in ORDERS:
         truth = _exact(system.truth, case, order)
@@ -81,48 +84,48 @@ def _against_exact(claim: str, evidence: Evidence, case: Case) -> Iterator[Compa
         for loss in system.losses:
             quantity, scale = POWERS[order], abs(truth)
             if truth == 0:
-                quantity, scale = quantity + IS_ZERO, evidence.size(loss, case, pick + 1)[0]
-            margin = evidence.settings.precision * scale
+                quantity, scale = quantity + IS_ZERO, samples.size(loss, case, pick + 1)[0]
+            margin = samples.settings.precision * scale
             of = _terms(loss, case, order)
-            on_grid = _pick(evidence.corrected_on_grid[loss], case)[pick]
+            on_grid = _pick(samples.corrected_on_grid[loss], case)[pick]
             yield _comparison(
-                claim, evidence, loss, f"{quantity}, on the Euler grid", "corrected", "jets",
-                evidence.large.estimate(on_grid - on_grids[0], of), 0.0, 0.0, margin, scale, part="large",
+                claim, samples, loss, f"{quantity}, on the Euler grid", "corrected", "jets",
+                samples.large.estimate(on_grid - on_grids[0], of), 0.0, 0.0, margin, scale, part="large",
             )  # fmt: skip
-            limit = _pick(evidence.corrected[loss], case)[pick]
+            limit = _pick(samples.corrected[loss], case)[pick]
             # What the extrapolation leaves is known here without sampling; it counts once, as numerical error.
             known = float(richardson(on_grids)[0][0])
             left = abs(known - truth)
             yield _comparison(
-                claim, evidence, loss, quantity, "corrected", "jets",
-                evidence.large.estimate(limit - known, of), 0.0, left, margin, scale, part="large",
+                claim, samples, loss, quantity, "corrected", "jets",
+                samples.large.estimate(limit - known, of), 0.0, left, margin, scale, part="large",
             )  # fmt: skip
             # The jets are a control variate whose mean is known exactly, discretization included.
-            control = _pick(evidence.paired[loss]["jets"], case)[pick] - known
-            for route in (VARIATION, *_printed(evidence)):
-                value = _pick(evidence.paired[loss][route], case)[pick]
+            control = _pick(samples.paired[loss]["jets"], case)[pick] - known
+            for route in (VARIATION, *_printed(samples)):
+                value = _pick(samples.paired[loss][route], case)[pick]
                 yield _comparison(
-                    claim, evidence, loss, quantity, _form(route), route,
-                    evidence.small.estimate(value - control - truth), 0.0,
-                    evidence.numerical[loss, route][f"{case} {order}"], system.formula_factor * margin, scale,
+                    claim, samples, loss, quantity, _form(route), route,
+                    samples.small.estimate(value - control - truth), 0.0,
+                    samples.numerical[loss, route][f"{case} {order}"], system.formula_factor * margin, scale,
                     part="small",
                 )  # fmt: skip
 
 
-def _against_measured(claim: str, evidence: Evidence, case: Case) -> Iterator[Comparison | LeftOut]:
-    settings, system = evidence.settings, evidence.system
+def _against_measured(claim: str, samples: SystemSamples, case: ErrorCase) -> Iterator[Comparison | LeftOut]:
+    settings, system = samples.settings, samples.system
     for order in ORDERS:
         pick = ORDERS.index(order)
         for loss in system.losses:
-            size, zero = evidence.size(loss, case, pick + 1)
+            size, zero = samples.size(loss, case, pick + 1)
             quantity = POWERS[order] + IS_ZERO * zero
             # Where the coarser grids are too coarse for Euler's scheme, as for a stiff drift, there is no limit.
-            lost = not evidence.numerical[loss, "measured"][f"{case} {order}"] <= size
+            lost = not samples.numerical[loss, "measured"][f"{case} {order}"] <= size
             error = f"{case} {order} difference" + " on the grid" * lost
-            difference = evidence.numerical[loss, "measured"][error]
-            routes = (evidence.paired_on_grid if lost else evidence.paired)[loss]
+            difference = samples.numerical[loss, "measured"][error]
+            routes = (samples.paired_on_grid if lost else samples.paired)[loss]
             measured = _pick(routes["measured"], case)[pick]
-            for route in ("jets", *((VARIATION, *_printed(evidence)) if system.has_limit else ())):
+            for route in ("jets", *((VARIATION, *_printed(samples)) if system.has_limit else ())):
                 if lost and route != "jets":
                     reason = "the coarser grids are too coarse for it: Δt → 0 is not to be seen. Take more steps"
                     yield LeftOut(claim, system.named(loss), quantity, _form(route), route, reason)
@@ -130,27 +133,27 @@ def _against_measured(claim: str, evidence: Evidence, case: Case) -> Iterator[Co
                 value = _pick(routes[route], case)[pick]
                 precision = settings.precision * (1 if route == "jets" else system.formula_factor)
                 # Jets and differences in ε share the grid, and its bias with it; the formulas do not.
-                left = 0.0 if route == "jets" else _left(evidence, loss, route, case, order)
+                left = 0.0 if route == "jets" else _left(samples, loss, route, case, order)
                 yield _comparison(
-                    claim, evidence, loss, quantity, _form(route), route,
-                    evidence.small.estimate(value - measured), 0.0, difference + left, precision * size,
-                    size if zero else evidence.small.estimate(measured), part="small",
+                    claim, samples, loss, quantity, _form(route), route,
+                    samples.small.estimate(value - measured), 0.0, difference + left, precision * size,
+                    size if zero else samples.small.estimate(measured), part="small",
                 )  # fmt: skip
 
 
-def _left(evidence: Evidence, loss: str, route: str, case: Case, order: str) -> float:
+def _left(samples: SystemSamples, loss: str, route: str, case: ErrorCase, order: str) -> float:
     """How much the last grid changed the difference between a formula and the measured coefficient."""
     key = f"{case} {order}"
-    return evidence.numerical[loss, route][key] + evidence.numerical[loss, "measured"][key]
+    return samples.numerical[loss, route][key] + samples.numerical[loss, "measured"][key]
 
 
 def _comparison(
-    claim: str, evidence: Evidence, loss: str, quantity: str, form: Form, reading: str, statistic: Estimate,
+    claim: str, samples: SystemSamples, loss: str, quantity: str, form: Form, reading: str, statistic: Estimate,
     expected: float, numerical: float, margin: float, scale: float | Estimate, part: str,
 ) -> Comparison:  # fmt: skip
     return Comparison(
         claim=claim,
-        system=evidence.system.named(loss),
+        system=samples.system.named(loss),
         quantity=quantity,
         form=form,
         reading=reading,
@@ -159,9 +162,9 @@ def _comparison(
         numerical=numerical,
         margin=margin,
         scale=scale,
-        seconds=evidence.seconds[part],
-        config=evidence.config,
-        excuse=excuse(evidence.kinks),
+        seconds=samples.seconds[part],
+        config=samples.config,
+        excuse=excuse(samples.kinks),
     )
 
 
@@ -179,7 +182,7 @@ def excuse(kinks: frozenset[str]) -> str:
     return f"not twice continuously differentiable, as the claim assumes ({names}): smooth ones, such as SiLU, decide"
 
 
-def _terms(loss: str, case: Case, order: str) -> list[str]:
+def _terms(loss: str, case: ErrorCase, order: str) -> list[str]:
     """What the coefficient is the sum of in the large sample: where a few paths carry one of these, it is flagged."""
     terms = ["P"] if order == "first" else ["Q", "S"]
     if case == "full":
@@ -187,7 +190,7 @@ def _terms(loss: str, case: Case, order: str) -> list[str]:
     return [f"{loss}|jets|{term}/0" for term in terms]
 
 
-def _pick(coefficients: Coefficients, case: Case) -> tuple[Values, Values]:
+def _pick(coefficients: RouteCoefficients, case: ErrorCase) -> tuple[Values, Values]:
     return coefficients.zero_drift if case == "zero drift" else coefficients.full
 
 
@@ -195,12 +198,12 @@ def _form(route: str) -> Form:
     return "corrected" if route in ("jets", VARIATION) else "printed"
 
 
-def _printed(evidence: Evidence) -> list[str]:
-    first = next(iter(evidence.paired.values()))
+def _printed(samples: SystemSamples) -> list[str]:
+    first = next(iter(samples.paired.values()))
     return [route for route in first if route not in ("jets", VARIATION, "measured")]
 
 
-def _exact(truth: Exact, case: Case, order: str) -> float:
+def _exact(truth: Coefficients, case: ErrorCase, order: str) -> float:
     if case == "zero drift":
         return truth[1, 0] if order == "first" else truth[2, 0]
     if order == "first":
@@ -208,9 +211,9 @@ def _exact(truth: Exact, case: Case, order: str) -> float:
     return truth[2, 0] + truth[1, 1] + truth[0, 2]
 
 
-def _as_estimate(rate: Rate, evidence: Evidence) -> Estimate:
+def _as_estimate(rate: Rate, samples: SystemSamples) -> Estimate:
     if rate.outcome == "exact":
         # Nothing is left to fall: the expansion is the function itself, which every rate allows.
-        return Estimate(float(rate.expected), 0.0, evidence.small.paths, rate.dof, evidence.settings.seed)
+        return Estimate(float(rate.expected), 0.0, samples.small.paths, rate.dof, samples.settings.seed)
     flags = (ADVICE[rate.outcome],) if rate.outcome == "ε too large" else ()
-    return Estimate(rate.value, rate.stderr, evidence.small.paths, rate.dof, evidence.settings.seed, flags)
+    return Estimate(rate.value, rate.stderr, samples.small.paths, rate.dof, samples.settings.seed, flags)

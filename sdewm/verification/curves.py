@@ -1,4 +1,4 @@
-"""Curves of the expansion's evidence, for the figures."""
+"""Curves of the expansion's samples, for the figures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sdewm.expansion.power_series import corrected_terms
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.noise.increments import Increments
 from sdewm.verdicts.record import Curve
-from sdewm.verification.evidence import Evidence, from_terms
 from sdewm.verification.samples import VARIATION, channels, losses_at, sampler, variants
+from sdewm.verification.system_samples import SystemSamples, from_terms
 
 # An expansion to second order is called valid while its third-order term is at most this part of the others.
 SHARE = 0.1
@@ -24,57 +24,57 @@ CHARITABLE = "drift in Φ, sums from k = 0, Φξ in H"
 MAGNITUDES = np.linspace(-1.25, 1.25, 11)
 
 
-def remainder_curves(claim: str, evidence: Evidence, kind: str) -> Iterator[Curve]:
+def remainder_curves(claim: str, samples: SystemSamples, kind: str) -> Iterator[Curve]:
     """Root mean square remainder against ε, by order of the expansion; order 2 as corrected and as printed."""
-    for loss in evidence.system.losses:
+    for loss in samples.system.losses:
         for order in range(3):
             for form in ("corrected", "printed") if order == 2 else ("corrected",):
-                test = evidence.taylor[loss, "full", form]
+                test = samples.taylor[loss, "full", form]
                 rate = test.rates[kind, order]
                 label = f"order {order}, {form}" if order == 2 else f"order {order}"
                 yield Curve(
-                    claim, evidence.system.named(loss), label,
+                    claim, samples.system.named(loss), label,
                     list(test.eps), test.remainders[kind, order].tolist(),
                     config={"rate": rate.value, "rate stderr": rate.stderr, "expected": rate.expected},
                 )  # fmt: skip
 
 
-def term_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
+def term_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
     """What each of the six terms adds to the coefficients of ε and ε², route by route, extrapolated to Δt = 0."""
-    for loss in evidence.system.losses if evidence.system.has_limit else ():
-        for route in ("jets", *variants(evidence.system)):
+    for loss in samples.system.losses if samples.system.has_limit else ():
+        for route in ("jets", *variants(samples.system)):
             corrected = route in ("jets", VARIATION)
             estimates = []
             for term in TERMS:
-                levels = [evidence.small[f"{loss}|{route}|{term}/{i}"] for i in range(evidence.system.grids)]
+                levels = [samples.small[f"{loss}|{route}|{term}/{i}"] for i in range(samples.system.grids)]
                 share = 0.5 if term == "S" or (term == "Q" and corrected) else 1.0
-                estimates.append(evidence.small.estimate(share * richardson(levels)[0]))
-            config = {"terms": list(TERMS), "paths": evidence.small.paths}
-            name = evidence.system.named(loss)
+                estimates.append(samples.small.estimate(share * richardson(levels)[0]))
+            config = {"terms": list(TERMS), "paths": samples.small.paths}
+            name = samples.system.named(loss)
             yield _curve(claim, name, route, np.arange(len(TERMS), dtype=float), estimates, config)
 
 
-def loss_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
+def loss_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
     """E L(x^ε) − E L(x⁰) simulated on both sides of ε = 0, predicted to second order, and what the prediction leaves.
 
     All on the system's own grid and on common noise. The range follows from the coefficients: up to ``valid`` the
     third-order term is at most a tenth of the first and second ones together. Of the printed formula's readings the
     most charitable one is taken.
     """
-    for loss in evidence.system.losses:
-        name = evidence.system.named(loss)
-        test = evidence.taylor[loss, "full", "corrected"]
-        first, second = (float(c.mean()) for c in evidence.corrected_on_grid[loss].full)
+    for loss in samples.system.losses:
+        name = samples.system.named(loss)
+        test = samples.taylor[loss, "full", "corrected"]
+        first, second = (float(c.mean()) for c in samples.corrected_on_grid[loss].full)
         third = test.third["predicted"].mean
         valid = _valid(first, second, third, largest=10 * test.eps[0])
         eps = valid * MAGNITUDES
-        found = _losses_and_terms(evidence, loss, eps)
+        found = _losses_and_terms(samples, loss, eps)
         config = {
-            "valid": valid, "share": SHARE, "third": third, "steps": evidence.system.grid.steps, "paths": found.paths
+            "valid": valid, "share": SHARE, "third": third, "steps": samples.system.grid.steps, "paths": found.paths
         }  # fmt: skip
         effects = [found[str(j)] - found[f"{loss}|jets|loss0/0"] for j in range(len(eps))]
         yield _curve(claim, name, "simulated", eps, [found.estimate(v) for v in effects], config)
-        forms = {"corrected": "jets"} | ({"printed": CHARITABLE} if CHARITABLE in variants(evidence.system) else {})
+        forms = {"corrected": "jets"} | ({"printed": CHARITABLE} if CHARITABLE in variants(samples.system) else {})
         for form, route in forms.items():
             a, b = from_terms(found.values, f"{loss}|{route}", 0, form).full
             predicted = [e * a + e**2 * b for e in eps]
@@ -83,8 +83,8 @@ def loss_curves(claim: str, evidence: Evidence) -> Iterator[Curve]:
             yield _curve(claim, name, f"left by the {form}", eps, [found.estimate(v) for v in left], config)
 
 
-def _losses_and_terms(evidence: Evidence, loss: str, eps: Values) -> Sample:
-    system, grid = evidence.system, evidence.system.grid
+def _losses_and_terms(samples: SystemSamples, loss: str, eps: Values) -> Sample:
+    system, grid = samples.system, samples.system.grid
     losses = {loss: system.losses[loss]}
     printed = {CHARITABLE: READINGS[CHARITABLE]} if CHARITABLE in variants(system) else {}
 
@@ -97,9 +97,9 @@ def _losses_and_terms(evidence: Evidence, loss: str, eps: Values) -> Sample:
             values |= {f"{loss}|{route}|{term}/0": v for (_, route, term), v in formulas.items()}
         return values
 
-    paired = evidence.sizes.paired
-    paths = min(paired, evidence.settings.paths(paired))
-    drawn = sampler(system, evidence.settings, paths, 0, purpose=2, widen=evidence.sizes.widen)
+    paired = samples.sizes.paired
+    paths = min(paired, samples.settings.paths(paired))
+    drawn = sampler(system, samples.settings, paths, 0, purpose=2, widen=samples.sizes.widen)
     return sample(evaluate, drawn, channels(system), grid, system.x0)
 
 

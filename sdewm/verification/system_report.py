@@ -14,9 +14,9 @@ from sdewm.verdicts.judge import NEAR_ZERO, LeftOut, Verdict
 from sdewm.verdicts.record import Curve, as_record, write_json
 from sdewm.verdicts.words import describe, failures
 from sdewm.verification.claims import expansion
-from sdewm.verification.evidence import gather
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
+from sdewm.verification.system_samples import sample_system
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +93,7 @@ class Report:
     @cached_property
     def curves(self) -> list[Curve]:
         """The loss against ε, simulated and predicted; remainders; terms by each route. Sampled when asked for."""
-        return expansion.curves(gather(self.system, self.settings)) if self.series else []
+        return expansion.curves(sample_system(self.system, self.settings)) if self.series else []
 
     @property
     def verdict(self) -> str:

@@ -13,11 +13,11 @@ from sdewm.jets import NonSmoothWarning, NotDifferentiable
 from sdewm.verdicts.judge import LeftOut, Row, Verdict
 from sdewm.verification.claims import assumptions, divergence, expansion, fundamental_matrix, orders, sensitivities
 from sdewm.verification.conformity import check_sde, kink_notes
-from sdewm.verification.evidence import gather
 from sdewm.verification.looks import decide
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 from sdewm.verification.system_report import ALL_OF_IT, Held, Report, report
+from sdewm.verification.system_samples import sample_system
 
 Check = Callable[[System, Settings], Iterable[Row]]
 CLAIMS: dict[str, Check] = {
@@ -127,7 +127,7 @@ def _held(system: System, claim: str, settings: Settings, seconds: float) -> Hel
         if claim == "assumptions" and not any(isinstance(r, LeftOut) and r.claim == claim for r in rows):
             notes = tuple(str(v) for v in assumptions.assumptions_of(system, settings.seed).violations)
         if any(isinstance(r, Verdict) and r.claim == expansion.CLAIM for r in rows):
-            evidence = gather(system, settings)
-            notes = (*kink_notes(evidence.kinks), *evidence.notes)
-            series, terms = tuple(evidence.summary()), tuple(evidence.terms)
+            samples = sample_system(system, settings)
+            notes = (*kink_notes(samples.kinks), *samples.notes)
+            series, terms = tuple(samples.summary()), tuple(samples.terms)
     return Held(tuple(rows), notes, series, terms, time.perf_counter() - started)

@@ -11,7 +11,7 @@ from sdewm.worldmodel.environments import (
     Environment,
     EnvironmentFailure,
     PointMass,
-    Step,
+    TimeStep,
     make_environment,
 )
 from sdewm.worldmodel.episodes import play, random_policy
@@ -30,7 +30,7 @@ from sdewm.worldmodel.sde import as_sde, block_sizes, initial_state, recorded_ob
 from sdewm.worldmodel.sde_losses import consistency_loss, reconstruction_loss, reward_loss
 from sdewm.worldmodel.shipped import load_trained
 from sdewm.worldmodel.train import train
-from sdewm.worldmodel.world_model import Rollout, WorldModel
+from sdewm.worldmodel.world_model import FilteredStates, WorldModel
 
 __all__ = [
     "PRESETS",
@@ -44,6 +44,7 @@ __all__ = [
     "Environment",
     "EnvironmentFailure",
     "Evaluation",
+    "FilteredStates",
     "Gaussian",
     "GaussianNoise",
     "Learner",
@@ -52,11 +53,10 @@ __all__ = [
     "Perturbation",
     "PointMass",
     "Replay",
-    "Rollout",
     "Rotation",
     "Run",
     "Sequences",
-    "Step",
+    "TimeStep",
     "WorldModel",
     "action_value",
     "as_drift",

@@ -81,11 +81,11 @@ def run_open_loop(arguments: argparse.Namespace) -> None:
 
 def run_robustness(arguments: argparse.Namespace) -> None:
     """Measure how errors grow, and what Jacobians bound."""
-    from sdewm.worldmodel.robustness import measure
+    from sdewm.worldmodel.robustness import measure_robustness
     from sdewm.worldmodel.saved_agent import load_agent
 
     agent = load_agent(arguments.run).double()
-    measured = measure(agent, _heldout(arguments), arguments.seed)
+    measured = measure_robustness(agent, _heldout(arguments), arguments.seed)
     _print_json({"weight": agent.config.jacobian_weight, "seed": agent.config.seed, "measured": measured})
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from sdewm.worldmodel.environments import Environment, EnvironmentFailure, Policy, Step, check_step
+from sdewm.worldmodel.environments import Environment, EnvironmentFailure, Policy, TimeStep, check_step
 from sdewm.worldmodel.replay import to_episode
 
 
-def play(environment: Environment, policy: Policy, seed: int, *, watch: Callable[[Step], None] | None = None
+def play(environment: Environment, policy: Policy, seed: int, *, watch: Callable[[TimeStep], None] | None = None
          ) -> np.ndarray:  # fmt: skip
     """One episode, as the replay's records. ``watch`` is given every step as it comes.
 
@@ -36,7 +36,7 @@ def random_policy(action_size: int, seed: int) -> Policy:
     return lambda observation: rng.uniform(-1, 1, action_size).astype(np.float32)
 
 
-def _guarded(environment: Environment, call: Callable[[Any], Step], argument: Any) -> Step:
+def _guarded(environment: Environment, call: Callable[[Any], TimeStep], argument: Any) -> TimeStep:
     try:
         step = call(argument)
     except Exception as error:

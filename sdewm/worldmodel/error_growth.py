@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdewm.worldmodel.jacobian import jacobian, logarithmic_norm
+from sdewm.worldmodel.jacobian import exact_jacobian, logarithmic_norm
 from sdewm.worldmodel.latent_rollout import HORIZON, Dynamics, Latent, closed_loop, normal, repeated, rollout
 
 PATHS = 32  # noises for each start
@@ -25,7 +25,7 @@ ERROR = 0.5  # size of an error, in the latent's own spread
 
 
 @torch.no_grad()
-def divergence(model: Dynamics, start: Latent, spread: Tensor, generator: torch.Generator) -> dict[str, float]:
+def rollout_divergence(model: Dynamics, start: Latent, spread: Tensor, generator: torch.Generator) -> dict[str, float]:
     """Rollouts from z̃ + ε against those from z̃, on common noise; ε normal, :data:`ERROR` of the latent's spread.
 
     ``divergence`` is d_ε / E|ε|² of Theorem 4.1, E sup_t (|h^ε − h⁰|² + |z̃^ε − z̃⁰|²) over E|ε|²; it counts t = 0, so
@@ -49,7 +49,7 @@ def divergence(model: Dynamics, start: Latent, spread: Tensor, generator: torch.
     }
 
 
-def jacobian_terms(model: Dynamics, start: Latent, spread: Tensor, generator: torch.Generator) -> dict[str, float]:
+def jacobian_statistics(model: Dynamics, start: Latent, spread: Tensor, generator: torch.Generator) -> dict[str, float]:
     """Jacobians along rollouts, and the fundamental matrix Φ that they make.
 
     - ``map_h``, ``drift_h``, ``map_z``: mean Frobenius norms of ∂_h f, ∂_h f − I and ∂_z f, the action being π(h, z̃);
@@ -71,10 +71,10 @@ def jacobian_terms(model: Dynamics, start: Latent, spread: Tensor, generator: to
         path = rollout(model, start, noise)
     steps, paths, deter = HORIZON, len(start.h), start.h.shape[-1]
     h, z, later = path.h[:-1].flatten(0, 1), path.z[:-1].flatten(0, 1), path.h[1:].flatten(0, 1)
-    step = jacobian(lambda h, z: closed_loop(model, h, z), (h, z), (0, 1))
-    at_given_action = jacobian(model.sequence, (h, z, model.policy(h, z)), (0, 1))
-    p = jacobian(lambda h: model.prior(h).mean, (later,), (0,))
-    p_bar = jacobian(lambda h: model.prior(h).std, (later,), (0,))
+    step = exact_jacobian(lambda h, z: closed_loop(model, h, z), (h, z), (0, 1))
+    at_given_action = exact_jacobian(model.sequence, (h, z, model.policy(h, z)), (0, 1))
+    p = exact_jacobian(lambda h: model.prior(h).mean, (later,), (0,))
+    p_bar = exact_jacobian(lambda h: model.prior(h).std, (later,), (0,))
     in_h, in_z = step[..., :deter], step[..., deter:]
     identity = torch.eye(deter, dtype=h.dtype)
     frobenius = {
@@ -120,7 +120,7 @@ def jacobian_terms(model: Dynamics, start: Latent, spread: Tensor, generator: to
 def final_phi(model: Dynamics, start: Latent, generator: torch.Generator) -> float:
     """E ‖Φ_N‖_F² of (19) at N = :data:`HORIZON`, by random directions: E |Φ_N v|² with E vvᵀ = I.
 
-    One forward derivative for each of :data:`PATHS` noises from each start; :func:`jacobian_terms` has all of Φ.
+    One forward derivative for each of :data:`PATHS` noises from each start; :func:`jacobian_statistics` has all of Φ.
     """
     start = repeated(start, PATHS)
     noise = normal(generator, HORIZON, *start.z.shape, like=start.z)
@@ -156,7 +156,7 @@ def flow_contraction(model: Dynamics, start: Latent, generator: torch.Generator)
         path = rollout(model, start, noise, dt)
     h, z = path.h[:-1].flatten(0, 1), path.z[:-1].flatten(0, 1)
     identity = torch.eye(deter, dtype=h.dtype)
-    drift = jacobian(lambda h, z: closed_loop(model, h, z), (h, z), (0,)) - identity
+    drift = exact_jacobian(lambda h, z: closed_loop(model, h, z), (h, z), (0,)) - identity
     bound = (logarithmic_norm(drift) * dt).view(-1, paths).sum(0) / HORIZON
     norm = (torch.linalg.matrix_norm(drift) * dt).view(-1, paths).sum(0) / HORIZON
     psi = identity.expand(paths, deter, deter)

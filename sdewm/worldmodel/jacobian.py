@@ -13,18 +13,18 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-Form = Literal["norm", "square"]
+PenaltyForm = Literal["norm", "square"]
 Target = Literal["map", "drift"]
 Wrt = Literal["h", "z", "hz"]
-Function = Callable[..., Tensor]
+BatchFunction = Callable[..., Tensor]
 
 INPUTS: dict[Wrt, tuple[int, ...]] = {"h": (0,), "z": (1,), "hz": (0, 1)}  # places among the cell's inputs (h, z, a)
 FLOOR = 1e-12  # under the root, so that its gradient is finite where the Jacobian vanishes
 
 
 def jacobian_penalty(
-    function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, ...], generator: torch.Generator,
-    form: Form = "norm",
+    function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...], generator: torch.Generator,
+    form: PenaltyForm = "norm",
 ) -> Tensor:  # fmt: skip
     """‖J‖_F or ½‖J‖_F² of ``function`` at ``inputs``, estimated by a single random projection: a scalar to minimize.
 
@@ -39,7 +39,7 @@ def jacobian_penalty(
     ``wrt``, together. The inputs are taken as given numbers: the penalty trains the function, not what led to them.
     ``generator`` draws v.
     """
-    if form not in get_args(Form):
+    if form not in get_args(PenaltyForm):
         raise ValueError(f"form: expected 'norm' or 'square', got {form!r}")
     inputs, outputs = _evaluate(function, inputs, wrt)
     v = torch.randn(outputs.shape, generator=generator, device=generator.device).to(outputs)
@@ -57,9 +57,9 @@ class Norms(NamedTuple):
     logarithmic: Tensor
 
 
-def exact_norms(function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]) -> Norms:
-    """The norms of the :func:`jacobian` itself. μ₂ is not a number where the matrix is not square."""
-    matrix = jacobian(function, inputs, wrt)
+def exact_norms(function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]) -> Norms:
+    """The norms of the :func:`exact_jacobian` itself. μ₂ is not a number where the matrix is not square."""
+    matrix = exact_jacobian(function, inputs, wrt)
     square = matrix.shape[-1] == matrix.shape[-2]
     return Norms(
         frobenius=torch.linalg.matrix_norm(matrix),
@@ -68,8 +68,8 @@ def exact_norms(function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, 
     )
 
 
-def jacobian(
-    function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, ...], *, create_graph: bool = False
+def exact_jacobian(
+    function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...], *, create_graph: bool = False
 ) -> Tensor:
     """J of ``function`` at ``inputs``, (B, n, m), m the size of the inputs ``wrt`` together; n backward passes.
 
@@ -93,13 +93,13 @@ def logarithmic_norm(matrix: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(0.5 * (matrix + matrix.mT))[..., -1]
 
 
-def as_drift(cell: Function) -> Function:
+def as_drift(cell: BatchFunction) -> BatchFunction:
     """The drift h, … ↦ cell(h, …) − h of a recurrent cell."""
     return lambda h, *rest: cell(h, *rest) - h
 
 
 def _evaluate(
-    function: Function, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]
+    function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Inputs as leaves that require gradients at ``wrt``, and the function's value (B, n) there."""
     if not wrt or not all(0 <= i < len(inputs) for i in wrt):

@@ -66,8 +66,8 @@ def starting_states(agent: Agent, episodes: Sequence[np.ndarray]) -> Latent:
     model, least = agent.world_model, max(STARTS) + HORIZON + 1
     if short := [len(e) for e in episodes if len(e) < least]:
         raise ValueError(f"episodes: expected at least {least} steps in each, got {min(short)}")
-    rollout = model.filter(to_sequences(np.stack([e[:least] for e in episodes]), model.latent_spread.dtype))
-    return Latent(*(part[:, list(STARTS)].flatten(0, 1) for part in (rollout.h, rollout.z)))
+    filtered = model.filter(to_sequences(np.stack([e[:least] for e in episodes]), model.latent_spread.dtype))
+    return Latent(*(part[:, list(STARTS)].flatten(0, 1) for part in (filtered.h, filtered.z)))
 
 
 def repeated(states: Latent, times: int) -> Latent:

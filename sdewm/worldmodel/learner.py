@@ -14,7 +14,7 @@ from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.encoder_error import EncoderError
 from sdewm.worldmodel.replay import Sequences
 from sdewm.worldmodel.seeds import derived_seed
-from sdewm.worldmodel.world_model import Rollout
+from sdewm.worldmodel.world_model import FilteredStates
 
 
 class Learner:
@@ -40,9 +40,9 @@ class Learner:
 
     def update(self, batch: Sequences) -> dict[str, Tensor]:
         """One update of everything on a batch of the replay; returns scalars worth watching."""
-        rollout, metrics = self._update_model(batch)
+        filtered, metrics = self._update_model(batch)
         imitates = self.config.behaviour == "imitation"
-        metrics |= self._imitate(batch, rollout) if imitates else self._update_behaviour(batch, rollout)
+        metrics |= self._imitate(batch, filtered) if imitates else self._update_behaviour(batch, filtered)
         self.updates += 1
         if self.updates % self.config.slow_every == 0:
             with torch.no_grad():
@@ -50,27 +50,27 @@ class Learner:
                     slow.lerp_(fast, self.config.slow_fraction)
         return metrics
 
-    def _update_model(self, batch: Sequences) -> tuple[Rollout, dict[str, Tensor]]:
+    def _update_model(self, batch: Sequences) -> tuple[FilteredStates, dict[str, Tensor]]:
         config, model = self.config, self.agent.world_model
         sequences, steps = batch.rewards.shape
         noise = torch.randn(sequences, steps, config.stoch, generator=self.generator)
         error = self.error.draw(sequences, steps, model.latent_spread, self.generator)
-        rollout = model.observe(batch.observations, batch.actions, batch.first, noise, error)
-        loss, parts = model.loss(batch, rollout)
+        filtered = model.observe(batch.observations, batch.actions, batch.first, noise, error)
+        loss, parts = model.loss(batch, filtered)
         metrics = {name: part.detach().mean() for name, part in parts._asdict().items()}
         if config.jacobian_weight:
             # Projections of their own: runs that differ in λ alone draw the same batches and noise.
             projections = torch.Generator().manual_seed(derived_seed(config.seed, "jacobian", self.updates))
-            penalty = model.jacobian_penalty(batch, rollout, projections)
+            penalty = model.jacobian_penalty(batch, filtered, projections)
             loss = loss + config.jacobian_weight * penalty
             metrics["jacobian"] = penalty.detach()
         metrics["model_gradient"] = self._step("model", model, loss)
-        model.update_spread(rollout)
-        return rollout, metrics
+        model.update_spread(filtered)
+        return filtered, metrics
 
-    def _update_behaviour(self, batch: Sequences, rollout: Rollout) -> dict[str, Tensor]:
+    def _update_behaviour(self, batch: Sequences, filtered: FilteredStates) -> dict[str, Tensor]:
         config, agent, model = self.config, self.agent, self.agent.world_model
-        h, z = (part.detach().flatten(0, 1) for part in (rollout.h, rollout.z))
+        h, z = (part.detach().flatten(0, 1) for part in (filtered.h, filtered.z))
         going_on = (~batch.terminal).flatten().to(h.dtype)
         if config.starts:
             chosen = torch.randperm(len(h), generator=self.generator)[: config.starts]
@@ -101,8 +101,8 @@ class Learner:
             "critic_gradient": critic_gradient,
         }
 
-    def _imitate(self, batch: Sequences, rollout: Rollout) -> dict[str, Tensor]:
-        loss = imitation(self.agent.actor, rollout.h.detach(), rollout.z.detach(), batch.actions).mean()
+    def _imitate(self, batch: Sequences, filtered: FilteredStates) -> dict[str, Tensor]:
+        loss = imitation(self.agent.actor, filtered.h.detach(), filtered.z.detach(), batch.actions).mean()
         return {"policy": loss.detach(), "actor_gradient": self._step("actor", self.agent.actor, loss)}
 
     def _return_scale(self, returns: Tensor) -> Tensor | float:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sdewm.files import cut_back, named
+from sdewm.files import cut_back, naming
 
 
 class Log:
@@ -34,14 +34,14 @@ class Log:
 
     def sync(self) -> int:
         """Bring the file to disk; returns its size in bytes."""
-        with named(self._file), open(self._file, "rb") as stream:
+        with naming(self._file), open(self._file, "rb") as stream:
             os.fsync(stream.fileno())
             return os.fstat(stream.fileno()).st_size
 
     def write(self, kind: str, update: int, values: dict[str, Any]) -> None:
         """One line, numbers rounded to six digits."""
         line = {"update": update, "kind": kind} | {name: _rounded(value) for name, value in values.items()}
-        with named(self._file), open(self._file, "a") as stream:
+        with naming(self._file), open(self._file, "a") as stream:
             stream.write(json.dumps(line) + "\n")
         if self._board is not None:
             for name, value in values.items():

@@ -26,8 +26,8 @@ def prediction_video(model: WorldModel, episode: np.ndarray, context: int) -> li
         raise ValueError("prediction_video: expected a model that sees images, got one that sees states")
     batch = to_sequences(episode[None])
     with torch.no_grad():
-        rollout = model.filter(batch)
-        reconstructed = model.decode(rollout.h[:, :context], rollout.z[:, :context])
+        filtered = model.filter(batch)
+        reconstructed = model.decode(filtered.h[:, :context], filtered.z[:, :context])
         shown = model.observations(torch.cat([reconstructed, open_loop(model, batch, context)], 1))[0]
     predicted = (255 * shown.clamp(0, 1)).round().to(torch.uint8).numpy()
     pictures = []

@@ -49,8 +49,8 @@ def open_loop(model: WorldModel, batch: Sequences, context: int) -> Tensor:
     if not 1 <= context < steps:
         raise ValueError(f"context: expected 1 to {steps - 1} of the {steps} steps, got {context}")
     seen = Sequences(*(part[:, :context] for part in batch))
-    rollout = model.filter(seen)
-    h, z = model.predict(rollout.h[:, -1], rollout.z[:, -1], batch.actions[:, context - 1 : -1])
+    filtered = model.filter(seen)
+    h, z = model.predict(filtered.h[:, -1], filtered.z[:, -1], batch.actions[:, context - 1 : -1])
     return model.decode(h, z)
 
 

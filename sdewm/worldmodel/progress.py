@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sdewm.worldmodel.replay import Held
+from sdewm.worldmodel.replay import HeldEpisode
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Progress:
     cpu_seconds: float = 0.0
     metrics_bytes: int = 0
     offline: bool = False  # fitted to a fixed replay
-    replay: list[Held] = field(default_factory=list)
+    replay: list[HeldEpisode] = field(default_factory=list)
 
     @staticmethod
     def from_dict(values: Any) -> Progress:
@@ -45,4 +45,4 @@ class Progress:
         )
         if not whole:
             raise ValueError("progress: replay: expected number, length and checksum of each episode")
-        return Progress(**(values | {"replay": [Held(*entry) for entry in replay]}))
+        return Progress(**(values | {"replay": [HeldEpisode(*entry) for entry in replay]}))

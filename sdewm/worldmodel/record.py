@@ -10,7 +10,7 @@ import numpy as np
 
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.encoder_error import EncoderError
-from sdewm.worldmodel.environments import MakeEnvironment, Renderable, Step
+from sdewm.worldmodel.environments import MakeEnvironment, Renderable, TimeStep
 from sdewm.worldmodel.episodes import play
 from sdewm.worldmodel.evaluation import check_agent
 from sdewm.worldmodel.pictures import ENLARGED, picture, prediction_video, write_gif
@@ -46,7 +46,7 @@ def record(
         episode_seed = derived_seed(seed, "evaluate", number)
         pictures: list[np.ndarray] = []
 
-        def watch(step: Step, pictures: list[np.ndarray] = pictures) -> None:
+        def watch(step: TimeStep, pictures: list[np.ndarray] = pictures) -> None:
             if agent.world_model.images and video:
                 pictures.append(picture(step.observation))
             elif isinstance(environment, Renderable) and video:

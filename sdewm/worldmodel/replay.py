@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sdewm.files import make_folder, sync_folder, write_whole
 from sdewm.worldmodel.checkpoint import CheckpointError
-from sdewm.worldmodel.environments import Step
+from sdewm.worldmodel.environments import TimeStep
 
 OWN_FILE = re.compile(r"\d{6,}\.npy(\.partial)?")
 
@@ -43,7 +43,7 @@ def step_dtype(observation_shape: Sequence[int], action_size: int) -> np.dtype[A
     ])  # fmt: skip
 
 
-def to_episode(steps: Sequence[Step], actions: Sequence[np.ndarray]) -> np.ndarray:
+def to_episode(steps: Sequence[TimeStep], actions: Sequence[np.ndarray]) -> np.ndarray:
     """Steps 0, …, n of an episode and the actions 0, …, n − 1 between them as n + 1 records; the last action is 0."""
     shape, size = np.shape(steps[0].observation), len(actions[0])
     episode = np.zeros(len(steps), step_dtype(shape, size))
@@ -72,7 +72,7 @@ def write_episode(file: Path, episode: np.ndarray) -> None:
     write_whole(file, lambda stream: np.save(stream, episode, allow_pickle=False))
 
 
-class Held(NamedTuple):
+class HeldEpisode(NamedTuple):
     """An episode that a replay holds: its number, its records and the checksum of their bytes.
 
     The checksum is ``None`` in checkpoints of versions that kept none.
@@ -83,7 +83,7 @@ class Held(NamedTuple):
     checksum: int | None = None
 
 
-def same_episodes(a: Sequence[Held], b: Sequence[Held]) -> bool:
+def same_episodes(a: Sequence[HeldEpisode], b: Sequence[HeldEpisode]) -> bool:
     """Whether two indices name the same episodes; a checksum that is not known counts as equal."""
     return [entry[:2] for entry in a] == [entry[:2] for entry in b] and all(
         x.checksum == y.checksum or None in (x.checksum, y.checksum) for x, y in zip(a, b, strict=True)
@@ -101,16 +101,16 @@ class Replay:
     def __init__(self, folder: Path | str, capacity: int) -> None:
         self.folder, self.capacity = Path(folder), capacity
         make_folder(self.folder)
-        self.index: list[Held] = []  # in order
+        self.index: list[HeldEpisode] = []  # in order
         self.steps = 0
         self._ends = np.zeros(0, np.int64)
 
     def add(self, number: int, episode: np.ndarray) -> None:
         """Write an episode and take it into the index."""
         write_episode(self._file(number), episode)
-        self._take([*self.index, Held(number, len(episode), _checksum(episode))])
+        self._take([*self.index, HeldEpisode(number, len(episode), _checksum(episode))])
 
-    def restore(self, index: Sequence[Held], record: np.dtype[Any]) -> list[str]:
+    def restore(self, index: Sequence[HeldEpisode], record: np.dtype[Any]) -> list[str]:
         """Go back to an earlier ``index`` of episodes of ``record``, see :func:`step_dtype`. Returns what is wrong with
         each episode that is missing or damaged.
 
@@ -133,7 +133,7 @@ class Replay:
     def hold(self, numbers: Sequence[int]) -> None:
         """Take in episodes that are there already; every file stays as it is."""
         episodes = ((number, self.episode(number)) for number in numbers)
-        self._take([Held(number, len(episode), _checksum(episode)) for number, episode in episodes])
+        self._take([HeldEpisode(number, len(episode), _checksum(episode)) for number, episode in episodes])
 
     def tidy(self) -> None:
         """Delete the episodes' files that the index does not hold; any other file stays."""
@@ -177,7 +177,7 @@ class Replay:
             entry, offset = entry + 1, 0
         return np.concatenate(parts)
 
-    def _check(self, entry: Held, record: np.dtype[Any]) -> None:
+    def _check(self, entry: HeldEpisode, record: np.dtype[Any]) -> None:
         episode, file = self.episode(entry.number), self._file(entry.number)
         if episode.dtype != record or episode.shape != (entry.length,):
             raise CheckpointError(
@@ -186,7 +186,7 @@ class Replay:
         if entry.checksum not in (None, _checksum(episode)):
             raise CheckpointError(f"{file}: damaged, its contents do not match its checksum")
 
-    def _take(self, index: list[Held]) -> None:
+    def _take(self, index: list[HeldEpisode]) -> None:
         lengths = [entry.length for entry in index]
         while sum(lengths) > self.capacity and len(lengths) > 1:
             lengths.pop(0)

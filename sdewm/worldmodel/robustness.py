@@ -13,7 +13,7 @@ import torch
 from sdewm.estimate.estimates import Values
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.drift_error import Error, drift_error_bias, loss_increase
-from sdewm.worldmodel.error_growth import divergence, final_phi, flow_contraction, jacobian_terms
+from sdewm.worldmodel.error_growth import final_phi, flow_contraction, jacobian_statistics, rollout_divergence
 from sdewm.worldmodel.jacobian import exact_norms
 from sdewm.worldmodel.latent_rollout import dynamics, starting_states
 from sdewm.worldmodel.prediction import windows
@@ -24,7 +24,7 @@ REPLICATES = 8
 EPISODES = 2  # that replicates start from
 
 
-def measure(agent: Agent, episodes: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:
+def measure_robustness(agent: Agent, episodes: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:
     """Everything for one agent, by name; the docstrings of the parts say what is what.
 
     ``latent_spread`` is the root mean square of the latent's own unit, ``reconstruction`` and ``kl`` are of the
@@ -40,8 +40,8 @@ def measure(agent: Agent, episodes: Sequence[np.ndarray], seed: int = 0) -> dict
         "latent_spread": float(spread.square().mean().sqrt()),
         "reconstruction": float(terms.reconstruction.mean()),
         "kl": float(terms.kl.mean()),
-        **divergence(of, start, spread, generator),
-        **jacobian_terms(of, start, spread, generator),
+        **rollout_divergence(of, start, spread, generator),
+        **jacobian_statistics(of, start, spread, generator),
         **flow_contraction(of, start, generator),
         **drift_error_bias(agent, episodes, seed),
     }
@@ -61,7 +61,7 @@ def measure_replicates(agent: Agent, episodes: Sequence[np.ndarray], error: Erro
     found: dict[str, list[float]] = {name: [] for name in ("divergence", "divergence_h", "growth_15", "final_phi")}
     for replicate in range(REPLICATES):
         generator = torch.Generator().manual_seed(replicate)
-        parts = divergence(of, start, model.latent_spread, generator)
+        parts = rollout_divergence(of, start, model.latent_spread, generator)
         parts["final_phi"] = final_phi(of, start, generator)
         for name, values in found.items():
             values.append(parts[name])

@@ -65,8 +65,8 @@ def initial_state(model: WorldModel, observations: Tensor, actions: Tensor, t: i
         raise ValueError(f"t: expected a time of the episode, 0 to {len(observations) - 1}, got {t}")
     first = torch.zeros(1, t + 1, dtype=torch.bool)
     noise = actions.new_zeros(1, t + 1, model.config.stoch)
-    rollout = model.observe(observations[None, : t + 1], actions[None, : t + 1], first, noise)
-    h, z = rollout.h[0, -1], rollout.z[0, -1]
+    filtered = model.observe(observations[None, : t + 1], actions[None, : t + 1], first, noise)
+    h, z = filtered.h[0, -1], filtered.z[0, -1]
     z_tilde = model.prior(h).mean
     return torch.cat([z, h, z_tilde, model.s_tilde(h, z_tilde)])
 

@@ -16,10 +16,10 @@ from sdewm.worldmodel.replay import Sequences
 from sdewm.worldmodel.sde import block_sizes
 from sdewm.worldmodel.world_model import WorldModel
 
-Loss = Callable[[Tensor | float, Tensor], Tensor]
+RunningLoss = Callable[[Tensor | float, Tensor], Tensor]
 
 
-def reconstruction_loss(model: WorldModel, episode: Sequences) -> Loss:
+def reconstruction_loss(model: WorldModel, episode: Sequences) -> RunningLoss:
     """J_O(t, x) = ½ · mean over the observation's numbers of (s̃ − s_t)², standardized.
 
     A mean, not a sum: times their number it is the training objective's nats. ``episode`` is a batch of one. Where the
@@ -42,7 +42,7 @@ def reconstruction_loss(model: WorldModel, episode: Sequences) -> Loss:
     return loss if basis is None else loss_in_coordinates
 
 
-def reward_loss(model: WorldModel, episode: Sequences) -> Loss:
+def reward_loss(model: WorldModel, episode: Sequences) -> RunningLoss:
     """J_R(t, x) = ½ (r̂(h, z) − r_t)², r_t the reward collected on the way into t, scaled as the model predicts it."""
     rewards = _in_time(model.reward_target(episode.rewards[0]))
 
@@ -54,7 +54,7 @@ def reward_loss(model: WorldModel, episode: Sequences) -> Loss:
     return loss
 
 
-def consistency_loss(model: WorldModel, episode: Sequences) -> Loss:
+def consistency_loss(model: WorldModel, episode: Sequences) -> RunningLoss:
     """J_D(t, x) = KL( q(· | h, s_t) ‖ p(· | h) ) in closed form, in nats."""
     seen = _in_time(model.standardize(episode.observations[0]))
 

@@ -33,7 +33,7 @@ SPREAD_MOMENTUM = 0.99  # of the running spread of z, per update
 LEAST_SPREAD = 1e-3  # of an observation's coordinate, so that one that never varies is not blown up
 
 
-class Rollout(NamedTuple):
+class FilteredStates(NamedTuple):
     """A filtered sequence, time in the second dimension: h (B, T, deter), z (B, T, stoch) and q(z | h, s)."""
 
     h: Tensor
@@ -41,7 +41,7 @@ class Rollout(NamedTuple):
     posterior: Gaussian
 
 
-class Terms(NamedTuple):
+class ObjectiveTerms(NamedTuple):
     """The parts of the objective at each step, all (B, T), in nats and without constants.
 
     ``reconstruction``, ``reward``: ½ squared errors, in the configuration's units; ``discount``: the cross-entropy of
@@ -194,7 +194,9 @@ class WorldModel(nn.Module):
 
     # Sequences, batch first.
 
-    def observe(self, s: Tensor, actions: Tensor, first: Tensor, noise: Tensor, error: Tensor | None = None) -> Rollout:
+    def observe(
+        self, s: Tensor, actions: Tensor, first: Tensor, noise: Tensor, error: Tensor | None = None
+    ) -> FilteredStates:
         """Filter observations (B, T, ...) under actions (B, T, action_size), from h = 0 at the first time.
 
         ``first`` (B, T): where h is zero again. ``noise`` (B, T, stoch), standard normal, draws z from the posterior;
@@ -220,9 +222,9 @@ class WorldModel(nn.Module):
                 z = z + errors[t]
             history.append((h, z, mean, std))
         h, z, mean, std = (torch.stack(parts, 1) for parts in zip(*history, strict=True))
-        return Rollout(h, z, Gaussian(mean, std))
+        return FilteredStates(h, z, Gaussian(mean, std))
 
-    def filter(self, batch: Sequences) -> Rollout:
+    def filter(self, batch: Sequences) -> FilteredStates:
         """:meth:`observe` of a batch without randomness, z at the posterior's mean."""
         noise = batch.actions.new_zeros(*batch.rewards.shape, self.config.stoch)
         return self.observe(batch.observations, batch.actions, batch.first, noise)
@@ -245,38 +247,38 @@ class WorldModel(nn.Module):
 
     # The objective.
 
-    def terms(self, batch: Sequences, rollout: Rollout) -> Terms:
-        """The objective's parts along a rollout of :meth:`observe` over the same batch."""
-        return self._terms(batch, rollout, self.prior(rollout.h))
+    def terms(self, batch: Sequences, filtered: FilteredStates) -> ObjectiveTerms:
+        """The objective's parts along the states that :meth:`observe` makes of the same batch."""
+        return self._terms(batch, filtered, self.prior(filtered.h))
 
-    def loss(self, batch: Sequences, rollout: Rollout) -> tuple[Tensor, Terms]:
+    def loss(self, batch: Sequences, filtered: FilteredStates) -> tuple[Tensor, ObjectiveTerms]:
         """The objective, a mean over batch and time, and its parts.
 
         The KL's gradient is shared between prior and posterior (KL balancing), and each side is not pushed below
         ``free_nats``, a bound on the *average* over the batch, as in DreamerV2: single steps may lie below.
         """
-        config, posterior, prior = self.config, rollout.posterior, self.prior(rollout.h)
-        parts = self._terms(batch, rollout, prior)
+        config, posterior, prior = self.config, filtered.posterior, self.prior(filtered.h)
+        parts = self._terms(batch, filtered, prior)
         to_prior = kl_divergence(_detached(posterior), prior).mean().clamp(min=config.free_nats)
         to_posterior = kl_divergence(posterior, _detached(prior)).mean().clamp(min=config.free_nats)
         kl = config.kl_balance * to_prior + (1 - config.kl_balance) * to_posterior
         errors = parts.reconstruction + config.reward_weight * parts.reward + config.discount_weight * parts.discount
         return errors.mean() + config.kl_scale * kl, parts
 
-    def jacobian_penalty(self, batch: Sequences, rollout: Rollout, generator: torch.Generator) -> Tensor:
-        """The penalty of (20), as configured, of the recurrent cell at the steps of a rollout, all in one batch.
+    def jacobian_penalty(self, batch: Sequences, filtered: FilteredStates, generator: torch.Generator) -> Tensor:
+        """The penalty of (20), as configured, of the recurrent cell at the steps of filtered states, all in one batch.
 
         Steps over the end of an episode are left out: there the cell's value is not used.
         """
         config, goes_on = self.config, ~batch.first[:, 1:]
-        inputs = tuple(x[:, :-1][goes_on] for x in (rollout.h, rollout.z, batch.actions))
+        inputs = tuple(x[:, :-1][goes_on] for x in (filtered.h, filtered.z, batch.actions))
         function = as_drift(self.sequence) if config.jacobian_target == "drift" else self.sequence
         return jacobian_penalty(function, inputs, INPUTS[config.jacobian_wrt], generator, config.jacobian_form)
 
     @torch.no_grad()
-    def update_spread(self, rollout: Rollout) -> None:
+    def update_spread(self, filtered: FilteredStates) -> None:
         """Let the running spread of z follow a training batch's."""
-        spread = rollout.posterior.mean.flatten(0, 1).std(0)
+        spread = filtered.posterior.mean.flatten(0, 1).std(0)
         self.latent_spread.lerp_(spread, 1 - SPREAD_MOMENTUM)
 
     def posterior_of(self, h: Tensor, from_s: Tensor) -> Gaussian:
@@ -291,8 +293,8 @@ class WorldModel(nn.Module):
         x = torch.cat([h, z], -1)
         return head(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
 
-    def _terms(self, batch: Sequences, rollout: Rollout, prior: Gaussian) -> Terms:
-        h, z = rollout.h, rollout.z
+    def _terms(self, batch: Sequences, filtered: FilteredStates, prior: Gaussian) -> ObjectiveTerms:
+        h, z = filtered.h, filtered.z
         error = self.decode(h, z) - self.standardize(batch.observations)
         reward_error = self.reward(h, z) - self.reward_target(batch.rewards)
         discount = torch.zeros_like(reward_error)
@@ -300,11 +302,11 @@ class WorldModel(nn.Module):
             logits = self.discount_head(torch.cat([h, z], -1)).squeeze(-1)
             goes_on = (~batch.terminal).to(logits.dtype)
             discount = F.binary_cross_entropy_with_logits(logits, goes_on, reduction="none")
-        return Terms(
+        return ObjectiveTerms(
             reconstruction=0.5 * error.square().flatten(2).sum(-1),
             reward=0.5 * reward_error.square(),
             discount=discount,
-            kl=kl_divergence(rollout.posterior, prior),
+            kl=kl_divergence(filtered.posterior, prior),
         )
 
 

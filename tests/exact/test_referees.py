@@ -104,8 +104,8 @@ def test_matrices_and_polynomials_are_the_same_algebra():
     rng = np.random.default_rng(0)
     p, q = ({alpha: rng.standard_normal((2, 2)) for alpha in multi_indices(3)} for _ in range(2))
     product = algebra.product(p, q, 3, np.matmul)
-    lifted = algebra.lift(p, 3) @ algebra.lift(q, 3)
-    np.testing.assert_allclose(lifted.toarray(), algebra.lift(product, 3).toarray(), atol=1e-14)
+    lifted = algebra.as_matrix(p, 3) @ algebra.as_matrix(q, 3)
+    np.testing.assert_allclose(lifted.toarray(), algebra.as_matrix(product, 3).toarray(), atol=1e-14)
 
 
 # -- closed forms and moment equations -----------------------------------------------------------------------
@@ -437,7 +437,7 @@ def test_the_block_by_block_product_is_the_lifted_matrix():
     rng = np.random.default_rng(0)
     terms = {alpha: rng.standard_normal((4, 4)) for alpha in ((0, 0), (1, 0), (0, 1), (2, 0), (1, 2), (4, 0))}
     u = rng.standard_normal((10, 4))
-    np.testing.assert_allclose(algebra.act(terms, u, 3).ravel(), algebra.lift(terms, 3) @ u.ravel(), atol=1e-13)
+    np.testing.assert_allclose(algebra.act(terms, u, 3).ravel(), algebra.as_matrix(terms, 3) @ u.ravel(), atol=1e-13)
 
 
 # -- what the comparisons would catch ------------------------------------------------------------------------
@@ -445,13 +445,13 @@ def test_the_block_by_block_product_is_the_lifted_matrix():
 
 def drop(monkeypatch, term: tuple[int, int]) -> None:
     """Let the referees that use the algebra forget a term of their generator."""
-    lift = algebra.lift
+    lift = algebra.as_matrix
 
     def forgetful(terms, degree):
         return lift({alpha: matrix for alpha, matrix in terms.items() if alpha != term}, degree)
 
     for module in ("linear", "kolmogorov"):
-        monkeypatch.setattr(f"sdewm.exact.{module}.lift", forgetful)
+        monkeypatch.setattr(f"sdewm.exact.{module}.as_matrix", forgetful)
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from sdewm.noise.levy import (
     ALGORITHMS,
-    Fourier,
+    FourierAreas,
     LevyAlgorithm,
-    Milstein,
-    MrongowiusRoessler,
-    Wiktorsson,
+    MilsteinAreas,
+    MrongowiusRoesslerAreas,
+    WiktorssonAreas,
     area_variance,
     cheapest,
     chen,
@@ -210,10 +210,10 @@ def test_series_of_a_given_path_is_its_area():
     scale = (2 / steps * r * math.pi * (2 / H) ** 0.5)[:, None]
     x, y = (torch.einsum("rs,spm->prm", scale * wave, bridge) for wave in (angle.cos(), angle.sin()))
     normals = torch.stack([x, y], 2).flatten(1)
-    declared = Fourier().mean_square_error(2, H, terms)
+    declared = FourierAreas().mean_square_error(2, H, terms)
 
     def distance(increment: Tensor) -> float:
-        return float(((Fourier().from_normals(increment, H, terms, normals)[:, 0, 1] - area) ** 2).mean())
+        return float(((FourierAreas().from_normals(increment, H, terms, normals)[:, 0, 1] - area) ** 2).mean())
 
     assert declared / 1.5 < distance(path[-1]) < declared * 1.5
     assert distance(-path[-1]) > 20 * declared
@@ -299,7 +299,7 @@ def test_two_areas_make_one_of_the_right_variance():
 # --- declared errors --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", [Fourier(), Milstein()], ids=lambda a: a.name)
+@pytest.mark.parametrize("algorithm", [FourierAreas(), MilsteinAreas()], ids=lambda a: a.name)
 def test_error_of_the_cut_off_series(algorithm: LevyAlgorithm):
     """The same normals with many more terms: the mean square of the difference is that of the declared errors."""
     m, paths, many = 2, 4000, 256
@@ -348,7 +348,7 @@ def error_by_simulation(algorithm: LevyAlgorithm, m: int, terms: int, paths: int
     """
     generator = torch.Generator().manual_seed(m + 100 * terms)
     w = torch.randn(paths, m, generator=generator, dtype=F64)
-    shift = -math.sqrt(2) * w if isinstance(algorithm, Wiktorsson) else torch.zeros_like(w)
+    shift = -math.sqrt(2) * w if isinstance(algorithm, WiktorssonAreas) else torch.zeros_like(w)
     mean = torch.eye(m, dtype=F64) + shift[:, :, None] * shift[:, None, :]
     last = terms + 60
     r = torch.arange(terms + 1, last + 1, dtype=F64)[:, None]
@@ -358,11 +358,11 @@ def error_by_simulation(algorithm: LevyAlgorithm, m: int, terms: int, paths: int
     return (difference**2).sum((1, 2)) / difference.shape[-1] / (4 * math.pi**2)
 
 
-@pytest.mark.parametrize("algorithm", [Wiktorsson(), MrongowiusRoessler()], ids=lambda a: a.name)
+@pytest.mark.parametrize("algorithm", [WiktorssonAreas(), MrongowiusRoesslerAreas()], ids=lambda a: a.name)
 def test_error_of_the_replaced_rest(algorithm: LevyAlgorithm):
     """At most the declared one, by a one-sided z-test, and at least 0.7 of it; far below the published bounds."""
     cases = [(2, 0), (2, 1), (2, 4), (2, 16), (3, 1), (3, 4), (5, 1), (5, 4)]
-    factor = 5 if isinstance(algorithm, Wiktorsson) else 1
+    factor = 5 if isinstance(algorithm, WiktorssonAreas) else 1
     means = {}
     for m, terms in cases:
         errors = error_by_simulation(algorithm, m, terms, paths=2000 if m < 5 else 800)
@@ -495,8 +495,8 @@ ONES = torch.ones(3, 2)
         (lambda g: levy_area(ONES, H, generator=g, algorithm="x"), ["algorithm: expected", "fourier", "got 'x'"]),
         (lambda g: levy_area(ONES, H, generator=g, tolerance=0.0), ["tolerance: expected a finite", "got 0.0"]),
         (lambda g: levy_area(ONES, H, generator=g, pairs=torch.ones(3, 3)), ["pairs: expected a bool", "(2, 2)"]),
-        (lambda g: Fourier().sample(ONES, H, -1, g), ["terms: expected a non-negative integer, got -1"]),
-        (lambda g: Fourier().from_normals(ONES, H, 1, ONES), ["normals: expected shape (3, 4), got (3, 2)"]),
+        (lambda g: FourierAreas().sample(ONES, H, -1, g), ["terms: expected a non-negative integer, got -1"]),
+        (lambda g: FourierAreas().from_normals(ONES, H, 1, ONES), ["normals: expected shape (3, 4), got (3, 2)"]),
         (lambda g: plan_areas(2, H).from_normals(ONES, ONES[:, :0]), ["normals: expected shape", "got (3, 0)"]),
         (lambda g: plan_areas(3, H).sample(ONES, g), ["dB: expected shape (paths, 3), got (3, 2)"]),
         (lambda g: plan_areas(0, H), ["m: expected at least one channel, got 0"]),

@@ -14,7 +14,7 @@ from support import refuses
 from sdewm.expansion.variation_of_constants import CORRECTIONS
 from sdewm.paper import consistency, errata, tables
 from sdewm.paper.errata import ERRATA, KINDS, measured, without_entry
-from sdewm.paper.records import REPORT, Evidence, load, summary, verdicts
+from sdewm.paper.records import REPORT, Evidence, in_one_line, load, verdicts
 from sdewm.paper.statements import STATEMENTS
 from sdewm.paper.tables import TABLES, half_unit, number, unit
 from theory_checks import listings
@@ -168,9 +168,9 @@ def test_summary_shows_the_clearest_refutation():
         record(system="b", standard_errors=50.0),
         record(status="verified"),
     ]
-    assert summary(rows) == "refuted 2 of 3, verified 1 of 3; off by +1 ± 0.1, 50 standard errors (b, q)"
-    assert summary([record(status="vacuous", statistic=2.5)]) == "vacuous; smallest constant 2.5"
-    assert summary([record(relation="≤", status="verified", statistic=-2.0)]) == "verified; below by 2 ± 0.1"
+    assert in_one_line(rows) == "refuted 2 of 3, verified 1 of 3; off by +1 ± 0.1, 50 standard errors (b, q)"
+    assert in_one_line([record(status="vacuous", statistic=2.5)]) == "vacuous; smallest constant 2.5"
+    assert in_one_line([record(relation="≤", status="verified", statistic=-2.0)]) == "verified; below by 2 ± 0.1"
 
 
 def test_evidence_selects():

@@ -22,7 +22,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.calculus import to_stratonovich
-from sdewm.solvers.orders import Convergence, convergence, convergences
+from sdewm.solvers.orders import Convergence, compare_methods, convergence
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein, PreparedMilstein
 from sdewm.solvers.solve import solve
@@ -149,7 +149,7 @@ def test_a_solution_of_areas_too(calculus):
     problem = STRONG_PROBLEMS[f"twisted coordinates, {calculus}"]
     first = "euler" if calculus == "ito" else "heun"
     options = {"levels": (3, 4, 5, 6), "paths": 512}
-    found = convergences(
+    found = compare_methods(
         problem.sde, problem.x0, SPAN,
         methods={first: first, "milstein": "milstein"}, reference=problem.reference, **options,
     )  # fmt: skip
@@ -246,7 +246,7 @@ def test_a_kink_is_said_once_a_call(said):
     sde = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 * x.abs() + 0.1 * torch.relu(x))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter(said)
-        convergences(sde, ONE, SPAN, methods={"one": "milstein", "other": "milstein"}, paths=256, levels=(2, 3, 4))
+        compare_methods(sde, ONE, SPAN, methods={"one": "milstein", "other": "milstein"}, paths=256, levels=(2, 3, 4))
     names = [str(w.message).split()[0] for w in caught if issubclass(w.category, NonSmoothWarning)]
     assert names == (["abs", "relu"] if said == "always" else [])
 
@@ -428,14 +428,14 @@ def test_sequential_steps_with_time_in_the_observation():
 
 def test_several_methods_see_the_same_paths():
     methods = {"one": "euler", "other": "milstein", "own": Milstein()}
-    together = convergences(SYSTEMS["diagonal"], PAIR, SPAN, methods=methods, levels=LEVELS, paths=256)
+    together = compare_methods(SYSTEMS["diagonal"], PAIR, SPAN, methods=methods, levels=LEVELS, paths=256)
     assert list(together) == list(methods) and together["one"].declared == 0.5
     for name, method in methods.items():
         alone = measured("diagonal", method, paths=256)
         assert (together[name].errors == alone.errors).all() and together[name].slope == alone.slope
         assert together[name].own_slope == alone.own_slope
     with refuses(ValueError, "methods: expected at least one, got none"):
-        convergences(SYSTEMS["diagonal"], PAIR, SPAN, methods={})
+        compare_methods(SYSTEMS["diagonal"], PAIR, SPAN, methods={})
 
 
 def test_weak_orders():

@@ -122,7 +122,7 @@ def test_printed_theorem_4_1_on_the_reference_model():
 
 def test_a_distance_that_is_not_squared_has_another_order(broken):
     broken.setattr(rollouts, "distances", lambda *a, **k: distances(*a, **k).sqrt())
-    row = theorem_4_1._order(Rows("theorem_4_1", "latent"), rollouts.measure("latent", QUICK))
+    row = theorem_4_1._order(Rows("theorem_4_1", "latent"), rollouts.sample_rollouts("latent", QUICK))
     assert refuted(judge_all([row])) == {"order of d_ε in δ, ε = cζ"}
 
 
@@ -154,7 +154,7 @@ def test_a_bound_that_forgets_how_z_reaches_h_is_refuted(broken):
     wrong = dataclasses.replace(real, step=step, weighted=None)
     for module in (theorem_4_1, certified_bounds, corollary_4_2):
         broken.setattr(module, "constants", lambda *a: wrong)
-    measured = rollouts.measure("latent", QUICK)
+    measured = rollouts.sample_rollouts("latent", QUICK)
     assert refuted(judge_all(list(theorem_4_1._certified(Rows("theorem_4_1", "latent"), measured)))) == {
         "log of d_ε over K E‖ε‖²"
     }

@@ -72,7 +72,7 @@ def test_itos_corrections_vanish_exactly_on_the_papers_own_system():
 
 def test_printed_q_tilde_does_not_see_the_drift_error(monkeypatch):
     """As the check says: (16) as printed is the same with and without a drift error."""
-    from sdewm.verification.evidence import without_drift_error
+    from sdewm.verification.system_samples import without_drift_error
 
     name = "circle"
     before = {v.reading: v.statistic for v in verdicts(ablation, name) if v.quantity.startswith("Q̃")}

@@ -8,8 +8,8 @@ import json
 import pytest
 import torch
 
-import sdewm.verification.evidence as evidence_module
 import sdewm.verification.samples as samples_module
+import sdewm.verification.system_samples as system_samples
 from sdewm.expansion.variation_of_constants import CORRECTED
 from sdewm.jets import Jet, Parameter
 from sdewm.noise.grid import TimeGrid
@@ -17,8 +17,8 @@ from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verdicts.judge import Comparison, Inequality, LeftOut, judge_all
 from sdewm.verdicts.words import failures, overall
-from sdewm.verification.evidence import gather
 from sdewm.verification.settings import Settings
+from sdewm.verification.system_samples import sample_system
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
 from theory_checks.run import main, parse
 from theory_checks.systems import SYSTEMS
@@ -37,7 +37,7 @@ def no_system_outlives_its_test():
 
 
 def verdicts(system: str, settings: Settings):
-    gather.cache_clear()
+    sample_system.cache_clear()
     system_of.cache_clear()
     system_of.cache_clear()
     rows = [row for check in CHECKS for row in check.CLAIM.rows(system, settings)]
@@ -85,9 +85,7 @@ def replace_system(monkeypatch, name: str, **changes) -> None:
 
 
 def drop_the_half(monkeypatch, name):
-    monkeypatch.setattr(
-        evidence_module, "second_coefficient", lambda v, form: v["Q"] + 0.5 * v["S"] + v["Q~"] + v["S~"]
-    )
+    monkeypatch.setattr(system_samples, "second_coefficient", lambda v, form: v["Q"] + 0.5 * v["S"] + v["Q~"] + v["S~"])
 
 
 def drop_error_jacobian(monkeypatch, name):

@@ -14,8 +14,8 @@ def test_the_agent_acts_on_the_filtered_state():
     policy = agent.policy(explore=False, error=EncoderError(), seed=0)
     actions = torch.from_numpy(np.stack([policy(s) for s in observations.numpy()]))
     first = torch.zeros(1, 6, dtype=torch.bool)
-    rollout = agent.world_model.observe(observations[None], actions[None], first, torch.zeros(1, 6, 3, dtype=F64))
-    torch.testing.assert_close(agent.actor.mode(rollout.h, rollout.z)[0], actions, rtol=1e-11, atol=1e-12)
+    filtered = agent.world_model.observe(observations[None], actions[None], first, torch.zeros(1, 6, 3, dtype=F64))
+    torch.testing.assert_close(agent.actor.mode(filtered.h, filtered.z)[0], actions, rtol=1e-11, atol=1e-12)
 
 
 def test_exploring_draws_from_the_actor_and_repeats_by_seed():

@@ -175,9 +175,9 @@ def test_behaviour_does_not_train_the_model_nor_the_actor_the_critic():
     )  # fmt: skip
     for _ in range(3):  # reward head and critic start at zero: only then has the actor a gradient
         learner.update(batch)
-    rollout, _ = learner._update_model(batch)
+    filtered, _ = learner._update_model(batch)
     before = {name: tensor.clone() for name, tensor in learner.agent.state_dict().items()}
-    learner._update_behaviour(batch, rollout)
+    learner._update_behaviour(batch, filtered)
     after = learner.agent.state_dict()
     moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
     assert moved == {"actor", "critic", "return_spread"}
@@ -204,8 +204,8 @@ def test_the_entropy_bonus_spreads_the_actions(entropy):
         torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool),
     )  # fmt: skip
     noise = torch.randn(*shape, config.stoch, generator=generator)
-    rollout = learner.agent.world_model.observe(batch.observations, batch.actions, batch.first, noise, None)
-    seen = [learner._update_behaviour(batch, rollout) for _ in range(20)]
+    filtered = learner.agent.world_model.observe(batch.observations, batch.actions, batch.first, noise, None)
+    seen = [learner._update_behaviour(batch, filtered) for _ in range(20)]
     assert all(float(metrics["return"]) == 0 for metrics in seen)
     if entropy:
         # A uniform action has the most, log 2: most of what is missing is made up for.

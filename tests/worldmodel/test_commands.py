@@ -8,7 +8,7 @@ from small_agents import WALKER, random_episode
 
 from sdewm.cli import main
 from sdewm.worldmodel import Replay, fit, load_agent
-from sdewm.worldmodel.robustness import measure
+from sdewm.worldmodel.robustness import measure_robustness
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_robustness_says_what_the_measure_finds(fitted, capsys):
     main(["robustness", *of(fitted)])
     line = json.loads(capsys.readouterr().out)
     agent = load_agent(fitted / "run").double()
-    found = measure(agent, [Replay(fitted / "replay", capacity=1).episode(2)])
+    found = measure_robustness(agent, [Replay(fitted / "replay", capacity=1).episode(2)])
     assert line["measured"] == pytest.approx(found) and (line["weight"], line["seed"]) == (0.0, 0)
 
 

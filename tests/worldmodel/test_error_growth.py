@@ -11,7 +11,7 @@ from support import agrees, convicts
 from sdewm import Estimate
 from sdewm.worldmodel import Gaussian, error_growth, latent_rollout
 from sdewm.worldmodel.error_growth import final_phi, mean_square_growth
-from sdewm.worldmodel.jacobian import jacobian
+from sdewm.worldmodel.jacobian import exact_jacobian
 from sdewm.worldmodel.latent_rollout import Dynamics, Latent, dynamics, rollout, starting_states
 
 
@@ -57,7 +57,7 @@ def test_mean_square_growth_is_the_largest_eigenvalue_of_the_mean_square():
 
 def test_fundamental_matrix_is_the_derivative_of_the_rollout(early_starts):
     model, start = small()
-    found = error_growth.jacobian_terms(model, start, torch.ones(WALKER.stoch, dtype=torch.float64), generator(3))
+    found = error_growth.jacobian_statistics(model, start, torch.ones(WALKER.stoch, dtype=torch.float64), generator(3))
     repeated = Latent(*(part.repeat_interleave(error_growth.JACOBIAN_PATHS, 0) for part in start))
     noise = torch.randn(latent_rollout.HORIZON, *repeated.z.shape, generator=generator(3), dtype=torch.float64)
 
@@ -65,7 +65,7 @@ def test_fundamental_matrix_is_the_derivative_of_the_rollout(early_starts):
         path = rollout(model, Latent(h, z), noise)
         return torch.cat([path.h[-1], path.z[-1]], -1)
 
-    phi = jacobian(final, tuple(repeated), (0, 1))
+    phi = exact_jacobian(final, tuple(repeated), (0, 1))
     assert found["final_phi"] == pytest.approx(float(phi.square().sum((-2, -1)).mean()), rel=1e-9)
     assert found["map_log_growth"] <= found["map_bound"] and found["map_excess"] <= 0
     assert 0 < found["bound_used"] < 1

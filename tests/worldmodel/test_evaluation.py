@@ -11,7 +11,7 @@ from sdewm.worldmodel import (
     EnvironmentFailure,
     PointMass,
     Rotation,
-    Step,
+    TimeStep,
     evaluate,
     load_agent,
     play,
@@ -49,7 +49,7 @@ def test_a_run_from_pixels_sees_perturbed_images(seeing):
 
 
 def test_images_must_be_bytes():
-    episode = to_episode([Step(np.zeros((1, 4, 4), np.uint8), 0.0, False, False)] * 2, [np.zeros(1)])
+    episode = to_episode([TimeStep(np.zeros((1, 4, 4), np.uint8), 0.0, False, False)] * 2, [np.zeros(1)])
     assert episode["observation"].dtype == np.uint8
     Floating = type("Floating", (PointMass,), {"_observe": lambda self: np.zeros((1, 16, 16))})
     with pytest.raises(EnvironmentFailure, match="expected an image of uint8, got float64"):

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from sdewm.worldmodel.jacobian import FLOOR, as_drift, exact_norms, jacobian, jacobian_penalty, logarithmic_norm
+from sdewm.worldmodel.jacobian import FLOOR, as_drift, exact_jacobian, exact_norms, jacobian_penalty, logarithmic_norm
 
 FALSE_FAILURE = 1e-6  # of each statistical assertion here, whatever the seed
 
@@ -86,7 +86,7 @@ def test_one_output_needs_no_luck(form):
     net = nn.Sequential(nn.Linear(5, 7), nn.SiLU(), nn.Linear(7, 1)).double()
     x = normal(11, 5)
     penalty = jacobian_penalty(net, (x,), (0,), generator(), form)
-    square = jacobian(net, (x,), (0,), create_graph=True).square().sum((-2, -1)).mean()
+    square = exact_jacobian(net, (x,), (0,), create_graph=True).square().sum((-2, -1)).mean()
     exact = (square + FLOOR).sqrt() if form == "norm" else 0.5 * square
     torch.testing.assert_close(penalty, exact, rtol=1e-10, atol=0)
     parameters = [net[0].weight, net[0].bias, net[2].weight]
@@ -100,7 +100,7 @@ def test_gradient_is_unbiased():
     """Against the double backward of the exact norm, for every weight of a cell: Student t over 400 projections."""
     gru, inputs = cell()
     weights = list(gru.parameters())
-    exact = 0.5 * jacobian(apply(gru), inputs, (0, 1), create_graph=True).square().sum()
+    exact = 0.5 * exact_jacobian(apply(gru), inputs, (0, 1), create_graph=True).square().sum()
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(exact, weights)])
     source = generator(5)
 
@@ -165,11 +165,11 @@ def test_logarithmic_norm_is_the_slope_of_the_norm_at_the_identity():
 
 def test_drift_is_the_map_less_the_identity():
     gru, inputs = cell()
-    in_map, in_drift = (jacobian(f, inputs, (0,)) for f in (apply(gru), as_drift(apply(gru))))
+    in_map, in_drift = (exact_jacobian(f, inputs, (0,)) for f in (apply(gru), as_drift(apply(gru))))
     torch.testing.assert_close(in_drift, in_map - torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-14)
 
 
 def test_inputs_together_are_columns_side_by_side():
     gru, inputs = cell()
-    together = jacobian(apply(gru), inputs, (0, 1))
-    torch.testing.assert_close(together, torch.cat([jacobian(apply(gru), inputs, (i,)) for i in (0, 1)], -1))
+    together = exact_jacobian(apply(gru), inputs, (0, 1))
+    torch.testing.assert_close(together, torch.cat([exact_jacobian(apply(gru), inputs, (i,)) for i in (0, 1)], -1))

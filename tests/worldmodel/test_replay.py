@@ -10,7 +10,7 @@ from support import refuses
 from training_runs import Counting
 
 from sdewm.worldmodel import PointMass, Replay, play, random_policy, to_sequences
-from sdewm.worldmodel.replay import Held, step_dtype
+from sdewm.worldmodel.replay import HeldEpisode, step_dtype
 
 
 def test_an_episode_pairs_actions_rewards_and_observations():
@@ -110,7 +110,7 @@ def test_a_missing_or_damaged_episode_is_named_and_left_out(tmp_path, damage, re
 def test_an_index_without_checksums_is_read(tmp_path):
     replay = Replay(tmp_path, capacity=100)
     replay.add(0, play(Counting(), random_policy(1, seed=0), seed=0))
-    assert Replay(tmp_path, 100).restore([Held(0, 10)], RECORD) == []
+    assert Replay(tmp_path, 100).restore([HeldEpisode(0, 10)], RECORD) == []
 
 
 def test_only_episodes_are_ever_deleted(tmp_path):

@@ -43,12 +43,12 @@ def test_one_sequential_euler_step_is_the_models_own_step(config):
 
 def test_an_initial_state_is_the_filters():
     agent, batch = tiny_agent(), random_batch(batch=1)
-    model, rollout = agent.world_model, observe(agent.world_model, batch)
+    model, filtered = agent.world_model, observe(agent.world_model, batch)
     z, h, z_tilde, s_tilde = agent.as_sde(batch.observations[0]).blocks(
         initial_state(model, batch.observations[0], batch.actions[0], t=5)
     )
-    torch.testing.assert_close(h, rollout.h[0, 5])
-    torch.testing.assert_close(z, rollout.posterior.mean[0, 5])
+    torch.testing.assert_close(h, filtered.h[0, 5])
+    torch.testing.assert_close(z, filtered.posterior.mean[0, 5])
     torch.testing.assert_close(z_tilde, model.prior(h).mean)
     torch.testing.assert_close(s_tilde, model.decode(h, z_tilde))
     with refuses(ValueError, "t: expected a time of the episode, 0 to 8, got 9"):
@@ -99,9 +99,9 @@ def test_the_losses_of_a_filtered_state_are_the_objectives(shipped):
     """J_O, J_R and J_D, in the SDE's own layout, are the terms that training adds up."""
     agent, episode = shipped
     model, t = agent.world_model, 12
-    rollout = model.filter(episode)
-    terms = model.terms(episode, rollout)
-    h, z = rollout.h[0, t : t + 1], rollout.z[0, t : t + 1]
+    filtered = model.filter(episode)
+    terms = model.terms(episode, filtered)
+    h, z = filtered.h[0, t : t + 1], filtered.z[0, t : t + 1]
     x = torch.cat([z, h, z, model.s_tilde(h, z)], -1)
     expected = {
         reconstruction_loss: terms.reconstruction / model.observation_mean.numel(),

@@ -21,7 +21,7 @@ from sdewm.worldmodel import (
     EnvironmentFailure,
     Learner,
     PointMass,
-    Step,
+    TimeStep,
     evaluate,
     load_agent,
     preset,
@@ -59,10 +59,10 @@ import os, signal, sys, torch
 from sdewm.worldmodel import Learner, preset, train
 torch.set_num_threads(1)
 update = Learner._update_behaviour
-def killed(self, batch, rollout):
+def killed(self, batch, filtered):
     if self.updates == int(sys.argv[2]):  # the world model has been updated, actor and critic have not
         os.kill(os.getpid(), signal.SIGKILL)
-    return update(self, batch, rollout)
+    return update(self, batch, filtered)
 Learner._update_behaviour = killed
 train(sys.argv[1], preset("debug"))
 """
@@ -189,12 +189,12 @@ class Failing(PointMass):
     failing: tuple[int, ...] = (1, 4)
     fault = "dies"
 
-    def reset(self, seed: int) -> Step:
+    def reset(self, seed: int) -> TimeStep:
         self.number = type(self).begun
         type(self).begun += 1
         return super().reset(seed)
 
-    def step(self, action: np.ndarray) -> Step:
+    def step(self, action: np.ndarray) -> TimeStep:
         step = super().step(action)
         if self.number not in self.failing or self._frame < 5:
             return step

@@ -34,16 +34,16 @@ def test_what_drives_what(config):
 def test_the_filter_is_the_model_step_by_step():
     model, batch = tiny_agent().world_model, random_batch()
     noise, error = torch.randn(2, 2, 9, STATE.stoch, generator=torch.Generator().manual_seed(1), dtype=F64)
-    rollout = observe(model, batch, noise, error=error)
+    filtered = observe(model, batch, noise, error=error)
     h = torch.zeros(2, STATE.deter, dtype=F64)
     for t in range(9):
         if t > 0:
             h = model.sequence(h, z, batch.actions[:, t - 1])  # noqa: F821
         mean, std = model.posterior(h, model.embed(batch.observations[:, t]))
         z = mean + std * noise[:, t] + error[:, t]
-        torch.testing.assert_close(rollout.h[:, t], h, rtol=1e-12, atol=1e-13)
-        torch.testing.assert_close(rollout.z[:, t], z, rtol=1e-12, atol=1e-13)
-        torch.testing.assert_close(rollout.posterior.mean[:, t], mean, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(filtered.h[:, t], h, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(filtered.z[:, t], z, rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(filtered.posterior.mean[:, t], mean, rtol=1e-12, atol=1e-13)
 
 
 def test_what_is_before_a_first_step_does_not_matter_after_it():
@@ -81,17 +81,17 @@ def test_an_error_in_z_goes_wherever_z_goes():
 )
 def test_targets_stand_at_their_own_time(part, term, value):
     model, batch = tiny_agent().world_model, random_batch(batch=1, steps=12)
-    rollout = observe(model, batch)
+    filtered = observe(model, batch)
     other = getattr(batch, part).clone()
     other[:, 5] = value
-    before, after = (getattr(model.terms(b, rollout), term) for b in (batch, batch._replace(**{part: other})))
+    before, after = (getattr(model.terms(b, filtered), term) for b in (batch, batch._replace(**{part: other})))
     assert (before != after).nonzero().tolist() == [[0, 5]]
 
 
 def test_open_loop_prediction_advances_the_state():
     model, batch = tiny_agent().world_model, random_batch()
-    rollout = observe(model, batch)
-    h, z = rollout.h[:, 3], rollout.z[:, 3]
+    filtered = observe(model, batch)
+    h, z = filtered.h[:, 3], filtered.z[:, 3]
     hs, zs = model.predict(h, z, batch.actions[:, 3:8])
     for n, t in enumerate(range(3, 8)):
         h = model.sequence(h, z, batch.actions[:, t])
@@ -109,17 +109,17 @@ def test_terms_against_torch_distributions():
     terminal = batch.terminal.clone()
     terminal[0, 3] = True
     batch = batch._replace(terminal=terminal)
-    rollout = observe(model, batch)
-    parts = model.terms(batch, rollout)
-    normal, prior = torch.distributions.Normal, model.prior(rollout.h)
-    kl = torch.distributions.kl_divergence(normal(*rollout.posterior), normal(*prior)).sum(-1)
+    filtered = observe(model, batch)
+    parts = model.terms(batch, filtered)
+    normal, prior = torch.distributions.Normal, model.prior(filtered.h)
+    kl = torch.distributions.kl_divergence(normal(*filtered.posterior), normal(*prior)).sum(-1)
     torch.testing.assert_close(parts.kl, kl, rtol=1e-12, atol=0)
     constant = normal(0.0, 1.0).log_prob(torch.zeros((), dtype=F64))
-    seen = normal(model.decode(rollout.h, rollout.z), 1.0).log_prob(model.standardize(batch.observations))
+    seen = normal(model.decode(filtered.h, filtered.z), 1.0).log_prob(model.standardize(batch.observations))
     torch.testing.assert_close(parts.reconstruction, (constant - seen).sum(-1), rtol=1e-10, atol=1e-12)
-    reward = normal(model.reward(rollout.h, rollout.z), 1.0).log_prob(batch.rewards)
+    reward = normal(model.reward(filtered.h, filtered.z), 1.0).log_prob(batch.rewards)
     torch.testing.assert_close(parts.reward, constant - reward, rtol=1e-10, atol=1e-12)
-    going_on = model.discount(rollout.h, rollout.z) / STATE.discount
+    going_on = model.discount(filtered.h, filtered.z) / STATE.discount
     chance = torch.where(terminal, 1 - going_on, going_on)
     torch.testing.assert_close(parts.discount, -chance.log(), rtol=1e-10, atol=1e-12)
 
@@ -129,8 +129,8 @@ def gradients(config: Config) -> tuple[float, torch.Tensor, torch.Tensor]:
     model = tiny_agent(config).world_model.requires_grad_(True)
     model.config = replace(config, reward_weight=0.0)
     batch = random_batch()
-    rollout = observe(model, batch)
-    loss, parts = model.loss(batch, rollout)
+    filtered = observe(model, batch)
+    loss, parts = model.loss(batch, filtered)
     kl = loss - (parts.reconstruction + parts.discount).mean()
     kl.backward()
     return float(kl.detach()), model.prior_head.both.bias.grad, model.posterior_head.both.bias.grad
@@ -200,17 +200,17 @@ def test_the_jacobian_penalty_is_the_cells_own_norm_at_the_rollouts_steps(target
     config = replace(STATE, jacobian_form="square", jacobian_target=target, jacobian_wrt=wrt)
     model, batch = tiny_agent(config).world_model, random_batch()
     batch.first[0, 4] = True
-    rollout = observe(model, batch)
+    filtered = observe(model, batch)
     function = as_drift(model.sequence) if target == "drift" else model.sequence
     inside = [(b, t) for b in range(2) for t in range(8) if not batch.first[b, t + 1]]
     assert len(inside) == 15
-    rows = (torch.stack([x[b, t] for b, t in inside]) for x in (rollout.h, rollout.z, batch.actions))
+    rows = (torch.stack([x[b, t] for b, t in inside]) for x in (filtered.h, filtered.z, batch.actions))
     exact = 0.5 * exact_norms(function, tuple(rows), INPUTS[wrt]).frobenius.square().mean()
     generator, n = torch.Generator().manual_seed(0), 400
-    estimates = torch.stack([model.jacobian_penalty(batch, rollout, generator).detach() for _ in range(n)])
+    estimates = torch.stack([model.jacobian_penalty(batch, filtered, generator).detach() for _ in range(n)])
     estimate = Estimate(float(estimates.mean()), float(estimates.std() / n**0.5), n, n - 1)
     assert agrees(estimate, float(exact), comparisons=6)
-    later = tuple(x[:, 1:].flatten(0, 1) for x in (rollout.h, rollout.z, batch.actions))
+    later = tuple(x[:, 1:].flatten(0, 1) for x in (filtered.h, filtered.z, batch.actions))
     one_step_later = 0.5 * exact_norms(function, later, INPUTS[wrt]).frobenius.square().mean()
     assert convicts(estimate, float(one_step_later))
 
@@ -219,12 +219,12 @@ def test_the_jacobian_penalty_leaves_out_the_step_over_an_episodes_end(monkeypat
     """That one, exactly: from the last time of an episode to the first of the next."""
     model, batch = tiny_agent().world_model, random_batch()
     batch.first[0, 4] = True
-    rollout = observe(model, batch)
+    filtered = observe(model, batch)
     given: list[tuple[torch.Tensor, ...]] = []
     monkeypatch.setattr(world_model, "jacobian_penalty", lambda function, inputs, *rest: given.append(inputs))
-    model.jacobian_penalty(batch, rollout, torch.Generator())
+    model.jacobian_penalty(batch, filtered, torch.Generator())
     inside = [(b, t) for b in range(2) for t in range(8) if (b, t) != (0, 3)]
-    for rows, whole in zip(given[0], (rollout.h, rollout.z, batch.actions), strict=True):
+    for rows, whole in zip(given[0], (filtered.h, filtered.z, batch.actions), strict=True):
         assert torch.equal(rows, torch.stack([whole[b, t] for b, t in inside]))
 
 
@@ -237,8 +237,8 @@ def test_the_jacobian_penalty_is_trained_down():
         metrics = [learner.update(batch) for _ in range(20)]
         model = learner.agent.world_model
         noise = torch.zeros(*batch.rewards.shape, model.config.stoch)
-        rollout = model.observe(batch.observations, batch.actions, batch.first, noise)
-        norms.append(float(model.jacobian_penalty(batch, rollout, torch.Generator().manual_seed(0)).detach()))
+        filtered = model.observe(batch.observations, batch.actions, batch.first, noise)
+        norms.append(float(model.jacobian_penalty(batch, filtered, torch.Generator().manual_seed(0)).detach()))
     assert norms[1] < 0.8 * norms[0]
     assert "jacobian" in metrics[0]
 

@@ -12,7 +12,8 @@ import torch
 
 from sdewm.divergence.assumptions import JUMP, NO_GROWTH, AssumptionReport, check_assumptions
 from sdewm.estimate.estimates import Estimate
-from sdewm.verdicts.judge import Form, Inequality, LeftOut, Row
+from sdewm.expansion.forms import Form
+from sdewm.verdicts.judge import Inequality, LeftOut, Row
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 

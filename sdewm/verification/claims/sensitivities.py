@@ -19,10 +19,10 @@ from sdewm.solvers.methods import Method
 from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.verdicts.judge import LeftOut, Row
-from sdewm.verification.evidence import gather
 from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
+from sdewm.verification.system_samples import sample_system
 
 CLAIM = "sensitivities"
 PARTS = ("∂x", "∂²x")
@@ -33,7 +33,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
     """Rows for ∂x and ∂²x at ε = 0: jets against differences in ε, and the equations against jets."""
     started, noise = time.perf_counter(), few_paths(system, settings)
     family, x0, grid, method = system.family, system.x0, system.grid, system.method
-    h = gather(system, settings.first).h
+    h = sample_system(system, settings.first).h
     with nonsmooth_met() as kinks:
         jets = by_jets(family, x0, grid, method, noise)
         differences, errors = by_differences(family, 0.0, x0, grid, method, noise, h)

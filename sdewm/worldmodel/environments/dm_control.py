@@ -10,7 +10,7 @@ import numpy as np
 
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments.images import as_observation
-from sdewm.worldmodel.environments.protocol import Step
+from sdewm.worldmodel.environments.protocol import TimeStep
 from sdewm.worldmodel.environments.registry import tasks
 
 CAMERAS = {"quadruped": 2}  # the camera that follows; every other domain: 0
@@ -80,11 +80,11 @@ class DeepMindControl:
         """Simulated seconds of one agent step."""
         return float(self._environment.control_timestep()) * self.action_repeat
 
-    def reset(self, seed: int) -> Step:
+    def reset(self, seed: int) -> TimeStep:
         self._environment.task.random.seed(seed % 2**32)
         return self._observe(self._environment.reset(), 0.0)
 
-    def step(self, action: np.ndarray) -> Step:
+    def step(self, action: np.ndarray) -> TimeStep:
         within = self._low + (np.asarray(action, float) + 1) / 2 * (self._high - self._low)
         reward = 0.0
         for _ in range(self.action_repeat):
@@ -100,14 +100,14 @@ class DeepMindControl:
         flags = {"shadow": False, "reflection": False} if self._fast else {}
         return self._environment.physics.render(size, size, camera_id=self._camera, render_flag_overrides=flags)
 
-    def _observe(self, step: Any, reward: float) -> Step:
+    def _observe(self, step: Any, reward: float) -> TimeStep:
         if self._pixels:
             colour = self.render(self._size * self._supersample)
             observation = as_observation(colour, self._channels, self._supersample)
         else:
             observation = np.concatenate([np.ravel(entry) for entry in step.observation.values()]).astype(np.float32)
         # dm_control ends an episode at its time limit with discount 1, at a terminal state with discount 0.
-        return Step(observation, reward, bool(step.last() and step.discount == 0), bool(step.last()))
+        return TimeStep(observation, reward, bool(step.last() and step.discount == 0), bool(step.last()))
 
 
 def _require_renderer() -> None:

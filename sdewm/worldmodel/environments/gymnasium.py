@@ -10,7 +10,7 @@ from PIL import Image
 
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments.images import as_observation
-from sdewm.worldmodel.environments.protocol import Step
+from sdewm.worldmodel.environments.protocol import TimeStep
 from sdewm.worldmodel.environments.registry import register
 
 
@@ -74,11 +74,11 @@ class GymnasiumEnvironment:
             ) from error
         return GymnasiumEnvironment(environment, config)
 
-    def reset(self, seed: int) -> Step:
+    def reset(self, seed: int) -> TimeStep:
         observation, _ = self._environment.reset(seed=seed)
-        return Step(self._observe(observation), 0.0, False, False)
+        return TimeStep(self._observe(observation), 0.0, False, False)
 
-    def step(self, action: np.ndarray) -> Step:
+    def step(self, action: np.ndarray) -> TimeStep:
         space = self._environment.action_space
         within = self._low + (np.asarray(action, float) + 1) / 2 * (self._high - self._low)
         total, terminated, truncated = 0.0, False, False
@@ -89,7 +89,7 @@ class GymnasiumEnvironment:
             total += float(reward)
             if terminated or truncated:
                 break
-        return Step(self._observe(observation), total, bool(terminated), bool(terminated or truncated))
+        return TimeStep(self._observe(observation), total, bool(terminated), bool(terminated or truncated))
 
     def render(self, size: int) -> np.ndarray:
         """An image (size, size, 3) uint8; ``ImportError`` where the environment draws none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sdewm.worldmodel.config import Config
-from sdewm.worldmodel.environments.protocol import Step
+from sdewm.worldmodel.environments.protocol import TimeStep
 from sdewm.worldmodel.environments.registry import register
 
 
@@ -24,12 +24,12 @@ class PointMass:
         self._position = self._velocity = 0.0
         self._frame = 0
 
-    def reset(self, seed: int) -> Step:
+    def reset(self, seed: int) -> TimeStep:
         rng = np.random.default_rng(seed)
         self._position, self._velocity, self._frame = rng.uniform(-1, 1), 0.0, 0
-        return Step(self._observe(), 0.0, False, False)
+        return TimeStep(self._observe(), 0.0, False, False)
 
-    def step(self, action: np.ndarray) -> Step:
+    def step(self, action: np.ndarray) -> TimeStep:
         reward, terminal, last = 0.0, False, False
         for _ in range(self.action_repeat):
             self._velocity += 0.1 * (float(action[0]) - 0.5 * self._velocity)
@@ -40,7 +40,7 @@ class PointMass:
             last = terminal or self._frame >= self.frames
             if last:
                 break
-        return Step(self._observe(), reward, terminal, last)
+        return TimeStep(self._observe(), reward, terminal, last)
 
     def render(self, size: int) -> np.ndarray:
         """An image (size, size, 3) uint8."""

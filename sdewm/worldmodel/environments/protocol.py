@@ -10,7 +10,7 @@ import numpy as np
 from sdewm.worldmodel.config import Config
 
 
-class Step(NamedTuple):
+class TimeStep(NamedTuple):
     """What an environment returns at one time.
 
     ``observation``: float32 of a state, uint8 of an image (channels first); ``reward``: collected on the way here, 0 at
@@ -36,9 +36,9 @@ class Environment(Protocol):
     action_size: int
     action_repeat: int
 
-    def reset(self, seed: int) -> Step: ...
+    def reset(self, seed: int) -> TimeStep: ...
 
-    def step(self, action: np.ndarray) -> Step: ...
+    def step(self, action: np.ndarray) -> TimeStep: ...
 
 
 @runtime_checkable
@@ -56,7 +56,7 @@ class EnvironmentFailure(Exception):
     """An environment died, or returned what no environment may return."""
 
 
-def check_step(environment: Environment, step: Step) -> Step:
+def check_step(environment: Environment, step: TimeStep) -> TimeStep:
     """The step, its observation as float32 or uint8; :class:`EnvironmentFailure` if it is not fit to learn from."""
     observation, shape = np.asarray(step.observation), tuple(environment.observation_shape)
     if observation.shape != shape:
@@ -70,7 +70,7 @@ def check_step(environment: Environment, step: Step) -> Step:
     reward = float(step.reward)
     if not np.isfinite(reward):
         raise EnvironmentFailure(f"reward: expected a finite number, got {reward}")
-    return Step(observation, reward, bool(step.terminal), bool(step.last) or bool(step.terminal))
+    return TimeStep(observation, reward, bool(step.terminal), bool(step.last) or bool(step.terminal))
 
 
 def check_spaces(environment: Environment, config: Config) -> None:

@@ -39,7 +39,7 @@ LossCaseForm = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Coefficients:
+class RouteCoefficients:
     """Replicate means of what one route gives for one loss: coefficients of ε and ε², without and with drift error."""
 
     zero_drift: tuple[Values, Values]
@@ -47,7 +47,7 @@ class Coefficients:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SystemSamples:
     """Everything sampled on one system.
 
     ``corrected[loss]`` and ``corrected_on_grid[loss]`` come from the large sample; ``paired[loss][route]`` from the
@@ -60,10 +60,10 @@ class Evidence:
     settings: Settings
     large: Sample
     small: Sample
-    corrected: dict[str, Coefficients]
-    corrected_on_grid: dict[str, Coefficients]
-    paired: dict[str, dict[str, Coefficients]]
-    paired_on_grid: dict[str, dict[str, Coefficients]]
+    corrected: dict[str, RouteCoefficients]
+    corrected_on_grid: dict[str, RouteCoefficients]
+    paired: dict[str, dict[str, RouteCoefficients]]
+    paired_on_grid: dict[str, dict[str, RouteCoefficients]]
     numerical: dict[tuple[str, str], dict[str, float]]
     taylor: dict[LossCaseForm, TaylorTest]
     kinks: frozenset[str]
@@ -141,9 +141,9 @@ class Evidence:
 
 
 @lru_cache(maxsize=8)
-def gather(system: System, settings: Settings) -> Evidence:
+def sample_system(system: System, settings: Settings) -> SystemSamples:
     """Sample one system, on top of the rounds of the look before; kept for the claims that share it."""
-    before = gather(system, settings.before) if settings.before else None
+    before = sample_system(system, settings.before) if settings.before else None
     with nonsmooth_met() as kinks:
         started = time.perf_counter()
         taylor = _taylor_tests(system, settings, before.taylor if before else {})
@@ -166,10 +166,10 @@ def gather(system: System, settings: Settings) -> Evidence:
         small_done = time.perf_counter()
 
     numerical: dict[tuple[str, str], dict[str, float]] = {}
-    corrected: dict[str, Coefficients] = {}
-    on_grid: dict[str, Coefficients] = {}
-    paired: dict[str, dict[str, Coefficients]] = {}
-    paired_on_grid: dict[str, dict[str, Coefficients]] = {}
+    corrected: dict[str, RouteCoefficients] = {}
+    on_grid: dict[str, RouteCoefficients] = {}
+    paired: dict[str, dict[str, RouteCoefficients]] = {}
+    paired_on_grid: dict[str, dict[str, RouteCoefficients]] = {}
     for loss in system.losses:
         levels = [from_terms(large.values, f"{loss}|jets", i, "corrected") for i in range(term_grids(system))]
         on_grid[loss] = levels[0]
@@ -186,7 +186,7 @@ def gather(system: System, settings: Settings) -> Evidence:
             levels = [_measured(small.values, loss, i, h, rounding, error) for i in range(system.grids)]
             paired_on_grid[loss]["measured"] = levels[0]
             paired[loss]["measured"] = _extrapolate(levels, error)
-    return Evidence(
+    return SystemSamples(
         system=system,
         settings=settings,
         large=large,
@@ -237,11 +237,11 @@ def _taylor_tests(
     return {key: pool_tests([r[key] for r in rounds]) for key in rounds[0]}
 
 
-def from_terms(values: Mapping[str, Values], prefix: str, level: int, form: str) -> Coefficients:
+def from_terms(values: Mapping[str, Values], prefix: str, level: int, form: str) -> RouteCoefficients:
     """The paper's sums of its terms: R = εP + ε²(Q + ½S) as printed, ½ε²(Q + S) corrected; and R̃."""
     term = {name: values[f"{prefix}|{name}/{level}"] for name in TERMS}
     second = second_coefficient(term, form)  # type: ignore[arg-type]
-    return Coefficients(
+    return RouteCoefficients(
         zero_drift=(term["P"], second - term["Q~"] - term["S~"]),
         full=(term["P"] + term["P~"], second),
     )
@@ -256,7 +256,7 @@ def _rounding(test: TaylorTest) -> float:
 def _measured(
     values: Mapping[str, Values], loss: str, level: int, h: float, rounding: Mapping[str, float],
     error: dict[str, float],
-) -> Coefficients:  # fmt: skip
+) -> RouteCoefficients:  # fmt: skip
     """First and second coefficient by central differences; ``error`` gathers five points against seven, and rounding"""
     at_zero = values[f"{loss}|jets|loss0/{level}"]
     weights = np.linalg.inv(np.vander([*STENCIL, 0], 7, increasing=True))
@@ -273,16 +273,16 @@ def _measured(
             change += rounding[case] * float(np.abs(weights[k]).sum()) / h**k
             error.setdefault(f"{key} difference on the grid", change)  # which comes first
             error[f"{key} difference"] = max(error.get(f"{key} difference", 0.0), change)
-    return Coefficients(zero_drift=cases["zero drift"], full=cases["full"])
+    return RouteCoefficients(zero_drift=cases["zero drift"], full=cases["full"])
 
 
-def _extrapolate(levels: list[Coefficients], numerical: dict[str, float]) -> Coefficients:
-    def one(pick: Callable[[Coefficients], Values], key: str) -> Values:
+def _extrapolate(levels: list[RouteCoefficients], numerical: dict[str, float]) -> RouteCoefficients:
+    def one(pick: Callable[[RouteCoefficients], Values], key: str) -> Values:
         value, change = richardson([pick(c) for c in levels])
         numerical[key] = change if len(levels) > 1 else 0.0
         return value
 
-    return Coefficients(
+    return RouteCoefficients(
         zero_drift=(
             one(lambda c: c.zero_drift[0], "zero drift first"),
             one(lambda c: c.zero_drift[1], "zero drift second"),
