@@ -143,8 +143,20 @@ def tensor(name: str, value: Any) -> Tensor:
 
 
 def state(value: Any, *, many: bool = False) -> Tensor:
-    """The argument x0, by the rules of :func:`tensor`: ``(n,)``, or with ``many`` ``(paths, n)`` as well."""
+    """The argument x0, by the rules of :func:`tensor`: ``(n,)``, or with ``many`` ``(paths, n)`` as well.
+
+    In float32 or float64, in which everything is computed, and outside of :func:`torch.inference_mode`.
+    """
+    if torch.is_inference_mode_enabled():
+        raise ValueError(
+            "x0: expected a call outside of torch.inference_mode(), where no derivatives are taken and nobody sees "
+            "what is written into a state; torch.no_grad() is fine"
+        )
     x0 = tensor("x0", value)
+    if x0.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"x0: expected float32 or float64, in which solutions are computed, got {x0.dtype}")
+    if x0.is_inference():
+        x0 = x0.clone()
     expected = "shape (n,) or (paths, n)" if many else "one initial state (n,)"
     if x0.ndim not in ((1, 2) if many else (1,)) or 0 in x0.shape:
         hint = "; a single number is [x0]" if x0.ndim == 0 else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -231,6 +233,60 @@ def test_a_system_without_channels_is_solved():
         PerturbedSDE(latent(), latent().encoder_error(lambda h, s: h)), total, [1.0, 1.0, 0.0, 0.0], GRID, paths=64
     )
     assert result.first.stderr <= 1e-12 and result.first.mean > 0
+
+
+# -- states that nothing is computed from
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("estimate", [expanded, taylor])
+def test_states_in_half_precision_are_refused_by_name(estimate, dtype):
+    with refuses(ValueError, "x0: expected float32 or float64", str(dtype)):
+        estimate(x0=torch.ones(1, dtype=dtype))
+
+
+def test_a_system_in_half_precision_is_refused_by_name():
+    with refuses(ValueError, "x0: expected float32 or float64"):
+        sdewm.System(PerturbedSDE(SDE, FunctionSDE(lambda t, x: x)), total, torch.ones(1).half(), GRID)
+
+
+INFERRED = {
+    "solve": lambda: solve(SDE, X0, GRID, paths=4),
+    "expand": lambda: expanded(),
+    "taylor_test": lambda: taylor(),
+    "check_sde": lambda: sdewm.check_sde(SDE, X0, GRID),
+    "fundamental_matrix": lambda: sdewm.fundamental_matrix(SDE, X0, GRID, paths=4),
+}
+
+
+@pytest.mark.parametrize("name", INFERRED)
+def test_calls_in_inference_mode_are_refused_by_name(name):
+    with torch.inference_mode(), refuses(ValueError, "x0: expected a call outside of torch.inference_mode()"):
+        INFERRED[name]()
+
+
+def test_a_state_that_comes_out_of_inference_mode_is_a_state():
+    with torch.inference_mode():
+        x0 = X0.clone()
+    many = x0.expand(4, -1)
+    torch.testing.assert_close(solve(SDE, x0, GRID, paths=4), solve(SDE, X0, GRID, paths=4))
+    torch.testing.assert_close(solve(SDE, many, GRID, paths=4), solve(SDE, X0, GRID, paths=4))
+
+
+QUIET = """
+import torch
+from sdewm import FunctionSDE, PerturbedSDE, TimeGrid, expand
+base = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 * torch.sin(x))
+family = PerturbedSDE(base, FunctionSDE(lambda t, x: x))
+expand(family, lambda x: x.sum(-1), [1.0], TimeGrid(0.0, 1.0, 4), paths=64, method="milstein")
+"""
+
+
+def test_torchs_own_deprecations_do_not_reach_the_user():
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning", "-c", QUIET], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- losses that leave the numbers

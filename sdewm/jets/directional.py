@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sdewm.jets.forward_mode import load_forward_mode
 from sdewm.jets.jet import Jet, constant
 from sdewm.jets.space import JetSpace
 
@@ -25,6 +26,7 @@ def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> T
             out = function(Jet(c, space))
             return out.coefficients if isinstance(out, Jet) else constant(out, space).coefficients
 
+        load_forward_mode()
         return Jet(torch.func.jvp(coefficients, (point,), (direction,))[1], space)
     out = function(Jet(torch.stack([x, v]), JetSpace(1, 1)))
     return out.coefficients[1] if isinstance(out, Jet) else torch.zeros_like(out)

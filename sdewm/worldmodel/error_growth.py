@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdewm.jets.forward_mode import load_forward_mode
 from sdewm.worldmodel.jacobian import exact_jacobian, logarithmic_norm
 from sdewm.worldmodel.latent_rollout import HORIZON, Dynamics, Latent, closed_loop, normal, repeated, rollout
 
@@ -130,6 +131,7 @@ def final_phi(model: Dynamics, start: Latent, generator: torch.Generator) -> flo
         path = rollout(model, Latent(h, z), noise)
         return path.h[-1], path.z[-1]
 
+    load_forward_mode()
     _, (dh, dz) = torch.func.jvp(end, tuple(start), direction)  # type: ignore[misc]
     return float((dh.square().sum(-1) + dz.square().sum(-1)).mean())
 
