@@ -311,7 +311,7 @@ def _of_trained() -> Constants:
     nh, nz = model.config.deter, model.config.stoch
     *layers, last = agent.actor.network
     assert isinstance(model.cell, nn.GRUCell) and isinstance(last, nn.Linear)
-    cell = gru_lipschitz(model.cell)
+    cell = gru_lipschitz(plain_cell(model.cell))
     net = SlopeNetwork(nh + nz)
     mode = rows(last, slice(0, model.action_size))
     action = net.sequential([*layers, mode, nn.Tanh()], net.inputs)
@@ -339,6 +339,13 @@ def _of_trained() -> Constants:
         ),
         ceiling=ceiling,
     )
+
+
+def plain_cell(cell: nn.GRUCell) -> nn.GRUCell:
+    """torch's own cell with another's parameters: the model's differs from it in the axes that it takes."""
+    plain = nn.utils.skip_init(nn.GRUCell, cell.input_size, cell.hidden_size, dtype=cell.weight_hh.dtype)
+    plain.load_state_dict(cell.state_dict())
+    return plain
 
 
 def rows(layer: nn.Linear, which: slice) -> nn.Linear:

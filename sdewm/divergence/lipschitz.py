@@ -16,6 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from sdewm import arguments
+from sdewm.divergence.layers import FUNCTIONS, Affine, as_it_is, in_float64, plain_layers, same_values
+
+# Pairs of points that a certificate is held against, and the part of itself that rounding may add to a slope.
+PAIRS, ROUNDING = 256, 1e-9
 
 
 @dataclass(frozen=True)
@@ -35,29 +39,60 @@ ACTIVATIONS = {
     "silu": Activation(-0.099840, 1.099840, 0.5),
     "softplus": Activation(0.0, 1.0, 0.25),
 }
-MODULES: dict[type[nn.Module], str] = {
-    nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.SiLU: "silu", nn.Softplus: "softplus",
-}  # fmt: skip
+
+
+def _activation(name: str, value: object) -> Activation:
+    if not isinstance(value, str) or value not in ACTIVATIONS:
+        raise ValueError(f"{name}: expected one of {sorted(ACTIVATIONS)}, got {arguments.shown(value)}")
+    return ACTIVATIONS[value]
+
+
+def _matrix(name: str, value: Tensor) -> Tensor:
+    matrix = arguments.tensor(name, value)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise ValueError(f"{name}: expected a matrix (rows, columns), got shape {tuple(matrix.shape)}")
+    return matrix.detach().double()
 
 
 def spectral_norm(matrix: Tensor) -> float:
-    """The largest singular value."""
-    return float(torch.linalg.matrix_norm(matrix.detach().double(), 2))
+    """The largest singular value. Raises ``ValueError`` for what is not a matrix of finite numbers."""
+    return float(torch.linalg.matrix_norm(_matrix("matrix", matrix), 2))
 
 
 def curvature(outer: Tensor, activation: str, inner: Tensor) -> float:
     """A certified bound H of ‖∂²f[u, v]‖ ≤ H |u||v| for f(x) = outer φ(inner x + b).
 
     ∂²f[u, v] = outer (φ'' ⊙ inner u ⊙ inner v), and |a ⊙ b| ≤ max_i |a_i| |b| with |(inner u)_i| ≤ ‖row i‖ |u|.
+    ``outer`` is ``(outputs, neurons)``, ``inner`` ``(neurons, inputs)``. Raises ``ValueError`` for other shapes, and
+    for an activation that is not in :data:`ACTIVATIONS`.
     """
-    row = float(inner.detach().double().norm(dim=1).max())
-    return ACTIVATIONS[activation].curvature * spectral_norm(outer) * row * spectral_norm(inner)
+    bend = _activation("activation", activation).curvature
+    outer, inner = _matrix("outer", outer), _matrix("inner", inner)
+    if outer.shape[1] != len(inner):
+        raise ValueError(f"outer: expected {len(inner)} columns, one for each row of inner, got {outer.shape[1]}")
+    return bend * spectral_norm(outer) * float(inner.norm(dim=1).max()) * spectral_norm(inner)
 
 
 def spectral_product(weights: Sequence[Tensor], activations: Sequence[str]) -> float:
-    """The classical bound of W_l φ(… φ(W_1 x)): the product of spectral norms and of largest slopes."""
-    slopes = (max(abs(ACTIVATIONS[a].low), abs(ACTIVATIONS[a].high)) for a in activations)
-    return math.prod(map(spectral_norm, weights)) * math.prod(slopes)
+    """The classical bound of W_l φ(… φ(W_1 x)): the product of spectral norms and of largest slopes.
+
+    One activation between every two weights, perhaps one after the last. Raises ``ValueError`` for weights that do not
+    follow each other, and for activations that are not in :data:`ACTIVATIONS` or of another number.
+    """
+    if isinstance(weights, str) or not isinstance(weights, Sequence) or not weights:
+        raise ValueError(f"weights: expected a sequence of matrices, got {arguments.shown(weights)}")
+    if isinstance(activations, str) or not isinstance(activations, Sequence):
+        raise ValueError(f"activations: expected a sequence of names, got {arguments.shown(activations)}")
+    matrices = [_matrix(f"weights[{i}]", weight) for i, weight in enumerate(weights)]
+    for i in range(1, len(matrices)):
+        if matrices[i].shape[1] != len(matrices[i - 1]):
+            rows = len(matrices[i - 1])
+            raise ValueError(f"weights[{i}]: expected {rows} columns, as rows before it, got {matrices[i].shape[1]}")
+    if len(activations) not in (len(matrices) - 1, len(matrices)):
+        raise ValueError(f"activations: expected one between every two weights, got {len(activations)}")
+    known = [_activation(f"activations[{i}]", one) for i, one in enumerate(activations)]
+    slopes = (max(abs(one.low), abs(one.high)) for one in known)
+    return math.prod(map(spectral_norm, matrices)) * math.prod(slopes)
 
 
 class SlopeNetwork:
@@ -83,14 +118,14 @@ class SlopeNetwork:
     The multipliers λ are started layer by layer from the closed form of ECLipsE-Fast (Xu & Sivaranjani 2024,
     extended here to slopes that may be negative) and improved by gradient steps: for every λ the bound holds, so the
     search decides how sharp it is and nothing else. The best λ gives the bound of LipSDP-Neuron (Fazlyab et al. 2019).
+
+    Each bound is held against increments between random points, of neurons with random biases, before it is returned:
+    ``ArithmeticError`` where one is larger, which says that the certificate is wrong.
     """
 
     def __init__(self, inputs: int) -> None:
-        inputs = arguments.integer("inputs", inputs)
-        if inputs < 1:
-            raise ValueError(f"inputs: expected at least one, got {inputs}")
-        self.size = inputs
-        self._layers: list[tuple[Tensor, Activation]] = []
+        self.size = arguments.integer("inputs", inputs, 1)
+        self._layers: list[tuple[Tensor, str]] = []
 
     @property
     def inputs(self) -> Tensor:
@@ -102,11 +137,13 @@ class SlopeNetwork:
         return self.size + sum(len(form) for form, _ in self._layers)
 
     def layer(self, form: Tensor, activation: str) -> Tensor:
-        """Add neurons φ(form + bias) and return the form of their increments."""
-        if not isinstance(activation, str) or activation not in ACTIVATIONS:
-            raise ValueError(f"activation: expected one of {sorted(ACTIVATIONS)}, got {activation!r}")
-        start = self.columns
-        self._layers.append((self.pad(form), ACTIVATIONS[activation]))
+        """Add neurons φ(form + bias) and return the form of their increments.
+
+        ``activation`` is a name in :data:`ACTIVATIONS`, or ``ValueError``.
+        """
+        _activation("activation", activation)
+        start, form = self.columns, self.pad(form)
+        self._layers.append((form, activation))
         neurons = torch.zeros(len(form), self.columns, dtype=torch.float64)
         neurons[:, start:] = torch.eye(len(form), dtype=torch.float64)
         return neurons
@@ -114,32 +151,41 @@ class SlopeNetwork:
     def pad(self, form: Tensor) -> Tensor:
         """A form with a column for every neuron made so far."""
         form = arguments.tensor("form", form)
-        if form.ndim != 2 or form.shape[1] > self.columns:
+        if form.ndim != 2 or 0 in form.shape or form.shape[1] > self.columns:
             raise ValueError(f"form: expected shape (rows, {self.columns}) or fewer columns, got {tuple(form.shape)}")
         return nn.functional.pad(form.double(), (0, self.columns - form.shape[1]))
 
     def stack(self, *forms: Tensor) -> Tensor:
         """Forms one above the other, as torch.cat does inputs one after the other."""
+        if not forms:
+            raise ValueError("forms: expected at least one, got none")
         return torch.cat([self.pad(form) for form in forms])
 
     def sequential(self, modules: Sequence[nn.Module], form: Tensor) -> Tensor:
         """The form of ``nn.Sequential(*modules)`` applied to ``form``: linear layers and smooth activations.
 
-        Raises ``TypeError`` that names a module of another kind.
+        Raises ``TypeError`` or ``ValueError`` that names a module which is of another kind, or computes something else
+        than its parameters say, as :func:`~sdewm.divergence.layers.plain_layers` does.
         """
-        for module in modules:
-            if isinstance(module, nn.Linear):
-                form = module.weight.detach().double() @ self.pad(form)
-            elif type(module) in MODULES:
-                form = self.layer(form, MODULES[type(module)])
+        form = self.pad(form)
+        for i, layer in enumerate(plain_layers(modules)):
+            if isinstance(layer, Affine):
+                if layer.weight.shape[1] != len(form):
+                    raise ValueError(f"modules[{i}]: expected {len(form)} inputs, got {layer.weight.shape[1]}")
+                form = layer.weight @ self.pad(form)
             else:
-                known = ", ".join(sorted(["Linear", *(m.__name__ for m in MODULES)]))
-                raise TypeError(f"modules: expected one of {known}, got {type(module).__name__}")
+                form = self.layer(form, layer.activation)
         return form
 
     def lipschitz(self, out: Tensor, wrt: slice = slice(None), search: int = 100) -> float:
-        """A certified Lipschitz constant, in the Euclidean norm, of ``out`` in the inputs ``wrt``, the others fixed."""
-        out, system = self._restrict(out, wrt)
+        """A certified Lipschitz constant, in the Euclidean norm, of ``out`` in the inputs ``wrt``, the others fixed.
+
+        ``search`` gradient steps look for the sharpest bound. Raises ``ValueError`` for a form of other columns, and
+        for a ``wrt`` that is no slice of the inputs.
+        """
+        inputs, search = self._inputs(wrt), arguments.integer("search", search, 0)
+        whole = self.pad(out)
+        out, system = self._restrict(whole, inputs)
 
         def squared(multipliers: list[Tensor]) -> Tensor | None:
             form = system.sector(multipliers) + system.identity
@@ -149,10 +195,18 @@ class SlopeNetwork:
             half = torch.linalg.solve_triangular(root, out.mT, upper=False)
             return torch.linalg.matrix_norm(half, 2) ** 2
 
-        return math.sqrt(_search(squared, system.start(), search))
+        found = math.sqrt(_search(squared, system.start(), search))
+        moves = self._sampled(inputs)
+        largest = float(((moves @ whole.mT).norm(dim=-1) / moves[:, : self.size].norm(dim=-1)).max())
+        _hold(found, largest, found + float(torch.linalg.matrix_norm(whole)))
+        return found
 
     def step_lipschitz(self, drift: Tensor, dt: float, wrt: slice = slice(None)) -> float:
-        """A certified Lipschitz constant of x ↦ x + Δt f(x) in the inputs ``wrt``, (1 + 2νΔt)^½."""
+        """A certified Lipschitz constant of x ↦ x + Δt f(x) in the inputs ``wrt``, (1 + 2νΔt)^½.
+
+        Raises ``ValueError`` as :meth:`mean_square_rate` does.
+        """
+        dt = arguments.real("dt", dt, least=0.0)
         return math.sqrt(max(1 + 2 * dt * self.mean_square_rate(drift, wrt=wrt, dt=dt), 0.0))
 
     def mean_square_rate(
@@ -166,21 +220,27 @@ class SlopeNetwork:
         ``diffusion=None`` and ``dt=0`` it is a one-sided Lipschitz constant of f, and bounds the logarithmic norm
         μ₂(∂f). ``metric`` is m, positive, by default ones. The mean square then grows at most like exp(2νt), on the
         Euler grid with steps ``dt`` too.
+
+        Raises ``ValueError`` for a form without one row for each input, a negative step, a metric that is not as many
+        positive numbers, and a ``wrt`` that is no slice of the inputs.
         """
-        rows = torch.arange(self.size)[wrt]
-        if len(drift) != len(rows):
-            raise ValueError(f"drift: expected {len(rows)} rows, one for each input, got {len(drift)}")
-        m = torch.ones(len(rows), dtype=torch.float64) if metric is None else metric.double()
-        if m.shape != (len(rows),) or not bool((m > 0).all()):
-            raise ValueError(f"metric: expected {len(rows)} positive numbers, got {metric}")
+        rows, dt = self._inputs(wrt), arguments.real("dt", dt, least=0.0)
+        search, k = arguments.integer("search", search, 0), len(rows)
+        forms = {"drift": drift} if diffusion is None else {"drift": drift, "diffusion": diffusion}
+        for name, form in forms.items():
+            forms[name] = self.pad(form)
+            if len(forms[name]) != k:
+                raise ValueError(f"{name}: expected {k} rows, one for each input, got {len(forms[name])}")
+        m = torch.ones(k, dtype=torch.float64) if metric is None else arguments.tensor("metric", metric).double()
+        if m.shape != (k,) or not bool((m > 0).all()):
+            raise ValueError(f"metric: expected {k} positive numbers, got {metric}")
         scale = m.sqrt()
-        f, system = self._restrict(drift, wrt, scale)
+        f, system = self._restrict(forms["drift"], rows, scale)
         f = scale[:, None] * f
-        quadratic = _symmetric(system.identity[: len(rows)].mT @ f) + 0.5 * dt * f.mT @ f
+        quadratic = _symmetric(system.identity[:k].mT @ f) + 0.5 * dt * f.mT @ f
         if diffusion is not None:
-            g = scale[:, None] * self._restrict(diffusion, wrt, scale)[0]
+            g = scale[:, None] * self._restrict(forms["diffusion"], rows, scale)[0]
             quadratic = quadratic + 0.5 * g.mT @ g
-        k = len(rows)
 
         def rate(multipliers: list[Tensor]) -> Tensor | None:
             form = system.sector(multipliers) - quadratic
@@ -195,16 +255,52 @@ class SlopeNetwork:
         rated = [(float(r), c) for c in candidates if (r := rate(c)) is not None]
         if not rated:
             raise ArithmeticError("multipliers: none of the starting values certifies a rate")
-        return _search(rate, min(rated, key=lambda pair: pair[0])[1], search)
+        found = _search(rate, min(rated, key=lambda pair: pair[0])[1], search)
+        moves = self._sampled(rows)
+        x, df = moves[:, rows], moves @ forms["drift"].mT
+        growth = (m * (2 * x * df + dt * df.square())).sum(-1)
+        if diffusion is not None:
+            growth = growth + (m * (moves @ forms["diffusion"].mT).square()).sum(-1)
+        largest = float((growth / (m * x.square()).sum(-1)).max()) / 2
+        _hold(found, largest, abs(found) + float(torch.linalg.matrix_norm(quadratic)))
+        return found
 
-    def _restrict(self, out: Tensor, wrt: slice, scale: Tensor | None = None) -> tuple[Tensor, _System]:
-        inputs = torch.arange(self.size)[wrt]
+    def _inputs(self, wrt: slice) -> Tensor:
+        """The places of the inputs that are meant."""
+        if not isinstance(wrt, slice):
+            raise ValueError(f"wrt: expected a slice of the {self.size} inputs, got {arguments.shown(wrt)}")
+        try:
+            chosen = list(range(self.size))[wrt]
+        except (TypeError, ValueError):
+            raise ValueError(f"wrt: expected a slice of the {self.size} inputs, got {wrt}") from None
+        ends = [end for end in (wrt.start, wrt.stop) if end is not None]
+        if not chosen or any(abs(end) > self.size for end in ends):
+            raise ValueError(f"wrt: expected a slice of the {self.size} inputs, with one of them at least, got {wrt}")
+        return torch.tensor(chosen)
+
+    def _sampled(self, inputs: Tensor) -> Tensor:
+        """Increments ``(PAIRS, columns)`` between random points that differ in these inputs, at random biases."""
+        generator = torch.Generator().manual_seed(0)
+
+        def drawn(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        moves = torch.zeros(PAIRS, self.size, dtype=torch.float64)
+        # Short steps meet the steepest slopes, long ones all others.
+        moves[:, inputs] = drawn(PAIRS, len(inputs)) * torch.logspace(-2, 0.5, PAIRS, dtype=torch.float64)[:, None]
+        for form, activation in self._layers:
+            start = 2 * drawn(PAIRS, len(form))
+            end = start + moves @ form[:, : moves.shape[1]].mT
+            moves = torch.cat([moves, FUNCTIONS[activation](end) - FUNCTIONS[activation](start)], 1)
+        return moves
+
+    def _restrict(self, out: Tensor, inputs: Tensor, scale: Tensor | None = None) -> tuple[Tensor, _System]:
         keep = torch.cat([inputs, torch.arange(self.size, self.columns)])
         # In the variable √m x, of unit metric, the columns of the inputs are divided by √m.
         divide = torch.ones(len(keep), dtype=torch.float64)
         if scale is not None:
             divide[: len(inputs)] = scale
-        layers = [(self.pad(form)[:, keep] / divide, activation) for form, activation in self._layers]
+        layers = [(self.pad(form)[:, keep] / divide, ACTIVATIONS[activation]) for form, activation in self._layers]
         return self.pad(out)[:, keep] / divide, _System(len(inputs), layers)
 
 
@@ -285,27 +381,43 @@ def _symmetric(matrix: Tensor) -> Tensor:
     return 0.5 * (matrix + matrix.mT)
 
 
+def _hold(certified: float, largest: float, size: float) -> None:
+    """A certificate that is below a quotient that was met is wrong, whatever its proof."""
+    if not largest <= certified + ROUNDING * size:
+        raise ArithmeticError(f"certificate: expected nothing above {certified:.6g}, got {largest:.6g} at two points")
+
+
 def interval(modules: Sequence[nn.Module], low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Bounds of ``nn.Sequential(*modules)`` on the box low ≤ x ≤ high, by interval arithmetic, layer by layer.
 
-    Linear layers, and activations that are monotone (tanh, sigmoid, softplus) or SiLU, which has one minimum.
+    Linear layers, and activations that are monotone (tanh, sigmoid, softplus) or SiLU, which has one minimum. The box
+    is ``(inputs,)`` each. Raises ``ValueError`` for a box of another shape or with low > high, and what
+    :func:`~sdewm.divergence.layers.plain_layers` raises for the modules.
+
+    >>> low, high = interval([nn.Tanh()], torch.tensor([0.0]), torch.tensor([100.0]))
+    >>> float(low), float(high)
+    (0.0, 1.0)
     """
-    low, high = low.double(), high.double()
-    for module in modules:
-        if isinstance(module, nn.Linear):
-            weight, bias = module.weight.detach().double(), module.bias.detach().double()
-            middle, radius = weight @ ((low + high) / 2) + bias, weight.abs() @ ((high - low) / 2)
+    low, high = (arguments.tensor(name, end).double() for name, end in (("low", low), ("high", high)))
+    if low.ndim != 1 or not len(low) or low.shape != high.shape or not bool((low <= high).all()):
+        raise ValueError(
+            f"low, high: expected low ≤ high, both (inputs,), got shapes {tuple(low.shape)} and {tuple(high.shape)}"
+            + " with low > high" * (low.shape == high.shape)
+        )
+    for i, layer in enumerate(plain_layers(modules)):
+        if isinstance(layer, Affine):
+            if layer.weight.shape[1] != len(low):
+                raise ValueError(f"modules[{i}]: expected {len(low)} inputs, got {layer.weight.shape[1]}")
+            middle, radius = layer((low + high) / 2), layer.weight.abs() @ ((high - low) / 2)
             low, high = middle - radius, middle + radius
-        elif isinstance(module, nn.SiLU):
-            ends = torch.stack([module(low), module(high)])
+        elif layer.activation == "silu":
+            ends = torch.stack([layer(low), layer(high)])
             # silu has its minimum, above −0.27847, at −1.27847 and is monotone on either side.
             inside = (low < -1.2784) & (high > -1.2785)
             low = torch.where(inside, torch.full_like(low, -0.27847), ends.amin(0))
             high = ends.amax(0)
-        elif type(module) in MODULES:
-            low, high = module(low), module(high)
         else:
-            raise TypeError(f"modules: expected linear layers and smooth activations, got {type(module).__name__}")
+            low, high = layer(low), layer(high)
     return low, high
 
 
@@ -331,13 +443,17 @@ def gru_lipschitz(cell: nn.GRUCell, box: float = 1.0, search: int = 150) -> Cell
         ‖M‖² ≤ λ_max(Σ_j W_jᵀ D(w_j ⊙ m) W_j),   m_i = sup Σ_j d_ij²/w_ij   over u, r in (0, 1) and n in (−1, 1).
 
     The supremum is bounded on cells of a grid over (u, |n|, r), on each of which every |d_ij| has an obvious upper
-    bound. The weights are searched for; whatever they are, the bound holds. Raises ``ValueError`` for a box below 1.
+    bound. The weights are searched for; whatever they are, the bound holds.
+
+    Raises ``TypeError`` for another module, also a subclass, or one with hooks; ``ValueError`` for a box below 1, which
+    is left, for parameters that are not finite, and for a cell whose values are not those of its parameters.
     """
-    if box < 1:
-        raise ValueError(f"box: expected at least 1, a smaller one is left, got {box}")
+    as_it_is("cell", cell, (nn.GRUCell,))
+    box, search = arguments.real("box", box, least=1.0), arguments.integer("search", search, 0)
     size = cell.hidden_size
-    weight_h, weight_x = cell.weight_hh.detach().double(), cell.weight_ih.detach().double()
-    bias = cell.bias_hh.detach().double() if cell.bias else torch.zeros(3 * size, dtype=torch.float64)
+    exact = in_float64("cell", cell)
+    weight_h, weight_x, no_bias = exact.weight_hh, exact.weight_ih, torch.zeros(3 * size, dtype=torch.float64)
+    bias, bias_x = (exact.bias_hh, exact.bias_ih) if exact.bias else (no_bias, no_bias)
     reset_h, update_h, new_h = weight_h.split(size)
     reset_x, update_x, new_x = weight_x.split(size)
     largest = box * new_h.abs().sum(1) + bias[2 * size :].abs()
@@ -348,7 +464,35 @@ def gru_lipschitz(cell: nn.GRUCell, box: float = 1.0, search: int = 150) -> Cell
         _, update, _, reset, new = _gates(cells, largest, box)
         return [update, new, reset]
 
-    return CellConstants(state, _row_weighted([update_x, new_x, reset_x], of_input, search))
+    found = CellConstants(state, _row_weighted([update_x, new_x, reset_x], of_input, search))
+    _hold_cell(exact, found, box, lambda x, h: _gru(x @ weight_x.mT + bias_x, h @ weight_h.mT + bias, h))
+    return found
+
+
+def _gru(from_input: Tensor, from_state: Tensor, h: Tensor) -> Tensor:
+    """The cell's own formula, from both linear maps."""
+    (reset_x, update_x, new_x), (reset_h, update_h, new_h) = from_input.chunk(3, -1), from_state.chunk(3, -1)
+    update = torch.sigmoid(update_x + update_h)
+    new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
+    return (1 - update) * new + update * h
+
+
+def _hold_cell(cell: nn.GRUCell, found: CellConstants, box: float, own: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """The cell computes the formula, and no two points are further apart after it than the constants say."""
+    generator = torch.Generator().manual_seed(0)
+    x, step = torch.randn(2, PAIRS, cell.input_size, generator=generator, dtype=torch.float64)
+    h, other = box * (2 * torch.rand(2, PAIRS, cell.hidden_size, generator=generator, dtype=torch.float64) - 1)
+    x = 3 * x
+    # Arguments of gates are sums of products, no gate is steeper than 1, and one of them multiplies such a sum.
+    size = 1 + sum(w.abs().sum(1).max() for w in (cell.weight_ih, cell.weight_hh)) * (x.abs().max() + box)
+    same_values("cell", "GRUCell", cell(x, h), own(x, h), (cell.input_size + cell.hidden_size) * size**2)
+    x_moved = x + step * torch.logspace(-2, 0, PAIRS, dtype=torch.float64)[:, None]
+    h_moved = h + (other - h) * torch.logspace(-2, 0, PAIRS, dtype=torch.float64)[:, None]
+    for constant, end, moved in (
+        (found.state, own(x, h_moved), h_moved - h),
+        (found.input, own(x_moved, h), x_moved - x),
+    ):
+        _hold(constant, float(((end - own(x, h)).norm(dim=-1) / moved.norm(dim=-1)).max()), 1 + constant)
 
 
 def _gates(cells: int, largest: Tensor, box: float) -> list[Tensor]:

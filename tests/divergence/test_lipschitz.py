@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
 from support import F64, refuses
 from torch import nn
 from torch.func import jacrev, vmap
+from torch.nn.utils import parametrizations
 
 from sdewm.divergence import lipschitz
 from sdewm.divergence.lipschitz import (
@@ -29,6 +31,7 @@ FUNCTIONS = {
     "silu": nn.functional.silu,
     "softplus": nn.functional.softplus,
 }
+X = torch.ones(2, dtype=F64)
 MODULES = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU, "softplus": nn.Softplus}
 
 
@@ -126,7 +129,7 @@ def test_mean_square_rate_bounds_what_is_sampled(dt):
 
 
 def test_a_bound_needs_the_right_slopes(monkeypatch):
-    """With the slopes of SiLU taken to be those of ReLU the bound falls below a Jacobian that exists."""
+    """With the slopes of SiLU taken to be those of ReLU it would be below a Jacobian that exists, and is not given."""
     layers = network("silu", (1, 1, 1))
     layers[0].weight.fill_(1.0)
     layers[2].weight.fill_(1.0)
@@ -138,6 +141,9 @@ def test_a_bound_needs_the_right_slopes(monkeypatch):
 
     assert top <= certified()
     monkeypatch.setitem(lipschitz.ACTIVATIONS, "silu", Activation(0.0, 1.0, 0.5))
+    with refuses(ArithmeticError, "certificate: expected nothing above 1, got 1.0"):
+        certified()
+    monkeypatch.setattr(lipschitz, "ROUNDING", 1.0)
     assert certified() < top
 
 
@@ -312,6 +318,165 @@ def test_the_update_gates_part_of_a_gru_constant_is_attained():
     assert float(slope) == pytest.approx(1.5) and gru_lipschitz(cell).input == pytest.approx(1.5, rel=1e-6)
 
 
+class Tenfold(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 10 * super().forward(x)
+
+
+class TenfoldSequence(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 10 * super().forward(x)
+
+
+class TenfoldCell(nn.GRUCell):
+    def forward(self, x: torch.Tensor, h: torch.Tensor | None = None) -> torch.Tensor:
+        return 10 * super().forward(x, h)
+
+
+def hooked(module: nn.Module, *, before: bool = False) -> nn.Module:
+    if before:
+        module.register_forward_pre_hook(lambda _, inputs: tuple(10 * x for x in inputs))
+    else:
+        module.register_forward_hook(lambda _, inputs, value: 10 * value)
+    return module
+
+
+def stale() -> nn.Module:
+    """The weight that is read is that of the last call, not the one of the next."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layer = nn.utils.weight_norm(nn.Linear(2, 2))
+    layer.weight_g.data *= 10
+    return layer
+
+
+def own_forward() -> nn.Module:
+    layer = nn.Linear(2, 2)
+    layer.forward = lambda x: 10 * x @ layer.weight.T  # type: ignore[method-assign]
+    return layer
+
+
+CHANGED = {
+    "a subclass": (lambda: Tenfold(2, 2), "modules[1]: expected one of Linear", "Tenfold, a subclass of Linear"),
+    "a hook": (lambda: hooked(nn.Linear(2, 2)), "modules[1]: expected Linear without hooks", "<lambda>"),
+    "a hook before": (lambda: hooked(nn.Linear(2, 2), before=True), "modules[1]", "without hooks"),
+    "a hook on an activation": (lambda: hooked(nn.Tanh()), "modules[1]: expected Tanh without hooks", ""),
+    "the old weight_norm": (stale, "modules[1]", "WeightNorm", "parametrizations"),
+    "its own forward": (own_forward, "modules[1]", "a forward of its own"),
+    "an activation's subclass": (lambda: type("Steep", (nn.Tanh,), {})(), "modules[1]", "Steep, a subclass of Tanh"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_layer_that_computes_something_else_is_not_certified(name):
+    make, *message = CHANGED[name]
+    net, modules = SlopeNetwork(2), [nn.Linear(2, 2), make()]
+    for certify in (lambda: net.sequential(modules, net.inputs), lambda: interval(modules, -X, X)):
+        with refuses(TypeError, *message):
+            certify()
+
+
+def test_a_sequence_that_computes_something_else_is_not_certified():
+    net = SlopeNetwork(2)
+    for sequence in (TenfoldSequence(nn.Linear(2, 2)), hooked(nn.Sequential(nn.Linear(2, 2)))):
+        with refuses(TypeError, "modules: expected"):
+            net.sequential(sequence, net.inputs)
+        with refuses(TypeError, "modules: expected"):
+            interval(sequence, -X, X)
+
+
+def test_hooks_on_all_modules_are_seen():
+    net = SlopeNetwork(2)
+    handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, value: 10 * value)
+    try:
+        with refuses(TypeError, "modules[0]", "a forward hook on all modules"):
+            net.sequential([nn.Linear(2, 2)], net.inputs)
+        with refuses(TypeError, "cell", "a forward hook on all modules"):
+            gru_lipschitz(nn.GRUCell(1, 1))
+    finally:
+        handle.remove()
+
+
+def test_values_are_held_against_the_function_itself(monkeypatch):
+    """A class that was changed in place has the exact type, and another function."""
+    linear, cell = nn.Linear.forward, nn.GRUCell.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: linear(self, x) * (1 + 1e-9))
+    monkeypatch.setattr(nn.GRUCell, "forward", lambda self, x, h: cell(self, x, h) * (1 + 1e-9))
+    with refuses(ValueError, "modules[0]: expected Linear to give what its parameters say"):
+        SlopeNetwork(2).sequential([nn.Linear(2, 2)], X.diag())
+    with refuses(ValueError, "cell: expected GRUCell to give what its parameters say"):
+        gru_lipschitz(nn.GRUCell(1, 1))
+
+
+def test_parametrized_layers_are_certified():
+    torch.manual_seed(0)
+    normed = parametrizations.weight_norm(nn.Linear(2, 2))
+    normed.parametrizations.weight.original0.data *= 10
+    assert type(normed) is not nn.Linear
+    net = SlopeNetwork(2)
+    certified = net.lipschitz(net.sequential([normed], net.inputs))
+    assert certified == pytest.approx(spectral_norm(normed.weight), rel=1e-6)
+    assert certified >= largest_jacobian(normed, torch.randn(4, 2)) * (1 - 1e-6)
+    changing = parametrizations.spectral_norm(nn.Linear(8, 8))
+    vectors = changing.parametrizations.weight[0]._u.clone()
+    wide = SlopeNetwork(8)
+    with refuses(ValueError, "modules[0]", "evaluation mode"):
+        wide.sequential([changing], wide.inputs)
+    assert torch.equal(vectors, changing.parametrizations.weight[0]._u)
+    wide.sequential([changing.eval()], wide.inputs)
+
+
+@pytest.mark.parametrize("made", [TenfoldCell(2, 3), hooked(nn.GRUCell(2, 3)), nn.Linear(2, 2), "cell"])
+def test_a_cell_that_computes_something_else_is_not_certified(made):
+    with refuses(TypeError, "cell: expected"):
+        gru_lipschitz(made)
+
+
+def test_layers_without_bias_and_in_place():
+    layer = nn.Linear(2, 3, bias=False).double()
+    low, high = interval([layer, nn.SiLU(inplace=True)], -X, X)
+    assert all(torch.equal(a, b) for a, b in zip((low, high), interval([layer, nn.SiLU()], -X, X), strict=True))
+    low, high = interval([layer], -X, X)
+    torch.testing.assert_close(high, layer.weight.detach().abs().sum(1))
+    assert torch.equal(low, -high)
+
+
+def test_softplus_that_jumps_is_refused():
+    net = SlopeNetwork(1)
+    net.sequential([nn.Softplus(beta=5.0)], net.inputs)
+    with refuses(ValueError, "modules[0].threshold", "at least 20", "1"):
+        net.sequential([nn.Softplus(threshold=1.0)], net.inputs)
+    with refuses(ValueError, "modules[0].beta", "0"):
+        net.sequential([nn.Softplus(beta=0.0)], net.inputs)
+
+
+def test_a_rate_below_what_is_met_is_not_given(monkeypatch):
+    """With slopes of tanh that end at ½ every bound is too small."""
+    monkeypatch.setitem(lipschitz.ACTIVATIONS, "tanh", Activation(0.0, 0.5, 1.0))
+    net = SlopeNetwork(2)
+    hidden = net.layer(net.inputs, "tanh")
+    for bound in (
+        lambda: net.lipschitz(hidden),
+        lambda: net.mean_square_rate(hidden),
+        lambda: net.mean_square_rate(0 * hidden, hidden),
+        lambda: net.mean_square_rate(-4 * hidden, dt=1.0),
+        lambda: net.step_lipschitz(hidden, 0.1),
+    ):
+        with refuses(ArithmeticError, "certificate"):
+            bound()
+
+
+def test_a_cells_constants_below_what_is_met_are_not_given(monkeypatch):
+    whole = lipschitz._row_weighted
+    for which in (0, 1):
+        calls = itertools.count()
+        monkeypatch.setattr(
+            lipschitz, "_row_weighted", lambda *a, w=which, c=calls: whole(*a) * (0.1 if next(c) == w else 1.0)
+        )
+        with refuses(ArithmeticError, "certificate"):
+            gru_lipschitz(nn.GRUCell(2, 3), search=5)
+
+
 def test_bad_input_is_named():
     net = SlopeNetwork(2)
     with refuses(ValueError, "inputs", "0"):
@@ -328,3 +493,72 @@ def test_bad_input_is_named():
         net.mean_square_rate(net.inputs, metric=torch.tensor([1.0, 0.0]))
     with refuses(ValueError, "box", "0.5"):
         gru_lipschitz(nn.GRUCell(1, 1), box=0.5)
+    with refuses(ValueError, "box", "nan"):
+        gru_lipschitz(nn.GRUCell(1, 1), box=math.nan)
+
+
+def test_bad_forms_and_numbers_are_named():
+    net = SlopeNetwork(2)
+    form = net.layer(net.inputs, "tanh")
+    for wrt in (0, [0], slice(5, 9), slice(0, 5), slice(1, 1), slice("a"), slice(0, 2, 0)):
+        with refuses(ValueError, "wrt: expected a slice of the 2 inputs"):
+            net.lipschitz(form, wrt=wrt)
+    with refuses(ValueError, "dt", "at least 0", "-0.1"):
+        net.step_lipschitz(form, -0.1)
+    with refuses(ValueError, "dt", "nan"):
+        net.mean_square_rate(form, dt=math.nan)
+    with refuses(ValueError, "diffusion: expected 2 rows", "1"):
+        net.mean_square_rate(form, diffusion=form[:1])
+    for metric in ([1.0, math.nan], [1.0], "m"):
+        with refuses(ValueError, "metric"):
+            net.mean_square_rate(form, metric=metric)
+    assert net.mean_square_rate(form, metric=[1.0, 1.0]) == net.mean_square_rate(form)
+    assert net.lipschitz(form, slice(-1, None)) == pytest.approx(1.0, rel=1e-3)
+    for search in (-1, 2.5):
+        with refuses(ValueError, "search"):
+            net.lipschitz(form, search=search)
+    for bad in (form * math.nan, form[0], form[:0], "form"):
+        with refuses(ValueError, "form"):
+            net.lipschitz(bad)
+    with refuses(ValueError, "forms"):
+        net.stack()
+
+
+def test_bad_layers_are_named():
+    net, broken = SlopeNetwork(2), nn.Linear(2, 2)
+    broken.weight.data[0, 0] = math.nan
+    with refuses(ValueError, "modules[0].weight", "non-finite"):
+        net.sequential([broken], net.inputs)
+    with refuses(ValueError, "modules[0]: expected 2 inputs, got 3"):
+        net.sequential([nn.Linear(3, 2)], net.inputs)
+    with refuses(ValueError, "modules[0]: expected 2 inputs, got 3"):
+        interval([nn.Linear(3, 2)], -X, X)
+    for modules in (nn.Linear(2, 2), 3, "modules", [3]):
+        with refuses(TypeError, "modules"):
+            net.sequential(modules, net.inputs)
+    for low, high in ((X, -X), (X, X[:1]), (X[:0], X[:0]), (X * math.nan, X)):
+        with refuses(ValueError, "low"):
+            interval([nn.Tanh()], low, high)
+
+
+def test_bad_matrices_and_activations_are_named():
+    eye = torch.eye(2)
+    for activation in ("relu", 3, None):
+        with refuses(ValueError, "activation: expected one of", "tanh"):
+            curvature(eye, activation, eye)
+    with refuses(ValueError, "outer: expected 2 columns", "3"):
+        curvature(torch.ones(2, 3), "tanh", eye)
+    with refuses(ValueError, "inner", "non-finite"):
+        curvature(eye, "tanh", eye * math.nan)
+    with refuses(ValueError, "matrix", "(2,)"):
+        spectral_norm(torch.ones(2))
+    with refuses(ValueError, "activations[0]", "relu"):
+        spectral_product([eye], ["relu"])
+    with refuses(ValueError, "activations", "0"):
+        spectral_product([eye, eye], [])
+    with refuses(ValueError, "activations", "'tanh'"):
+        spectral_product([eye, eye], "tanh")
+    with refuses(ValueError, "weights[1]: expected 2 columns", "3"):
+        spectral_product([eye, torch.ones(2, 3)], ["tanh"])
+    with refuses(ValueError, "weights"):
+        spectral_product([], [])
