@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -337,8 +338,74 @@ def test_the_second_derivatives_martingale_part_is_within_a_factor_of_two_and_a_
     assert truth < bound < 2.5 * truth
 
 
+STEP = StepConstants(0.9, 0.1, 0.1, 0.1, 0.5)
+CALLS = {
+    log_gronwall: {"horizon": 1.0, "a": 1.0, "b": 1.0},
+    mean_square: {"rate": -1.0, "dt": 0.1, "steps": 3},
+    supremum_from_mean_square: {"squares": [1.0, 1.0], "dt": 0.1, "a": 1.0, "b": 1.0},
+    pathwise: {"rate": -1.0, "dt": 0.1, "steps": 3},
+    StepConstants: {"state": 0.9, "from_latent": 0.1, "predict": 0.1, "noise": 0.1, "keep": 0.5},
+    block_mean_squares: {"c": STEP, "steps": 3, "start": (0.0, 1.0)},
+    block_supremum: {"c": STEP, "steps": 3, "start": (0.0, 1.0), "state": [1.0] * 4},
+    second_derivative_supremum: {
+        "step": 1.0, "a": 1.0, "b": 1.0, "drift_curvature": 1.0, "diffusion_curvature": 1.0, "dt": 0.1, "steps": 3,
+    },
+    saturation: {"box": 1.0, "hidden": 3, "mean": 0.1, "deviations": 0.1, "steps": 4},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "name"), [(call, name) for call, given in CALLS.items() for name in given],
+    ids=lambda v: getattr(v, "__name__", v),
+)  # fmt: skip
+def test_a_number_that_says_nothing_is_named(call, name):
+    valid = CALLS[call]
+    call(**valid)
+    bad = [
+        math.nan,
+        math.inf,
+        "a",
+        None,
+        True,
+        *([-1.0] if name != "rate" else []),
+        *([2.5] if name == "steps" else []),
+    ]
+    if name in ("squares", "state", "start") and isinstance(valid[name], list | tuple):
+        rest = list(valid[name])[1:]
+        bad = [[value, *rest] for value in bad] + [3.0, *([rest] if name != "squares" else [])]
+    for value in bad:
+        with pytest.raises((ValueError, TypeError), match=rf"^{name}(\[0\])?: expected"):
+            call(**valid | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [
+        (log_gronwall, {"a": 1e200}),
+        (mean_square, {"rate": 1e4, "steps": 1000}),
+        (supremum_from_mean_square, {"squares": [1e300] * 2, "a": 1e300}),
+        (pathwise, {"rate": 1e308, "dt": 1.0}),
+        (block_mean_squares, {"c": dataclasses.replace(STEP, state=1e200)}),
+        (block_supremum, {"c": dataclasses.replace(STEP, state=1e200)}),
+        (second_derivative_supremum, {"step": 1e200}),
+        (saturation, {"box": 1e200}),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_a_bound_too_large_for_a_number_is_none(call, given):
+    with refuses(ArithmeticError, "bound: expected a floating-point number, got one too large"):
+        call(**CALLS[call] | given)
+
+
+def test_there_is_no_supremum_over_no_step():
+    with refuses(ValueError, "steps", "at least 1", "0"):
+        saturation(1.0, 3, 0.1, 0.1, 0)
+
+
 def test_bad_constants_are_named():
-    with refuses(ValueError, "constants", "-1"):
+    with refuses(ValueError, "state", "-1"):
         StepConstants(-1.0, 0.0, 0.0, 0.0, 1.0)
+    with refuses(ValueError, "sequential", "'yes'"):
+        StepConstants(1.0, 0.0, 0.0, 0.0, 0.5, "yes")
     with refuses(ValueError, "keep", "1.5"):
         StepConstants(1.0, 0.0, 0.0, 0.0, 1.5)
