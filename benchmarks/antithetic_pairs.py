@@ -51,7 +51,7 @@ def systems() -> Iterator[tuple[str, PerturbedSDE, Loss, Tensor, float]]:
 
 def per_path(family: PerturbedSDE, loss: Loss, x0: Tensor, grid: TimeGrid, noise: Tensor) -> dict[str, Tensor]:
     summed, stored = {"loss": as_summed(loss, grid)}, StoredIncrements(noise)
-    found = {term: v for (_, term), v in corrected_terms(family, summed, x0, grid, stored, order=3).items()}
+    found = {term: v for (_, term), v in corrected_terms(family, summed, x0, grid, noise=stored, order=3).items()}
     found["first"] = found["P"] + found["P~"]
     found["second"] = second_coefficient(found, "corrected")  # type: ignore[arg-type]
     rest = loss(solve(family.at(EPS), x0, grid, noise=stored))

@@ -140,7 +140,7 @@ def measure(system: str, sampler: str, paths: int, seeds: int) -> list[Cell]:
     family = case.problem.family.at(Parameter(line, 0))
 
     def evaluate(increments: Increments) -> dict[str, Tensor]:
-        *_, (_, _, x) = trajectory(family, case.problem.x0, GRID, "euler", increments)
+        *_, (_, _, x) = trajectory(family, case.problem.x0, GRID, method="euler", noise=increments)
         values: dict[str, Tensor] = {}
         for name, (loss, _) in case.losses.items():
             value = loss(x)

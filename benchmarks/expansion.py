@@ -74,10 +74,10 @@ def cost(console: Console) -> None:
                 return loss(solve(family.at(0.1), x0, grid, noise=noise))
 
             def six(family=family, losses=losses, x0=x0, noise=noise) -> object:
-                return corrected_terms(family, losses, x0, grid, noise)
+                return corrected_terms(family, losses, x0, grid, noise=noise)
 
             def ten(family=family, losses=losses, x0=x0, noise=noise) -> object:
-                return corrected_terms(family, losses, x0, grid, noise, order=3)
+                return corrected_terms(family, losses, x0, grid, noise=noise, order=3)
 
             with torch.no_grad():
                 seconds = [least(run) for run in (plain, six, ten)]

@@ -64,7 +64,7 @@ def walk(what: str, paths: int) -> None:
         for noise in sampler.draw(range(sampler.replicates), channels, grid, x0):
             with torch.no_grad():
                 if what == "six coefficients":
-                    corrected_terms(problem, losses, x0, grid, noise, "euler-sequential")
+                    corrected_terms(problem, losses, x0, grid, noise=noise, method="euler-sequential")
                 else:
                     solve(problem.at(0.1), x0, grid, method="euler-sequential", noise=noise)
 

@@ -265,9 +265,9 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
         "form": [*OBJECTS, "printed", "literal"],
     }  # fmt: skip
     problem = {"family": family, "loss": loss_of(s), "x0": s["x0"], "grid": grid, "paths": 64}
-    few = {"sde": base, "x0": s["x0"], "span": (0.0, 1.0), "levels": (1, 2, 3), "paths": 256, "refine": 1}
+    few = {"sde": base, "x0": s["x0"], "grid": (0.0, 1.0), "levels": (1, 2, 3), "paths": 256, "refine": 1}
     order = {
-        "x0": STATES, "span": [*OBJECTS, (0, 1, 2), (1, 0), ("a", "b"), grid], "levels": [*OBJECTS, (1, 2), (3, 2, 1),
+        "x0": STATES, "grid": [*OBJECTS, (0, 1, 2), (1, 0), ("a", "b"), grid], "levels": [*OBJECTS, (1, 2), (3, 2, 1),
         (1.5, 2, 3), np.array([1, 2, 3]), (True, 2, 3), range(1, 4)], "paths": NUMBERS,
         # Sixteen levels more are a million steps: an answer, in minutes.
         "refine": [value for value in NUMBERS[:-3] if not (isinstance(value, Tensor | np.ndarray) and value.ndim == 0)],

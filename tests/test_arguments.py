@@ -60,7 +60,7 @@ def taylor(**changes):
 
 
 def measured(**changes):
-    usual = {"sde": SDE, "x0": X0, "span": (0.0, 1.0), "method": "euler", "levels": (1, 2, 3), "paths": 256}
+    usual = {"sde": SDE, "x0": X0, "grid": (0.0, 1.0), "method": "euler", "levels": (1, 2, 3), "paths": 256}
     return convergence(**usual | changes)
 
 
@@ -172,7 +172,7 @@ def test_levels_lie_between_0_and_1(value):
         (lambda: expanded(sampler=3), TypeError, ("sampler:", "'antithetic' or a sampler object", "3 (int)")),
         (lambda: taylor(eps=0.1), ValueError, ("eps: expected a sequence", "0.1")),
         (lambda: taylor(eps=["a"] * 4), ValueError, ("eps[0]: expected a finite number",)),
-        (lambda: measured(span=(0, 1, 2)), ValueError, ("span: expected a TimeGrid or (t0, t1)",)),
+        (lambda: measured(grid=(0, 1, 2)), ValueError, ("grid: expected a TimeGrid or (t0, t1)",)),
         (lambda: measured(levels=(1, 2, 2.5)), ValueError, ("levels[2]: expected an integer", "2.5")),
         (lambda: measured(refine=64), ValueError, ("levels, refine: expected at most 2^20", "2^67")),
         (lambda: SummedLoss(total, [math.nan]), ValueError, ("times[0]: expected a finite number",)),

@@ -140,7 +140,7 @@ def _measure_additive(settings: Settings) -> dict[int, float]:
     largest: dict[int, float] = {}
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
-        found = distances(rollout, of.x0, LARGE * of.directions, of.grid, noise=noise).sqrt() / LARGE
+        found = distances(rollout, of.x0, of.grid, perturbations=LARGE * of.directions, noise=noise).sqrt() / LARGE
         for i in of.times:
             largest[i] = max(largest.get(i, 0.0), float(found[:, i].max()))
         return {"end": found[0, -1]}

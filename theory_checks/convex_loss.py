@@ -59,13 +59,13 @@ def _measure(name: str, settings: Settings) -> tuple[Sample, dict[str, float]]:
     smallest: dict[str, float] = {}
 
     def evaluate(noise: Increments) -> Mapping[str, Tensor]:
-        terms = corrected_terms(family, of, system.x0, system.grid, noise, system.method)
+        terms = corrected_terms(family, of, system.x0, system.grid, noise=noise, method=system.method)
         values = {loss: terms[loss, "S"] for loss in of}
         for loss, value in values.items():
             smallest[loss] = min(smallest.get(loss, float("inf")), float(value.min()))
         return values
 
-    channels = check_problem(family, of, system.x0, system.grid, system.method, 1)
+    channels = check_problem(family, of, system.x0, system.grid, method=system.method, grids=1)
     drawn = settings.draw(settings.paths(2**10), 0)
     return sample(evaluate, drawn, channels, system.grid, system.x0), smallest
 

@@ -94,9 +94,9 @@ def _route_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
         return float((value - truth).square().mean().sqrt()) / size
 
     increments = StoredIncrements(noise)
-    differences, error = by_differences(flow.base, flow.x0, grid, "euler", increments, STEP)
-    found = by_equation(flow.base, flow.x0, grid, increments)
-    product = by_product(flow.base, flow.x0, grid, increments)
+    differences, error = by_differences(flow.base, flow.x0, grid, method="euler", noise=increments, h=STEP)
+    found = by_equation(flow.base, flow.x0, grid, noise=increments)
+    product = by_product(flow.base, flow.x0, grid, noise=increments)
     routes: tuple[tuple[Form, str, float, float], ...] = (
         ("printed", "(43)-(44) as a system, against differences in x0", gap(found, differences), error),
         ("corrected", "(43)-(44) as a system, against jets", gap(found, phi), ROUNDING),
@@ -189,10 +189,10 @@ def _exponent_sample(system: str, settings: Settings, round: int) -> Sample:
             grid, increments = flow.grid(2**level), noise.coarsen(2 ** (LEVELS[0] - level))
             phi = fundamental_matrix(flow.base, flow.x0, grid, method="milstein", noise=increments)
             values[At("", level)] = phi.square().sum((1, 2))
-            exponents = printed_flow_exponents(flow.base, flow.x0, grid, increments)
+            exponents = printed_flow_exponents(flow.base, flow.x0, grid, noise=increments)
             if system == "rotating":
-                exponents["its condition, (∂g)²"] = flow_exponent(flow.base, flow.x0, grid, increments)
-            exponents["(∂g)²"] = flow_exponent(flow.base, flow.x0, grid, increments)
+                exponents["its condition, (∂g)²"] = flow_exponent(flow.base, flow.x0, grid, noise=increments)
+            exponents["(∂g)²"] = flow_exponent(flow.base, flow.x0, grid, noise=increments)
             for reading, exponent in exponents.items():
                 values[At(reading, level)] = (torch.linalg.matrix_exp(exponent) - phi).square().sum((1, 2))
         return values
@@ -213,8 +213,8 @@ def _gap_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
         grid, channels = flow.grid(2**level), flow.channels
         noise = BrownianPath(settings.seed, replicates * per, channels, 0.0, flow.horizon).at(level, finest=level)
         phi = fundamental_matrix(flow.base, flow.x0, grid, method="milstein", noise=noise)
-        gap = phi - torch.linalg.matrix_exp(flow_exponent(flow.base, flow.x0, grid, noise))
-        rest = gap - commutator_term(flow.base, flow.x0, grid, noise)
+        gap = phi - torch.linalg.matrix_exp(flow_exponent(flow.base, flow.x0, grid, noise=noise))
+        rest = gap - commutator_term(flow.base, flow.x0, grid, noise=noise)
         by_replicate = [d.square().sum((1, 2)).view(replicates, -1).sum(1) for d in (rest, gap)]
         unexplained[i] = (by_replicate[0] / by_replicate[1]).numpy()
     limit, change = richardson(list(unexplained[::-1]))

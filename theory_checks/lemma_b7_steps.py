@@ -85,10 +85,10 @@ def _drawn(system: str, settings: Settings, round: int) -> Sample:
         return {
             At(name, i): value
             for i, eps in enumerate(LADDER)
-            for name, value in remainder_terms(problem.family, problem.x0, grid, noise, eps).items()
+            for name, value in remainder_terms(problem.family, problem.x0, grid, noise=noise, eps=eps).items()
         }
 
-    channels = check_system(problem.family.base, problem.x0, grid, "euler").channels
+    channels = check_system(problem.family.base, problem.x0, grid, method="euler").channels
     sampler = settings.draw(max(PATHS, settings.paths(PATHS)), round)
     return sample(evaluate, sampler, channels, grid, problem.x0)
 

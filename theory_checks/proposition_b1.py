@@ -100,7 +100,7 @@ def _inputs() -> KnownInputs:
     channels = model.noise_channels(torch.zeros((), dtype=x0.dtype), x0[None])
     generator = torch.Generator().manual_seed(0)
     noise = fine.dt**0.5 * torch.randn(fine.steps, 1, channels, generator=generator, dtype=x0.dtype)
-    return record_inputs(model, x0, fine, noise)
+    return record_inputs(model, x0, fine, noise=noise)
 
 
 def _bias(settings: Settings) -> dict[str, object]:
@@ -174,7 +174,7 @@ def _mixture(noise: Increments) -> tuple[Tensor, Tensor]:
     )
     variance = torch.zeros(noise.paths, dtype=torch.float64)
     start = x = torch.zeros(2, dtype=torch.float64)
-    for i, _, x in trajectory(mixture, start, UNIT, "euler", noise):
+    for i, _, x in trajectory(mixture, start, UNIT, method="euler", noise=noise):
         if i < STEPS:
             variance = variance + _spread(x[:, 1]) ** 2 * UNIT.dt
     return x[:, 0], variance

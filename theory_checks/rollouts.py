@@ -187,7 +187,9 @@ def _suprema(name: str, settings: Settings, round: int, scale: float) -> Sample:
 
     def evaluate(noise: Increments) -> dict[Distance | DistanceAt | str, Tensor]:
         perturbations = torch.cat([c * both for c in LADDER])
-        squared = distances(rollout, system.x0, perturbations, system.grid, method=system.method, noise=noise)
+        squared = distances(
+            rollout, system.x0, system.grid, perturbations=perturbations, method=system.method, noise=noise
+        )
         by_size = squared.cummax(1).values.unflatten(0, (len(LADDER), -1)).mean(1)
         at_time = squared[-len(both) :].mean(0)
         values: dict[Distance | DistanceAt | str, Tensor] = {DistanceAt(i): at_time[i] for i in system.times}
@@ -229,7 +231,12 @@ def _sensitivity_suprema(name: str, settings: Settings, round: int) -> Sample:
 
     def evaluate(noise: Increments) -> dict[Derivative, Tensor]:
         first, second = sensitivity_suprema(
-            system.rollout, system.x0, system.directions, system.until_horizon, method=system.method, noise=noise
+            system.rollout,
+            system.x0,
+            system.until_horizon,
+            directions=system.directions,
+            method=system.method,
+            noise=noise,
         )
         values = {Derivative((i,)): first[-1, i] for i in range(k)}
         return values | {Derivative((i, j)): second[-1, i, j] for i in range(k) for j in range(i, k)}

@@ -56,9 +56,9 @@ def _agreement_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]
     noise = BrownianPath(settings.seed, paths, flow.channels, 0.0, flow.horizon).at(LEVEL, finest=LEVEL)
     grid = flow.grid(noise.steps)
     for method in ("euler", *OTHERS.get(rows.system, ())):
-        solved = by_equations(flow.family, 0.0, flow.x0, grid, method, noise)
-        jets = by_jets(flow.family, flow.x0, grid, method, noise)
-        differences, errors = by_differences(flow.family, 0.0, flow.x0, grid, method, noise, STEP)
+        solved = by_equations(flow.family, 0.0, flow.x0, grid, method=method, noise=noise)
+        jets = by_jets(flow.family, flow.x0, grid, method=method, noise=noise)
+        differences, errors = by_differences(flow.family, 0.0, flow.x0, grid, method=method, noise=noise, h=STEP)
         for i, part in enumerate(PARTS):
             pairs: tuple[tuple[Form, str, Tensor, Tensor, float], ...] = (
                 ("printed", f"{EQUATIONS}, against differences in ε", solved[i], differences[i], errors[i]),
@@ -71,8 +71,8 @@ def _agreement_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]
                 yield rows.equal(
                     f"{part}, {method}", form, reading, gap, numerical=numerical, margin=margin, config=config
                 )
-    solved = by_equations(flow.family, EPS, flow.x0, grid, "euler", noise)
-    differences, errors = by_differences(flow.family, EPS, flow.x0, grid, "euler", noise, STEP)
+    solved = by_equations(flow.family, EPS, flow.x0, grid, method="euler", noise=noise)
+    differences, errors = by_differences(flow.family, EPS, flow.x0, grid, method="euler", noise=noise, h=STEP)
     for i, equation in enumerate(("(36)", "(37)")):
         gap = exact(relative(solved[i], differences[i]), paths, settings.seed)
         yield rows.equal(
@@ -112,7 +112,7 @@ def _suprema(flow: Flow, settings: Settings) -> Sample:
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         largest: dict[str, Tensor] = {}
         family = flow.family.at(Parameter(JetSpace(1, 2), 0))
-        for _, _, x in trajectory(family, flow.x0, grid, "euler", noise):
+        for _, _, x in trajectory(family, flow.x0, grid, method="euler", noise=noise):
             # The initial state is not a jet, and has no derivatives.
             parts = [x.derivative((order,)) for order in range(3)] if isinstance(x, Jet) else [x, 0 * x, 0 * x]
             for name, part in zip(("x", *PARTS), parts, strict=True):

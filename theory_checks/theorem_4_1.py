@@ -164,7 +164,9 @@ def _measure_heavy(name: str, settings: Settings, round: int) -> Sample:
     e = system.directions[:1]
 
     def evaluate(noise: Increments) -> dict[float, Tensor]:
-        found = divergence(system.rollout, system.x0, torch.cat([m * e for m in MAGNITUDES]), system.grid, noise=noise)
+        found = divergence(
+            system.rollout, system.x0, system.grid, perturbations=torch.cat([m * e for m in MAGNITUDES]), noise=noise
+        )
         return {m: found[k, -1] for k, m in enumerate(MAGNITUDES)}
 
     drawn = settings.draw(settings.paths(2**9), round)

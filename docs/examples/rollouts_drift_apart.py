@@ -29,7 +29,7 @@ for scale, line in ((1.0, "-"), (3.0, "--"), (8.0, ":")):
     error = rollout.perturbation(torch.full((1, 4), 0.5, dtype=torch.float64))
     noise = BrownianPath(0, 512, 4, 0.0, 16.0).at(4)
     apart = distances(
-        rollout, torch.zeros(20, dtype=torch.float64), error, grid, method="euler-sequential", noise=noise
+        rollout, torch.zeros(20, dtype=torch.float64), grid, perturbations=error, method="euler-sequential", noise=noise
     )
     axes.plot(range(17), apart[0].detach().mean(-1).sqrt(), line, marker="o", ms=3, label=f"weights × {scale:g}")
 axes.set(yscale="log", xlabel="imagined steps", ylabel="distance, root mean square")

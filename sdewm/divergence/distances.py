@@ -48,9 +48,9 @@ class RepeatedIncrements:
 def distances(
     sde: SDE,
     x0: Tensor,
-    perturbations: Tensor,
     grid: TimeGrid,
     *,
+    perturbations: Tensor,
     method: Method = "euler",
     noise: Increments | Tensor,
 ) -> Tensor:
@@ -73,7 +73,7 @@ def distances(
     copies = 1 + len(perturbations)
     starts = torch.cat([x0.expand(1, -1), x0 + perturbations]).repeat_interleave(increments.paths, 0)
     squared: list[Tensor] = []
-    for _, _, x in walk(sde, starts, grid, method, RepeatedIncrements(increments, copies)):
+    for _, _, x in walk(sde, starts, grid, method=method, noise=RepeatedIncrements(increments, copies)):
         together = x.unflatten(0, (copies, -1))
         squared.append((together[1:] - together[:1]).square().sum(-1))
     return torch.stack(squared, 1)
@@ -82,22 +82,22 @@ def distances(
 def divergence(
     sde: SDE,
     x0: Tensor,
-    perturbations: Tensor,
     grid: TimeGrid,
     *,
+    perturbations: Tensor,
     method: Method = "euler",
     noise: Increments | Tensor,
 ) -> Tensor:
     """sup_{s ≤ t} ‖x^ε_s − x⁰_s‖², what d_ε is the mean of; arguments and shape as in :func:`distances`."""
-    return distances(sde, x0, perturbations, grid, method=method, noise=noise).cummax(1).values
+    return distances(sde, x0, grid, perturbations=perturbations, method=method, noise=noise).cummax(1).values
 
 
 def sensitivity_suprema(
     sde: SDE,
     x0: Tensor,
-    directions: Tensor,
     grid: TimeGrid,
     *,
+    directions: Tensor,
     method: Method = "euler",
     noise: Increments | Tensor,
 ) -> tuple[Tensor, Tensor]:
@@ -124,7 +124,7 @@ def jacobian_suprema(
     x0 = arguments.state(x0)
     drift = diffusion = torch.zeros((), dtype=x0.dtype, device=x0.device)
     identity = torch.eye(x0.shape[-1], dtype=x0.dtype, device=x0.device)
-    for _, t, x in walk(sde, x0, grid, method, noise):
+    for _, t, x in walk(sde, x0, grid, method=method, noise=noise):
         jet = along(x, [e.expand_as(x) for e in identity], 1)
         drift = torch.maximum(drift, _first_squared(sde.f(t, jet)))
         diffusion = torch.maximum(diffusion, _first_squared(sde.g(t, jet)))
@@ -152,7 +152,7 @@ def _jets(
         raise ValueError(f"directions: expected shape (k, {len(x0)}), got {tuple(directions.shape)}")
     start = x0.expand(increments.paths, -1)
     jet = along(start, [v.expand_as(start) for v in directions.to(x0)], order)
-    for _, _, x in walk(sde, jet, grid, method, increments):
+    for _, _, x in walk(sde, jet, grid, method=method, noise=increments):
         assert isinstance(x, Jet)
         yield x
 

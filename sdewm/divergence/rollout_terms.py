@@ -149,7 +149,7 @@ def smallest(holds: Callable[[float], bool]) -> float:
 def _states(
     rollout: LatentRollout, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments, every: int
 ) -> Iterator[Tensor]:
-    for i, _, x in walk(rollout, x0, grid, method, noise):
+    for i, _, x in walk(rollout, x0, grid, method=method, noise=noise):
         if i % every == 0 or i == grid.steps:
             yield x
 

@@ -51,7 +51,7 @@ class KnownInputs:
         return min(self.grid.index(float(t)), self.grid.steps - 1)
 
 
-def record_inputs(model: LatentSDE, x0: Tensor, grid: TimeGrid, noise: Increments | Tensor) -> KnownInputs:
+def record_inputs(model: LatentSDE, x0: Tensor, grid: TimeGrid, *, noise: Increments | Tensor) -> KnownInputs:
     """q_enc(h, s) and q̄_enc(h, s) along one run of a latent model; ``noise`` has one path.
 
     Raises ``ValueError`` for a model with a leak, whose z is not an integral of its inputs.

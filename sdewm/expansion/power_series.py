@@ -288,12 +288,14 @@ def expand(
     grids = arguments.integer("grids", grids)
     x0 = arguments.state(x0)
     summed = {"loss": as_summed(loss, grid)}
-    channels = check_problem(family, summed, x0, grid, method, grids)
+    channels = check_problem(family, summed, x0, grid, method=method, grids=grids)
     drawn = make_sampler(sampler, paths, seed)
     compiled = pays(compile, drawn.paths, grid, 6 * len(x0)) and form == "corrected"
     loud = compile is True
     walks = [
-        corrected_walks(family, summed, x0, grid.coarsen(2**level), method, order, compile=compiled, loud=loud)
+        corrected_walks(
+            family, summed, x0, grid.coarsen(2**level), method=method, order=order, compile=compiled, loud=loud
+        )
         for level in range(grids)
     ]
 
@@ -304,7 +306,7 @@ def expand(
             if form == "corrected":
                 found = terms_along(walks[level], summed, g, noise)
             else:
-                every = formula_terms(family, summed, x0, g, noise, {reading: READINGS[reading]})
+                every = formula_terms(family, summed, x0, g, noise=noise, variants={reading: READINGS[reading]})
                 found = {(name, term): v for (name, _, term), v in every.items()}
             terms = {term: v for (_, term), v in found.items()}
             terms |= {"first": terms["P"] + terms["P~"], "second": second_coefficient(terms, form)}
@@ -317,7 +319,7 @@ def expand(
 
 
 def check_problem(
-    family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, method: Method, grids: int
+    family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, *, method: Method, grids: int
 ) -> int:
     """Check all input of an expansion before any work is done. Returns the number of noise channels."""
     if not isinstance(family, PerturbedSDE):
@@ -327,7 +329,7 @@ def check_problem(
             f"grids: expected a number with 2^(grids-1) a divisor of the grid's {grid.steps} steps, got {grids}"
         )
     carrying_jets(method, family.base)
-    probe = check_system(family.at(1.0), arguments.state(x0), grid, method)
+    probe = check_system(family.at(1.0), arguments.state(x0), grid, method=method)
     for loss in losses.values():
         for level in range(grids):
             loss.on(grid.coarsen(2**level))
@@ -343,9 +345,9 @@ def corrected_walks(
     losses: Mapping[str, SummedLoss],
     x0: Tensor,
     grid: TimeGrid,
+    *,
     method: Method = "euler",
     order: Literal[2, 3] = 2,
-    *,
     compile: bool = False,
     loud: bool = False,
 ) -> list[Walks]:
@@ -366,6 +368,7 @@ def corrected_terms(
     losses: Mapping[str, SummedLoss],
     x0: Tensor,
     grid: TimeGrid,
+    *,
     noise: Increments,
     method: Method = "euler",
     order: Literal[2, 3] = 2,
@@ -375,7 +378,7 @@ def corrected_terms(
     One pass in two parameters (the magnitudes of the diffusion and of the drift error) to second order gives all six
     terms; a second one along equal magnitudes gives the third coefficient.
     """
-    return terms_along(corrected_walks(family, losses, x0, grid, method, order), losses, grid, noise)
+    return terms_along(corrected_walks(family, losses, x0, grid, method=method, order=order), losses, grid, noise)
 
 
 def terms_along(

@@ -240,7 +240,7 @@ def taylor_tests(
     given = None if eps is None else check_ladder(eps)
     x0 = arguments.state(x0)
     summed = {name: as_summed(loss, grid) for name, loss in losses.items()}
-    channels = check_problem(family, summed, x0, grid, method, 1)
+    channels = check_problem(family, summed, x0, grid, method=method, grids=1)
     drawn = make_sampler(sampler, paths, seed)
     # Sizes alone are asked of the pilot, and those of few paths will do.
     few = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(64, seed)
@@ -315,7 +315,7 @@ class _Paths:
     def __call__(self, noise: Increments) -> dict[_Of, Tensor]:
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
         magnitudes: list[Magnitude] = [Parameter(self.space, 0), *self.ladder]
-        walks = [trajectory(self.family.at(e), self.x0, self.grid, self.method, noise) for e in magnitudes]
+        walks = [trajectory(self.family.at(e), self.x0, self.grid, method=self.method, noise=noise) for e in magnitudes]
         values: dict[_Of, Tensor] = {}
         series: dict[tuple[str, Form], Tensor] = {}
         perturbed: dict[tuple[str, int], Tensor] = {}

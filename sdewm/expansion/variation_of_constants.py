@@ -127,6 +127,7 @@ def formula_terms(
     losses: Mapping[str, SummedLoss],
     x0: Tensor,
     grid: TimeGrid,
+    *,
     noise: Increments,
     variants: Mapping[str, Corrections],
 ) -> dict[tuple[str, str, str], Tensor]:
@@ -140,7 +141,7 @@ def formula_terms(
     weights = {name: loss.on(grid) for name, loss in losses.items()}
     total: dict[tuple[str, str, str], Tensor] = {}
     increments = iter(noise)
-    walk = trajectory(family.base, x0, grid, "euler", noise)
+    walk = trajectory(family.base, x0, grid, method="euler", noise=noise)
     dt = grid.dt
     phis: dict[bool, Tensor] = {}
     states: dict[str, _Variant] = {}

@@ -28,14 +28,14 @@ SECOND_READINGS: tuple[SecondReading, ...] = ("literal", "from 0", "∂²g[∂_i
 
 
 def printed_flow_exponents(
-    sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, method: Method = "euler"
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler"
 ) -> dict[str, Tensor]:
     """∫∂g_k dB^k − ½ ∫Σ_k ∂g_k (∂g_k)ᵀ ds, (45)'s exponent, for each of :data:`EXPONENT_READINGS`, ``(paths, n, n)``.
 
     Sums over the grid, as in :func:`sdewm.sensitivity.flow_exponent`.
     """
     sums: dict[str, Tensor] = {}
-    for dB, slopes in jacobians_along(sde, x0, grid, noise, method):
+    for dB, slopes in jacobians_along(sde, x0, grid, noise=noise, method=method):
         first = dB[..., None, None] * slopes
         second = -0.5 * grid.dt * (slopes @ slopes.mT)
         for reading, (in_first, in_second) in EXPONENT_READINGS.items():

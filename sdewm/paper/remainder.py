@@ -24,7 +24,7 @@ from sdewm.systems.sde import SDE, diffusion_product
 
 
 def remainder_terms(
-    family: PerturbedSDE, x0: Tensor, grid: TimeGrid, noise: Increments, eps: float
+    family: PerturbedSDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, eps: float
 ) -> dict[str, Tensor]:
     """sup_t ‖·‖² of each term, ``(paths,)``.
 
@@ -34,8 +34,8 @@ def remainder_terms(
     line = JetSpace(1, 2)
     base, error = family.base, family.error
     # One walk carries x⁰, y and ½w, the other x^ε.
-    unperturbed = trajectory(family.at(Parameter(line, 0)), x0, grid, "euler", noise)
-    perturbed = trajectory(family.at(eps), x0, grid, "euler", noise)
+    unperturbed = trajectory(family.at(Parameter(line, 0)), x0, grid, method="euler", noise=noise)
+    perturbed = trajectory(family.at(eps), x0, grid, method="euler", noise=noise)
     increments = iter(noise)
     totals: dict[str, Tensor] = {}
     largest: dict[str, Tensor] = {}

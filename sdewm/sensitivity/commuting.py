@@ -35,11 +35,11 @@ class DoNotCommute(ValueError):
 
 
 def jacobians_along(
-    sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, method: Method = "euler"
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler"
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(ΔB, A) for each step: increments ``(paths, m + 1)``, the first one Δt, and ∂g_0, …, ∂g_m at the step's left end,
     ``(paths, m + 1, n, n)``."""
-    steps = walk(sde, x0, grid, method, noise)
+    steps = walk(sde, x0, grid, method=method, noise=noise)
     for dB, (_, t, x) in zip(noise, steps, strict=False):
         x = x.value if isinstance(x, Jet) else x
         drift = jacobian(lambda p, t=t: sde.f(t, p), x)  # type: ignore[misc]
@@ -50,7 +50,7 @@ def jacobians_along(
         )
 
 
-def flow_exponent(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, method: Method = "euler") -> Tensor:
+def flow_exponent(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler") -> Tensor:
     """∫∂g_k dB^k − ½ ∫Σ_{k≥1} (∂g_k)² ds with the drift as k = 0, ``(paths, n, n)``: (45)'s exponent as it should be.
 
     The integrals are sums over the grid with the integrand at the left end. Itô SDEs only. ``method`` makes the steps
@@ -59,33 +59,33 @@ def flow_exponent(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, me
     if sde.sde_type != "ito":
         raise ValueError(f"sde.sde_type: expected 'ito', got {sde.sde_type!r}")
     total: Tensor | float = 0.0
-    for dB, slopes in jacobians_along(sde, x0, grid, noise, method):
+    for dB, slopes in jacobians_along(sde, x0, grid, noise=noise, method=method):
         noisy = slopes[:, 1:]
         total = total + torch.einsum("pk,pkij->pij", dB, slopes) - 0.5 * grid.dt * (noisy @ noisy).sum(1)
     return total  # type: ignore[return-value]
 
 
-def commuting_flow(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, method: Method = "euler") -> Tensor:
+def commuting_flow(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler") -> Tensor:
     """Φ(t1) = exp(∫∂g_k dB^k − ½ ∫Σ_{k≥1} (∂g_k)² ds), ``(paths, n, n)``: (45) corrected, E11.
 
     Holds where ∂g_i(x_s, s) and ∂g_j(x_t, t) commute for all i, j from 0 to m and all times s, t, which is measured at
     a few times of a few paths. Raises :class:`DoNotCommute`, with the size of the commutator, where they do not.
     """
-    absolute, relative = commutators(sde, x0, grid, noise, method=method)
+    absolute, relative = commutators(sde, x0, grid, noise=noise, method=method)
     if relative > torch.finfo(x0.dtype).eps ** 0.75:
         raise DoNotCommute(absolute, relative)
-    return torch.linalg.matrix_exp(flow_exponent(sde, x0, grid, noise, method=method))
+    return torch.linalg.matrix_exp(flow_exponent(sde, x0, grid, noise=noise, method=method))
 
 
 def commutators(
-    sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, method: Method = "euler"
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler"
 ) -> tuple[float, float]:
     """The largest ‖AB − BA‖ and the largest ‖AB − BA‖/(‖A‖ ‖B‖), in Frobenius' norm.
 
     Over the Jacobians of drift and diffusion at six times of the grid, on sixteen paths.
     """
     every = max(1, grid.steps // TIMES)
-    steps = enumerate(jacobians_along(sde, x0, grid, noise, method))
+    steps = enumerate(jacobians_along(sde, x0, grid, noise=noise, method=method))
     met = torch.cat([slopes[:PATHS] for i, (_, slopes) in steps if i % every == 0], 1)
     left, right = met.unsqueeze(2), met.unsqueeze(1)
     sizes = torch.linalg.matrix_norm(left @ right - right @ left)
@@ -94,7 +94,7 @@ def commutators(
     return float(sizes.max()), float(relative.max())
 
 
-def commutator_term(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, method: Method = "euler") -> Tensor:
+def commutator_term(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler") -> Tensor:
     """½ Σ_kl ∫∫_{s<t} [∂g_k(t), ∂g_l(s)] dB^l_s dB^k_t, k, l from 0 to m, ``(paths, n, n)``.
 
     What log Φ has beyond (45)'s exponent, to second order in the size of the Jacobians (Magnus 1954): zero where they
@@ -103,7 +103,7 @@ def commutator_term(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments, *, 
     areas = noise.areas() if isinstance(noise, IncrementsWithAreas) else None
     before: Tensor | float = 0.0
     total: Tensor | float = 0.0
-    for dB, slopes in jacobians_along(sde, x0, grid, noise, method):
+    for dB, slopes in jacobians_along(sde, x0, grid, noise=noise, method=method):
         now = torch.einsum("pk,pkij->pij", dB, slopes)
         total = total + 0.5 * (now @ before - before @ now) if isinstance(before, Tensor) else total
         if areas is not None:

@@ -104,7 +104,7 @@ class Walks:
 
     def _walked(self, noise: Increments) -> Iterator[tuple[int, Tensor, Tensor]]:
         wanted = set(self.at)
-        for i, t, x in trajectory(self.sde, self.x0, self.grid, self.method, noise):
+        for i, t, x in trajectory(self.sde, self.x0, self.grid, method=self.method, noise=noise):
             if i in wanted:
                 yield i, t, x
 
@@ -151,7 +151,7 @@ class Walks:
             raise _Unfit(f"the step cannot be traced: {_first_line(error)}") from error
         few, start, grid = self._few(noise)
         at = [i for i in self.at if i <= grid.steps] or [grid.steps]
-        plain = (step for step in trajectory(self.sde, start, grid, self.method, few) if step[0] in at)
+        plain = (step for step in trajectory(self.sde, start, grid, method=self.method, noise=few) if step[0] in at)
         with nonsmooth_met() as said, nearly_met() as nearly:
             for (i, _, x), state in zip(plain, made.states(start, grid, few, at), strict=True):
                 whole = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)

@@ -44,7 +44,7 @@ class IncrementsWithTimeAreas(Protocol):
 
 
 def trajectory(
-    sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield (i, t_i, x_i) for i = 0..steps, holding one state at a time. ``x0`` is ``(n,)`` or ``(paths, n)``.
 
@@ -74,16 +74,16 @@ def trajectory(
 
 
 def walk(
-    sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments | Tensor | Drawn
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments | Tensor | Drawn
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """:func:`trajectory`, its arguments checked at the call. For one walk along some paths; an estimate checks once and
     walks often."""
-    return trajectory(sde, x0, grid, method, checked(sde, x0, grid, method, noise))
+    return trajectory(sde, x0, grid, method=method, noise=checked(sde, x0, grid, method=method, noise=noise))
 
 
-def checked(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments | Tensor | Drawn) -> Increments:
+def checked(sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments | Tensor | Drawn) -> Increments:
     """The increments of a walk, once its arguments have been held against each other."""
-    probe = check_system(sde, x0, grid, method)
+    probe = check_system(sde, x0, grid, method=method)
     if carries_jets(sde, x0, grid):
         carrying_jets(method, sde)
     if isinstance(noise, Drawn):
@@ -104,7 +104,7 @@ def checked(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increme
     return increments
 
 
-def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, method: Method) -> Probe:
+def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method) -> Probe:
     """Hold an SDE, a method and a grid against each other and against x0, before any work is done.
 
     Returns the states that coefficients were held against, and the number of noise channels; see

@@ -136,7 +136,7 @@ class Convergence:
 def convergence(
     sde: SDE,
     x0: Tensor,
-    span: TimeGrid | tuple[float, float],
+    grid: TimeGrid | tuple[float, float],
     *,
     method: Method = "euler",
     paths: int | None = None,
@@ -156,7 +156,7 @@ def convergence(
     ----------
     sde : as for :func:`sdewm.solve`.
     x0 : ``(n,)``.
-    span : initial and final time; of a grid its ends alone are used.
+    grid : its ends alone are used, which may be given as (t0, t1); ``levels`` say how many steps there are.
     method : as for :func:`sdewm.solve`.
     paths : how many; ``None`` finds it, from a pilot run, such that the order's interval at ``level`` has a half-width
         of at most ``precision``. Rounded up to whole groups of 32.
@@ -164,7 +164,7 @@ def convergence(
     levels : at least three increasing numbers; level L has 2^L steps.
     reference : a method, whose limit is taken to be right, or a function that returns the exact solution at the final
         time ``(paths, n)``: of the Brownian motion W there, ``(paths, m)``, or of W and its Lévy areas over the whole
-        span, ``(paths, m, m)``, A_kl = ½∫(W_k dW_l − W_l dW_k).
+        time, ``(paths, m, m)``, A_kl = ½∫(W_k dW_l − W_l dW_k).
     refine : the reference method is run ``refine`` levels above each of ``levels``.
     kind, functional : "strong", or "weak" with φ: ``(paths, n)`` -> ``(paths,)``, by default |x|².
 
@@ -179,7 +179,7 @@ def convergence(
     """
     name = method if isinstance(method, str) else type(method).__name__
     found = compare_methods(
-        sde, x0, span,
+        sde, x0, grid,
         methods={name: method}, levels=levels, reference=reference, refine=refine, kind=kind, functional=functional,
         paths=paths, precision=precision, level=level, max_paths=max_paths, seed=seed,
     )  # fmt: skip
@@ -189,7 +189,7 @@ def convergence(
 def compare_methods(
     sde: SDE,
     x0: Tensor,
-    span: TimeGrid | tuple[float, float],
+    grid: TimeGrid | tuple[float, float],
     *,
     methods: Mapping[str, Method],
     paths: int | None = None,
@@ -212,9 +212,9 @@ def compare_methods(
     >>> found["milstein"].order.mean
     1.0
     """
-    ends = (span.t0, span.t1) if isinstance(span, TimeGrid) else arguments.reals("span", span)
+    ends = (grid.t0, grid.t1) if isinstance(grid, TimeGrid) else arguments.reals("grid", grid)
     if len(ends) != 2:
-        raise ValueError(f"span: expected a TimeGrid or (t0, t1), got {arguments.shown(span)}")
+        raise ValueError(f"grid: expected a TimeGrid or (t0, t1), got {arguments.shown(grid)}")
     t0, t1 = ends
     levels = arguments.integers("levels", levels)
     if len(levels) < 3 or any(b <= a for a, b in itertools.pairwise(levels)) or levels[0] < 0:
@@ -243,7 +243,7 @@ def compare_methods(
     grid = TimeGrid(t0, t1, 2**finest)
     with gathered() as kinks:
         for method in methods.values():
-            check_system(sde, x0, grid, method)
+            check_system(sde, x0, grid, method=method)
         errors = _Errors(sde, x0, grid, methods, levels, reference, refine, kind, functional, seed)
         table = _measured(errors, paths, precision, level, max_paths)
         found = {name: _convergence(name, errors, i, table[i]) for i, name in enumerate(methods)}
@@ -447,7 +447,7 @@ class _Errors:
     def _final(self, method: Stepper, finest: StoredAreas, level: int) -> Tensor:
         noise = finest.coarsen(finest.steps // 2**level)
         grid = TimeGrid(self.grid.t0, self.grid.t1, 2**level)
-        [(_, _, final)] = deque(trajectory(self.sde, self.x0, grid, method, noise), maxlen=1)
+        [(_, _, final)] = deque(trajectory(self.sde, self.x0, grid, method=method, noise=noise), maxlen=1)
         return final
 
 

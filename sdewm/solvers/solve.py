@@ -77,7 +77,7 @@ def solve(
         raise ValueError(f'save: expected "final", "path" or a function of (t, x), got {save!r}')
     x0 = arguments.state(x0, many=True)
     final = isinstance(save, str) and save == "final"
-    increments = checked(sde, x0, grid, method, given_or_drawn(noise, paths, seed))
+    increments = checked(sde, x0, grid, method=method, noise=given_or_drawn(noise, paths, seed))
     made = pays(compile, increments.paths, grid, x0.shape[-1])
     walks = Walks(
         sde, x0, grid, method, [grid.steps] if final else range(grid.steps + 1),

@@ -150,7 +150,7 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
         if found.is_largest:
             return found
         generator = torch.Generator().manual_seed(seed)
-        visits = pilot(sde, start, grid, channels, generator)
+        visits = pilot(sde, start, grid, channels=channels, generator=generator)
         for t, x in _together(sde, t0, visits, grid):
             # Where no vector acts on another, a few derivatives tell whether there is more.
             if found.kind in ("additive", "diagonal") and departure(found, sde, t, x, generator) is None:

@@ -96,7 +96,7 @@ def _far(sde: SDE, start: Tensor, grid: TimeGrid, channels: int) -> tuple[Tensor
     """The time and the states at which a pilot walk ends."""
     try:
         with torch.no_grad():
-            visits = pilot(sde, start, grid, channels, torch.Generator().manual_seed(0))
+            visits = pilot(sde, start, grid, channels=channels, generator=torch.Generator().manual_seed(0))
     except Exception:  # a run might never go where a coefficient raises an error of its user's own
         visits = []
     return (visits[-1].t, visits[-1].x) if visits else (torch.as_tensor(grid.t1).to(start), start[:0])

@@ -44,13 +44,13 @@ def spread(of: int, count: int) -> Tensor:
     return torch.linspace(0, of - 1, count).round().long()
 
 
-def pilot(sde: SDE, start: Tensor, grid: TimeGrid, channels: int, generator: torch.Generator) -> list[Visit]:
-    """Euler's steps through the grid, 8 at most, from states spread over the rows of ``start`` ``(rows, n)``.
+def pilot(sde: SDE, x0: Tensor, grid: TimeGrid, *, channels: int, generator: torch.Generator) -> list[Visit]:
+    """Euler's steps through the grid, 8 at most, from states spread over the rows of ``x0`` ``(rows, n)``.
 
     Of as many of the paths as are still in the numbers and in the coefficients' domain. Itô or Stratonovich is all one
     here: only whereabouts are asked for.
     """
-    x = start[spread(len(start), pilot_paths(start.shape[-1] * channels))]
+    x = x0[spread(len(x0), pilot_paths(x0.shape[-1] * channels))]
     steps = min(grid.steps, TIMES)
     dt = (grid.t1 - grid.t0) / steps
     width = torch.full((len(x), 1), WIDTH, dtype=torch.float64)

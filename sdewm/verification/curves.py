@@ -90,10 +90,10 @@ def _losses_and_terms(samples: SystemSamples, loss: str, eps: Values) -> Sample:
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         values = {str(j): losses_at(system, losses, (e, e), grid, noise)[loss] for j, e in enumerate(eps)}
-        terms = corrected_terms(system.family, losses, system.x0, grid, noise, system.method)
+        terms = corrected_terms(system.family, losses, system.x0, grid, noise=noise, method=system.method)
         values |= {f"{loss}|jets|{term}/0": v for (_, term), v in terms.items()}
         if printed:
-            formulas = formula_terms(system.family, losses, system.x0, grid, noise, printed)
+            formulas = formula_terms(system.family, losses, system.x0, grid, noise=noise, variants=printed)
             values |= {f"{loss}|{route}|{term}/0": v for (_, route, term), v in formulas.items()}
         return values
 

@@ -61,7 +61,7 @@ def _numbers(system: System) -> Iterator[Tensor]:
     for eps in (0.0, 1.0):
         sde = system.family.at(eps)
         channels = check_coefficients(sde, system.x0, system.grid).channels
-        for visit in pilot(sde, start, system.grid, channels, torch.Generator().manual_seed(0)):
+        for visit in pilot(sde, start, system.grid, channels=channels, generator=torch.Generator().manual_seed(0)):
             yield from (visit.x, value_of(visit.noise), value_of(sde.f(visit.t, visit.x)))
             for loss in system.losses.values():
                 for t in loss.times[:TIMES]:

@@ -47,7 +47,7 @@ class _ZeroDrift(PerturbedSDE):
 
 def channels(system: System) -> int:
     """The number of noise channels; all input is checked on the way, before any work is done."""
-    return check_problem(system.family, system.losses, system.x0, system.grid, system.method, system.grids)
+    return check_problem(system.family, system.losses, system.x0, system.grid, method=system.method, grids=system.grids)
 
 
 @lru_cache(maxsize=8)
@@ -121,13 +121,13 @@ def _by_formulas(
     grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
     values = _jets(system, grid, increments, level)
     if formulas:
-        found = formula_terms(system.family, system.losses, system.x0, grid, increments, formulas)
+        found = formula_terms(system.family, system.losses, system.x0, grid, noise=increments, variants=formulas)
         values |= {f"{loss}|{route}|{term}/{level}": v for (loss, route, term), v in found.items()}
     return values
 
 
 def _jets(system: System, grid: TimeGrid, noise: Increments, level: int) -> dict[str, Tensor]:
-    terms = corrected_terms(system.family, system.losses, system.x0, grid, noise, system.method)
+    terms = corrected_terms(system.family, system.losses, system.x0, grid, noise=noise, method=system.method)
     return {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
 
 
@@ -137,7 +137,7 @@ def losses_at(
     """Each loss per path, ``(paths,)``, at the magnitudes ``eps`` of the diffusion and of the drift error."""
     weights = {name: loss.on(grid) for name, loss in losses.items()}
     total: dict[str, Tensor] = {}
-    for i, t, x in trajectory(system.family.at(*eps), system.x0, grid, system.method, noise):
+    for i, t, x in trajectory(system.family.at(*eps), system.x0, grid, method=system.method, noise=noise):
         for name, loss in losses.items():
             if i in weights[name]:
                 total[name] = total.get(name, 0.0) + weights[name][i] * loss.fn(t, x)

@@ -83,22 +83,25 @@ def _drift_errors(
             times = [grid.time(i) for i in range(1, steps + 1)]
             loss = SummedLoss(fn, times, [1 / steps] * steps)  # type: ignore[arg-type]
             x0 = initial_state(model, observations, actions, start)
-            yield bias_and_increase(family, loss, x0, grid, 2 * ERROR, paths, seed)
+            yield bias_and_increase(family, loss, x0, grid, eps=2 * ERROR, paths=paths, seed=seed)
 
 
 def bias_and_increase(
-    family: PerturbedSDE, loss: SummedLoss, x0: Tensor, grid: TimeGrid, eps: float, paths: int, seed: int
+    family: PerturbedSDE, loss: SummedLoss, x0: Tensor, grid: TimeGrid, *, eps: float, paths: int, seed: int
 ) -> Sample:
     """``loss0``, ``bias_first``, ``bias`` and ``increase`` of :func:`drift_error_bias`, signed, from one start."""
     losses, weights = {"": loss}, loss.on(grid)
 
     def total(magnitude: float, noise: Increments) -> Tensor:
-        steps = trajectory(family.at(magnitude), x0, grid, "euler-sequential", noise)
+        steps = trajectory(family.at(magnitude), x0, grid, method="euler-sequential", noise=noise)
         return sum(weights[i] * loss.fn(t, x) for i, t, x in steps if i in weights)  # type: ignore[return-value]
 
     def values(noise: Increments) -> dict[str, Tensor]:
         terms = {
-            term: v for (_, term), v in corrected_terms(family, losses, x0, grid, noise, "euler-sequential").items()
+            term: v
+            for (_, term), v in corrected_terms(
+                family, losses, x0, grid, noise=noise, method="euler-sequential"
+            ).items()
         }
         first = eps * terms["P~"]
         return {

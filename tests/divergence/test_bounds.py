@@ -47,7 +47,7 @@ def test_mean_square_is_exact_for_a_linear_equation(a, b):
 def test_suprema_of_a_linear_equation(a, b):
     noise = normal_increments(GRID, PATHS, 1)
     x0 = torch.zeros(1, dtype=F64)
-    squared = distances(linear(a, b), x0, torch.ones(1, 1, dtype=F64), GRID, noise=noise)[0]
+    squared = distances(linear(a, b), x0, GRID, perturbations=torch.ones(1, 1, dtype=F64), noise=noise)[0]
     suprema = squared.cummax(0).values.mean(-1)
     rate = a + 0.5 * b**2 + 0.5 * GRID.dt * a**2
     bounds = supremum_from_mean_square(mean_square(rate, GRID.dt, GRID.steps), GRID.dt, abs(a), b)
@@ -130,7 +130,7 @@ def test_saturation_counts_the_worst_of_many_draws():
 def test_second_derivatives_of_a_nonlinear_equation():
     sde = FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: 0.4 * torch.cos(x))
     noise = normal_increments(GRID, 4000, 1)
-    _, second = sensitivity_suprema(sde, torch.tensor([0.8], dtype=F64), torch.ones(1, 1), GRID, noise=noise)
+    _, second = sensitivity_suprema(sde, torch.tensor([0.8], dtype=F64), GRID, directions=torch.ones(1, 1), noise=noise)
     bounds = second_derivative_supremum(1 + GRID.dt, 1.0, 0.4, 1.0, 0.4, GRID.dt, GRID.steps)
     measured = second[:, 0, 0].mean(-1)
     assert all(float(m) <= b for m, b in zip(measured, bounds, strict=True))

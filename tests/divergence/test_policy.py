@@ -95,8 +95,8 @@ def test_as_the_policy_of_a_latent_model():
     from sdewm.systems.losses import as_summed
 
     losses = {"": as_summed(reference.loss, grid)}
-    assert check_problem(family, losses, x0, grid, "euler", 1) == channels
-    terms = corrected_terms(family, losses, x0, grid, StoredIncrements(noise))
+    assert check_problem(family, losses, x0, grid, method="euler", grids=1) == channels
+    terms = corrected_terms(family, losses, x0, grid, noise=StoredIncrements(noise))
     h = 1e-3
     at_eps = [reference.loss(solve(family.at(e), x0, grid, noise=noise)) for e in (-h, 0.0, h)]
     assert torch.allclose(terms["", "P"] + terms["", "P~"], (at_eps[2] - at_eps[0]) / (2 * h), atol=1e-5)

@@ -94,7 +94,7 @@ def test_bad_models_and_errors_are_named(rollout, x0):
     with refuses(ValueError, "eps", "2 coordinates"):
         rollout.perturbation(torch.zeros(3))
     with refuses(ValueError, "perturbations", "(perturbations, 5)"):
-        divergence(rollout, x0, torch.zeros(2, 4), GRID, noise=normal_increments(GRID, 4, 2))
+        divergence(rollout, x0, GRID, perturbations=torch.zeros(2, 4), noise=normal_increments(GRID, 4, 2))
 
 
 def test_without_prediction_noise():
@@ -116,10 +116,12 @@ def test_distances_of_a_linear_equation_are_exact():
     sde = FunctionSDE(lambda t, x: -x, lambda t, x: torch.ones_like(x))
     eps = torch.tensor([[0.3], [-0.2]], dtype=F64)
     noise = normal_increments(GRID, 5, 1)
-    found = distances(sde, torch.zeros(1, dtype=F64), eps, GRID, noise=noise)
+    found = distances(sde, torch.zeros(1, dtype=F64), GRID, perturbations=eps, noise=noise)
     decay = (1 - GRID.dt) ** torch.arange(GRID.steps + 1, dtype=F64)
     assert torch.allclose(found, (eps[:, :, None] * decay[:, None]).expand(-1, -1, 5) ** 2)
-    assert torch.allclose(divergence(sde, torch.zeros(1, dtype=F64), eps, GRID, noise=noise), found[:, :1])
+    assert torch.allclose(
+        divergence(sde, torch.zeros(1, dtype=F64), GRID, perturbations=eps, noise=noise), found[:, :1]
+    )
 
 
 def test_divergence_equals_two_solves(rollout, x0):
@@ -127,7 +129,7 @@ def test_divergence_equals_two_solves(rollout, x0):
     noise = normal_increments(GRID, 7, 2)
     apart = [solve(rollout, x, GRID, noise=noise, save="path") for x in (x0, x0 + eps[0])]
     expected = (apart[1] - apart[0]).square().sum(-1).cummax(0).values
-    assert torch.allclose(divergence(rollout, x0, eps, GRID, noise=noise)[0], expected)
+    assert torch.allclose(divergence(rollout, x0, GRID, perturbations=eps, noise=noise)[0], expected)
 
 
 def test_repeated_increments():
@@ -141,7 +143,7 @@ def test_repeated_increments():
 def test_sensitivities_are_those_of_the_divergence(rollout, x0):
     noise = normal_increments(GRID, 4, 2)
     directions = rollout.perturbation(torch.eye(2, dtype=F64))
-    first, second = sensitivity_suprema(rollout, x0, directions, GRID, noise=noise)
+    first, second = sensitivity_suprema(rollout, x0, GRID, directions=directions, noise=noise)
     h = 1e-4
     plus, minus, zero = (solve(rollout, x0 + s * directions[0], GRID, noise=noise, save="path") for s in (h, -h, 0.0))
     dx = ((plus - minus) / (2 * h)).square().sum(-1).cummax(0).values

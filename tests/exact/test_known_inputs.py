@@ -43,7 +43,7 @@ def test_recorded_inputs_rebuild_the_run_they_come_from():
     model, x0, grid = reference.latent_model(), reference.initial_state(), TimeGrid(0.0, 1.0, 16)
     channels = model.noise_channels(torch.zeros((), dtype=F64), x0[None])
     noise = 0.25 * torch.randn(16, 1, channels, generator=torch.Generator().manual_seed(1), dtype=F64)
-    known = record_inputs(model, x0, grid, noise)
+    known = record_inputs(model, x0, grid, noise=noise)
     z = model.block_slices.z
     encoder = model.channel_slices(torch.zeros((), dtype=F64), x0[None])[0]
     whole = solve(model, x0, grid, noise=noise)[:, z]
@@ -55,7 +55,7 @@ def test_what_is_not_an_integral_of_inputs_is_refused(monkeypatch):
     monkeypatch.setattr(model, "leak", 1.0)
     assert isinstance(model, LatentSDE)
     with refuses(ValueError, "model.leak", "expected 0", "got 1"):
-        record_inputs(model, reference.initial_state(), GRID, torch.zeros(8, 1, 6, dtype=F64))
+        record_inputs(model, reference.initial_state(), GRID, noise=torch.zeros(8, 1, 6, dtype=F64))
 
 
 @pytest.mark.parametrize("c", [0.25, 0.5, 2.0])

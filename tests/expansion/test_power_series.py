@@ -328,7 +328,7 @@ def test_each_path_is_differentiated_exactly(method):
         "Q~": (gradient * (w_ab + w_bb / 2)).sum(-1),
         "S~": curvature(y_b, y_a) + curvature(y_b, y_b) / 2,
     }
-    jets = corrected_terms(family, {"loss": as_summed(reference.loss, grid)}, x0, grid, noise, method)
+    jets = corrected_terms(family, {"loss": as_summed(reference.loss, grid)}, x0, grid, noise=noise, method=method)
     for name, value in by_hand.items():
         torch.testing.assert_close(jets["loss", name], value, rtol=1e-7, atol=1e-7 * float(value.abs().max()))
 
@@ -343,7 +343,7 @@ def test_the_expansion_is_the_finite_difference_of_the_mean(method):
         return reference.loss(solve(family.at(eps), x0, grid, method=method, noise=noise)).mean()
 
     losses = {"loss": as_summed(reference.loss, grid)}
-    jets = corrected_terms(family, losses, x0, grid, noise, method, order=3)
+    jets = corrected_terms(family, losses, x0, grid, noise=noise, method=method, order=3)
     terms = {name: value.mean() for (_, name), value in jets.items()}
     first, twice_second = differences(mean)
     second = 0.5 * (terms["Q"] + terms["S"]) + terms["Q~"] + terms["S~"]
@@ -453,11 +453,11 @@ class PaperMinusJets:
         def evaluate(noise: Increments) -> dict[str, Tensor]:
             values = {}
             for level in range(self.levels):
-                arguments = (
-                    system.family, losses, system.x0, grid.coarsen(2**level), noise.coarsen(2**level)
-                )  # fmt: skip
-                jets = corrected_terms(*arguments)
-                for (_, variant, term), value in formula_terms(*arguments, self.variants).items():
+                problem = (system.family, losses, system.x0, grid.coarsen(2**level))
+                increments = noise.coarsen(2**level)
+                jets = corrected_terms(*problem, noise=increments)
+                formulas = formula_terms(*problem, noise=increments, variants=self.variants)
+                for (_, variant, term), value in formulas.items():
                     values[f"{variant}/{term}/{level}"] = value - jets["loss", term]
             return values
 
@@ -553,8 +553,8 @@ def test_unknown_corrections_are_refused():
             {"": as_summed(problem.loss, grid)},
             problem.x0,
             grid,
-            noise,
-            {"x": frozenset({"E99"})},
+            noise=noise,
+            variants={"x": frozenset({"E99"})},
         )
 
 

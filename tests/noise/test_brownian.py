@@ -93,7 +93,7 @@ def test_it_is_an_increments():
     assert torch.equal(torch.stack(list(coarse)), whole(PATH, 2))
     assert torch.equal(torch.stack(list(noise.coarsen(1))), whole(PATH, 5))
     sde = FunctionSDE(g=lambda t, x: torch.ones_like(x))
-    *_, (_, t, x) = trajectory(sde, torch.zeros(3, dtype=F64), PATH.at(5).grid, "euler", noise)
+    *_, (_, t, x) = trajectory(sde, torch.zeros(3, dtype=F64), PATH.at(5).grid, method="euler", noise=noise)
     assert t == 3.0
     assert torch.allclose(x, whole(PATH, 0)[0])
 

@@ -98,7 +98,7 @@ def test_arguments_come_in_one_order():
         "solve": ("sde", "x0", "grid"),
         "fundamental_matrix": ("sde", "x0", "grid"),
         "initial_value_derivatives": ("sde", "x0", "grid"),
-        "convergence": ("sde", "x0", "span"),
+        "convergence": ("sde", "x0", "grid"),
         "expand": ("family", "loss", "x0", "grid"),
         "taylor_test": ("family", "loss", "x0", "grid"),
     }

@@ -66,7 +66,9 @@ def left_end_form(family: PerturbedSDE, x0: Tensor, grid: TimeGrid, noise: Tenso
     """Φ_N Σ_n Φ_n⁻¹ (e_n − Σ_k ∂g_k η_k Δt), with or without the correction."""
     phi = torch.eye(len(x0), dtype=F64).expand(noise.shape[1], -1, -1)
     total = torch.zeros(noise.shape[1], len(x0), 1, dtype=F64)
-    for (i, t, x), dB in zip(trajectory(family.base, x0, grid, "euler", StoredIncrements(noise)), noise, strict=False):
+    for (i, t, x), dB in zip(
+        trajectory(family.base, x0, grid, method="euler", noise=StoredIncrements(noise)), noise, strict=False
+    ):
         e = family.error.f(t, x) * grid.dt + diffusion_product(family.error, t, x, dB)
         if ito:
             e = e - ito_correction(family, t, x) * grid.dt
@@ -100,7 +102,7 @@ def test_is_the_product_of_the_steps(case):
     family, x0 = case
     noise = noise_for(family, x0, GRID)
     phi = torch.eye(len(x0), dtype=F64).expand(5, -1, -1)
-    steps = trajectory(family.base, x0, GRID, "euler", StoredIncrements(noise))
+    steps = trajectory(family.base, x0, GRID, method="euler", noise=StoredIncrements(noise))
     for (_, t, x), dB in zip(steps, noise, strict=False):
         phi = step_matrix(family, t, GRID.dt, x, dB) @ phi
     found = fundamental_matrix(family.base, x0, GRID, noise=noise)
@@ -151,7 +153,7 @@ def test_the_right_ends_inverse_is_exact(case):
     """y_N = Σ_n Φ_N Φ_{n+1}⁻¹ e_n on any grid, to rounding."""
     family, x0 = case
     noise = noise_for(family, x0, GRID)
-    walk = list(trajectory(family.base, x0, GRID, "euler", StoredIncrements(noise)))
+    walk = list(trajectory(family.base, x0, GRID, method="euler", noise=StoredIncrements(noise)))
     phis, errors = [torch.eye(len(x0), dtype=F64).expand(5, -1, -1)], []
     for (_, t, x), dB in zip(walk, noise, strict=False):
         phis.append(step_matrix(family, t, GRID.dt, x, dB) @ phis[-1])

@@ -197,9 +197,9 @@ def test_the_nilpotent_witness():
     flow, noise = FLOWS["nilpotent"](), StoredIncrements(FLOWS["nilpotent"]().increments(TimeGrid(0.0, 1.0, 16), 5, 0))
     grid = flow.grid(16)
     truth = torch.eye(2, dtype=F64) + noise.values.sum(0)[..., None] * NILPOTENT
-    close(commuting_flow(flow.base, flow.x0, grid, noise), truth)
+    close(commuting_flow(flow.base, flow.x0, grid, noise=noise), truth)
     close(fundamental_matrix(flow.base, flow.x0, grid, noise=noise), truth)
-    for exponent in printed_flow_exponents(flow.base, flow.x0, grid, noise).values():
+    for exponent in printed_flow_exponents(flow.base, flow.x0, grid, noise=noise).values():
         printed = torch.linalg.matrix_exp(exponent)
         torch.testing.assert_close(printed[:, 0, 0], torch.full((5,), math.exp(-0.5), dtype=F64))
 
@@ -210,8 +210,8 @@ def test_the_exponent_of_geometric_brownian_motion():
     grid, x0 = TimeGrid(0.0, 2.0, 5), torch.tensor([1.5], dtype=F64)
     noise = StoredIncrements(torch.randn(5, 4, 1, generator=torch.Generator().manual_seed(0), dtype=F64))
     truth = 0.3 * 2.0 + 0.7 * noise.values.sum(0) - 0.5 * 0.7**2 * 2.0
-    close(flow_exponent(sde, x0, grid, noise)[..., 0], truth)
-    close(commuting_flow(sde, x0, grid, noise)[..., 0], truth.exp())
+    close(flow_exponent(sde, x0, grid, noise=noise)[..., 0], truth)
+    close(commuting_flow(sde, x0, grid, noise=noise)[..., 0], truth.exp())
 
 
 @pytest.mark.parametrize("name", ["linear", "two-noises", "rotating", "clock"])
@@ -220,8 +220,8 @@ def test_jacobians_that_do_not_commute_are_refused(name):
     grid = flow.grid(12)
     noise = StoredIncrements(flow.increments(grid, 3, 0))
     with refuses(DoNotCommute, "‖AB − BA‖", "fundamental_matrix") as stopped:
-        commuting_flow(flow.base, flow.x0, grid, noise)
-    assert (stopped.value.commutator, stopped.value.relative) == commutators(flow.base, flow.x0, grid, noise)
+        commuting_flow(flow.base, flow.x0, grid, noise=noise)
+    assert (stopped.value.commutator, stopped.value.relative) == commutators(flow.base, flow.x0, grid, noise=noise)
     assert stopped.value.relative > 0.01
 
 
@@ -229,7 +229,7 @@ def test_the_size_of_a_commutator():
     flow = FLOWS["two-noises"]()
     A, B = (column for column in (flow.base.g(torch.zeros(()), torch.eye(2, dtype=F64)).movedim(-1, 0).mT))
     grid = flow.grid(2)
-    absolute, relative = commutators(flow.base, flow.x0, grid, StoredIncrements(flow.increments(grid, 1, 0)))
+    absolute, relative = commutators(flow.base, flow.x0, grid, noise=StoredIncrements(flow.increments(grid, 1, 0)))
     size = float(torch.linalg.matrix_norm(A @ B - B @ A))
     assert absolute == pytest.approx(size, rel=1e-12)
     # The two diffusions are the Jacobians that commute least.
@@ -241,7 +241,7 @@ def test_a_stratonovich_sde_has_another_exponent():
     flow = FLOWS["gbm"]()
     noise = StoredIncrements(flow.increments(flow.grid(2), 1, 0))
     with refuses(ValueError, "sde.sde_type", "'ito'", "'stratonovich'"):
-        flow_exponent(to_stratonovich(flow.base), flow.x0, flow.grid(2), noise)
+        flow_exponent(to_stratonovich(flow.base), flow.x0, flow.grid(2), noise=noise)
 
 
 def test_the_printed_second_derivative_on_a_quadratic():

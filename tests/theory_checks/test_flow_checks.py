@@ -138,20 +138,24 @@ def no_drift_in_the_fundamental_matrix(monkeypatch):
 
 def transpose_in_the_exponent(monkeypatch):
     monkeypatch.setattr(
-        fundamental_matrix, "flow_exponent", lambda *args: printed_flow_exponents(*args)["½∫ from k = 1"]
+        fundamental_matrix,
+        "flow_exponent",
+        lambda *args, **noise: printed_flow_exponents(*args, **noise)["½∫ from k = 1"],
     )
 
 
 def no_half_in_the_exponent(monkeypatch):
-    def exponent(sde, x0, grid, noise):
-        linear = sum(torch.einsum("pk,pkij->pij", dB, slopes) for dB, slopes in jacobians_along(sde, x0, grid, noise))
-        return 2 * flow_exponent(sde, x0, grid, noise) - linear
+    def exponent(sde, x0, grid, *, noise):
+        linear = sum(
+            torch.einsum("pk,pkij->pij", dB, slopes) for dB, slopes in jacobians_along(sde, x0, grid, noise=noise)
+        )
+        return 2 * flow_exponent(sde, x0, grid, noise=noise) - linear
 
     monkeypatch.setattr(fundamental_matrix, "flow_exponent", exponent)
 
 
 def wrong_sign_of_the_commutator(monkeypatch):
-    monkeypatch.setattr(fundamental_matrix, "commutator_term", lambda *args: -commutator_term(*args))
+    monkeypatch.setattr(fundamental_matrix, "commutator_term", lambda *args, **noise: -commutator_term(*args, **noise))
 
 
 def drop_linear_term(monkeypatch):

@@ -165,8 +165,8 @@ def test_a_kink_in_the_smooth_network_is_caught(monkeypatch):
 def test_a_proof_step_as_printed_is_caught(monkeypatch, name):
     true = remainder_module.remainder_terms
 
-    def printed(*args):
-        terms = true(*args)
+    def printed(*args, **options):
+        terms = true(*args, **options)
         return {**terms, name: terms[f"{name} as printed"]}
 
     monkeypatch.setattr(lemma_b7_steps, "remainder_terms", printed)

@@ -81,10 +81,10 @@ def _suprema(system: System, settings: Settings, round: int) -> Sample:
     shifts = torch.stack([sign * c * u for c in ladder for sign in (1.0, -1.0)])
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
-        found = divergence(sde, x0, shifts, system.grid, method=system.method, noise=noise)[:, -1]
+        found = divergence(sde, x0, system.grid, perturbations=shifts, method=system.method, noise=noise)[:, -1]
         pairs = found.unflatten(0, (len(ladder), 2)).mean(1)
         values = {f"{i}": pair / c**2 for i, (pair, c) in enumerate(zip(pairs, ladder, strict=True))}
-        first, _ = sensitivity_suprema(sde, x0, u[None], system.grid, method=system.method, noise=noise)
+        first, _ = sensitivity_suprema(sde, x0, system.grid, directions=u[None], method=system.method, noise=noise)
         return {**values, "jets": first[-1, 0]}
 
     drawn = sampler(system, settings, PATHS, round, purpose=7)

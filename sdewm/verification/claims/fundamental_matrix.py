@@ -48,11 +48,11 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
             yield LeftOut(CLAIM, system.name, quantity, "corrected", "", "nothing of the initial state is left at t1")
             return
         own = rounding(lambda x: fundamental_matrix(base, x, grid, method=method, noise=noise), x0, grid.steps)
-        differences, error = by_differences(base, x0, grid, method, noise, h)
+        differences, error = by_differences(base, x0, grid, method=method, noise=noise, h=h)
     routes = [("jets, against differences in x0", phi, differences, error + own)]
     if method == "euler":
-        routes.append(("its own equation, against jets", by_equation(base, x0, grid, noise), phi, own))
-        routes.append(("product of step Jacobians, against jets", by_product(base, x0, grid, noise), phi, own))
+        routes.append(("its own equation, against jets", by_equation(base, x0, grid, noise=noise), phi, own))
+        routes.append(("product of step Jacobians, against jets", by_product(base, x0, grid, noise=noise), phi, own))
     for reading, value, truth, numerical in routes:
         gap = relative(value, truth)
         yield gap_row(
@@ -93,24 +93,24 @@ def inverse_sample(system: System, settings: Settings, round: int) -> Sample:
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
-def by_equation(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments) -> Tensor:
+def by_equation(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments) -> Tensor:
     """Φ at the final time, ``(paths, n, n)``, by Euler's scheme for (43)–(44)."""
     system = FundamentalMatrixSDE(sde)
     return system.split(solve(system, system.initial(x0), grid, noise=noise))[1]
 
 
-def by_product(sde: SDE, x0: Tensor, grid: TimeGrid, noise: Increments) -> Tensor:
+def by_product(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments) -> Tensor:
     """Φ as the product of the steps' own Jacobians."""
     identity = torch.eye(len(x0), dtype=x0.dtype, device=x0.device)
     phi = identity
-    for (_, t, x), dB in zip(trajectory(sde, x0, grid, "euler", noise), noise, strict=False):
+    for (_, t, x), dB in zip(trajectory(sde, x0, grid, method="euler", noise=noise), noise, strict=False):
         drift, diffusion = step_jacobians(sde, t, x, dB)
         phi = (identity + grid.dt * drift + diffusion) @ phi
     return phi
 
 
 def by_differences(
-    sde: SDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments, h: float
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments, h: float
 ) -> tuple[Tensor, float]:
     """Φ by central differences of fourth order, and how far those with twice the step ``h`` are off, relative."""
 

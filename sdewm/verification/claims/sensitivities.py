@@ -35,14 +35,16 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
     family, x0, grid, method = system.family, system.x0, system.grid, system.method
     h = sample_system(system, settings.first).h
     with nonsmooth_met() as kinks:
-        jets = by_jets(family, x0, grid, method, noise)
-        differences, errors = by_differences(family, 0.0, x0, grid, method, noise, h)
-        solved = None if method == "euler-sequential" else by_equations(family, 0.0, x0, grid, method, noise)
+        jets = by_jets(family, x0, grid, method=method, noise=noise)
+        differences, errors = by_differences(family, 0.0, x0, grid, method=method, noise=noise, h=h)
+        solved = (
+            None if method == "euler-sequential" else by_equations(family, 0.0, x0, grid, method=method, noise=noise)
+        )
         for i, part in enumerate(PARTS):
             if not bool(jets[i].any() or (differences[i].abs() > 1e3 * errors[i] * differences[i].abs().max()).any()):
                 yield LeftOut(CLAIM, system.name, part, "corrected", "", "it is 0 on every path")
                 continue
-            own = rounding(lambda x, i=i: by_jets(family, x, grid, method, noise)[i], x0, grid.steps)  # type: ignore[misc]
+            own = rounding(lambda x, i=i: by_jets(family, x, grid, method=method, noise=noise)[i], x0, grid.steps)  # type: ignore[misc]
             found = [("jets, against differences in ε", jets[i], differences[i], errors[i] + own)]
             if solved is not None:
                 found.append((f"{EQUATIONS}, against jets", solved[i], jets[i], own))
@@ -54,7 +56,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
 
 
 def by_equations(
-    family: PerturbedSDE, eps: float, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments
+    family: PerturbedSDE, eps: float, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments
 ) -> tuple[Tensor, Tensor]:
     """∂x and ∂²x at the final time, each ``(paths, n)``: (38)-(40) as a system of SDEs; (36) and (37) at ε ≠ 0."""
     system = SensitivitySDE(family, eps)
@@ -62,7 +64,7 @@ def by_equations(
 
 
 def by_jets(
-    family: PerturbedSDE, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments
+    family: PerturbedSDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments
 ) -> tuple[Tensor, Tensor]:
     """The same at ε = 0 by jets through the steps."""
     x = solve(family.at(Parameter(JetSpace(1, 2), 0)), x0, grid, method=method, noise=noise)
@@ -72,7 +74,7 @@ def by_jets(
 
 
 def by_differences(
-    family: PerturbedSDE, eps: float, x0: Tensor, grid: TimeGrid, method: Method, noise: Increments, h: float
+    family: PerturbedSDE, eps: float, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments, h: float
 ) -> tuple[tuple[Tensor, Tensor], tuple[float, float]]:
     """The same by central differences of sixth order, and how far those of fourth order are off, relative."""
 
