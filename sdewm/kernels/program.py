@@ -5,45 +5,57 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int32]
 
+
+def _numpy(function: Callable[..., Any]) -> Callable[..., float]:
+    """What numpy makes of numbers: as torch does, and unlike Python, it has infinities, and raises nothing."""
+
+    def computed(*values: float) -> float:
+        with np.errstate(all="ignore"):
+            return float(function(*values))
+
+    return computed
+
+
 # C expressions of x and y, and the same in Python for what is known beforehand.
 UNARY: dict[str, tuple[str, Callable[[float], float]]] = {
     "neg": ("-x", lambda x: -x),
     "abs": ("fabs(x)", abs),
-    "sqrt": ("sqrt(x)", lambda x: math.sqrt(x) if x >= 0 else math.nan),
-    "exp": ("exp(x)", math.exp),
-    "expm1": ("expm1(x)", math.expm1),
-    "log": ("log(x)", lambda x: math.log(x) if x > 0 else -math.inf if x == 0 else math.nan),
-    "log1p": ("log1p(x)", math.log1p),
+    "sqrt": ("sqrt(x)", _numpy(np.sqrt)),
+    "exp": ("exp(x)", _numpy(np.exp)),
+    "expm1": ("expm1(x)", _numpy(np.expm1)),
+    "log": ("log(x)", _numpy(np.log)),
+    "log1p": ("log1p(x)", _numpy(np.log1p)),
     "tanh": ("tanh(x)", math.tanh),
-    "sinh": ("sinh(x)", math.sinh),
-    "cosh": ("cosh(x)", math.cosh),
-    "sin": ("sin(x)", math.sin),
-    "cos": ("cos(x)", math.cos),
-    "tan": ("tan(x)", math.tan),
+    "sinh": ("sinh(x)", _numpy(np.sinh)),
+    "cosh": ("cosh(x)", _numpy(np.cosh)),
+    "sin": ("sin(x)", _numpy(np.sin)),
+    "cos": ("cos(x)", _numpy(np.cos)),
+    "tan": ("tan(x)", _numpy(np.tan)),
     "atan": ("atan(x)", math.atan),
     "asinh": ("asinh(x)", math.asinh),
     "erf": ("erf(x)", math.erf),
     "erfc": ("erfc(x)", math.erfc),
-    "sigmoid": ("1 / (1 + exp(-x))", lambda x: 1 / (1 + math.exp(-x))),
-    "floor": ("floor(x)", math.floor),
+    "sigmoid": ("1 / (1 + exp(-x))", _numpy(lambda x: 1 / (1 + np.exp(-x)))),
+    "floor": ("floor(x)", _numpy(np.floor)),
     "isnan": ("x != x", lambda x: float(x != x)),
 }
 BINARY: dict[str, tuple[str, Callable[[float, float], float]]] = {
     "add": ("x + y", lambda x, y: x + y),
     "sub": ("x - y", lambda x, y: x - y),
     "mul": ("x * y", lambda x, y: x * y),
-    "div": ("x / y", lambda x, y: x / y if y else math.nan if x == 0 else math.copysign(math.inf, x)),
-    "pow": ("pow(x, y)", lambda x, y: x**y),
+    "div": ("x / y", _numpy(np.divide)),
+    "pow": ("pow(x, y)", _numpy(np.power)),
     "atan2": ("atan2(x, y)", math.atan2),
     # As torch has them: not a number where either is not.
-    "maximum": ("x > y || x != x ? x : y", lambda x, y: max(x, y)),
-    "minimum": ("x < y || x != x ? x : y", lambda x, y: min(x, y)),
+    "maximum": ("x > y || x != x ? x : y", _numpy(np.maximum)),
+    "minimum": ("x < y || x != x ? x : y", _numpy(np.minimum)),
     "lt": ("x < y", lambda x, y: float(x < y)),
     "le": ("x <= y", lambda x, y: float(x <= y)),
     "gt": ("x > y", lambda x, y: float(x > y)),
@@ -76,11 +88,13 @@ class Builder:
     """Rows by number, as they are written down. Equal ones are made once, and products with exact zeros not at all.
 
     A number below 0 is a scalar: a constant, or an element of a tensor of weights, which is read when a walk begins.
+    Rows in ``left_out`` are those that would have made a product no number where they are not finite.
     """
 
     inputs: int
     terms: list[Term] = field(default_factory=list)
-    constants: dict[float, int] = field(default_factory=dict)
+    constants: dict[tuple[float, float, bool], int] = field(default_factory=dict)
+    left_out: dict[int, None] = field(default_factory=dict)  # a set that keeps the order
     scalars: list[float | tuple[int, int]] = field(default_factory=list)
     _known: dict[tuple[object, ...], int] = field(default_factory=dict)
     _weights: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -90,11 +104,12 @@ class Builder:
         self.zero, self.one = self.constant(0.0), self.constant(1.0)
 
     def constant(self, value: float) -> int:
-        # −0.0 and 0.0 are one key: the sign of a zero is lost.
-        if value not in self.constants:
-            self.scalars.append(float(value))
-            self.constants[value] = -len(self.scalars)
-        return self.constants[value]
+        value = float(value)
+        key = (math.copysign(1.0, value), math.inf if math.isnan(value) else abs(value), math.isnan(value))
+        if key not in self.constants:
+            self.scalars.append(value)
+            self.constants[key] = -len(self.scalars)
+        return self.constants[key]
 
     def weight(self, tensor: int, place: int) -> int:
         key = (tensor, place)
@@ -110,19 +125,22 @@ class Builder:
 
     def row(self, number: int) -> int:
         """A row that holds a scalar in each lane; a row itself."""
-        return number if number >= 0 else self._made("FILL", (), (number,))
+        return number if number >= 0 else self.made("FILL", (), (number,))
 
     def unary(self, op: str, a: int) -> int:
         value = self.known(a)
         if value is not None:
-            return self.constant(_computed(UNARY[op][1], value))
-        return self._made(f"OP_{op}", (self.row(a),))
+            return self.constant(UNARY[op][1](value))
+        return self.made(f"OP_{op}", (self.row(a),))
 
     def binary(self, op: str, a: int, b: int) -> int:
         x, y = self.known(a), self.known(b)
         if x is not None and y is not None:
-            return self.constant(_computed(BINARY[op][1], x, y))
+            if op == "div" and y == 0:
+                self._leave_out(self.made("OP_div", (self.row(self.zero), self.row(self.zero))))
+            return self.constant(BINARY[op][1](x, y))
         if op == "mul" and (x == 0 or y == 0):
+            self._leave_out(b if x == 0 else a)
             return self.zero
         if op == "mul" and (x == 1 or y == 1):
             return b if x == 1 else a
@@ -131,10 +149,11 @@ class Builder:
         if (op == "sub" and y == 0) or (op == "div" and y == 1):
             return a
         if op == "div" and x == 0:
+            self._leave_out(self.made("OP_div", (self.row(a), self.row(b))))
             return self.zero
         if op in ("mul", "add", "maximum", "minimum") and a > b:
             a, b = b, a
-        return self._made(f"OP_{op}", (self.row(a), self.row(b)))
+        return self.made(f"OP_{op}", (self.row(a), self.row(b)))
 
     def where(self, condition: int, a: int, b: int) -> int:
         chosen = self.known(condition)
@@ -142,44 +161,48 @@ class Builder:
             return a if chosen else b
         if a == b:
             return a
-        return self._made("WHERE", (self.row(condition), self.row(a), self.row(b)))
+        return self.made("WHERE", (self.row(condition), self.row(a), self.row(b)))
 
     def total(self, numbers: Sequence[int]) -> int:
         """The sum of some numbers."""
         rows = [n for n in numbers if n >= 0 or self.known(n) is None]
-        constant = self.constant(math.fsum(v for n in numbers if (v := self.known(n)) is not None))
+        constants = [v for n in numbers if (v := self.known(n)) is not None]
+        finite = all(map(math.isfinite, constants))
+        constant = self.constant(math.fsum(constants) if finite else sum(constants))
         if not rows:
             return constant
-        found = self.row(rows[0]) if len(rows) == 1 else self._made("SUMS", tuple(self.row(r) for r in rows))
+        found = self.row(rows[0]) if len(rows) == 1 else self.made("SUMS", tuple(self.row(r) for r in rows))
         return self.binary("add", found, constant)
 
     def dot(self, left: Sequence[int], right: Sequence[int]) -> int:
         """Σ left_i right_i."""
-        pairs = [(a, b) for a, b in zip(left, right, strict=True) if a != self.zero and b != self.zero]
+        pairs = []
+        for a, b in zip(left, right, strict=True):
+            if self.zero not in (a, b):
+                pairs.append((a, b))
+            elif self.binary("mul", a, b) != self.zero:  # 0 times what is known not to be finite
+                return self.constant(math.nan)
         if all(a < 0 for a, _ in pairs):
             pairs = [(b, a) for a, b in pairs]
         if len(pairs) < 2 or all(a < 0 and b < 0 for a, b in pairs):
             return self.total([self.binary("mul", a, b) for a, b in pairs])
         if all(b < 0 <= a for a, b in pairs):
-            return self._made("DOTS", tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
-        return self._made("PRODUCTS", (*(self.row(a) for a, _ in pairs), *(self.row(b) for _, b in pairs)))
+            return self.made("DOTS", tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+        return self.made("PRODUCTS", (*(self.row(a) for a, _ in pairs), *(self.row(b) for _, b in pairs)))
 
-    def _made(self, op: str, rows: tuple[int, ...], scalars: tuple[int, ...] = ()) -> int:
+    def _leave_out(self, number: int) -> None:
+        """Scalars are looked at as such, when a walk begins."""
+        if number >= 0:
+            self.left_out[number] = None
+
+    def made(self, op: str, rows: tuple[int, ...], scalars: tuple[int, ...] = ()) -> int:
+        """The row that an operation makes of these."""
         key = (op, rows, scalars)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = len(self.terms)
             self.terms.append(Term(op, rows, scalars))
         return found
-
-
-def _computed(function: Callable[..., float], *values: float) -> float:
-    try:
-        return float(function(*values))
-    except OverflowError:
-        return math.inf
-    except (ValueError, ZeroDivisionError):
-        return math.nan
 
 
 @dataclass(frozen=True)

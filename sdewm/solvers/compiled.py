@@ -20,6 +20,7 @@ from sdewm.kernels import CompiledStep, NoCompiler, NotLowered
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StoredIncrements
 from sdewm.solvers.loop import trajectory
+from sdewm.solvers.memory import remembered
 from sdewm.solvers.methods import Method, stepper
 from sdewm.systems.sde import SDE
 
@@ -125,12 +126,17 @@ class Walks:
         if chosen.structure is not None or chosen.needs_time_areas or chosen.begin() is not chosen:
             raise _Unfit(f"steps of {self.method!r} look at more than the state, the time and the increment")
         one = (x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)).detach()
+        kept = []
         try:
-            after = chosen.step(
-                self.sde, one.new_tensor(self.grid.t0), self.grid.dt, one, one.new_zeros(1, noise.channels)
-            )
+            for _ in range(2):  # the first may fill caches
+                after = chosen.step(
+                    self.sde, one.new_tensor(self.grid.t0), self.grid.dt, one, one.new_zeros(1, noise.channels)
+                )
+                kept.append(remembered(self.sde))
         except Exception as error:
             raise _Unfit(f"the step cannot be made with one path: {_first_line(error)}") from error
+        if changed := sorted(name for name in kept[0].keys() | kept[1] if kept[0].get(name) != kept[1].get(name)):
+            raise _Unfit(f"calls of the coefficients change {', '.join(changed)}, which no compiled step would")
         if after.requires_grad or x0.requires_grad:
             raise _Unfit("gradients are asked for")
         space = after.space if isinstance(after, Jet) else None
@@ -156,11 +162,24 @@ class Walks:
             for (i, _, x), state in zip(plain, made.states(start, grid, few, at), strict=True):
                 whole = x.coefficients if isinstance(x, Jet) else x.unsqueeze(0)
                 for row, truth in zip(state, whole, strict=False):
+                    if not arguments.finite(row):
+                        raise _Unfit(f"states, or factors and divisors of theirs, are not finite after {i} steps")
                     if not bool(((row - truth).abs().amax(0) <= _tolerance(truth)).all()):
                         raise _Unfit(f"the compiled step gives other states than the plain one after {i} steps")
         if nearly - said:
             names = ", ".join(sorted(nearly - said))
             raise _Unfit(f"paths come near an edge of {names}, and plain walks look whether any reaches it")
+        # Again, after many calls, and at a state, an increment and a time that a path has met.
+        [*_, last] = few
+        where = (whole[:, :1] if len(whole) == len(example) else example, last[:1].to(x0.dtype), x0.new_tensor(grid.t1))
+        try:
+            with as_written(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", NonSmoothWarning)
+                same = made.step.same_at(*where)
+        except Exception as error:
+            raise _Unfit(f"the step cannot be traced again: {_first_line(error)}") from error
+        if not same:
+            raise _Unfit("the step is another one when it is made again, so that it is no function of (t, x)")
         return made
 
     def _few(self, noise: Increments) -> tuple[Increments, Tensor, TimeGrid]:

@@ -89,6 +89,10 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
         for name, (part, coefficients) in found.items():
             for kind in coefficients:
                 _check_halves(name + kind, partial(getattr(part, kind), last), far)
+        for name, (part, coefficients) in found.items():
+            for kind, values in coefficients.items():
+                # All that was asked in between shows what changes slowly, or late.
+                _check_again(name + kind, partial(getattr(part, kind), t), values, same)
     return Probe(t, same, other, far, channels[first])
 
 
@@ -124,6 +128,22 @@ def _mixed(name: str, gap: float) -> ValueError:
         f"{name}: expected one row per path, each from that path's state alone; got a row that changes by {gap:.3g} "
         "with the states beside it. Reduce over the last axis, not over paths; call .eval() on modules with batch "
         "normalization"
+    )
+
+
+def _check_again(name: str, function: Callable[[Tensor], Any], before: Tensor, x: Tensor) -> None:
+    """The value at the states of the first call must be what it was."""
+    trailing = tuple(before.shape[2:])
+    gap = _gap(_evaluated(name, function, x, lambda paths: (paths, *trailing)), before)
+    if gap is not None:
+        raise _changing(name, gap)
+
+
+def _changing(name: str, gap: float) -> ValueError:
+    return ValueError(
+        f"{name}: expected the same value whenever it is asked, got two at one state that differ by {gap:.3g}. If it "
+        "draws random numbers, or holds modules in training mode (dropout), call .eval() or fix the noise; if it keeps "
+        "something from one call to the next, as a count of its calls, make that a part of the state or of the time"
     )
 
 
@@ -243,12 +263,10 @@ def _check_rows(
         one, two = (_evaluated(name, function, many, wanted, expected) for _ in range(2))
         random = _gap(one, two)
     if random is not None:
-        raise ValueError(
-            f"{name}: expected the same value whenever it is asked, got two at one state that differ by {random:.3g}. "
-            "If it draws random numbers, or holds modules in training mode (dropout), call .eval() or fix the noise"
-        )
+        raise _changing(name, random)
     if gap is not None:
-        raise _mixed(name, gap)
+        later = _gap(_evaluated(name, function, same, wanted, expected), before)
+        raise _mixed(name, gap) if later is None else _changing(name, later)
 
 
 def _evaluated(

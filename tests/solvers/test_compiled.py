@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 import multiprocessing
+import re
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -206,17 +208,141 @@ def test_by_itself_it_compiles_large_work_and_says_nothing():
             expanded("network", wrong)
 
 
+def growing(t, x):
+    return -x * (1 + torch.tensor([0.0, 5e-6 * next(COUNTER)], dtype=F64))
+
+
 def test_each_component_is_held_against_its_own_size():
     """A millionth more of a small component is nothing beside a large one, and a wrong step all the same."""
     scale = torch.tensor([1e8, 1.0], dtype=F64)
-    part = itertools.count()
-
-    def drift(t, x):
-        return -x * (1 + torch.tensor([0.0, 1e-5 * next(part)], dtype=F64))
-
-    family = PerturbedSDE(FunctionSDE(drift, lambda t, x: 0.3 * x), FunctionSDE(lambda t, x: x))
+    family = PerturbedSDE(FunctionSDE(growing, lambda t, x: 0.3 * x), FunctionSDE(lambda t, x: x))
     with pytest.warns(NotCompiled, match="other states than the plain one"):
         expand(family, lambda x: x[:, 1], scale, GRID, paths=256, compile=True)
+
+
+# -- what is no function of the state and the time
+
+
+class Counting:
+    """A drift that is another one from its thousandth call on, which is later than anything is looked at."""
+
+    noise_type, sde_type = "diagonal", "ito"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def f(self, t, x):
+        self.calls += 1
+        return -x * (1 if self.calls < 1000 else 2)
+
+    def g(self, t, x):
+        return 0.3 * x
+
+
+def closing():
+    """The same, of a number that the drift closes over."""
+    calls = 0
+
+    def f(t, x):
+        nonlocal calls
+        calls += 1
+        return -x * (1 if calls < 1000 else 2)
+
+    return FunctionSDE(f, lambda t, x: 0.3 * x)
+
+
+def drifting(t, x):
+    return -x * (1 + 1e-14 * next(COUNTER))
+
+
+CHANGING = {
+    "an attribute": (Counting, "calls of the coefficients change calls, "),
+    "a number that is closed over": (closing, "calls of the coefficients change _f, "),
+    # In a module, where nobody looks, and too slowly for two values or two states to differ.
+    "a number elsewhere": (lambda: FunctionSDE(drifting, lambda t, x: 0.3 * x), "another one when it is made again"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_what_changes_from_call_to_call_is_not_compiled(name):
+    make, reason = CHANGING[name]
+    grid = TimeGrid(0.0, 1.0, 2000)
+    with pytest.warns(NotCompiled, match=reason):
+        found = solve(make(), ONES, grid, paths=64, compile=True)
+    assert found.shape == (64, 2)
+
+
+def test_what_is_remembered_once_is_compiled():
+    class Remembering(Counting):
+        def f(self, t, x):
+            self.calls = 7
+            return -x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotCompiled)
+        solve(Remembering(), ONES, GRID, paths=64, compile=True)
+
+
+TIMED = {
+    "torch's": (lambda t: torch.sin(5 * t), None),
+    "a choice": (lambda t: torch.where(t < 0.5, 1.0, 3 * t), None),
+    "a tensor's data": (lambda t: (5 * t).data, None),
+    "a copy": (lambda t: torch.as_tensor(5 * t) + torch.zeros_like(t).fill_(t), None),
+    "a float": (lambda t: math.sin(5 * float(t)), "a number that Python looks at"),
+    "Python's": (lambda t: math.sin(5 * t), "a number that Python looks at"),
+    "numpy's": (lambda t: torch.as_tensor(np.sin(5 * t)), "numbers that leave torch"),
+    "a branch": (lambda t: 2.0 if t < 0.9 else 3.0, "a number that Python looks at"),
+    "past torch": (lambda t: torch.as_tensor(np.array(np.from_dlpack(t.detach()))), "aten|other states|another one"),
+}
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_time_is_an_input(name):
+    of, reason = TIMED[name]
+    sde = FunctionSDE(lambda t, x: -x * of(t), lambda t, x: 0.3 * x)
+    plain = solve(sde, ONES, GRID, paths=64)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = solve(sde, ONES, GRID, paths=64, compile=True)
+    torch.testing.assert_close(found, plain, rtol=1e-13, atol=1e-13)
+    said = [str(w.message) for w in caught if w.category is NotCompiled]
+    assert (not said) if reason is None else re.search(reason, *said), said
+
+
+# -- what is not finite on some paths, and zeros of either sign
+
+HIDDEN = {
+    "0 times": lambda x: 0 * (650 * x).exp(),
+    "a mask": lambda x: (650 * x).exp() * torch.zeros(2, dtype=F64),
+    "0 over 0": lambda x: torch.zeros(2, dtype=F64) / (x - 1.1).clamp(max=0),
+    "a choice that hides it": lambda x: torch.where(0 * (650 * x).exp() == 0, 0.0, 5.0),
+    "the sign of a zero": lambda x: 0.1 * (1 / (-(x - 1.1).clamp(max=0).abs() + 0)).atan(),
+}
+
+
+@pytest.mark.parametrize("width", [compiled.STRETCH, 1])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_paths_that_leave_the_numbers_do_so_in_compiled_walks_too(name, width, monkeypatch):
+    """Few paths come to 1.1, and none of those that both walk."""
+    sde = FunctionSDE(lambda t, x: HIDDEN[name](x) - x, lambda t, x: 0.15 + 0 * x)
+    monkeypatch.setattr(compiled, "CHECKED", 32)
+    monkeypatch.setattr(compiled, "STRETCH", width)
+
+    def walked(compile):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", NotCompiled)
+                return solve(sde, ONES, TimeGrid(0.0, 0.5, 16), paths=20000, seed=0, compile=compile)
+        except NonFiniteState as error:
+            return str(error)
+
+    plain, found = walked(False), walked(True)
+    leave = name in ("0 times", "a mask", "0 over 0")
+    assert isinstance(plain, str) == leave
+    if leave:
+        assert found == plain
+    else:
+        assert plain.isfinite().all() and torch.allclose(found, plain, rtol=1e-12, atol=1e-12)
 
 
 # -- mistakes in the machine

@@ -35,6 +35,20 @@ def test_a_coefficient_that_goes_wrong_later(name, after):
         expand(PerturbedSDE(base, ERROR), square, [1.0, 2.0], GRID, paths=16)
 
 
+@pytest.mark.parametrize("calls", [1, 7, 15])
+def test_a_count_of_calls_is_said_once_it_tells(calls):
+    """Whether it tells at the second call or among the last."""
+    asked = 0
+
+    def drift(t, x):
+        nonlocal asked
+        asked += 1
+        return -x if asked <= calls else -2 * x
+
+    with refuses(ValueError, "f: expected the same value whenever it is asked", "as a count of its calls"):
+        solve(FunctionSDE(drift, diffusion), [1.0, 2.0], GRID, paths=16)
+
+
 def test_a_coefficient_that_is_undefined_at_the_start_later_on_is_accepted():
     base = FunctionSDE(lambda t, x: torch.where(t > 0.7, torch.log(1 - x), -x), diffusion)
     noise = torch.zeros(8, 3, 1, dtype=F64)
