@@ -92,7 +92,7 @@ def _verify(arguments: argparse.Namespace) -> int:
                 raise ValueError(f"--{name}: no folder {path.resolve().parent}")
         if arguments.runs.exists() and not arguments.runs.is_dir():
             raise ValueError(f"--runs: expected a folder, got {arguments.runs}")
-        system = load_system(arguments.system)
+        system = load_system(arguments.system).afresh()
         claims, settings, budget = asked(
             system, arguments.claims, arguments.precision, arguments.seed, arguments.sampler, arguments.budget
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sys
 import sysconfig
@@ -12,14 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import sdewm
 from sdewm.jets import value_of
 from sdewm.systems.checks import check_coefficients
 from sdewm.systems.pilot import TIMES, pilot
 from sdewm.systems.sde import FROM_INSIDE
 from sdewm.verification.system import System
 
-HERE = Path(sdewm.__file__).parent
+HERE = Path(__file__).parents[1]
 # Where installed packages and Python's own modules are; their versions are in a report's environment.
 INSTALLED = (
     *(Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -30,14 +30,26 @@ INSTALLED = (
 def fingerprint(system: System) -> str:
     """A hash of the user's code, and of the system's numbers as that code gives them now.
 
-    The code: the file of every module that is imported and not installed. The numbers: x0, the grid and the other
-    fields of a system, and coefficients and losses on the states of pilot paths, which tell other weights or data of
-    the same code apart. What coefficients take from elsewhere, and what shows on none of these states, is not seen.
+    The code: the file of every module that is imported and not installed. The numbers: those of
+    :func:`fingerprint_of_numbers`.
     """
-    total = hashlib.sha256()
+    total = hashlib.sha256(fingerprint_of_numbers(system).encode())
     for module, file in _own_modules():
         total.update(f"{module} {hashlib.sha256(file.read_bytes()).hexdigest()} ".encode())
-    fields = {name: value for name, value in vars(system).items() if name not in ("family", "loss", "losses")}
+    return total.hexdigest()[:16]
+
+
+def fingerprint_of_numbers(system: System) -> str:
+    """A hash of what a system computes now, which other weights or data of the same code change.
+
+    Of x0, the grid and the other fields of a system, and of coefficients and losses on the states of pilot paths. What
+    coefficients take from elsewhere, and what shows on none of these states, is not seen.
+    """
+    total = hashlib.sha256()
+    apart = ("family", "loss", "losses", "x0", "found")
+    fields = {
+        field.name: getattr(system, field.name) for field in dataclasses.fields(system) if field.name not in apart
+    }
     losses = {name: (loss.times, loss.weights) for name, loss in system.losses.items()}
     total.update(repr((fields, losses)).encode())
     for values in _numbers(system):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache, wraps
+from typing import Any
 
 import numpy as np
 
@@ -65,14 +66,19 @@ class Settings:
         return QuasiMonteCarlo(paths, seed, REPLICATES, widen=widen, block=block)
 
 
-def pooled(draw: Callable[..., Sample]) -> Callable[..., Sample]:
+Draw = Callable[..., Sample]
+_LAST: Callable[[Draw], Draw] = lru_cache(maxsize=32)
+
+
+def pooled(draw: Draw, keep: Callable[[Draw], Draw] = _LAST) -> Draw:
     """Of ``draw(system, settings, round, …)``, which samples one round: all rounds so far as one sample, kept.
 
-    The system is whatever names it: a :class:`~sdewm.System`, or a string.
+    The system is whatever names it: a string; or a :class:`~sdewm.System`, where ``keep`` is
+    :func:`~sdewm.verification.kept.kept`.
     """
 
-    @lru_cache(maxsize=32)
-    def all_rounds(system: Hashable, settings: Settings, *args: Hashable) -> Sample:
+    @keep
+    def all_rounds(system: Any, settings: Settings, *args: Hashable) -> Sample:
         before = [all_rounds(system, settings.before, *args)] if settings.before else []
         new = [draw(system, settings, r, *args) for r in settings.new_rounds]
         return pool([*before, *new], settings.seed)

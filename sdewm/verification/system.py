@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -83,6 +83,8 @@ class System:
     formula_factor: float = 10.0
     third_factor: float = 10.0
     losses: dict[str, SummedLoss] = field(init=False, repr=False)
+    # What sdewm.verification.kept finds.
+    found: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.family, PerturbedSDE):
@@ -97,6 +99,10 @@ class System:
         object.__setattr__(self, "x0", arguments.state(self.x0))
         if self.continuous is None:
             object.__setattr__(self, "continuous", self.method != "euler-sequential")
+
+    def afresh(self) -> System:
+        """The same system, on which nothing has been found: its weights or its data may be others by now."""
+        return replace(self)
 
     @cached_property
     def _coarser(self) -> int:

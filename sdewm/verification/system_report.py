@@ -14,6 +14,7 @@ from sdewm.verdicts.judge import NEAR_ZERO, LeftOut, Verdict
 from sdewm.verdicts.record import Curve, as_record, write_json
 from sdewm.verdicts.words import describe, failures
 from sdewm.verification.claims import expansion
+from sdewm.verification.identity import fingerprint_of_numbers
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 from sdewm.verification.system_samples import sample_system
@@ -49,6 +50,7 @@ class Report:
     warnings : what to know of the system that decides no row: kinks, assumptions that it does not meet, few paths
         that carry a mean, how large an error the expansion is good for, a noise type that others take otherwise.
     seconds : that it took.
+    numbers : a fingerprint of what the system computed then, see :attr:`curves`.
 
     >>> report = verify(system, ["sensitivities"])
     >>> report.ok, len(report.refuted)
@@ -63,6 +65,7 @@ class Report:
     seconds: float
     series: tuple[str, ...] = field(repr=False)
     terms: tuple[dict[str, Any], ...] = field(repr=False)
+    numbers: str = field(repr=False)
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -92,8 +95,18 @@ class Report:
 
     @cached_property
     def curves(self) -> list[Curve]:
-        """The loss against ε, simulated and predicted; remainders; terms by each route. Sampled when asked for."""
-        return expansion.curves(sample_system(self.system, self.settings)) if self.series else []
+        """The loss against ε, simulated and predicted; remainders; terms by each route. Sampled when asked for.
+
+        ``RuntimeError`` where the system's weights or data are no longer those that the rows are of.
+        """
+        if not self.series:
+            return []
+        if fingerprint_of_numbers(self.system) != self.numbers:
+            raise RuntimeError(
+                "curves: expected the system as it was verified, but its coefficients or losses have other values now; "
+                "they are sampled when first asked for: ask before weights or data change, or verify again"
+            )
+        return expansion.curves(sample_system(self.system, self.settings))
 
     @property
     def verdict(self) -> str:
@@ -176,6 +189,7 @@ def report(
     system: System, claims: Sequence[str], settings: Settings, held: Iterable[tuple[str, Held]], notes: Sequence[str]
 ) -> Report:
     """What was found on each claim as one report; ``notes`` are those on the system itself."""
+    numbers = fingerprint_of_numbers(system)
     found = dict(held)
     # Those of the assumptions come first: they are the theory's own conditions.
     in_order = sorted(found, key=lambda claim: claim != "assumptions")
@@ -188,4 +202,5 @@ def report(
         seconds=sum(h.seconds for h in found.values()),
         series=tuple(line for h in found.values() for line in h.series),
         terms=tuple(term for h in found.values() for term in h.terms),
+        numbers=numbers,
     )

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from sdewm.expansion.power_series import TRUST, second_coefficient
 from sdewm.expansion.taylor import TaylorTest, pool_tests, taylor_tests
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.jets import nonsmooth_met
+from sdewm.verification.kept import kept
 from sdewm.verification.pilot import BY_DEFAULT, round_sizes
 from sdewm.verification.samples import (
     CASES,
@@ -140,7 +140,7 @@ class SystemSamples:
         ]
 
 
-@lru_cache(maxsize=8)
+@kept
 def sample_system(system: System, settings: Settings) -> SystemSamples:
     """Sample one system, on top of the rounds of the look before; kept for the claims that share it."""
     before = sample_system(system, settings.before) if settings.before else None

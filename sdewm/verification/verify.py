@@ -71,6 +71,7 @@ def verify(
     """
     chosen, settings, budget = asked(system, claims, precision, seed, sampler, budget)
     arguments.function("progress", progress, "a claim's name", optional=True)
+    system = system.afresh()
     notes = check_sde(system).notes
     return report(system, chosen, settings, hold(system, chosen, settings, budget, starting=progress), notes)
 

@@ -18,7 +18,6 @@ from sdewm.systems.sde import FunctionSDE
 from sdewm.verdicts.judge import Comparison, Inequality, LeftOut, judge_all
 from sdewm.verdicts.words import failures, overall
 from sdewm.verification.settings import Settings
-from sdewm.verification.system_samples import sample_system
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7
 from theory_checks.run import main, parse
 from theory_checks.systems import SYSTEMS
@@ -37,8 +36,6 @@ def no_system_outlives_its_test():
 
 
 def verdicts(system: str, settings: Settings):
-    sample_system.cache_clear()
-    system_of.cache_clear()
     system_of.cache_clear()
     rows = [row for check in CHECKS for row in check.CLAIM.rows(system, settings)]
     return judge_all([row for row in rows if not isinstance(row, LeftOut)])

@@ -108,6 +108,10 @@ def test_a_system_is_told_from_what_it_was_before():
     assert fingerprint(a_system()) == same
     others = [a_system(slope=1.1), a_system(scale=1.1), a_system(loss=1.1), a_system(start=0.6), a_system(steps=16)]
     assert len({same, *map(fingerprint, others)}) == 6
+    used = a_system()
+    assert used.has_limit and used.grids == 3
+    used.found["a sample"] = 1.0
+    assert fingerprint(used) == same  # what was asked of it, or found on it, changes nothing
 
 
 def test_other_code_is_told_from_what_it_was_before(tmp_path, monkeypatch):

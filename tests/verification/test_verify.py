@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 from importlib import import_module
 from pathlib import Path
 
@@ -146,6 +148,47 @@ def test_a_report_says_first_what_it_found_and_is_the_same_for_a_seed(tmp_path):
     assert set(written) == {"run", "environment", "records", "left out", "terms", "curves"}
     assert len(written["records"]) == len(report.verdicts) and written["curves"]
     assert written["run"]["seed"] == 3 and written["run"]["verdict"] == report.verdict
+
+
+def a_model(weight: torch.Tensor) -> System:
+    base = FunctionSDE(lambda t, x: torch.sin(weight * x), lambda t, x: 0.3 + 0.1 * torch.cos(x))
+    error = FunctionSDE(lambda t, x: x, lambda t, x: torch.tanh(x))
+    x0 = torch.tensor([0.8], dtype=F64)
+    return System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), x0, TimeGrid(0.0, 1.0, 16))
+
+
+def test_each_call_sees_the_weights_as_they_are():
+    weight = torch.nn.Parameter(torch.tensor(1.0, dtype=F64))
+    system = a_model(weight)
+    options = {"precision": 0.1, "budget": 0.0}
+    before = verify(system, **options)
+    weight.data.fill_(-2.0)
+    after, fresh = verify(system, **options), verify(a_model(weight.detach()), **options)
+    assert after.series == fresh.series != before.series
+    assert [v.statistic for v in after.verdicts] == [v.statistic for v in fresh.verdicts]
+    assert after.terms == fresh.terms and after.curves == fresh.curves
+
+
+def test_curves_are_never_of_other_weights_than_the_rows(tmp_path):
+    weight = torch.nn.Parameter(torch.tensor(1.0, dtype=F64))
+    drawn, late = (verify(a_model(weight), "expansion", precision=0.1, budget=0.0) for _ in range(2))
+    curves = drawn.curves
+    weight.data.fill_(-2.0)
+    assert drawn.curves is curves  # of the weights as they were
+    with pytest.raises(RuntimeError, match="curves: expected the system as it was verified"):
+        late.to_json(tmp_path / "report.json")
+    weight.data.fill_(1.0)
+    assert late.curves == curves
+
+
+def test_what_was_sampled_goes_with_the_report():
+    system = a_model(torch.tensor(1.0, dtype=F64))
+    report = verify(system, "expansion", precision=0.1, budget=0.0)
+    assert system.found == {} and report.system is not system and report.system.found
+    alive = weakref.ref(report.system)
+    del report
+    gc.collect()
+    assert alive() is None
 
 
 def test_finer_precision_takes_more_paths():

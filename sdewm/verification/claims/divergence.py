@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import SDE, noise_channels
 from sdewm.verdicts.judge import Comparison, LeftOut, Row
 from sdewm.verification.comparisons import excuse
+from sdewm.verification.kept import kept
 from sdewm.verification.samples import needs_areas, sampler
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.system import System
@@ -73,7 +75,7 @@ def _rollout(system: System) -> tuple[SDE, Tensor, Tensor]:
     return base, x0, unit(len(x0))
 
 
-@pooled
+@partial(pooled, keep=kept)
 def _suprema(system: System, settings: Settings, round: int) -> Sample:
     sde, x0, u = _rollout(system)
     size = 1 + float(x0.norm())

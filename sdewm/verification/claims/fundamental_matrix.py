@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from sdewm.solvers.methods import Method
 from sdewm.solvers.solve import solve
 from sdewm.systems.sde import SDE
 from sdewm.verdicts.judge import Inequality, LeftOut, Row
+from sdewm.verification.kept import kept
 from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
 from sdewm.verification.samples import channels, sampler
 from sdewm.verification.settings import Settings, pooled
@@ -74,7 +76,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
     )  # fmt: skip
 
 
-@pooled
+@partial(pooled, keep=kept)
 def inverse_sample(system: System, settings: Settings, round: int) -> Sample:
     """Squared Frobenius norms of ΦΦ⁻¹ − I on each grid, both by their own equations on the same noise."""
     phi, inverse = FundamentalMatrixSDE(system.family.base), InverseMatrixSDE(system.family.base)
