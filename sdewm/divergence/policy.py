@@ -39,8 +39,11 @@ class LocalMaximizer:
     start : where every search begins, ``(actions,)``.
     low, high : bounds of a box of actions, numbers or ``(actions,)``. A coordinate that ends on its bound with a
         gradient that points outwards stays there, and does not change with h and z̃.
-    tolerance : largest gradient, in units of the curvature, and largest last step.
+    tolerance : the largest last step of the search, in parts of how large the action is or how far it went. No less
+        than 64 roundings of the states' dtype; where Q's derivatives are not that precise, as far as they go.
     iterations : of Newton's method.
+
+    Units do not matter: neither those of Q, nor those of each action by itself.
 
     Calling it with tensors ``(paths, ·)`` returns ``(paths, actions)``. With jets it returns the jet of π, whatever its
     order, so that it serves as the ``policy`` of a :class:`~sdewm.systems.latent.LatentSDE`: steps
@@ -63,8 +66,10 @@ class LocalMaximizer:
 
     # An eigenvalue this much smaller than the largest curvature met on the way counts as zero.
     singular = 1e-7
-    # The longest step, in units of the action; Q need not be concave far from its maximum.
-    radius = 2.0
+    # A step is at most this many times as long as the longest one before: Q need not be concave far from its maximum.
+    growth = 4.0
+    # How many roundings of Q, or of an action, are none.
+    roundings = 64
 
     def __init__(
         self, q: ValueFunction, start: Tensor, *, low: float | Tensor | None = None, high: float | Tensor | None = None,
@@ -128,44 +133,65 @@ class LocalMaximizer:
             value = arguments.instance("q", self.q(h, z, start), Tensor, "a function that returns a tensor (paths,)")
         if value.shape != (paths,) or not value.is_floating_point():
             raise ValueError(f"q: expected floating-point values of shape {(paths,)}, got {arguments.shown(value)}")
-        a = self.start.to(h).expand(paths, -1).clamp(self.low.to(h), self.high.to(h))
-        largest = h.new_zeros(paths)
-        last = h.new_full((paths,), torch.inf)
+        if not arguments.finite(value):
+            raise ValueError(f"q: expected finite values at the start, got a non-finite one at {self.start.tolist()}")
+        a = start.clamp(self.low.to(h), self.high.to(h))
+        track = _Track(a)
+        rounding = self.roundings * torch.finfo(a.dtype).eps
+        tolerance = max(self.tolerance, rounding)
+        previous = longest = a.new_full((paths,), torch.inf)
         for _ in range(self.iterations):
-            gradient, hessian, free = self._local(h, z, a)
-            values, vectors = torch.linalg.eigh(-hessian)
-            largest = torch.maximum(largest, values.abs().amax(-1))
-            ended = (gradient.abs().amax(-1) <= self.tolerance * largest) & (last <= self.tolerance**0.5)
-            if bool(ended.all()):
-                break
+            value = self.q(h, z, a)
+            gradient, free, whole = self._local(h, z, a)
+            track.see(a, value, gradient, whole)
+            scale = track.scale()
+            values, vectors = torch.linalg.eigh(-_free_part(scale.unsqueeze(-1) * whole * scale.unsqueeze(-2), free))
             # Uphill along every eigenvector, also where Q curves upwards.
-            size = values.abs().clamp_min(1e-12).maximum(1e-14 * largest[:, None])
-            step = (vectors @ ((vectors.mT @ gradient.unsqueeze(-1)) / size.unsqueeze(-1))).squeeze(-1)
-            step = step * (self.radius / step.norm(dim=-1, keepdim=True).clamp_min(self.radius))
-            moved = self._uphill(h, z, a, step, gradient)
-            last = torch.where(ended, last, (moved - a).abs().amax(-1))
+            along = (vectors.mT @ (scale * gradient).unsqueeze(-1)).squeeze(-1)
+            scaled = (vectors @ (along / values.abs().clamp_min(self.flat(a))).unsqueeze(-1)).squeeze(-1)
+            length = scaled.norm(dim=-1)
+            step = scale * scaled
+            small = (step.abs() <= tolerance * track.unit).all(-1)
+            # Newton's steps shrink until they are rounding, and Q does not tell where they lead any more.
+            stalled = (length >= previous) & ((gradient * step).sum(-1) <= rounding * track.size)
+            ended = small | stalled
+            if bool(ended.all()):
+                a = torch.where(small[:, None], (a + step).clamp(self.low.to(a), self.high.to(a)), a)
+                break
+            step = step * (self.growth * longest / length.clamp_min(torch.finfo(a.dtype).tiny)).clamp_max(1.0)[:, None]
+            moved = self._uphill(h, z, a, step, gradient, value, rounding * track.size)
+            previous, taken = length, ((moved - a) / scale).norm(dim=-1)
+            longest = torch.where(longest.isinf(), taken.where(taken > 0, longest), torch.maximum(longest, taken))
+            track.move(moved - a)
             a = torch.where(ended[:, None], a, moved)
-        self._judge(h, z, a, largest, ended)
-        _, hessian, free = self._local(h, z, a)
-        return a, hessian, free
+        self._judge(h, z, a, track, tolerance, ended)
+        _, free, whole = self._local(h, z, a)
+        return a, _free_part(whole, free), free
+
+    def flat(self, a: Tensor) -> float:
+        """The part of the largest curvature that counts as none."""
+        return max(self.singular, self.roundings * torch.finfo(a.dtype).eps)
 
     def _local(self, h: Tensor, z: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """∂_a Q without what the box holds, which coordinates are free of it, and ∂²_a Q."""
         gradient, hessian = derivatives(lambda b: self.q(h, z, b), a)
+        if not (arguments.finite(gradient) and arguments.finite(hessian)):
+            i = int((~(gradient.isfinite().all(-1) & hessian.isfinite().all(-1).all(-1))).nonzero()[0])
+            raise ValueError(f"q: expected finite derivatives, got non-finite ones on path {i} at a = {a[i].tolist()}")
         held = ((a <= self.low.to(a)) & (gradient < 0)) | ((a >= self.high.to(a)) & (gradient > 0))
-        free = ~held
-        both = free.unsqueeze(-1) & free.unsqueeze(-2)
-        identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-        return torch.where(free, gradient, 0.0), torch.where(both, hessian, -identity), free
+        return torch.where(held, 0.0, gradient), ~held, hessian
 
-    def _uphill(self, h: Tensor, z: Tensor, a: Tensor, step: Tensor, gradient: Tensor) -> Tensor:
+    def _uphill(
+        self, h: Tensor, z: Tensor, a: Tensor, step: Tensor, gradient: Tensor, value: Tensor, slack: Tensor
+    ) -> Tensor:
         """The longest of step, step/2, step/4, … that raises Q enough, path by path."""
-        value = self.q(h, z, a)
-        slope, slack = (gradient * step).sum(-1), 1e-14 * (1 + value.abs())
+        slope = (gradient * step).sum(-1)
         length, moved = torch.ones_like(value), a
         waiting = torch.ones_like(value, dtype=torch.bool)
-        for _ in range(40):
+        for _ in range(60):
             candidate = (a + length[:, None] * step).clamp(self.low.to(a), self.high.to(a))
-            enough = waiting & (self.q(h, z, candidate) >= value + 1e-4 * length * slope - slack)
+            reached = self.q(h, z, candidate)
+            enough = waiting & (reached >= value + 1e-4 * length * slope - slack) & reached.isfinite()
             moved = torch.where(enough[:, None], candidate, moved)
             waiting = waiting & ~enough
             if not bool(waiting.any()):
@@ -173,15 +199,17 @@ class LocalMaximizer:
             length = torch.where(waiting, length / 2, length)
         return moved
 
-    def _judge(self, h: Tensor, z: Tensor, a: Tensor, largest: Tensor, ended: Tensor) -> None:
+    def _judge(self, h: Tensor, z: Tensor, a: Tensor, track: _Track, tolerance: float, ended: Tensor) -> None:
         [gradient] = derivatives(lambda b: self.q(h, z, b), a, 1)
-        _, reduced, free = self._local(h, z, a)
-        values = torch.linalg.eigvalsh(reduced)
+        _, free, whole = self._local(h, z, a)
+        scale = track.scale()
+        scaled = torch.linalg.eigvalsh(_free_part(scale.unsqueeze(-1) * whole * scale.unsqueeze(-2), free))
+        values = torch.linalg.eigvalsh(_free_part(whole, free))
         closest = values.gather(-1, values.abs().argmin(-1, keepdim=True)).squeeze(-1)
-        flat = free.any(-1) & (closest.abs() <= self.singular * largest)
-        uphill = free.any(-1) & (values[:, -1] > 0)
+        flat = scaled.abs().amin(-1) <= self.flat(a)
+        uphill = scaled[:, -1] > 0
         on_bound = (a <= self.low.to(a)) | (a >= self.high.to(a))
-        kink = (on_bound & (gradient.abs() <= self.tolerance * largest[:, None])).any(-1)
+        kink = (on_bound & (gradient.abs() * scale.square() <= tolerance * track.unit)).any(-1)
         for name, bad, number in (
             ("∂²Q/∂a² is singular, its eigenvalue closest to zero being", flat, closest),
             ("the search ends at a saddle point or minimum of Q, the largest eigenvalue of ∂²Q/∂a² being", uphill,
@@ -194,7 +222,7 @@ class LocalMaximizer:
                 i = int(bad.nonzero()[0])
                 raise NoLocalMaximum(
                     f"policy: {name} {float(number[i]):.3g}, on path {i} ({int(bad.sum())} of {len(bad)} paths), "
-                    f"at a = {[round(v, 6) for v in a[i].tolist()]}"
+                    f"at a = {[float(f'{v:.6g}') for v in a[i].tolist()]}"
                 )
 
     def _gradient(self, h: Tensor, z: Tensor, a: Jet) -> Tensor:
@@ -220,3 +248,39 @@ class LocalMaximizer:
             raise TypeError("q: expected a value that depends on the action")
         gradient = value.coefficients[slopes].unflatten(1, (actions, paths)).transpose(1, 2)
         return gradient
+
+
+def _free_part(hessian: Tensor, free: Tensor) -> Tensor:
+    """A Hessian whose rows and columns that belong to held coordinates are those of minus the identity."""
+    both = free.unsqueeze(-1) & free.unsqueeze(-2)
+    return torch.where(both, hessian, -torch.eye(free.shape[-1], dtype=hessian.dtype, device=hessian.device))
+
+
+class _Track:
+    """What a search has met so far, path by path: by this sizes are told without knowing units.
+
+    ``curvature`` and ``unit`` are of each action: the largest |∂²Q/∂a_i²|, and the largest |a_i| or step in a_i;
+    ``size`` is that of the terms that Q is made of, as far as |Q|, |∂_i Q a_i| and |∂²_i Q a_i²| tell it.
+    """
+
+    def __init__(self, a: Tensor) -> None:
+        self.curvature, self.unit, self.size = torch.zeros_like(a), a.abs(), a.new_zeros(len(a))
+
+    def see(self, a: Tensor, value: Tensor, gradient: Tensor, hessian: Tensor) -> None:
+        self.curvature = torch.maximum(self.curvature, hessian.diagonal(dim1=-2, dim2=-1).abs())
+        self.unit = torch.maximum(self.unit, a.abs())
+        self.hessian = hessian.abs()
+        terms = (gradient.abs() * self.unit).sum(-1), (self.curvature * self.unit.square()).sum(-1)
+        for one in (value.abs(), *terms):
+            self.size = torch.maximum(self.size, one)
+
+    def move(self, step: Tensor) -> None:
+        self.unit = torch.maximum(self.unit, step.abs())
+
+    def scale(self) -> Tensor:
+        """The length of each action in which its own curvature is 1 at most, ``(paths, actions)``."""
+        rows = self.hessian.amax(-1)
+        curvature = self.curvature
+        for instead in (rows, rows.amax(-1, keepdim=True), torch.ones_like(curvature)):
+            curvature = torch.where(curvature > 0, curvature, instead)
+        return curvature.rsqrt()

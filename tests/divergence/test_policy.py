@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from support import F64, normal_increments, refuses
@@ -131,6 +132,81 @@ def test_a_kink_on_the_bound_is_refused():
     assert float(policy(*at(3.0))) == 1.0
     with refuses(NoLocalMaximum, "kink"):
         policy(*at(1.0))
+
+
+# Where 2 (b − 0.3) + 0.4 b³ = 0.
+TOP = float(next(r.real for r in np.roots([0.4, 0.0, 2.0, -0.6]) if abs(r.imag) < 1e-12))
+
+
+def quartic(unit: float = 1.0, factor: float = 1.0, dtype: torch.dtype = F64) -> LocalMaximizer:
+    """−(b − 0.3 h)² − b⁴/10 in b = a / unit."""
+    return LocalMaximizer(
+        lambda h, z, a: factor * (-((a / unit - 0.3 * h) ** 2) - 0.1 * (a / unit) ** 4).sum(-1),
+        torch.zeros(1, dtype=dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+@pytest.mark.parametrize(("unit", "factor"), [(1, 1), (1e-9, 1), (1e9, 1), (1, 1e-20), (1, 1e20), (1e-12, 1e12)])
+def test_units_do_not_matter(unit, factor, dtype):
+    one = torch.ones(2, 1, dtype=dtype)
+    b = quartic(unit, factor, dtype)(one, one) / unit
+    torch.testing.assert_close(b, torch.full_like(b, TOP), rtol=1e-6 if dtype == torch.float32 else 1e-10, atol=0)
+
+
+@pytest.mark.parametrize("units", [(1.0, 1.0), (1e-6, 1e8), (1e12, 1e-3)])
+def test_each_action_has_its_own_unit(units):
+    """The maximizer of the network Q, with each of its actions in another unit, and bounds that hold some."""
+    h, z = states()
+    plain, scale = value_function(0), torch.tensor(units, dtype=F64)
+    for box in (None, 0.4):
+        bounds = [{} if box is None else {"low": -box * s, "high": box * s} for s in (torch.ones_like(scale), scale)]
+        one = LocalMaximizer(plain.q, plain.start, **bounds[0])
+        other = LocalMaximizer(lambda h, z, a: plain.q(h, z, a / scale), plain.start, **bounds[1])
+        torch.testing.assert_close(other(h, z) / scale, one(h, z), rtol=1e-9, atol=1e-12)
+        for a, b, power in zip(one.derivatives(h, z), other.derivatives(h, z), (2, 3), strict=True):
+            torch.testing.assert_close(b / scale.view(-1, *[1] * (power - 1)), a, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_refusals_do_not_depend_on_units(unit):
+    for q, message in (
+        (lambda h, a: -(a**4) / 4 + a * h, "singular"),
+        (lambda h, a: a**2 + 0 * h, "saddle point or minimum"),
+    ):
+        scaled = one_action(lambda h, a, q=q: q(h, a / unit), start=0.5 * unit if message == "singular" else 0.0)
+        with refuses(NoLocalMaximum, message):
+            scaled(*at(0.0))
+    kinked = one_action(lambda h, a: -0.5 * (a / unit - h) ** 2, start=0.5 * unit, low=-unit, high=unit)
+    assert float(kinked(*at(3.0))) == unit
+    with refuses(NoLocalMaximum, "kink"):
+        kinked(*at(1.0))
+
+
+def test_a_constant_in_q_and_a_maximum_at_zero_are_no_hindrance():
+    offset = one_action(lambda h, a: 1e6 - (a - 0.3 * h) ** 2 - 0.1 * a**4)
+    assert float(offset(*at(1.0))) == pytest.approx(TOP, rel=1e-10)
+    at_zero = one_action(lambda h, a: torch.cos(a) + 0 * h, start=0.0)
+    assert float(at_zero(*at(1.0))) == 0.0
+    assert abs(float(one_action(lambda h, a: torch.cos(a) + 0 * h, start=1.0)(*at(1.0)))) < 1e-9
+    # Terms of size one that cancel: the gradient at the maximum is rounding.
+    small = one_action(lambda h, a: torch.cos(a + 1) + a * torch.sin(a * 0 + 1) + 0 * h, start=0.1)
+    assert abs(float(small(*at(1.0)))) < 1e-9
+
+
+def test_a_search_does_not_leave_for_far_away():
+    """Started where Q hardly bends, it ends at a maximum near by, in steps that grow."""
+    found = one_action(lambda h, a: torch.sin(a) + 0 * h, start=-3.1)(*at(0.0))
+    assert torch.cos(found).abs().item() < 1e-9 and found.abs().item() < 20
+
+
+def test_values_that_are_not_finite_are_named():
+    with refuses(ValueError, "q: expected finite values at the start"):
+        one_action(lambda h, a: torch.log(a - 1))(*at(0.0))
+    with refuses(ValueError, "q: expected finite derivatives", "path 0", "0.0"):
+        one_action(lambda h, a: -torch.sqrt(a), start=0.0)(*at(0.0))
+    with pytest.raises(NoLocalMaximum):
+        one_action(lambda h, a: torch.exp(a + h))(*at(0.0))
 
 
 def test_bad_arguments_are_named():
