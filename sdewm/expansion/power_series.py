@@ -333,10 +333,7 @@ def check_problem(
     for loss in losses.values():
         for level in range(grids):
             loss.on(grid.coarsen(2**level))
-        # A running loss and a terminal one may share a function.
-        for time in {loss.times[0], loss.times[len(loss.times) // 2], loss.times[-1]}:
-            t = torch.as_tensor(time, dtype=x0.dtype, device=x0.device)
-            check_loss("loss", lambda x, fn=loss.fn, t=t: fn(t, x), probe)  # type: ignore[misc]
+        check_loss("loss", loss.fn, loss.times, probe)
     return probe.channels
 
 

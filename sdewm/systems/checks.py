@@ -4,14 +4,15 @@ A coefficient and a loss are functions of their row: path p's value depends on p
 or a mean over paths, dropout, batch normalization in training mode, or a constant of a fixed length give numbers all
 the same, and they are wrong. So each function is evaluated on two batches that share their first row and differ in
 length and in the other rows; the first row's values must be the same. And on the states that a pilot walk ends at, far
-out, where the paths of each half must have the values that they have among all.
+out, where the paths of each half must have the values that they have among all. Nor may a value depend on what was
+asked before: what a function remembers of other states has no derivatives.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,8 +51,9 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
     """Hold every coefficient of an SDE, and of the parts that it is made of, against x0 at the initial time.
 
     Each must return a tensor of the right shape, of x0's dtype and device, finite, the same whenever it is asked, one
-    row per path, and leave the states that it is given alone; optional methods must agree with f and g. Shapes and
-    rows are held against x0 in the middle and at the last step too, since a coefficient may be another one there.
+    row per path, and leave the states that it is given alone; optional methods must agree with f and g, and a diffusion
+    that is declared additive must be the same at all states. That is held against x0 in the middle and at the last step
+    too, since a coefficient may be another one there.
     Raises ``ValueError`` or ``TypeError`` that starts with the coefficient's name, such as "f" or "error.g".
     """
     start = (x0.value if isinstance(x0, Jet) else x0).detach()
@@ -65,8 +67,8 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
         channels = {name: coefficients["g"].shape[-1] for name, (_, coefficients) in found.items()}
         if stages is not None:
             _check_stages(stages, same.shape[1])
-        for name, (part, coefficients) in found.items():
-            _check_methods(name, part, coefficients, stages, t, same)
+        for name, (part, _) in found.items():
+            _check_methods(name, part, stages, t, same)
         first = next(iter(channels))
         for name, m in channels.items():
             if m != channels[first]:
@@ -80,19 +82,25 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
             noise = g if part.noise_type == "diagonal" else g.sum(-1)
             move = move + f.detach() * grid.dt + noise.detach() * math.sqrt(grid.dt)
         other = torch.cat([same[:1], same[-1:] + torch.nan_to_num(move, 0.0, 0.0, 0.0)])
+        later = [_time(grid, i, t) for i in sorted({grid.steps // 2, grid.steps - 1} - {0})]
         for name, (part, coefficients) in found.items():
             for kind, values in coefficients.items():
-                _check_rows(name + kind, partial(getattr(part, kind), t), values, same, other)
-                for i in sorted({grid.steps // 2, grid.steps - 1} - {0}):
-                    _check_later(name + kind, partial(getattr(part, kind), _time(grid, i, t)), values, same, other)
+                at = [partial(getattr(part, kind), when) for when in (t, *later)]
+                _check_rows(name + kind, at[0], values, same, other)
+                for function in at[1:]:
+                    _check_later(name + kind, function, values, same, other)
         last, far = _far(sde, start.reshape(-1, same.shape[1]), grid, channels[first])
         for name, (part, coefficients) in found.items():
             for kind in coefficients:
                 _check_halves(name + kind, partial(getattr(part, kind), last), far)
+            for when, x in (*((when, other) for when in (t, *later)), (last, far)):
+                if len(x) and _defined(part, when, x):
+                    _check_methods(name, part, stages, when, x)
+                    _check_additive(name, part, when, x)
         for name, (part, coefficients) in found.items():
             for kind, values in coefficients.items():
                 # All that was asked in between shows what changes slowly, or late.
-                _check_again(name + kind, partial(getattr(part, kind), t), values, same)
+                _check_again(name + kind, partial(getattr(part, kind), t), values, same, other)
     return Probe(t, same, other, far, channels[first])
 
 
@@ -106,6 +114,29 @@ def _far(sde: SDE, start: Tensor, grid: TimeGrid, channels: int) -> tuple[Tensor
     return (visits[-1].t, visits[-1].x) if visits else (torch.as_tensor(grid.t1).to(start), start[:0])
 
 
+def _defined(sde: SDE, t: Tensor, x: Tensor) -> bool:
+    """Whether an SDE can be asked at states that it was not given; they need not be in its domain."""
+    try:
+        sde.f(t, x.clone())
+        sde.g(t, x.clone())
+    except Exception:
+        return False
+    return True
+
+
+def _check_additive(name: str, sde: SDE, t: Tensor, x: Tensor) -> None:
+    """What is declared additive is the same at all states: to_ito, and methods, leave its derivatives out."""
+    if sde.noise_type != "additive":
+        return
+    values = _plain(sde.g(t, x.clone()))
+    gap = _gap(values, values[:, :1].expand_as(values))
+    if gap is not None:
+        raise ValueError(
+            f"{name}noise_type: declared 'additive', but g differs by up to {gap:.3g} between states; declare "
+            "'general', or 'scalar' for one channel, or make g a function of time alone"
+        )
+
+
 def _check_halves(name: str, function: Callable[[Tensor], Any], far: Tensor) -> None:
     """Half of the paths must have the values that they have among all; what is random has been found before."""
     half = len(far) // 2
@@ -116,7 +147,7 @@ def _check_halves(name: str, function: Callable[[Tensor], Any], far: Tensor) -> 
             values = [function(x.clone()) for x in (far, far[:half], far[half:])]
     except Exception:  # such states need not be in the function's domain
         return
-    whole, *halves = (value.coefficients if isinstance(value, Jet) else value.unsqueeze(0) for value in values)
+    whole, *halves = map(_plain, values)
     for part, there in zip(halves, (whole[:, :half], whole[:, half:]), strict=True):
         gap = _gap(part, there)
         if gap is not None:
@@ -131,10 +162,12 @@ def _mixed(name: str, gap: float) -> ValueError:
     )
 
 
-def _check_again(name: str, function: Callable[[Tensor], Any], before: Tensor, x: Tensor) -> None:
-    """The value at the states of the first call must be what it was."""
+def _check_again(name: str, function: Callable[[Tensor], Any], before: Tensor, same: Tensor, other: Tensor) -> None:
+    """The value at the states of the first call must be what it was, with as many others asked for in between."""
     trailing = tuple(before.shape[2:])
-    gap = _gap(_evaluated(name, function, x, lambda paths: (paths, *trailing)), before)
+    with suppress(*FROM_INSIDE), torch.no_grad():  # they need not be in its domain
+        function(torch.cat([other, other[-1:]]))
+    gap = _gap(_evaluated(name, function, same, lambda paths: (paths, *trailing)), before)
     if gap is not None:
         raise _changing(name, gap)
 
@@ -158,16 +191,26 @@ def _check_later(name: str, function: Callable[[Tensor], Any], at_start: Tensor,
     _check_rows(name, function, values, same, other)
 
 
-def check_loss(name: str, loss: Callable[[Tensor], Any], probe: Probe) -> None:
-    """Hold a loss against a few states: one finite number per path, of that path alone."""
+def check_loss(name: str, loss: Callable[[Tensor, Tensor], Any], times: Sequence[float], probe: Probe) -> None:
+    """Hold a loss ``(t, x) -> (paths,)`` against a few states: one finite number per path, of that path alone.
+
+    Held at the first of the times, in the middle and at the last, since a running loss and a terminal one may share a
+    function; and the value at one time may not depend on what was asked at the others.
+    """
 
     def shape(paths: int) -> tuple[int, ...]:
         return (paths,)
 
-    values = _evaluated(name, loss, probe.same, shape, "one number per path, ")
-    _check_finite(name, values, None, "the initial state")
-    _check_rows(name, loss, values, probe.same, probe.other, shape, "one number per path, ")
-    _check_halves(name, loss, probe.far)
+    chosen = [times[i] for i in sorted({0, len(times) // 2, len(times) - 1})]
+    at = [partial(loss, torch.as_tensor(time, dtype=probe.t.dtype, device=probe.t.device)) for time in chosen]
+    held = []
+    for function in at:
+        held.append(_evaluated(name, function, probe.same, shape, "one number per path, "))
+        _check_finite(name, held[-1], None, "the initial state")
+        _check_rows(name, function, held[-1], probe.same, probe.other, shape, "one number per path, ")
+        _check_halves(name, function, probe.far)
+    for function, values in zip(at, held, strict=True):
+        _check_again(name, function, values, probe.same, probe.other)
 
 
 def parts(sde: SDE, prefix: str = "") -> Iterator[tuple[str, SDE]]:
@@ -198,9 +241,14 @@ def _coefficients(name: str, sde: SDE, t: Tensor, x: Tensor) -> tuple[SDE, dict[
     return sde, {"f": f, "g": g}
 
 
-def _check_methods(name: str, sde: SDE, coefficients: dict[str, Tensor], stages: Any, t: Tensor, x: Tensor) -> None:
-    """g_prod, f_stage and g_prod_stage against f and g."""
-    f, g = coefficients["f"], coefficients["g"]
+def _check_methods(name: str, sde: SDE, stages: Any, t: Tensor, x: Tensor) -> None:
+    """g_prod, f_stage, g_prod_stage and noise_channels against f and g."""
+    f, g = _plain(sde.f(t, x.clone())), _plain(sde.g(t, x.clone()))
+    if hasattr(sde, "noise_channels") and sde.noise_channels(t, x.clone()) != g.shape[-1]:
+        raise ValueError(
+            f"{name}noise_channels: expected {g.shape[-1]}, as g has at t = {float(t):g}, got "
+            f"{sde.noise_channels(t, x.clone())}"
+        )
     dB = torch.cos(torch.arange(len(x) * g.shape[-1], dtype=x.dtype, device=x.device)).view(len(x), g.shape[-1])
     product = g * dB if sde.noise_type == "diagonal" else (g * dB.unsqueeze(-2)).sum(-1)
     made: list[tuple[str, Callable[[Tensor], Any], Tensor, str]] = []
@@ -219,7 +267,7 @@ def _check_methods(name: str, sde: SDE, coefficients: dict[str, Tensor], stages:
         value = _evaluated(name + method, call, x, lambda paths: (paths, expected_value.shape[-1]))  # noqa: B023
         gap = _gap(value, expected_value)
         if gap is not None:
-            raise ValueError(f"{name}{method}: expected {text}, got a difference of {gap:.3g}")
+            raise ValueError(f"{name}{method}: expected {text}, got a difference of {gap:.3g} at t = {float(t):g}")
 
 
 def _with_increments(method: Callable[[Tensor, Tensor], Any], dB: Tensor, x: Tensor) -> Any:
@@ -300,6 +348,11 @@ def _evaluated(
     # A write that changes nothing here, such as a clamp inside its limits, changes states elsewhere.
     if given._version != written or not torch.equal(given, x):
         raise ValueError(f"{name}: expected the states that it is given to be left alone, but it changed them in place")
+    return _plain(value)
+
+
+def _plain(value: Tensor) -> Tensor:
+    """``(coefficients, paths, …)``: of a tensor there is one coefficient."""
     return value.coefficients if isinstance(value, Jet) else value.unsqueeze(0)
 
 

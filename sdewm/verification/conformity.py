@@ -109,7 +109,7 @@ def _hold(
     for name, loss in system.losses.items() if isinstance(system, System) else ():
         t = torch.as_tensor(loss.times[-1], dtype=probe.same.dtype, device=probe.same.device)
         losses.append((f"loss {name}".strip(), lambda x, fn=loss.fn, t=t: fn(t, x)))  # type: ignore[misc]
-        check_loss(*losses[-1], probe)
+        check_loss(losses[-1][0], loss.fn, loss.times, probe)
     return probe, sde, losses, grid
 
 
@@ -130,18 +130,10 @@ def _states(probe: Probe, grid: TimeGrid) -> Tensor:
 
 def _noise_notes(sde: SDE, probe: Probe, states: Tensor) -> Iterator[str]:
     for name, part in parts(sde):
-        if part.noise_type not in ("additive", "diagonal"):
+        if part.noise_type != "diagonal":
             continue
         with named(f"{name}g: expected a function of states near x0"):
             here = part.g(probe.t, states)
-        if part.noise_type == "additive":
-            spread = (here - here[:1]).abs().max()
-            if bool(spread > _rounding(here)):
-                raise ValueError(
-                    f"{name}noise_type: declared 'additive', but g differs by up to {float(spread):.3g} between "
-                    "states; declare 'general', or make g a function of time alone"
-                )
-            continue
         for j in range(states.shape[1]):
             moved = states.clone()
             moved[:, j] += 0.01 * (1 + moved[:, j].abs())

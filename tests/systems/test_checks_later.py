@@ -4,7 +4,7 @@ import pytest
 import torch
 from support import F64, refuses
 
-from sdewm import FunctionSDE, PerturbedSDE, SummedLoss, TimeGrid, expand, solve
+from sdewm import FunctionSDE, PerturbedSDE, SummedLoss, TimeGrid, expand, solve, to_ito
 
 GRID = TimeGrid(0.0, 1.0, 8)
 ERROR = FunctionSDE(lambda t, x: torch.ones_like(x))
@@ -121,3 +121,87 @@ def test_a_diffusion_without_the_derivatives_that_a_method_takes():
     assert expand(*problem, paths=16).loss0.mean > 0
     with refuses(ValueError, "sde: expected coefficients that have the derivatives that 'milstein' takes"):
         expand(*problem, paths=16, method="milstein")
+
+
+class Remembering:
+    """The sum of squares over all times at which it was asked for so many states: wrong where jets ask twice."""
+
+    def __init__(self) -> None:
+        self.seen = {}
+
+    def __call__(self, t, x):
+        self.seen = {k: v for k, v in self.seen.items() if len(v) == len(x)}
+        self.seen[float(t)] = x[:, 0]
+        return torch.stack(list(self.seen.values())).square().sum(0)
+
+
+def test_a_loss_that_keeps_the_states_that_it_was_shown():
+    loss = SummedLoss(Remembering(), [0.0, 0.5, 1.0], [0.0, 0.0, 1.0])
+    with refuses(ValueError, "loss: expected the same value whenever it is asked"):
+        expand(PerturbedSDE(FunctionSDE(lambda t, x: -x, diffusion), ERROR), loss, [1.0], GRID, paths=16)
+
+
+def test_a_terminal_loss_that_keeps_the_states_that_it_was_shown():
+    shown = []
+
+    def largest_so_far(x):
+        shown[:] = [y for y in shown if len(y) == len(x)] + [x[:, 0]]
+        return torch.stack(shown).amax(0)
+
+    family = PerturbedSDE(FunctionSDE(lambda t, x: x, diffusion), ERROR)
+    with refuses(ValueError, "loss: expected the same value whenever it is asked"):
+        expand(family, largest_so_far, [1.0], GRID, paths=16)
+
+
+def test_a_coefficient_that_keeps_the_states_that_it_was_shown():
+    remembering = Remembering()
+    base = FunctionSDE(lambda t, x: -remembering(t, x).unsqueeze(-1).expand_as(x), diffusion)
+    with refuses(ValueError, "base.f: expected the same value whenever it is asked"):
+        expand(PerturbedSDE(base, ERROR), square, [1.0], GRID, paths=16)
+
+
+class Matrix:
+    """A diffusion whose off-diagonal entry vanishes at the origin, and whose diagonal grows with time."""
+
+    noise_type, sde_type = "general", "ito"
+
+    def f(self, t, x):
+        return -x
+
+    def g(self, t, x):
+        one, zero = 0.3 + t + 0 * x[:, 0], 0 * x[:, 0]
+        return torch.stack([torch.stack([one, x[:, 1]], 1), torch.stack([zero, one], 1)], 1)
+
+
+class TransposedProduct(Matrix):
+    def g_prod(self, t, x, dB):
+        return torch.einsum("pij,pi->pj", self.g(t, x), dB)
+
+
+class ProductOfTheStart(Matrix):
+    def g_prod(self, t, x, dB):
+        return torch.einsum("pij,pj->pi", self.g(0 * t, x), dB)
+
+
+class ChannelsOfTheStart(Matrix):
+    def noise_channels(self, t, x):
+        return 2 if float(t) < 0.3 else 3
+
+
+@pytest.mark.parametrize("kind", [TransposedProduct, ProductOfTheStart])
+def test_a_product_that_disagrees_with_g_away_from_the_start(kind):
+    with refuses(ValueError, "g_prod: expected g applied to the increments, got a difference of"):
+        solve(kind(), [0.0, 0.0], GRID, paths=4)
+
+
+def test_a_number_of_channels_that_changes():
+    with refuses(ValueError, "noise_channels: expected 2, as g has at t = 0.5, got 3"):
+        solve(ChannelsOfTheStart(), [0.0, 0.0], GRID, paths=4)
+
+
+@pytest.mark.parametrize("method", ["euler", "milstein"])
+@pytest.mark.parametrize("g", [lambda t, x: x[..., None], lambda t, x: torch.where(t > 0.4, x, 1 + 0 * x)[..., None]])
+def test_a_diffusion_that_is_declared_additive_and_is_not(g, method):
+    declared = FunctionSDE(lambda t, x: 0 * x, g, "additive", "stratonovich")
+    with refuses(ValueError, "noise_type: declared 'additive', but g differs by up to"):
+        solve(to_ito(declared), [0.8], GRID, paths=4, method=method)
