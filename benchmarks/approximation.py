@@ -228,9 +228,10 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.approximation", description=__doc__,
+        prog="python -m benchmarks.approximation",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="record every row, and go on from what is there")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="at least 2 (%(default)s)")
     args = parser.parse_args(argv)

@@ -267,9 +267,12 @@ def main() -> None:
             cells += part
             found = summary(cells)
             record = {
-                "environment": environment(), "steps": STEPS, "levels": LEVELS, "summary": found,
+                "environment": environment(),
+                "steps": STEPS,
+                "levels": LEVELS,
+                "summary": found,
                 "cells": [asdict(c) for c in cells],
-            }  # fmt: skip
+            }
             args.json.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
             args.page.write_text(page(cells, found), "utf-8")
     print(json.dumps(found, indent=1, ensure_ascii=False))

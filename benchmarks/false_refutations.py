@@ -210,9 +210,11 @@ def main() -> int:
     show(cells, Console(width=140))
     if args.json is not None:
         record = {
-            "seed": args.seed, "seconds": time.process_time() - began, "environment": environment(),
+            "seed": args.seed,
+            "seconds": time.process_time() - began,
+            "environment": environment(),
             "cells": [asdict(c) for c in cells],
-        }  # fmt: skip
+        }
         args.json.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     return 0
 

@@ -129,9 +129,13 @@ def main() -> None:
     for r in rows:
         r["above idle MiB"] = r["peak MiB"] - r["processes"] * idle
         table.add_row(
-            r["what"], f"{r['paths']:,}", f"{r['processes']} × {r['threads']}", f"{r['wall seconds']:.1f}",
-            f"{r['cpu seconds']:.1f}", f"{r['above idle MiB']:.0f}",
-        )  # fmt: skip
+            r["what"],
+            f"{r['paths']:,}",
+            f"{r['processes']} × {r['threads']}",
+            f"{r['wall seconds']:.1f}",
+            f"{r['cpu seconds']:.1f}",
+            f"{r['above idle MiB']:.0f}",
+        )
     console.print(table)
     console.print(
         f"An idle process with the model in it: {idle:.0f} MiB. One n×n matrix for each of {PATHS:,} paths, such as Φ, "

@@ -101,7 +101,7 @@ ODD: dict[str, tuple[Callable[[Tensor], Any], bool]] = {
     "kink": (lambda x: x.relu(), False),
     "constant": (lambda x: torch.full_like(x, 0.3), False),
     "large": (lambda x: 1e150 * x, False),
-}  # fmt: skip
+}
 
 
 # -- valid calls, their arguments drawn at random, with what their answer must be
@@ -253,9 +253,11 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
     stratonovich = FunctionSDE(lambda t, x: -x, lambda t, x: 0.1 * x, sde_type="stratonovich")
     texts = [*OBJECTS, "milstein", "heun", "EULER", "", "euler-sequential", "platen-weak", "sri2"]
     walk = {
-        "x0": STATES, "grid": [*OBJECTS, (0, 1, 4), TimeGrid(0.0, 2.0, 4), TimeGrid(0.0, 1.0, 5)],
-        "method": texts, "noise": [*STATES, dB[:2], dB[..., :1], dB.float(), dB * math.nan, dB.long(), dB.numpy()],
-    }  # fmt: skip
+        "x0": STATES,
+        "grid": [*OBJECTS, (0, 1, 4), TimeGrid(0.0, 2.0, 4), TimeGrid(0.0, 1.0, 5)],
+        "method": texts,
+        "noise": [*STATES, dB[:2], dB[..., :1], dB.float(), dB * math.nan, dB.long(), dB.numpy()],
+    }
     sdes = [*OBJECTS, family, stratonovich, FunctionSDE(), FunctionSDE(noise_type="scalar")]
     estimate = {
         "loss": [*OBJECTS, sdewm.SummedLoss(lambda t, x: x.sum(-1), [0.5, 1.0], [math.pi, -1])],
@@ -500,9 +502,13 @@ def fuzz(count: int, seed: int) -> dict[str, Any]:
                 "text": text.splitlines()[0][:300] if text else "",
             })  # fmt: skip
     return {
-        "inputs": count, "seed": seed, "seconds": round(time.perf_counter() - start), "outcomes": dict(outcomes),
-        "by_function": {name: dict(found) for name, found in sorted(by_function.items())}, "faults": faults,
-    }  # fmt: skip
+        "inputs": count,
+        "seed": seed,
+        "seconds": round(time.perf_counter() - start),
+        "outcomes": dict(outcomes),
+        "by_function": {name: dict(found) for name, found in sorted(by_function.items())},
+        "faults": faults,
+    }
 
 
 def main() -> int:

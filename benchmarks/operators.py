@@ -85,9 +85,9 @@ def fitted(call: Callable[[float], list[Tensor]], radius: float) -> tuple[list[n
     rounding of plain calls does to them."""
     nodes = np.cos((2 * np.arange(NODES) + 1) * np.pi / (2 * NODES))
     values = [call(float(radius * x)) for x in nodes]
-    to_powers = np.stack([
-        np.pad(p, (0, NODES - len(p))) for p in (np.polynomial.chebyshev.cheb2poly(e) for e in np.eye(NODES))
-    ])  # fmt: skip
+    to_powers = np.stack(
+        [np.pad(p, (0, NODES - len(p))) for p in (np.polynomial.chebyshev.cheb2poly(e) for e in np.eye(NODES))]
+    )
     weights = to_powers.T @ np.linalg.inv(np.polynomial.chebyshev.chebvander(nodes, NODES - 1))
     weights = weights[: ORDER + 1] / radius ** np.arange(ORDER + 1)[:, None]
     found, rounding = [], []

@@ -117,12 +117,14 @@ def measure() -> list[dict[str, Any]]:
             for package in runs:
                 rows.append(
                     {
-                        "system": name, "method": method, "package": package,
+                        "system": name,
+                        "method": method,
+                        "package": package,
                         "ns per path and step": 1e9 * seconds[package] / (PATHS * GRID.steps),
                         "over ours": seconds[package] / seconds["sdewm"],
                         "largest difference from ours": differences[package],
                     }
-                )  # fmt: skip
+                )
             rows += [
                 {"system": name, "method": method, "package": package, "refused": why} for package, why in notes.items()
             ]
@@ -152,9 +154,13 @@ def main() -> None:
             table.add_row(r["system"], r["method"], r["package"], "refused", "", r["refused"])
             continue
         table.add_row(
-            r["system"], r["method"], r["package"], f"{r['ns per path and step']:.0f}", f"{r['over ours']:.2f}",
+            r["system"],
+            r["method"],
+            r["package"],
+            f"{r['ns per path and step']:.0f}",
+            f"{r['over ours']:.2f}",
             f"{r['largest difference from ours']:.1e}",
-        )  # fmt: skip
+        )
     console.print(table)
     if args.json:
         record = {"environment": environment(), "paths": PATHS, "steps": GRID.steps, "rows": rows}

@@ -40,13 +40,14 @@ def random_batch(config: Config, shape: tuple[int, ...], actions: int) -> Sequen
     steps = (config.batch, config.length)
     images = len(shape) == 3
     return Sequences(
-        torch.randint(0, 256, (*steps, *shape), generator=generator, dtype=torch.uint8) if images
+        torch.randint(0, 256, (*steps, *shape), generator=generator, dtype=torch.uint8)
+        if images
         else torch.randn(*steps, *shape, generator=generator),
         2 * torch.rand(*steps, actions, generator=generator) - 1,
         torch.rand(steps, generator=generator),
         torch.zeros(steps, dtype=torch.bool),
         torch.zeros(steps, dtype=torch.bool),
-    )  # fmt: skip
+    )
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -90,10 +91,12 @@ def main() -> None:
     for r in rows:
         low, high = r["cpu seconds, spread"]
         table.add_row(
-            r["preset"], f"{r['parameters']:,}", f"{r['cpu seconds']:.3f} [{low:.3f}, {high:.3f}]",
+            r["preset"],
+            f"{r['parameters']:,}",
+            f"{r['cpu seconds']:.3f} [{low:.3f}, {high:.3f}]",
             f"{r['cpu seconds with the penalty']:.3f}",
             f"{r['ratio']:.3f} [{r['ratio, spread'][0]:.3f}, {r['ratio, spread'][1]:.3f}]",
-        )  # fmt: skip
+        )
     Console(width=120).print(table)
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}: seconds are those of a machine so busy, ratios are to be trusted.")

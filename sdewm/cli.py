@@ -37,11 +37,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sdewm", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="sdewm",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train, fit, evaluate, record and measure a world model with its agent: DreamerV2 with Gaussian\n"
         "latents, continuous actions. `verify`: hold a system of yours against the theory. `figures`: draw what\n"
         "checks and runs have recorded.",
-    )  # fmt: skip
+    )
     parser.add_argument("--version", action="version", version=f"sdewm {sdewm.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_commands(commands)

@@ -42,7 +42,7 @@ class Look(NamedTuple):
     """How one kind of thing is drawn, in every figure the same."""
 
     color: str
-    linestyle: str
+    linestyle: str | tuple[int, tuple[int, ...]]
     marker: str
 
     def line(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ MEASURED = Look("#111111", "-", "o")
 CORRECTED = Look("#1f5fa8", "-", "s")
 PRINTED = Look("#d9730d", "--", "X")
 CERTIFIED = Look("#4f8f6b", "-.", "^")
-OTHER = (Look("#7a3b8f", ":", "v"), Look("#888888", (0, (5, 1, 1, 1)), "D"), Look("#b3a100", "--", "P"))  # type: ignore[arg-type]
+OTHER = (Look("#7a3b8f", ":", "v"), Look("#888888", (0, (5, 1, 1, 1)), "D"), Look("#b3a100", "--", "P"))
 GUIDE: dict[str, Any] = {"color": "#888888", "lw": 0.6, "zorder": 0}
 
 

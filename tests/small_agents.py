@@ -62,8 +62,10 @@ def observe(model: WorldModel, batch: Sequences, noise: torch.Tensor | None = No
 
 def latents(agent: Agent, paths: int, config: Config = STATE) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return (torch.rand(paths, config.deter, generator=generator, dtype=F64) * 2 - 1,
-            torch.randn(paths, config.stoch, generator=generator, dtype=F64))  # fmt: skip
+    return (
+        torch.rand(paths, config.deter, generator=generator, dtype=F64) * 2 - 1,
+        torch.randn(paths, config.stoch, generator=generator, dtype=F64),
+    )
 
 
 def random_episode(config: Config, seed: int, steps: int = 40) -> np.ndarray:

@@ -45,9 +45,13 @@ def library_with(folder: Path, file: str, text: str, use: str) -> list[str]:
     shutil.copytree(home, folder / "sdewm", ignore=shutil.ignore_patterns("data", "__pycache__"))
     (folder / "sdewm" / file).write_text(text, "utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", use], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", use],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -188,7 +188,7 @@ def test_levels_lie_between_0_and_1(value):
         (lambda: RecordedObservation([0.0, 1.0], torch.zeros(())), ValueError, ("values:", "(T, *shape)")),
         (lambda: SlopeNetwork(2).layer(torch.eye(3), "tanh"), ValueError, ("form: expected shape (rows, 2)",)),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_named(call, error, fragments):
     with refuses(error, *fragments):
         call()

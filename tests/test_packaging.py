@@ -37,8 +37,10 @@ def wheel(tmp_path_factory) -> Path:
             shutil.copy(ROOT / name, source / name)
     built = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, source],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert built.returncode == 0, built.stderr
     (found,) = folder.glob("sdewm-*.whl")
     return found
@@ -49,8 +51,9 @@ def installed(wheel, tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("target")
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", target, wheel],
-        capture_output=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        check=True,
+    )
     return target
 
 
@@ -64,8 +67,9 @@ def test_two_names_are_installed(wheel):
 
 
 def test_an_installed_wheel_checks_and_draws(installed, tmp_path):
-    asked = run("-c", "import sdewm, theory_checks; print(sdewm.__file__, theory_checks.__file__)",
-                at=installed, cwd=tmp_path)  # fmt: skip
+    asked = run(
+        "-c", "import sdewm, theory_checks; print(sdewm.__file__, theory_checks.__file__)", at=installed, cwd=tmp_path
+    )
     assert all(Path(name).is_relative_to(installed) for name in asked.stdout.split()), asked
     shown = run("-m", "sdewm", "figures", "--help", at=installed, cwd=tmp_path)
     assert shown.returncode == 0 and "loss_over_error" in shown.stdout, shown.stderr
@@ -88,5 +92,7 @@ def test_an_installed_wheel_checks_and_draws(installed, tmp_path):
     drawn = run("-m", "sdewm", "figures", "remainder", at=installed, cwd=tmp_path)
     assert drawn.returncode == 0, drawn.stderr
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == [
-        "remainder.pdf", "remainder.png", "remainder.svg"
-    ]  # fmt: skip
+        "remainder.pdf",
+        "remainder.png",
+        "remainder.svg",
+    ]

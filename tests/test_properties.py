@@ -270,9 +270,11 @@ def the_clock_has_no_zero(case, shift):
         return FunctionSDE(lambda t, x: system.f(t - shift, x), lambda t, x: system.g(t - shift, x), system.noise_type)
 
     moved = Case(
-        PerturbedSDE(later(case.family.base), later(case.family.error)), case.loss, case.x0,
+        PerturbedSDE(later(case.family.base), later(case.family.error)),
+        case.loss,
+        case.x0,
         TimeGrid(grid.t0 + shift, grid.t1 + shift, grid.steps),
-    )  # fmt: skip
+    )
     for found, expected in zip(taylor(moved, dB), taylor(case, dB), strict=True):
         same(found, expected)
 
@@ -288,9 +290,11 @@ def units_of_time_change_nothing(case, c):
         )
 
     slow = Case(
-        PerturbedSDE(slower(case.family.base), slower(case.family.error)), case.loss, case.x0,
+        PerturbedSDE(slower(case.family.base), slower(case.family.error)),
+        case.loss,
+        case.x0,
         TimeGrid(c * grid.t0, c * grid.t1, grid.steps),
-    )  # fmt: skip
+    )
     for found, expected in zip(taylor(slow, math.sqrt(c) * dB), taylor(case, dB), strict=True):
         same(found, expected)
 
@@ -311,8 +315,10 @@ def flows_compose(case, seed):
     base = case.family.base
     middle = solve(base, case.x0, first, noise=dB[:cut])
     whole = fundamental_matrix(base, case.x0, grid, noise=dB)
-    steps = [fundamental_matrix(base, case.x0, first, noise=dB[:cut]),
-             fundamental_matrix(base, middle, second, noise=dB[cut:])]  # fmt: skip
+    steps = [
+        fundamental_matrix(base, case.x0, first, noise=dB[:cut]),
+        fundamental_matrix(base, middle, second, noise=dB[cut:]),
+    ]
     same(steps[1] @ steps[0], whole)
 
 

@@ -37,9 +37,12 @@ def test_ci_fails_on_a_reason_that_is_not_listed(tmp_path, ci):
         (tmp_path / name).write_text((HERE / name).read_text())
     options = ["-q", "-rs", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--rootdir", str(tmp_path)]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-m", "pytest", *options, str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         env={**os.environ, "CI": ci, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+    )
     last = run.stdout.splitlines()[-1]
     if ci:
         assert run.returncode == 1 and re.match("1 failed, 1 skipped, 2 errors in", last), run.stdout

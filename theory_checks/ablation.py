@@ -109,7 +109,8 @@ def _coefficient(drawn: Sample, variant: str, order: int, against: str | None = 
     """A coefficient in the limit Δt → 0, or its difference from another variant's, and what the last grid changed."""
 
     def on(level: int, name: str) -> Values:
-        route, form = (ALL, "printed") if name == "E1" else (name, "corrected")
+        form: Form = "printed" if name == "E1" else "corrected"
+        route = ALL if name == "E1" else name
         return from_terms(drawn.values, f"|{route}", level, form).full[order]
 
     return richardson([on(level, variant) - (on(level, against) if against else 0.0) for level in range(GRIDS)])

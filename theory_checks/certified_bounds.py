@@ -91,7 +91,9 @@ def _bounds(system: str) -> dict[str, tuple[list[float], float]]:
         a, b = c.drift, c.diffusion
         squares = mean_square(c.rate, dt, steps)
         found["Gronwall, products of spectral norms"] = (
-            [log_gronwall(n * dt, *c.product) for n in range(steps + 1)], SMALL)  # fmt: skip
+            [log_gronwall(n * dt, *c.product) for n in range(steps + 1)],
+            SMALL,
+        )
         found["Gronwall, certified by multipliers"] = ([log_gronwall(n * dt, a, b) for n in range(steps + 1)], SMALL)
         supremum = supremum_from_mean_square(squares, dt, a, b)
         found["from the mean square"] = ([math.log(s) for s in supremum], SMALL)
@@ -155,9 +157,14 @@ def _pathwise(rows: Rows, settings: Settings) -> list[Row]:
     squares = mean_square(rate, of.grid.dt, of.grid.steps)
     logs = {i: math.log(v) - 0.5 * math.log(squares[i]) for i, v in largest.items() if i > 0}
     worst = max(logs, key=lambda k: logs[k])
-    config = {"ν": rate, "leak": LEAK, "paths": of.paths, "after steps": worst,
-              "sup over time": pathwise(rate, of.grid.dt, of.grid.steps),
-              "log bound/largest by steps": {str(k): -v for k, v in logs.items()}}  # fmt: skip
+    config = {
+        "ν": rate,
+        "leak": LEAK,
+        "paths": of.paths,
+        "after steps": worst,
+        "sup over time": pathwise(rate, of.grid.dt, of.grid.steps),
+        "log bound/largest by steps": {str(k): -v for k, v in logs.items()},
+    }
     return [
         rows.at_most(
             "log of ‖x^ε − x⁰‖ over its bound, largest of all paths", "corrected", "pathwise",

@@ -133,15 +133,23 @@ def _derivative_bounds(rows: Rows, settings: Settings) -> Iterator[Row]:
         config = {**measured.config, f"E sup ‖{symbol}‖²": value.mean, "of": str(largest)}
         constant = _smallest(printed, terms, math.log(value.mean))
         yield rows.at_most(
-            f"smallest C for E sup ‖{symbol}‖²", "printed", "", Estimate(constant, 0.0, value.n, value.dof, value.seed),
-            vacuous=True, config=config,
-        )  # fmt: skip
+            f"smallest C for E sup ‖{symbol}‖²",
+            "printed",
+            "",
+            Estimate(constant, 0.0, value.n, value.dof, value.seed),
+            vacuous=True,
+            config=config,
+        )
         if order in certified:
             bound = certified[order][end]
             yield rows.at_most(
-                f"log of E sup ‖{symbol}‖² over its bound", "corrected", "certified",
-                measured.log_estimate(found[largest], bound), scale=math.log(bound), config={**config, "bound": bound},
-            )  # fmt: skip
+                f"log of E sup ‖{symbol}‖² over its bound",
+                "corrected",
+                "certified",
+                measured.log_estimate(found[largest], bound),
+                scale=math.log(bound),
+                config={**config, "bound": bound},
+            )
 
 
 def _log_first(c: float, terms: dict[str, float]) -> float:

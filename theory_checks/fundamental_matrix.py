@@ -105,9 +105,14 @@ def _route_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     )
     for form, reading, value, numerical in routes:
         yield rows.equal(
-            "Φ of (43), on the grid", form, reading, exact(value, paths, settings.seed), numerical=numerical,
-            margin=1e-9 if numerical == ROUNDING else 1e-6, config={"steps": grid.steps, "paths": paths},
-        )  # fmt: skip
+            "Φ of (43), on the grid",
+            form,
+            reading,
+            exact(value, paths, settings.seed),
+            numerical=numerical,
+            margin=1e-9 if numerical == ROUNDING else 1e-6,
+            config={"steps": grid.steps, "paths": paths},
+        )
 
 
 # -- orders, and the inverse
@@ -118,10 +123,15 @@ def _order_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     phi = FundamentalMatrixSDE(flow.base)
     for method, order in (("euler", 0.5), ("milstein", 1.0)):
         found = convergence(
-            phi, phi.initial(flow.x0), flow.grid(1), method=method, levels=(3, 4, 5),
+            phi,
+            phi.initial(flow.x0),
+            flow.grid(1),
+            method=method,
+            levels=(3, 4, 5),
             paths=settings.rounds * settings.paths(2048),
-            refine=1, seed=settings.seed,
-        )  # fmt: skip
+            refine=1,
+            seed=settings.seed,
+        )
         yield rows.equal(
             f"strong order of Φ, {method}", "corrected", "(43) as a system", found.slope, order,
             numerical=float(abs(found.rates[-1] - found.slope.mean)), margin=0.25, scale=order,
@@ -169,9 +179,14 @@ def _exponent_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
         relative = [np.sqrt(table[At(reading, level)] / table[At("", level)]) for level in LEVELS[:3]]
         limit, change = richardson(relative)
         yield rows.equal(
-            "(45) less Φ, Δt → 0", form, reading, table.estimate(limit), numerical=change + ROUNDING, margin=MARGIN,
+            "(45) less Φ, Δt → 0",
+            form,
+            reading,
+            table.estimate(limit),
+            numerical=change + ROUNDING,
+            margin=MARGIN,
             config={"steps": [2**level for level in LEVELS[:3]]},
-        )  # fmt: skip
+        )
 
 
 def _readings(table: Sample) -> list[str]:
@@ -220,9 +235,14 @@ def _gap_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
     limit, change = richardson(list(unexplained[::-1]))
     statistic = Sample({"limit": limit}, replicates * per, settings.seed).estimate("limit")
     yield rows.equal(
-        "part of ‖Φ − (45)‖² beyond the commutators, Jacobians → 0", "corrected", "(∂g)²", statistic,
-        numerical=change, margin=3 * MARGIN, config={"steps": grid.steps, "sizes": sizes},
-    )  # fmt: skip
+        "part of ‖Φ − (45)‖² beyond the commutators, Jacobians → 0",
+        "corrected",
+        "(∂g)²",
+        statistic,
+        numerical=change,
+        margin=3 * MARGIN,
+        config={"steps": grid.steps, "sizes": sizes},
+    )
 
 
 CLAIM = Claim(

@@ -68,10 +68,15 @@ def _on_model(rows: Rows, settings: Settings) -> Iterator[Row]:
     drift, diffusion = _jacobians(found)
     constant = _smallest_constant(measured.mean, drift, diffusion)
     beyond = _smallest_constant(measured.mean + measured.stderr, drift, diffusion)
-    config = {"steps": grid.steps, "horizon": grid.t1 - grid.t0, "paths": found.paths, "E sup ‖Φ‖²": measured.mean,
-              "E sup ‖∂g_0‖²": drift, "E sup Σ‖∂g_k‖²": diffusion,
-              "log10 of (18) with C = 1 over E sup ‖Φ‖²": max(drift, diffusion) / math.log(10)
-              - math.log10(measured.mean)}  # fmt: skip
+    config = {
+        "steps": grid.steps,
+        "horizon": grid.t1 - grid.t0,
+        "paths": found.paths,
+        "E sup ‖Φ‖²": measured.mean,
+        "E sup ‖∂g_0‖²": drift,
+        "E sup Σ‖∂g_k‖²": diffusion,
+        "log10 of (18) with C = 1 over E sup ‖Φ‖²": max(drift, diffusion) / math.log(10) - math.log10(measured.mean),
+    }
     smallest_c = Estimate(constant, beyond - constant, found.paths, measured.dof, found.seed)
     yield rows.at_most("smallest C of (18)", "printed", "", smallest_c, vacuous=True, config=config)
     for name, bound in _bounds(rows.system).items():
@@ -80,9 +85,13 @@ def _on_model(rows: Rows, settings: Settings) -> Iterator[Row]:
         i = max(logs, key=lambda k: logs[k])
         e = found.estimate(i)
         yield rows.at_most(
-            OVER_BOUND, "corrected", name, Estimate(logs[i], e.stderr / e.mean, e.n, e.dof, e.seed), scale=bound[i],
+            OVER_BOUND,
+            "corrected",
+            name,
+            Estimate(logs[i], e.stderr / e.mean, e.n, e.dof, e.seed),
+            scale=bound[i],
             config={**config, "after steps": i},
-        )  # fmt: skip
+        )
 
 
 def frozen_supremum(m: float, horizon: float = 1.0, steps: int | None = None) -> float:
@@ -108,9 +117,14 @@ def _frozen(rows: Rows) -> Iterator[Row]:
     for m, value in zip(SLOPES, quotients, strict=True):
         bound = _log_frozen_bound(m)
         yield rows.at_most(
-            OVER_BOUND, "corrected", f"n exp(2 ess sup ‖∂g‖₂ T), M = {m:g}", exact(math.log(value) - bound, 2),
-            numerical=1e-12, scale=bound, config=config,
-        )  # fmt: skip
+            OVER_BOUND,
+            "corrected",
+            f"n exp(2 ess sup ‖∂g‖₂ T), M = {m:g}",
+            exact(math.log(value) - bound, 2),
+            numerical=1e-12,
+            scale=bound,
+            config=config,
+        )
 
 
 @pooled

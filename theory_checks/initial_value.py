@@ -171,10 +171,15 @@ def _expansion_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]
     )  # fmt: skip
     size = float(test.sample["loss scale/3"].mean()) ** 0.5
     yield rows.equal(
-        "remainder/ε³ − third derivative", "corrected", "jets", test.third["difference"],
-        numerical=test.third_numerical, margin=10 * settings.precision * size, scale=test.third["predicted"],
+        "remainder/ε³ − third derivative",
+        "corrected",
+        "jets",
+        test.third["difference"],
+        numerical=test.third_numerical,
+        margin=10 * settings.precision * size,
+        scale=test.third["predicted"],
         config={"steps": STEPS},
-    )  # fmt: skip
+    )
 
 
 CLAIM = Claim(

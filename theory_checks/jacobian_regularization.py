@@ -63,6 +63,11 @@ def curves(rows: Rows, settings: Settings) -> list[Curve]:
 
 
 CLAIM = Claim(
-    "jacobian_regularization", ("(20)",), (SYSTEM, PAIR), check, curves,
-    quick=(SYSTEM,), seconds={SYSTEM: 66.0, PAIR: 21.0},
-)  # fmt: skip
+    "jacobian_regularization",
+    ("(20)",),
+    (SYSTEM, PAIR),
+    check,
+    curves,
+    quick=(SYSTEM,),
+    seconds={SYSTEM: 66.0, PAIR: 21.0},
+)

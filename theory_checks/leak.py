@@ -70,9 +70,14 @@ def _bounds(rows: Rows, settings: Settings) -> Iterator[Row]:
     }
     for name, excesses in found.items():
         yield rows.at_most(
-            statements[name], "corrected", "", exact(max(excesses), len(excesses), settings.seed), numerical=ROUNDING,
-            scale=1.0, config={"models": len(excesses), "by model": excesses},
-        )  # fmt: skip
+            statements[name],
+            "corrected",
+            "",
+            exact(max(excesses), len(excesses), settings.seed),
+            numerical=ROUNDING,
+            scale=1.0,
+            config={"models": len(excesses), "by model": excesses},
+        )
 
 
 def curves(rows: Rows, settings: Settings) -> list[Curve]:

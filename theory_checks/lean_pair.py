@@ -52,9 +52,14 @@ def pair_rows(rows: Rows) -> list[Row]:
             float(change.mean()), float(change.std(ddof=1) / math.sqrt(len(change))), len(change), len(change) - 1
         )
         config = {
-            "measured": name, "λ": agent.config.jacobian_weight, "ratio": math.exp(statistic.mean), "training seeds": 1,
-            "interval": f"over {over}", "without": float(plain.mean()), "regularized": float(regularized.mean()),
-        }  # fmt: skip
+            "measured": name,
+            "λ": agent.config.jacobian_weight,
+            "ratio": math.exp(statistic.mean),
+            "training seeds": 1,
+            "interval": f"over {over}",
+            "without": float(plain.mean()),
+            "regularized": float(regularized.mean()),
+        }
         reading = ", ".join(filter(None, (part, READING)))
         return rows.at_most(quantity, form, reading, statistic, scale=float(plain.mean()), config=config)
 

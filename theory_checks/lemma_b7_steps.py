@@ -46,17 +46,23 @@ def check(rows: Rows, settings: Settings) -> Iterator[Row]:
         # On gbm g_k is linear and φ vanishes: nothing has a rate there.
         if float(drawn[At(term, 0)].mean()) > 1e-25:
             yield _rate_row(rows, drawn, f"rate of {name}", "corrected", "", term)
-    readings = {"φ": {"literal": "φ as printed"},
-                "σ": {"literal": "σ as printed", "η_k(x^ε) put back": "σ as printed, mended"}}  # fmt: skip
+    readings = {
+        "φ": {"literal": "φ as printed"},
+        "σ": {"literal": "σ as printed", "η_k(x^ε) put back": "σ as printed, mended"},
+    }
     for term, printed in readings.items():
         for reading, key in printed.items():
             if float(drawn[At(key, 0)].mean()) > 1e-25:
                 yield _rate_row(rows, drawn, f"rate of {TERMS[term]}", "printed", reading, key)
     mismatch = drawn.estimate(np.sqrt(drawn[At("mismatch", 0)] / drawn[At("remainder", 0)]))
     yield rows.equal(
-        "ε³R^ε less the three terms, in parts of it", "corrected", "", exact(mismatch.mean, mismatch.n),
-        numerical=1e-9, margin=1e-8,
-    )  # fmt: skip
+        "ε³R^ε less the three terms, in parts of it",
+        "corrected",
+        "",
+        exact(mismatch.mean, mismatch.n),
+        numerical=1e-9,
+        margin=1e-8,
+    )
     # R^ε is of order one, since the remainder falls like ε³; its printed bound is the terms' own size.
     worst, left = _rate(drawn, "θ")
     remainder, _ = _rate(drawn, "remainder")

@@ -64,9 +64,14 @@ def check(rows: Rows, settings: Settings) -> Iterator[Row]:
             truth = getattr(x, name)
             distance = _root_mean_square(end[:, part] - truth) / _root_mean_square(truth)
             yield rows.equal(
-                QUANTITY.format(NAMES[name]), form, reading, exact(distance, PATHS, settings.seed), numerical=ROUNDING,
-                margin=2 * ROUNDING, config={"steps": STEPS, "in parts of": "the root mean square of the model's own"},
-            )  # fmt: skip
+                QUANTITY.format(NAMES[name]),
+                form,
+                reading,
+                exact(distance, PATHS, settings.seed),
+                numerical=ROUNDING,
+                margin=2 * ROUNDING,
+                config={"steps": STEPS, "in parts of": "the root mean square of the model's own"},
+            )
 
 
 def _root_mean_square(x: Tensor) -> float:

@@ -97,9 +97,14 @@ def _network(rows: Rows, settings: Settings) -> list[Row]:
     def row(of: str, form: Form, reading: str, route: str) -> Row:
         error, left = _errors(settings.seed)[of, route]
         return rows.equal(
-            f"{of}: largest relative error against differences", form, reading, exact(error, PATHS, settings.seed),
-            numerical=left, margin=1e-6, config={"states": PATHS, "step": STEP},
-        )  # fmt: skip
+            f"{of}: largest relative error against differences",
+            form,
+            reading,
+            exact(error, PATHS, settings.seed),
+            numerical=left,
+            margin=1e-6,
+            config={"states": PATHS, "step": STEP},
+        )
 
     return [
         row("∂ρ", "printed", "−Q_aa⁻¹ Q_ax", "formula"),

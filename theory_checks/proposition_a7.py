@@ -220,10 +220,14 @@ def _no_covering(rows: Rows) -> list[Row]:
     return [
         rows.at_most("−min det dF", "corrected", "a local diffeomorphism", -float(f.jacobian(x).min())),
         rows.equal(
-            "most preimages of F less fewest", "printed", "", spread, margin=0.5,
+            "most preimages of F less fewest",
+            "printed",
+            "",
+            spread,
+            margin=0.5,
             config={"points": len(at), "counts": sorted(set(sheets.tolist()))},
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _sheet_masses(rows: Rows) -> list[Row]:

@@ -68,23 +68,35 @@ def _frozen_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
     for name, w in functionals.items():
         standard = (z @ w - w @ mean) / math.sqrt(w @ covariance @ w)
         yield rows.equal(
-            f"law of {name}: distance to the Gaussian", "printed", "h, s frozen",
-            distance(stats.norm.cdf(standard), settings.seed), margin=deviation, config=config,
-        )  # fmt: skip
+            f"law of {name}: distance to the Gaussian",
+            "printed",
+            "h, s frozen",
+            distance(stats.norm.cdf(standard), settings.seed),
+            margin=deviation,
+            config=config,
+        )
     centred = z - mean
     squared = np.einsum("pi,pi->p", centred, np.linalg.solve(covariance, centred.T).T)
     yield rows.equal(
-        "joint law at three times: distance of the squared radius to χ²", "printed", "h, s frozen",
-        distance(stats.chi2.cdf(squared, len(mean)), settings.seed), margin=deviation, config=config,
-    )  # fmt: skip
+        "joint law at three times: distance of the squared radius to χ²",
+        "printed",
+        "h, s frozen",
+        distance(stats.chi2.cdf(squared, len(mean)), settings.seed),
+        margin=deviation,
+        config=config,
+    )
     size = math.sqrt(covariance[-1, -1])
     n = len(z)
     last = z[:, -1]
     for quantity, estimate, truth, scale in (
         ("mean", Estimate(float(last.mean()), size / n**0.5, n, seed=settings.seed), mean[-1], size),
-        ("variance", Estimate(float(((last - mean[-1]) ** 2).mean()), size**2 * (2 / n) ** 0.5, n, seed=settings.seed),
-         size**2, size**2),
-    ):  # fmt: skip
+        (
+            "variance",
+            Estimate(float(((last - mean[-1]) ** 2).mean()), size**2 * (2 / n) ** 0.5, n, seed=settings.seed),
+            size**2,
+            size**2,
+        ),
+    ):
         yield rows.equal(
             f"{quantity} of {names[-1]}", "printed", "h, s frozen", estimate, float(truth),
             margin=2 * deviation * scale, scale=scale, config=config,
@@ -137,22 +149,34 @@ def _mixture_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
     predicted = 3 * (found["v²"] / found["v"].mean() ** 2 - 1)
     size, kurtosis, config = float(predicted.mean()), _kurtosis(found), {"steps": STEPS}
     yield rows.at_most(
-        "z is not Gaussian: minus its excess kurtosis below 0", "printed", "z without h and s",
-        replace(kurtosis, mean=-kurtosis.mean), scale=size, config=config,
-    )  # fmt: skip
+        "z is not Gaussian: minus its excess kurtosis below 0",
+        "printed",
+        "z without h and s",
+        replace(kurtosis, mean=-kurtosis.mean),
+        scale=size,
+        config=config,
+    )
     yield rows.equal(
-        "excess kurtosis of z less 3 Var(∫q̄²)/(E∫q̄²)²", "corrected", "mixture over h",
-        found.estimate(measured - predicted), margin=0.5 * size, scale=size, config=config,
-    )  # fmt: skip
+        "excess kurtosis of z less 3 Var(∫q̄²)/(E∫q̄²)²",
+        "corrected",
+        "mixture over h",
+        found.estimate(measured - predicted),
+        margin=0.5 * size,
+        scale=size,
+        config=config,
+    )
     generator = torch.Generator().manual_seed(settings.seed)
     shape = (STEPS, settings.paths(2**16), 2)
     noise = UNIT.dt**0.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
     z, variance = _mixture(StoredIncrements(noise))
     yield rows.equal(
-        "law of z/√∫q̄²: distance to the Gaussian", "printed", "given h, which does not hear from z",
+        "law of z/√∫q̄²: distance to the Gaussian",
+        "printed",
+        "given h, which does not hear from z",
         distance(stats.norm.cdf((z / variance.sqrt()).numpy()), settings.seed),
-        margin=2 * DEVIATION * math.sqrt(settings.precision / 1e-3), config=config,
-    )  # fmt: skip
+        margin=2 * DEVIATION * math.sqrt(settings.precision / 1e-3),
+        config=config,
+    )
 
 
 @pooled

@@ -25,18 +25,27 @@ ROUNDING = 1e-6  # relative, of a measurement that is repeated on another machin
 
 
 def seeds_row(
-    rows: Rows, quantity: str, form: Form, reading: str, by_seed: Mapping[int, float], scale: float,
+    rows: Rows,
+    quantity: str,
+    form: Form,
+    reading: str,
+    by_seed: Mapping[int, float],
+    scale: float,
     config: Mapping[str, Any],
-) -> Row:  # fmt: skip
+) -> Row:
     """Σ over seeds / n ≤ 0, with what a single seed would have said."""
     statistic = over_seeds(by_seed.values())
     agreeing = sum(v <= 0 for v in by_seed.values())
     low, high = statistic.interval(0.95)
     said = f"{agreeing} of {len(by_seed)} seeds alone would have said so"
     return rows.at_most(
-        quantity, form, reading, statistic, scale=scale,
+        quantity,
+        form,
+        reading,
+        statistic,
+        scale=scale,
         config={**config, "by seed": dict(by_seed), "95 % interval": [low, high], "one seed": said},
-    )  # fmt: skip
+    )
 
 
 def change_row(

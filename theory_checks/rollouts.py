@@ -170,8 +170,13 @@ class Measured:
     @property
     def config(self) -> dict[str, object]:
         grid = self.system.grid
-        return {"steps": grid.steps, "horizon": grid.t1 - grid.t0, "method": self.system.method,
-                "paths": self.sample.paths, "ε": "c·(±e_i), each i and sign alike likely"}  # fmt: skip
+        return {
+            "steps": grid.steps,
+            "horizon": grid.t1 - grid.t0,
+            "method": self.system.method,
+            "paths": self.sample.paths,
+            "ε": "c·(±e_i), each i and sign alike likely",
+        }
 
 
 def sample_rollouts(name: str, settings: Settings, scale: float = 1.0) -> Measured:
@@ -196,9 +201,13 @@ def _suprema(name: str, settings: Settings, round: int, scale: float) -> Sample:
         values |= {Distance(c, i): by_size[k, i] for k, c in enumerate(LADDER) for i in system.times}
         until_horizon = StoredIncrements(torch.stack([*islice(noise, system.horizon)]))
         return values | suprema(
-            lambda x: jacobian_terms(rollout, x), rollout, system.x0, system.until_horizon,
-            method=system.method, noise=until_horizon,
-        )  # fmt: skip
+            lambda x: jacobian_terms(rollout, x),
+            rollout,
+            system.x0,
+            system.until_horizon,
+            method=system.method,
+            noise=until_horizon,
+        )
 
     drawn = settings.draw(settings.paths(system.paths), round)
     return sample(evaluate, drawn, system.channels, system.grid, system.x0)
@@ -211,9 +220,14 @@ def sample_hessians(name: str, settings: Settings, scale: float = 1.0) -> Measur
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         return suprema(
-            lambda x: hessian_terms(system.rollout, x), system.rollout, system.x0, system.until_horizon,
-            method=system.method, noise=noise, every=system.hessian_every,
-        )  # fmt: skip
+            lambda x: hessian_terms(system.rollout, x),
+            system.rollout,
+            system.x0,
+            system.until_horizon,
+            method=system.method,
+            noise=noise,
+            every=system.hessian_every,
+        )
 
     drawn = settings.draw(system.hessian_paths, 0)
     return Measured(system, settings, sample(evaluate, drawn, system.channels, system.until_horizon, system.x0))

@@ -79,20 +79,27 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("claims", nargs="*", metavar="NAME", help=f"claims to check: {listed} (all)")
     parser.add_argument(
-        "--system", action="append", choices=known, metavar="SYSTEM",
+        "--system",
+        action="append",
+        choices=known,
+        metavar="SYSTEM",
         help=f"check on this system only; may be repeated: {', '.join(known)}",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0, help="one seed determines the run (0)")
     parser.add_argument(
-        "--precision", type=float, metavar="X",
+        "--precision",
+        type=float,
+        metavar="X",
         help="a coefficient counts as verified within this part of itself, or of its root mean square over paths "
         "where it is not known exactly (1e-3, or 1e-2 with --quick); sample sizes follow",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--sampler", choices=get_args(SamplerName), default="rqmc",
+        "--sampler",
+        choices=get_args(SamplerName),
+        default="rqmc",
         help="randomized quasi-Monte Carlo, plain Monte Carlo, or that in antithetic pairs; the last two need far more "
         "paths for the same precision: with them rows that rqmc decides may stay inconclusive (%(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--quick", action="store_true", help="precision 1e-2, on a part of the systems")
     parser.add_argument("--full", action="store_true", help="precision 3e-4, on every system; takes up to an hour")
     parser.add_argument("--statements", action="store_true", help="list the paper's statements and what covers them")
@@ -104,23 +111,30 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all verdicts to PATH")
     parser.add_argument("--html", type=Path, metavar="PATH", help="write the report as one web page to PATH")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1,
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
         help="processes side by side; the numbers do not depend on it (%(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--scheduler", metavar="tcp://HOST:PORT",
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
         help="work on the Dask cluster of this scheduler instead, one unit at a time on each of its workers "
         "(pip install 'sdewm[scale]'; docs/scale.md)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--estimate", action="store_true",
+        "--estimate",
+        action="store_true",
         help="say how many units there are and about how long they take, one by one and side by side, and run nothing",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--runs", type=Path, metavar="DIR", default=default_folder("checks"),
+        "--runs",
+        type=Path,
+        metavar="DIR",
+        default=default_folder("checks"),
         help="where finished units are stored, so that an interrupted run can resume; whole folders of it may be "
         "deleted ($XDG_CACHE_HOME/sdewm/checks, or ~/.cache/sdewm/checks)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--fresh", action="store_true", help="run every unit again, and store it in place of the old one"
     )
@@ -205,12 +219,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     def record() -> dict[str, Any]:
         in_order = [done[u] for u in to_do if u in done]
         run = {
-            "claims": names, "statements": covered,
+            "claims": names,
+            "statements": covered,
             "systems": list(dict.fromkeys(u.system for u in to_do)),
             "finished": [[*u.claims, u.system] for u in to_do if u in done],
-            "seed": args.seed, "precision": args.precision, "sampler": args.sampler, "workers": args.workers,
+            "seed": args.seed,
+            "precision": args.precision,
+            "sampler": args.sampler,
+            "workers": args.workers,
             "seconds": time.perf_counter() - started,
-        }  # fmt: skip
+        }
         return as_record(*rows(), [t for f in in_order for t in f.terms], [c for f in in_order for c in f.curves], run)
 
     def put(path: Path, write: Callable[[], None]) -> None:

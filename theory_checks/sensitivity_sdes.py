@@ -76,9 +76,14 @@ def _agreement_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]
     for i, equation in enumerate(("(36)", "(37)")):
         gap = exact(relative(solved[i], differences[i]), paths, settings.seed)
         yield rows.equal(
-            f"{PARTS[i]} at ε = {EPS:g}", "printed", f"{equation}, against differences in ε", gap,
-            numerical=errors[i], margin=MARGIN, config=config,
-        )  # fmt: skip
+            f"{PARTS[i]} at ε = {EPS:g}",
+            "printed",
+            f"{equation}, against differences in ε",
+            gap,
+            numerical=errors[i],
+            margin=MARGIN,
+            config=config,
+        )
 
 
 def _order_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
@@ -101,9 +106,14 @@ def _lemma_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     found = _suprema(flow, settings)
     for name in ("x", *PARTS):
         yield rows.at_most(
-            f"Lemma B.6: E sup‖{name}‖² bounded", "printed", "", found.estimate(name), scale=1.0, vacuous=True,
+            f"Lemma B.6: E sup‖{name}‖² bounded",
+            "printed",
+            "",
+            found.estimate(name),
+            scale=1.0,
+            vacuous=True,
             config={"steps": 32},
-        )  # fmt: skip
+        )
 
 
 def _suprema(flow: Flow, settings: Settings) -> Sample:

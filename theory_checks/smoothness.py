@@ -116,9 +116,14 @@ def _growth(rows: Rows) -> Iterator[Row]:
         )
         # Between the last two radii E L(x⁰) grows by less than a tenth; a finite E L(x^ε) may be granted as much.
         yield rows.at_most(
-            "growth of log E[L(x^ε); |x| ≤ R] from R = 10 to 12", form, reading, perturbed, 0.1, numerical=1e-6,
+            "growth of log E[L(x^ε); |x| ≤ R] from R = 10 to 12",
+            form,
+            reading,
+            perturbed,
+            0.1,
+            numerical=1e-6,
             config={"at ε = 0": at_zero, "radii": RADII},
-        )  # fmt: skip
+        )
 
 
 def _truncated(loss: str, eps: float, radius: float) -> float:

@@ -13,9 +13,10 @@ from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion.variation_of_constants import READINGS
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.losses import Loss, SummedLoss
+from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.verification.system import GRIDS, Sizes, System
+from sdewm.worldmodel.sde_losses import RunningLoss
 
 ALL_READINGS = tuple(READINGS)
 
@@ -54,7 +55,7 @@ def _latent() -> System:
 ErrorKind = Literal["constant", "state"]
 
 
-def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
+def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[PerturbedSDE, dict[str, RunningLoss], Tensor]:
     """The shipped walker model from frame ``start`` of a held-out episode, under a representation error.
 
     The error is in units of the latent's own spread: constant, or a fixed smooth function of h.
@@ -62,7 +63,7 @@ def trained_family(error: ErrorKind = "state", start: int = 10) -> tuple[Perturb
     return _family("walker_walk", error, start)
 
 
-def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
+def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str, RunningLoss], Tensor]:
     """A shipped agent's model under its actor, from time ``start`` of a held-out episode, under a representation error.
 
     ``jacobian``: the one trained with the penalty (20). The error is a fixed smooth function of h, in units of
@@ -73,7 +74,7 @@ def lean_family(jacobian: bool, start: int = 10) -> tuple[PerturbedSDE, dict[str
     return _family(LEAN_REGULARIZED if jacobian else LEAN, "state", start)
 
 
-def _family(name: str, error: ErrorKind, start: int) -> tuple[PerturbedSDE, dict[str, Loss], Tensor]:
+def _family(name: str, error: ErrorKind, start: int) -> tuple[PerturbedSDE, dict[str, RunningLoss], Tensor]:
     from sdewm.worldmodel import (
         consistency_loss,
         initial_state,
@@ -99,7 +100,7 @@ def _family(name: str, error: ErrorKind, start: int) -> tuple[PerturbedSDE, dict
         "J_R": reward_loss(model, episode),
         "J_D": consistency_loss(model, episode),
     }
-    return family, fns, initial_state(model, observations, episode.actions[0], start)  # type: ignore[return-value]
+    return family, fns, initial_state(model, observations, episode.actions[0], start)
 
 
 def error_weights(h: int, z: int) -> Tensor:
@@ -115,11 +116,11 @@ def state_dependent(weights: Tensor, spread: Tensor, i: int, h: Tensor, s: Tenso
 def _trained(error: ErrorKind) -> System:
     start, length = 10, 3
     family, fns, x0 = trained_family(error, start)
-    frames = [float(start + i) for i in range(1, length + 1)]
+    frames = tuple(float(start + i) for i in range(1, length + 1))
     return System(
         name=f"trained, {error} error",
         family=family,
-        loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        loss={name: SummedLoss(fn, frames, (1 / length,) * length) for name, fn in fns.items()},
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), 12 * length),
         third_factor=1.0,
@@ -132,11 +133,11 @@ def _trained(error: ErrorKind) -> System:
 def _trained_step(error: ErrorKind) -> System:
     start, length = 10, 15
     family, fns, x0 = trained_family(error, start)
-    frames = [float(start + i) for i in range(1, length + 1)]
+    frames = tuple(float(start + i) for i in range(1, length + 1))
     return System(
         name=f"trained, own step, {error} error",
         family=family,
-        loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        loss={name: SummedLoss(fn, frames, (1 / length,) * length) for name, fn in fns.items()},
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), length),
         third_factor=1.0,
@@ -148,11 +149,11 @@ def _trained_step(error: ErrorKind) -> System:
 def _lean(jacobian: bool) -> System:
     start, length = 10, 4
     family, fns, x0 = lean_family(jacobian, start)
-    frames = [float(start + i) for i in range(1, length + 1)]
+    frames = tuple(float(start + i) for i in range(1, length + 1))
     return System(
         name="lean, regularized" if jacobian else "lean",
         family=family,
-        loss={name: SummedLoss(fn, frames, [1 / length] * length) for name, fn in fns.items()},  # type: ignore[arg-type]
+        loss={name: SummedLoss(fn, frames, (1 / length,) * length) for name, fn in fns.items()},
         x0=x0,
         grid=TimeGrid(float(start), float(start + length), length),
         third_factor=1.0,

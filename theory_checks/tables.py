@@ -23,9 +23,13 @@ FINDINGS: dict[str, Callable[[], Iterator[TableRelation]]] = {
 }
 # The rows of Table 2, and the table that each summarizes.
 DETAILS = {
-    "Table 6": "Walker, mask", "Table 7": "Walker, full", "Table 8": "Walker, rotation",
-    "Table 9": "Quad, mask", "Table 10": "Quad, full", "Table 11": "Quad, rotation",
-}  # fmt: skip
+    "Table 6": "Walker, mask",
+    "Table 7": "Walker, full",
+    "Table 8": "Walker, rotation",
+    "Table 9": "Quad, mask",
+    "Table 10": "Quad, full",
+    "Table 11": "Quad, rotation",
+}
 
 
 def check(rows: Rows, settings: Settings) -> Iterator[Row]:

@@ -153,9 +153,14 @@ def _encoder(rows: Rows) -> Iterator[Row]:
     cells = 4 / ATOMS
     values, (error, _) = encoder(UNITS[0])(states)[:, 0], encoder_errors(UNITS[0])
     yield rows.equal(
-        "W1(g_enc# Q, P) over ∫‖g_enc − g*‖ dQ", "corrected", f"both maps increase, {UNITS[0]} units",
-        w1_to_measure(values, LATENT) / error, 1.0, numerical=cells / error, margin=0.05,
-    )  # fmt: skip
+        "W1(g_enc# Q, P) over ∫‖g_enc − g*‖ dQ",
+        "corrected",
+        f"both maps increase, {UNITS[0]} units",
+        w1_to_measure(values, LATENT) / error,
+        1.0,
+        numerical=cells / error,
+        margin=0.05,
+    )
     # Reversed, the encoder is wrong in every state, and W1 hardly changes.
     oracle = encoder_oracle()(atoms)
     excess = w1_to_measure(-values, LATENT) - float(np.abs(-values - oracle).mean())
@@ -170,9 +175,13 @@ def _decoder(rows: Rows) -> Iterator[Row]:
     center = frame.chart(np.zeros((1, 1))) + _normal(frame)
     off = float(np.abs(np.linalg.norm(values - center, axis=1) - 1).max())
     yield rows.equal(
-        "farthest that a value of g_dec is from M", "printed", f"{UNITS[0]} units", exact(off, len(z)),
-        numerical=1e-12, margin=1e-6,
-    )  # fmt: skip
+        "farthest that a value of g_dec is from M",
+        "printed",
+        f"{UNITS[0]} units",
+        exact(off, len(z)),
+        numerical=1e-12,
+        margin=1e-6,
+    )
 
 
 def _normal(manifold: Manifold) -> Array:
@@ -195,9 +204,12 @@ def _interpolated(rows: Rows, errors: Callable[[int], tuple[float, float]]) -> I
         "log of ∫‖g − g*‖ over max‖G″‖ h²/8", "corrected", "interpolation", worst, numerical=1e-4, scale=1.0
     )
     yield rows.at_most(
-        "W1 ≤ d_M C (NM)^{−2(k+1)/d_θ}", "printed", "NM the number of units, k = 1, θ = ½",
-        exact(smallest, len(UNITS)), vacuous=True,
-    )  # fmt: skip
+        "W1 ≤ d_M C (NM)^{−2(k+1)/d_θ}",
+        "printed",
+        "NM the number of units, k = 1, θ = ½",
+        exact(smallest, len(UNITS)),
+        vacuous=True,
+    )
 
 
 # -- the printed class, and two dimensions

@@ -123,10 +123,13 @@ def _constants(rows: Rows, settings: Settings) -> Iterator[Row]:
         loose = (log_printed_bound(DELTA, 1.0, terms) - math.log(d.mean)) / math.log(10)
         beyond = smallest_constant(d.mean + d.stderr, DELTA, terms)
         yield rows.at_most(
-            f"smallest C of (46), weights × {scale:g}", "printed", "",
-            Estimate(found, beyond - found, d.n, d.dof, d.seed), vacuous=True,
+            f"smallest C of (46), weights × {scale:g}",
+            "printed",
+            "",
+            Estimate(found, beyond - found, d.n, d.dof, d.seed),
+            vacuous=True,
             config={**measured.config, "δ": DELTA, "log10 of (46) with C = 1 over d_ε": loose},
-        )  # fmt: skip
+        )
 
 
 def _certified(rows: Rows, measured: Measured) -> Iterator[Row]:
@@ -135,9 +138,13 @@ def _certified(rows: Rows, measured: Measured) -> Iterator[Row]:
     bound = constants(rows.system).supremum(measured.system)[horizon]
     for c in LADDER:
         yield rows.at_most(
-            OVER_BOUND, "corrected", f"‖ε‖ = {c:g}", measured.log_estimate(measured.divergence(c, horizon), bound),
-            scale=math.log(bound), config={**measured.config, "K": bound},
-        )  # fmt: skip
+            OVER_BOUND,
+            "corrected",
+            f"‖ε‖ = {c:g}",
+            measured.log_estimate(measured.divergence(c, horizon), bound),
+            scale=math.log(bound),
+            config={**measured.config, "K": bound},
+        )
 
 
 def _chain_rule(rows: Rows, settings: Settings) -> Iterator[Row]:
@@ -151,10 +158,14 @@ def _chain_rule(rows: Rows, settings: Settings) -> Iterator[Row]:
         )
         for form, key in routes:
             yield rows.equal(
-                f"{name}: squared error of the second derivative", form, "",
-                measured.estimate(measured.sample[key] / size), numerical=1e-12, margin=settings.precision,
+                f"{name}: squared error of the second derivative",
+                form,
+                "",
+                measured.estimate(measured.sample[key] / size),
+                numerical=1e-12,
+                margin=settings.precision,
                 config=measured.config,
-            )  # fmt: skip
+            )
 
 
 @pooled
@@ -181,17 +192,25 @@ def _heavy_quotients(settings: Settings) -> dict[float, Values]:
 
 def _heavy_tails(rows: Rows, settings: Settings) -> Iterator[Row]:
     found, quotients = _measure_heavy("latent", settings), _heavy_quotients(settings)
-    config = {"ε": "M e with probability M⁻³, else 0", "M": MAGNITUDES, "d_ε/δ": [float(q.mean()) for q in
-              quotients.values()], "paths": found.paths}  # fmt: skip
+    config = {
+        "ε": "M e with probability M⁻³, else 0",
+        "M": MAGNITUDES,
+        "d_ε/δ": [float(q.mean()) for q in quotients.values()],
+        "paths": found.paths,
+    }
     slope = found.estimate(np.polyfit(np.log(MAGNITUDES), np.log(np.stack(list(quotients.values()))), 1)[0])
     bound = constants("latent").supremum(rollout_system("latent"))[-1]
     yield rows.at_most("growth of d_ε/δ, rate in M as δ = M⁻² → 0", "printed", "", slope, scale=1.0, config=config)
     for m, quotient in quotients.items():
         # d_ε over E‖ε‖² = M⁻¹.
         yield rows.at_most(
-            OVER_BOUND, "corrected", f"M = {m:g}", found.log_estimate(quotient / m, bound), scale=math.log(bound),
+            OVER_BOUND,
+            "corrected",
+            f"M = {m:g}",
+            found.log_estimate(quotient / m, bound),
+            scale=math.log(bound),
             config={**config, "K": bound},
-        )  # fmt: skip
+        )
 
 
 def _heavy_curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
@@ -210,15 +229,25 @@ def _linear_growth(rows: Rows) -> Iterator[Row]:
     smaller, larger = SLOPES[-2:]
     rate, config = 2.0 - 2 * math.log(larger / smaller) / (larger - smaller), {"M": SLOPES}
     yield rows.at_most(
-        "growth of log d_ε in M less that of (49)", "printed", "E‖ε‖² for δ, any C", exact(rate, len(SLOPES)),
-        numerical=1e-12, scale=2.0, config=config,
-    )  # fmt: skip
+        "growth of log d_ε in M less that of (49)",
+        "printed",
+        "E‖ε‖² for δ, any C",
+        exact(rate, len(SLOPES)),
+        numerical=1e-12,
+        scale=2.0,
+        config=config,
+    )
     for m in SLOPES:
         bound = log_gronwall(1.0, m, 0.0)
         yield rows.at_most(
-            "log of d_ε over 3 exp(3 T² M²) E‖ε‖²", "corrected", f"M = {m:g}", exact(2 * m - bound, len(SLOPES)),
-            numerical=1e-12, scale=bound, config=config,
-        )  # fmt: skip
+            "log of d_ε over 3 exp(3 T² M²) E‖ε‖²",
+            "corrected",
+            f"M = {m:g}",
+            exact(2 * m - bound, len(SLOPES)),
+            numerical=1e-12,
+            scale=bound,
+            config=config,
+        )
 
 
 CLAIM = Claim(

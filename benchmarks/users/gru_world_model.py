@@ -45,6 +45,10 @@ def system():
         lambda t, x: ((x[:, -S:] - observations[int(t)]) ** 2).mean(-1), times=[float(k) for k in range(1, 9)]
     )
     return System(
-        PerturbedSDE(model, error), reconstruction, torch.zeros(2 * Z + H + S, dtype=torch.float64),
-        TimeGrid(0.0, 8.0, 8), method="euler-sequential", name="GRU world model",
-    )  # fmt: skip
+        PerturbedSDE(model, error),
+        reconstruction,
+        torch.zeros(2 * Z + H + S, dtype=torch.float64),
+        TimeGrid(0.0, 8.0, 8),
+        method="euler-sequential",
+        name="GRU world model",
+    )

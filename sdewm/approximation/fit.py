@@ -72,9 +72,13 @@ def trained(start: Ridge, x: Array, y: Array, steps: int = 200) -> Ridge:
     # In parts of where it starts, so that the search's first step has a size to go by.
     scale = float(((start(x) - y) ** 2).sum(1).mean()) or 1.0
     optimizer = torch.optim.LBFGS(
-        parameters, max_iter=steps, history_size=20, tolerance_grad=1e-12, tolerance_change=0.0,
+        parameters,
+        max_iter=steps,
+        history_size=20,
+        tolerance_grad=1e-12,
+        tolerance_change=0.0,
         line_search_fn="strong_wolfe",
-    )  # fmt: skip
+    )
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

@@ -143,9 +143,14 @@ def fundamental_supremum(
 
 
 def _jets(
-    sde: SDE, x0: Tensor, directions: Tensor, order: int, grid: TimeGrid, method: Method,
+    sde: SDE,
+    x0: Tensor,
+    directions: Tensor,
+    order: int,
+    grid: TimeGrid,
+    method: Method,
     noise: Increments | Tensor,
-) -> Iterator[Jet]:  # fmt: skip
+) -> Iterator[Jet]:
     increments = as_increments(noise)
     x0, directions = arguments.state(x0), arguments.tensor("directions", directions)
     if directions.ndim != 2 or directions.shape[-1] != len(x0):

@@ -22,11 +22,17 @@ from torch.nn.utils import parametrize
 from sdewm import arguments
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "silu": nn.functional.silu, "softplus": nn.functional.softplus,
-}  # fmt: skip
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "silu": nn.functional.silu,
+    "softplus": nn.functional.softplus,
+}
 MODULES: dict[type[nn.Module], str] = {
-    nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.SiLU: "silu", nn.Softplus: "softplus",
-}  # fmt: skip
+    nn.Tanh: "tanh",
+    nn.Sigmoid: "sigmoid",
+    nn.SiLU: "silu",
+    nn.Softplus: "softplus",
+}
 # Points that a layer's own values are held against; roundings that each of them may differ by.
 POINTS, ROUNDINGS = 64, 64
 # Above this argument softplus is taken to be linear, where it is so to 2e-9; below, that is a jump.

@@ -340,10 +340,12 @@ class _System:
             weight = float(t[left.argmax()]) / max(sigma, 1e-12)
             multipliers.append(torch.full((len(form),), weight, dtype=torch.float64))
             corner = weight * product * known.mT @ known
-            q = torch.cat([
-                torch.cat([q + corner, -weight * middle * known.mT], 1),
-                torch.cat([-weight * middle * known, weight * torch.eye(len(form), dtype=torch.float64)], 1),
-            ])  # fmt: skip
+            q = torch.cat(
+                [
+                    torch.cat([q + corner, -weight * middle * known.mT], 1),
+                    torch.cat([-weight * middle * known, weight * torch.eye(len(form), dtype=torch.float64)], 1),
+                ]
+            )
         return multipliers
 
 

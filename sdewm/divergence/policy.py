@@ -95,7 +95,7 @@ class LocalMaximizer:
         if not isinstance(h, Jet) and not isinstance(z, Jet):
             return self.solve(h, z)[0]
         a, hessian, free = self.solve(*(x.value if isinstance(x, Jet) else x for x in (h, z)))
-        space = h.space if isinstance(h, Jet) else z.space  # type: ignore[attr-defined]
+        space = next(x.space for x in (h, z) if isinstance(x, Jet))
         action = constant(a, space)
         for _ in range(space.order):
             gradient = torch.where(free, self._gradient(h, z, action), 0.0)

@@ -13,10 +13,12 @@ exit status: 0 all is well; 1 a required package is missing, or the self-test fa
 def add_doctor_parser(commands: Any) -> None:
     """Add ``doctor`` to a parser's subcommands."""
     parser = commands.add_parser(
-        "doctor", help="what this installation has, and whether it works", epilog=EPILOG,
+        "doctor",
+        help="what this installation has, and whether it works",
+        epilog=EPILOG,
         description="Print versions, threads, compiler, renderer and optional packages, and make a short self-test.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.set_defaults(run_command=_examine)
 
 

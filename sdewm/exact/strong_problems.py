@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sdewm.solvers.calculus import to_ito
-from sdewm.systems.sde import SDE, Coefficient, FunctionSDE, NoiseType
+from sdewm.systems.sde import SDE, Coefficient, FunctionSDE, NoiseType, SdeType
 
 RealFunction = Callable[[Tensor], Tensor]
 Solution = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -107,8 +107,9 @@ def _of_one_curve() -> Iterator[StrongProblem]:
             return c.b(x) * (c.rate + 0.5 * c.size**2 * c.slope(x))
 
         x0 = curve.x_of(_row(curve.y0))
-        for calculus, f in (("stratonovich", straight), ("ito", corrected)):
-            sde = FunctionSDE(f, g, "diagonal", calculus)  # type: ignore[arg-type]
+        drifts: dict[SdeType, Coefficient] = {"stratonovich": straight, "ito": corrected}
+        for calculus, f in drifts.items():
+            sde = FunctionSDE(f, g, "diagonal", calculus)
             yield StrongProblem(f"{name}, {calculus}", sde, x0, solution, True)
 
 
@@ -116,9 +117,14 @@ def _of_one_curve() -> Iterator[StrongProblem]:
 
 
 def _in_both(
-    name: str, f: Coefficient | None, g: Coefficient, noise: NoiseType, x0: Tensor, solution: Solution,
+    name: str,
+    f: Coefficient | None,
+    g: Coefficient,
+    noise: NoiseType,
+    x0: Tensor,
+    solution: Solution,
     commuting: bool = True,
-) -> Iterator[StrongProblem]:  # fmt: skip
+) -> Iterator[StrongProblem]:
     sde = FunctionSDE(f, g, noise, "stratonovich")
     yield StrongProblem(f"{name}, stratonovich", sde, x0, solution, commuting)
     yield StrongProblem(f"{name}, ito", to_ito(sde), x0, solution, commuting)
@@ -136,8 +142,10 @@ def _linear(name: str, drift: Tensor, matrices: list[Tensor], x0: Tensor) -> Ite
         name,
         lambda t, x: x @ drift.mT,
         lambda t, x: torch.stack([x @ B.mT for B in matrices], -1),
-        noise, x0, solution,
-    )  # fmt: skip
+        noise,
+        x0,
+        solution,
+    )
 
 
 def _commuting() -> Iterator[StrongProblem]:
@@ -153,23 +161,26 @@ def _commuting() -> Iterator[StrongProblem]:
         "exponential of two noises",
         lambda t, x: 0.1 * x,
         lambda t, x: x.unsqueeze(-1) * weights,
-        "general", _row(1.0),
+        "general",
+        _row(1.0),
         lambda t, W, A: torch.exp(0.1 * t + (W @ weights).unsqueeze(-1)),
-    )  # fmt: skip
+    )
     yield from _in_both(
         "sinh of two noises",
         lambda t, x: 0.2 * (1 + x * x).sqrt(),
         lambda t, x: (1 + x * x).sqrt().unsqueeze(-1) * weights,
-        "general", _row(0.0),
+        "general",
+        _row(0.0),
         lambda t, W, A: torch.sinh(0.2 * t + (W @ weights).unsqueeze(-1)),
-    )  # fmt: skip
+    )
     yield from _in_both(
         "two curves",
         None,
         lambda t, x: torch.stack([0.6 * (1 - x[:, 0] ** 2), 0.8 * x[:, 1].cos()], -1),
-        "diagonal", _row(0.0, 0.0),
+        "diagonal",
+        _row(0.0, 0.0),
         lambda t, W, A: torch.stack([torch.tanh(0.6 * W[:, 0]), 2 * torch.atan(torch.tanh(0.4 * W[:, 1]))], -1),
-    )  # fmt: skip
+    )
     yield from _in_both(
         "change of coordinates",
         lambda t, x: torch.stack([torch.zeros_like(x[:, 0]), torch.full_like(x[:, 1], 0.3)], -1),
@@ -177,23 +188,26 @@ def _commuting() -> Iterator[StrongProblem]:
             [(1 + x[:, 0] ** 2).sqrt(), 0.5 * torch.cos(torch.asinh(x[:, 0]))],
             [0 * x[:, 0], torch.ones_like(x[:, 0])],
         ),
-        "general", _row(0.0, 0.0),
+        "general",
+        _row(0.0, 0.0),
         lambda t, W, A: torch.stack([torch.sinh(W[:, 0]), W[:, 1] + 0.5 * W[:, 0].sin() + 0.3 * t[:, 0]], -1),
-    )  # fmt: skip
+    )
     yield from _in_both(
         "square root of time",
         lambda t, x: 0.5 / (1 + t).sqrt() - x / (2 * (1 + t)),
         lambda t, x: (0.4 / (1 + t).sqrt()).expand(x.shape),
-        "diagonal", _row(1.0),
+        "diagonal",
+        _row(1.0),
         lambda t, W, A: (1 + 0.5 * t + 0.4 * W) / (1 + t).sqrt(),
-    )  # fmt: skip
+    )
     yield from _in_both(
         "square of time",
         lambda t, x: 2 * x / (1 + t) + 0.3 * (1 + t) ** 2,
         lambda t, x: (0.5 * (1 + t) ** 2).expand(x.shape),
-        "diagonal", _row(1.0),
+        "diagonal",
+        _row(1.0),
         lambda t, W, A: (1 + t) ** 2 * (1 + 0.3 * t + 0.5 * W),
-    )  # fmt: skip
+    )
 
 
 def _columns(*columns: list[Tensor]) -> Tensor:
@@ -219,34 +233,38 @@ def _not_commuting() -> Iterator[StrongProblem]:
             [torch.ones_like(x[:, 0]), 0 * x[:, 0], -0.5 * x[:, 1]],
             [0 * x[:, 0], torch.ones_like(x[:, 0]), 0.5 * x[:, 0]],
         ),
-        "general", _row(0.0, 0.0, 0.0),
+        "general",
+        _row(0.0, 0.0, 0.0),
         lambda t, W, A: torch.stack([W[:, 0], W[:, 1], area(A) + 0.3 * t[:, 0]], -1),
         commuting=False,
-    )  # fmt: skip
+    )
     yield from _in_both(
         "grushin",
         None,
         lambda t, x: _columns([torch.ones_like(x[:, 0]), 0 * x[:, 0]], [0 * x[:, 0], x[:, 0]]),
-        "general", _row(0.0, 0.0),
+        "general",
+        _row(0.0, 0.0),
         lambda t, W, A: torch.stack([W[:, 0], integral(W, A)], -1),
         commuting=False,
-    )  # fmt: skip
+    )
     yield from _in_both(
         "grushin, diagonal",
         None,
         lambda t, x: torch.stack([torch.ones_like(x[:, 0]), 1 + 0.5 * x[:, 0]], -1),
-        "diagonal", _row(0.0, 0.0),
+        "diagonal",
+        _row(0.0, 0.0),
         lambda t, W, A: torch.stack([W[:, 0], W[:, 1] + 0.5 * integral(W, A)], -1),
         commuting=False,
-    )  # fmt: skip
+    )
     yield from _in_both(
         "exponential of an integral",
         lambda t, x: torch.stack([0 * x[:, 0], 0.2 * x[:, 1]], -1),
         lambda t, x: _columns([torch.ones_like(x[:, 0]), 0 * x[:, 0]], [0 * x[:, 0], 0.4 * x[:, 0] * x[:, 1]]),
-        "general", _row(0.0, 1.0),
+        "general",
+        _row(0.0, 1.0),
         lambda t, W, A: torch.stack([W[:, 0], torch.exp(0.2 * t[:, 0] + 0.4 * integral(W, A))], -1),
         commuting=False,
-    )  # fmt: skip
+    )
     yield from _in_both(
         "sinh of an integral",
         None,
@@ -254,10 +272,11 @@ def _not_commuting() -> Iterator[StrongProblem]:
             [(1 + x[:, 0] ** 2).sqrt(), 0 * x[:, 0]],
             [0 * x[:, 0], 0.5 * torch.asinh(x[:, 0]) * (1 + x[:, 1] ** 2).sqrt()],
         ),
-        "general", _row(0.0, 0.0),
+        "general",
+        _row(0.0, 0.0),
         lambda t, W, A: torch.stack([torch.sinh(W[:, 0]), torch.sinh(0.5 * integral(W, A))], -1),
         commuting=False,
-    )  # fmt: skip
+    )
 
     # x = (sinh W_1, W_2 + ½ sin W_1, exp ½(0.3 t + ½ W_1 W_2 + A)), and W_1, W_2 from x.
     def back(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -276,7 +295,8 @@ def _not_commuting() -> Iterator[StrongProblem]:
         "twisted coordinates",
         lambda t, x: torch.stack([0 * x[:, 0], 0 * x[:, 0], 0.15 * x[:, 2]], -1),
         twisted,
-        "general", _row(0.0, 0.0, 1.0),
+        "general",
+        _row(0.0, 0.0, 1.0),
         lambda t, W, A: torch.stack(
             [
                 torch.sinh(W[:, 0]),
@@ -286,14 +306,15 @@ def _not_commuting() -> Iterator[StrongProblem]:
             -1,
         ),
         commuting=False,
-    )  # fmt: skip
+    )
     first, second = torch.zeros(3, 3, dtype=torch.float64), torch.zeros(3, 3, dtype=torch.float64)
     first[0, 1], second[1, 2] = 1.0, 1.0
     yield from _in_both(
         "unipotent matrices",
         None,
         lambda t, x: torch.stack([x @ first.mT, x @ second.mT], -1),
-        "general", _row(0.5, -0.3, 1.0),
+        "general",
+        _row(0.5, -0.3, 1.0),
         # dx_2 = x_3 ∘dW_2 and dx_1 = x_2 ∘dW_1, with ∫W_2 ∘dW_1 = ½ W_1 W_2 − A.
         lambda t, W, A: torch.stack(
             [
@@ -304,7 +325,7 @@ def _not_commuting() -> Iterator[StrongProblem]:
             -1,
         ),
         commuting=False,
-    )  # fmt: skip
+    )
 
     def contact(t: Tensor, x: Tensor) -> Tensor:
         zero = 0 * x[:, 0]
@@ -318,10 +339,13 @@ def _not_commuting() -> Iterator[StrongProblem]:
 
     yield from _in_both(
         "four noises, two areas",
-        None, contact, "general", _row(0.0, 0.0, 0.0, 0.0, 0.0),
+        None,
+        contact,
+        "general",
+        _row(0.0, 0.0, 0.0, 0.0, 0.0),
         lambda t, W, A: torch.cat([W, (A[:, 0, 1] + 0.5 * A[:, 2, 3]).unsqueeze(-1)], -1),
         commuting=False,
-    )  # fmt: skip
+    )
 
     def free(t: Tensor, x: Tensor) -> Tensor:
         zero = 0 * x[:, 0]
@@ -334,10 +358,13 @@ def _not_commuting() -> Iterator[StrongProblem]:
 
     yield from _in_both(
         "three noises, all areas",
-        None, free, "general", _row(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        None,
+        free,
+        "general",
+        _row(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         lambda t, W, A: torch.cat([0.7 * W, 0.49 * torch.stack([A[:, 0, 1], A[:, 0, 2], A[:, 1, 2]], -1)], -1),
         commuting=False,
-    )  # fmt: skip
+    )
 
 
 STRONG_PROBLEMS: dict[str, StrongProblem] = {

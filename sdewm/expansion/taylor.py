@@ -420,7 +420,5 @@ def _third(found: Sample, ladder: tuple[float, ...]) -> tuple[dict[str, Estimate
     changes = (second[-1] - first[-1], 2 / 7 * (second[-1] - second[-2]))
     numerical = max(float(abs(change.mean())) for change in changes)
     predicted = found["coefficient/3"]
-    estimates: Mapping[str, Values] = {
-        "predicted": predicted, "measured": measured, "difference": measured - predicted
-    }  # fmt: skip
+    estimates: Mapping[str, Values] = {"predicted": predicted, "measured": measured, "difference": measured - predicted}
     return {name: found.estimate(v) for name, v in estimates.items()}, numerical

@@ -62,9 +62,13 @@ def _panel(axes: Axes, record: dict[str, Any], d: int, k: int) -> None:
             spread = np.exp([2 * float(x.std(ddof=1)) / math.sqrt(len(x)) for x in logs])
             bars = np.stack([means - means / spread, means * spread - means])
             axes.errorbar(
-                units, means, bars, **look._replace(linestyle=style).line(), elinewidth=0.8,
+                units,
+                means,
+                bars,
+                **look._replace(linestyle=style).line(),
+                elinewidth=0.8,
                 label=f"{NAMES[network]}, D = {ambient}",
-            )  # fmt: skip
+            )
     trained = [r for r in rows if r["network"] == "trained" and r["D"] == AMBIENT[0]]
     first, last = min(r["units"] for r in trained), max(r["units"] for r in trained)
     start = float(np.exp(np.mean([math.log(r["error"]) for r in trained if r["units"] == first])))
@@ -72,8 +76,13 @@ def _panel(axes: Axes, record: dict[str, Any], d: int, k: int) -> None:
     drawn: tuple[tuple[str, Look], ...] = (("θ = ½", PRINTED), ("θ → 1", OTHER[2]))
     for theta, look in drawn:
         end = start * (last / first) ** slopes[f"printed slope, {theta}"]
-        axes.plot([first, last], [start, end], color=look.color, linestyle=look.linestyle,
-                  label=f"printed slope, {theta}, D = {AMBIENT[0]}")  # fmt: skip
+        axes.plot(
+            [first, last],
+            [start, end],
+            color=look.color,
+            linestyle=look.linestyle,
+            label=f"printed slope, {theta}, D = {AMBIENT[0]}",
+        )
     # What shallow ReLU networks reach on smooth maps.
     power = -(d + 3) / (2 * d)
     axes.plot([first, last], [start, start * (last / first) ** power], **GUIDE)

@@ -31,10 +31,12 @@ def figures() -> list[str]:
 def add_figures_parser(commands: Any) -> None:
     """Add ``figures`` to a parser's subcommands."""
     parser = commands.add_parser(
-        "figures", help="draw the figures of recorded numbers", epilog=EPILOG,
+        "figures",
+        help="draw the figures of recorded numbers",
+        epilog=EPILOG,
         description="Draw the figures from recorded numbers, each as PNG, PDF and SVG.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     listed = ", ".join(figures())
     parser.add_argument("names", nargs="*", metavar="NAME", type=_figure, help=f"figures to draw: {listed} (all)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the records (%(default)s)")

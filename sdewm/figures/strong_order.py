@@ -75,8 +75,9 @@ def draw(results: Path, out: Path) -> list[Path]:
             box = {"fc": "white", "lw": 0, "pad": 1}
             peers.annotate(refusals(s["rows"]), (-0.13, i), fontsize=6, va="center", bbox=box)
         for text, first, end in (("commute", 0, commuting), ("do not commute", commuting, len(systems))):
-            peers.annotate(text, (1.24, (first + end - 1) / 2), rotation=-90, va="center", ha="center",
-                           annotation_clip=False)  # fmt: skip
+            peers.annotate(
+                text, (1.24, (first + end - 1) / 2), rotation=-90, va="center", ha="center", annotation_clip=False
+            )
         figure.suptitle(
             "With noises that do not commute our Milstein scheme has order 1; other libraries' have ½, do not\n"
             "converge, or refuse (number of paths in brackets)",

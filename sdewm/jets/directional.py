@@ -19,7 +19,7 @@ def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> T
     derivative: the truncated product is linear in each coefficient, so it is differentiated coefficient by coefficient.
     """
     if isinstance(x, Jet) or isinstance(v, Jet):
-        space = x.space if isinstance(x, Jet) else v.space  # type: ignore[attr-defined]
+        space = next(y.space for y in (x, v) if isinstance(y, Jet))
         point, direction = (y.coefficients if isinstance(y, Jet) else constant(y, space).coefficients for y in (x, v))
 
         def coefficients(c: Tensor) -> Tensor:

@@ -245,8 +245,10 @@ class BrownianSampler:
         replicates = min(max(REPLICATES, math.ceil(self.paths / BLOCK)), self.paths // 2)
         per_replicate = math.ceil(self.paths / replicates)
         for name, value in (
-            ("replicates", replicates), ("per_replicate", per_replicate), ("paths", replicates * per_replicate)
-        ):  # fmt: skip
+            ("replicates", replicates),
+            ("per_replicate", per_replicate),
+            ("paths", replicates * per_replicate),
+        ):
             object.__setattr__(self, name, value)
 
     def draw(

@@ -120,9 +120,13 @@ def content(report: Mapping[str, Any]) -> Content:
     )
     good = not failures(rows)
     return Content(
-        run.get("verdict") or _sentence(rows, good), good, facts, claims, tuple(run.get("warnings", ())),
+        run.get("verdict") or _sentence(rows, good),
+        good,
+        facts,
+        claims,
+        tuple(run.get("warnings", ())),
         _command("", run),
-    )  # fmt: skip
+    )
 
 
 def off_by(v: Verdict) -> float:

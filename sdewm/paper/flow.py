@@ -63,7 +63,8 @@ class PrintedSecondVariationSDE(Prolongation):
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x, ∂_i x, ∂_j x and what (53) calls ∂²_ij x, each ``(..., n)``."""
-        return state.tensor_split(4, -1)  # type: ignore[return-value]
+        x, u, v, w = state.tensor_split(4, -1)
+        return x, u, v, w
 
     def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         x, u, v, w = self.split(state)

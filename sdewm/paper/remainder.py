@@ -90,4 +90,5 @@ def _along(sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, directions: li
 def _parts(x: Tensor, space: JetSpace) -> tuple[Tensor, Tensor, Tensor]:
     if not isinstance(x, Jet):
         return x, torch.zeros_like(x), torch.zeros_like(x)
-    return tuple(x.coefficients)  # type: ignore[return-value]
+    value, first, second = x.coefficients
+    return value, first, second

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from sdewm.jets import Jet
+from sdewm.jets import Jet, value_of
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.sensitivity.steps import jacobian
@@ -42,8 +43,8 @@ def jacobians_along(
     steps = walk(sde, x0, grid, method=method, noise=noise)
     for dB, (_, t, x) in zip(noise, steps, strict=False):
         x = x.value if isinstance(x, Jet) else x
-        drift = jacobian(lambda p, t=t: sde.f(t, p), x)  # type: ignore[misc]
-        diffusion = jacobian(lambda p, t=t: diffusion_matrix(sde, t, p), x)  # type: ignore[misc]
+        drift = jacobian(partial(sde.f, t), x)
+        diffusion = jacobian(partial(diffusion_matrix, sde, t), x)
         yield (
             torch.cat([torch.full_like(dB[:, :1], grid.dt), dB], 1),
             torch.cat([drift.unsqueeze(1), diffusion.movedim(2, 1)], 1),
@@ -58,11 +59,11 @@ def flow_exponent(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, me
     """
     if sde.sde_type != "ito":
         raise ValueError(f"sde.sde_type: expected 'ito', got {sde.sde_type!r}")
-    total: Tensor | float = 0.0
+    total = value_of(x0).new_zeros(())
     for dB, slopes in jacobians_along(sde, x0, grid, noise=noise, method=method):
         noisy = slopes[:, 1:]
         total = total + torch.einsum("pk,pkij->pij", dB, slopes) - 0.5 * grid.dt * (noisy @ noisy).sum(1)
-    return total  # type: ignore[return-value]
+    return total
 
 
 def commuting_flow(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler") -> Tensor:
@@ -102,7 +103,7 @@ def commutator_term(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, 
     """
     areas = noise.areas() if isinstance(noise, IncrementsWithAreas) else None
     before: Tensor | float = 0.0
-    total: Tensor | float = 0.0
+    total = value_of(x0).new_zeros(())
     for dB, slopes in jacobians_along(sde, x0, grid, noise=noise, method=method):
         now = torch.einsum("pk,pkij->pij", dB, slopes)
         total = total + 0.5 * (now @ before - before @ now) if isinstance(before, Tensor) else total
@@ -112,4 +113,4 @@ def commutator_term(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, 
             weighted = torch.einsum("pkl,plij->pkij", next(areas)[1].to(noisy), noisy)
             total = total - (noisy @ weighted).sum(1)
         before = before + now
-    return total  # type: ignore[return-value]
+    return total

@@ -127,7 +127,8 @@ class SensitivitySDE(Prolongation):
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x, ∂_ε x and ∂²_ε x, each ``(..., n)``."""
-        return state.tensor_split(3, -1)  # type: ignore[return-value]
+        x, first, second = state.tensor_split(3, -1)
+        return x, first, second
 
     def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         x, y, w = self.split(state)
@@ -158,7 +159,8 @@ class SecondVariationSDE(Prolongation):
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x, ∂x[u], ∂x[v] and ∂²x[u, v], each ``(..., n)``."""
-        return state.tensor_split(4, -1)  # type: ignore[return-value]
+        x, u, v, w = state.tensor_split(4, -1)
+        return x, u, v, w
 
     def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
         x, u, v, w = self.split(state)
@@ -166,9 +168,7 @@ class SecondVariationSDE(Prolongation):
         def g(p: Tensor) -> Tensor:
             return coefficient(self.sde, p)
 
-        return [
-            g(x), directional(g, x, u), directional(g, x, v), directional(g, x, w) + second_derivative(g, x, u, v)
-        ]  # fmt: skip
+        return [g(x), directional(g, x, u), directional(g, x, v), directional(g, x, w) + second_derivative(g, x, u, v)]
 
 
 def _with_identity(x0: Tensor) -> Tensor:

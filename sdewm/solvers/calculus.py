@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -57,7 +59,7 @@ class _Converted:
             unit[:, k] = 1
             column = diffusion_product(self.sde, t, x, unit)
             drift = drift + self.sign * directional(
-                lambda y, e=unit: diffusion_product(self.sde, t, y, e),  # type: ignore[misc]
+                partial(diffusion_product, self.sde, t, dB=unit),
                 x,
                 column,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -214,11 +214,21 @@ class LatentSDE:
             parts.append(self.observation0.expand(*z.shape[:-1], -1))
         return torch.cat(parts, -1)
 
+    @property
+    def _observation_sde(self) -> SDE:
+        """The observation where it is simulated."""
+        return cast(SDE, self.observation)
+
+    @property
+    def _recorded(self) -> Callable[[Tensor], Tensor]:
+        """The observation where it is not."""
+        return cast(Callable[[Tensor], Tensor], self.observation)
+
     def observed(self, t: Tensor, x: Tensor) -> Tensor:
         """s_t: a vector as ``(paths, size)``, the same for every path unless it is simulated; an image as recorded."""
         if self.simulated:
             return x[..., self.stages[0].block]
-        s = self.observation(t)  # type: ignore[operator]
+        s = self._recorded(t)
         # A view, so that torch.cat([h, s], -1) is right and nothing is copied; an image is better encoded once.
         return s.expand(*x.shape[:-1], -1) if s.ndim == 1 else s
 
@@ -235,20 +245,20 @@ class LatentSDE:
         parts = [self._drift(block, t, x) for block in range(4)]
         if self.simulated:
             s = self.observed(t, x)
-            parts.append(self.observation.f(t, s))  # type: ignore[union-attr]
+            parts.append(self._observation_sde.f(t, s))
         return torch.cat(parts, -1)
 
     def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         parts = [self._diffusion_product(block, t, x, dB) for block in range(4)]
         if self.simulated:
             channels = self.channel_slices(t, x)[4]
-            parts.append(diffusion_product(self.observation, t, self.observed(t, x), dB[..., channels]))  # type: ignore[arg-type]
+            parts.append(diffusion_product(self._observation_sde, t, self.observed(t, x), dB[..., channels]))
         return torch.cat(parts, -1)
 
     def g(self, t: Tensor, x: Tensor) -> Tensor:
         matrices = [self._as_matrix(self._diffusion(block, t, x), x, self.sizes[block]) for block in range(4)]
         if self.simulated:
-            matrices.append(diffusion_matrix(self.observation, t, self.observed(t, x)))  # type: ignore[arg-type]
+            matrices.append(diffusion_matrix(self._observation_sde, t, self.observed(t, x)))
         total = sum(m.shape[-1] for m in matrices)
         rows, offset = [], 0
         for m in matrices:
@@ -267,14 +277,14 @@ class LatentSDE:
     def f_stage(self, stage: int, t: Tensor, x: Tensor) -> Tensor:
         block = self._block_of_stage(stage)
         if block == 4:
-            return self.observation.f(t, self.observed(t, x))  # type: ignore[union-attr]
+            return self._observation_sde.f(t, self.observed(t, x))
         return self._drift(block, t, x)
 
     def g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         block = self._block_of_stage(stage)
         if block == 4:
             channels = self.channel_slices(t, x)[4]
-            return diffusion_product(self.observation, t, self.observed(t, x), dB[..., channels])  # type: ignore[arg-type]
+            return diffusion_product(self._observation_sde, t, self.observed(t, x), dB[..., channels])
         return self._diffusion_product(block, t, x, dB)
 
     def _block_of_stage(self, stage: int) -> int:
@@ -333,7 +343,7 @@ class LatentSDE:
                     _check_shape(name + "_bar", g, allowed)
                 counts.append(0 if g is None else g.shape[-1])
             if self.simulated:
-                counts.append(diffusion_matrix(self.observation, t, self.observed(t, probe)).shape[-1])  # type: ignore[arg-type]
+                counts.append(diffusion_matrix(self._observation_sde, t, self.observed(t, probe)).shape[-1])
             ends = torch.tensor(counts).cumsum(0).tolist()
             self._channel_slices = tuple(slice(e - c, e) for c, e in zip(counts, ends, strict=True))
         return self._channel_slices

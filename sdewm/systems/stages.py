@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -14,6 +14,16 @@ class Stage:
 
     def __init__(self, block: slice, time: Literal["start", "end"]) -> None:
         self.block, self.time = block, time
+
+
+class StagedSDE(SDE, Protocol):
+    """An SDE that can be stepped block by block: what the coefficients of one stage are, on its block alone."""
+
+    stages: tuple[Stage, ...]
+
+    def f_stage(self, stage: int, t: Tensor, x: Tensor) -> Tensor: ...
+
+    def g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor: ...
 
 
 def stage_drift(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: Tensor) -> Tensor:

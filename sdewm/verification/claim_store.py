@@ -32,9 +32,12 @@ class ClaimStore:
         self.root = root
         self._name = system.name
         self._shared = {
-            "system": fingerprint(system), **asdict(settings), "budget": budget, "level": LEVEL,
+            "system": fingerprint(system),
+            **asdict(settings),
+            "budget": budget,
+            "level": LEVEL,
             "dtype": str(system.x0.dtype),
-        }  # fmt: skip
+        }
         self._records = KeptRecords(root, lambda: code_version([Path(sdewm.__file__).parent]), say)
 
     @property

@@ -56,28 +56,40 @@ system that is not what it should be: what to change is said; 130 stopped by Ctr
 def add_verify_parser(commands: Any) -> None:
     """Add ``verify`` to a parser's subcommands."""
     parser = commands.add_parser(
-        "verify", help="hold a system of yours against the theory", description=DESCRIPTION, epilog=EPILOG,
+        "verify",
+        help="hold a system of yours against the theory",
+        description=DESCRIPTION,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("system", metavar="MODULE:OBJECT", help="a System, or a function that returns one")
     parser.add_argument("--claims", nargs="+", choices=CLAIMS, metavar="CLAIM", help="check these alone (all)")
     parser.add_argument(
-        "--precision", type=float, default=1e-2, metavar="X",
+        "--precision",
+        type=float,
+        default=1e-2,
+        metavar="X",
         help="a coefficient counts as verified within this part of its root mean square over paths (%(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0, help="determines every number (%(default)s)")
     parser.add_argument("--sampler", choices=SAMPLERS, default="rqmc", help="how paths are drawn (%(default)s)")
     parser.add_argument(
-        "--budget", type=float, default=300.0, metavar="SECONDS",
+        "--budget",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
         help="samples of what is open are doubled up to four times, as long as that fits in (%(default)g)",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all rows to PATH")
     parser.add_argument("--html", type=Path, metavar="PATH", help="write the report as one web page to PATH")
     parser.add_argument(
-        "--runs", type=Path, metavar="DIR", default=default_folder("verify"),
+        "--runs",
+        type=Path,
+        metavar="DIR",
+        default=default_folder("verify"),
         help="where finished claims are stored; whole folders of it may be deleted ($XDG_CACHE_HOME/sdewm/verify, or "
         "~/.cache/sdewm/verify)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--fresh", action="store_true", help="check every claim again, and store it in place of the old one"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -108,15 +109,15 @@ def _hold(
     losses: list[Named] = []
     for name, loss in system.losses.items() if isinstance(system, System) else ():
         t = torch.as_tensor(loss.times[-1], dtype=probe.same.dtype, device=probe.same.device)
-        losses.append((f"loss {name}".strip(), lambda x, fn=loss.fn, t=t: fn(t, x)))  # type: ignore[misc]
+        losses.append((f"loss {name}".strip(), partial(loss.fn, t)))
         check_loss(losses[-1][0], loss.fn, loss.times, probe)
     return probe, sde, losses, grid
 
 
 def _coefficients(sde: SDE, probe: Probe) -> Iterator[Named]:
     for name, part in parts(sde):
-        yield f"{name}f", lambda x, part=part: part.f(probe.t, x)  # type: ignore[misc]
-        yield f"{name}g", lambda x, part=part: part.g(probe.t, x)  # type: ignore[misc]
+        yield f"{name}f", partial(part.f, probe.t)
+        yield f"{name}g", partial(part.g, probe.t)
 
 
 def _states(probe: Probe, grid: TimeGrid) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, richardson, sample
+from sdewm.expansion.forms import Form
 from sdewm.expansion.power_series import corrected_terms
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.noise.increments import Increments
@@ -33,10 +34,13 @@ def remainder_curves(claim: str, samples: SystemSamples, kind: str) -> Iterator[
                 rate = test.rates[kind, order]
                 label = f"order {order}, {form}" if order == 2 else f"order {order}"
                 yield Curve(
-                    claim, samples.system.named(loss), label,
-                    list(test.eps), test.remainders[kind, order].tolist(),
+                    claim,
+                    samples.system.named(loss),
+                    label,
+                    list(test.eps),
+                    test.remainders[kind, order].tolist(),
                     config={"rate": rate.value, "rate stderr": rate.stderr, "expected": rate.expected},
-                )  # fmt: skip
+                )
 
 
 def term_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
@@ -70,11 +74,17 @@ def loss_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
         eps = valid * MAGNITUDES
         found = _losses_and_terms(samples, loss, eps)
         config = {
-            "valid": valid, "share": SHARE, "third": third, "steps": samples.system.grid.steps, "paths": found.paths
-        }  # fmt: skip
+            "valid": valid,
+            "share": SHARE,
+            "third": third,
+            "steps": samples.system.grid.steps,
+            "paths": found.paths,
+        }
         effects = [found[str(j)] - found[f"{loss}|jets|loss0/0"] for j in range(len(eps))]
         yield _curve(claim, name, "simulated", eps, [found.estimate(v) for v in effects], config)
-        forms = {"corrected": "jets"} | ({"printed": CHARITABLE} if CHARITABLE in variants(samples.system) else {})
+        forms: dict[Form, str] = {"corrected": "jets"}
+        if CHARITABLE in variants(samples.system):
+            forms["printed"] = CHARITABLE
         for form, route in forms.items():
             a, b = from_terms(found.values, f"{loss}|{route}", 0, form).full
             predicted = [e * a + e**2 * b for e in eps]

@@ -13,6 +13,7 @@ import torch
 
 from sdewm.estimate.estimates import Values
 from sdewm.estimate.samples import Sample, pool, richardson
+from sdewm.expansion.forms import Form
 from sdewm.expansion.power_series import TRUST, second_coefficient
 from sdewm.expansion.taylor import TaylorTest, pool_tests, taylor_tests
 from sdewm.expansion.variation_of_constants import TERMS
@@ -176,7 +177,7 @@ def sample_system(system: System, settings: Settings) -> SystemSamples:
         corrected[loss] = _extrapolate(levels, numerical.setdefault((loss, "large"), {}))
         paired[loss], paired_on_grid[loss] = {}, {}
         for route in ("jets", *variants(system)):
-            form = "corrected" if route in ("jets", VARIATION) else "printed"
+            form: Form = "corrected" if route in ("jets", VARIATION) else "printed"
             levels = [from_terms(small.values, f"{loss}|{route}", i, form) for i in range(system.grids)]
             paired_on_grid[loss][route] = levels[0]
             paired[loss][route] = _extrapolate(levels, numerical.setdefault((loss, route), {}))
@@ -228,19 +229,24 @@ def _taylor_tests(
         tests: dict[LossCaseForm, TaylorTest] = {}
         for case, family in zip(CASES, (without_drift_error(system.family), system.family), strict=True):
             found = taylor_tests(
-                family, system.losses, system.x0, system.grid,
-                eps=ladders.get(case), method=system.method, seed=settings.stream(r),
+                family,
+                system.losses,
+                system.x0,
+                system.grid,
+                eps=ladders.get(case),
+                method=system.method,
+                seed=settings.stream(r),
                 sampler=sampler(system, settings, sizes.taylor, r, widen=sizes.widen),
-            )  # fmt: skip
+            )
             tests |= {(loss, case, form): test for (loss, form), test in found.items()}
         rounds.append(tests)
     return {key: pool_tests([r[key] for r in rounds]) for key in rounds[0]}
 
 
-def from_terms(values: Mapping[str, Values], prefix: str, level: int, form: str) -> RouteCoefficients:
+def from_terms(values: Mapping[str, Values], prefix: str, level: int, form: Form) -> RouteCoefficients:
     """The paper's sums of its terms: R = εP + ε²(Q + ½S) as printed, ½ε²(Q + S) corrected; and R̃."""
     term = {name: values[f"{prefix}|{name}/{level}"] for name in TERMS}
-    second = second_coefficient(term, form)  # type: ignore[arg-type]
+    second = second_coefficient(term, form)
     return RouteCoefficients(
         zero_drift=(term["P"], second - term["Q~"] - term["S~"]),
         full=(term["P"] + term["P~"], second),
@@ -254,9 +260,13 @@ def _rounding(test: TaylorTest) -> float:
 
 
 def _measured(
-    values: Mapping[str, Values], loss: str, level: int, h: float, rounding: Mapping[str, float],
+    values: Mapping[str, Values],
+    loss: str,
+    level: int,
+    h: float,
+    rounding: Mapping[str, float],
     error: dict[str, float],
-) -> RouteCoefficients:  # fmt: skip
+) -> RouteCoefficients:
     """First and second coefficient by central differences; ``error`` gathers five points against seven, and rounding"""
     at_zero = values[f"{loss}|jets|loss0/{level}"]
     weights = np.linalg.inv(np.vander([*STENCIL, 0], 7, increasing=True))

@@ -19,8 +19,12 @@ MARKS: dict[Status, str] = {
     "inconclusive": "? inconclusive",
 }
 STYLES: dict[Status, str] = {
-    "verified": "green", "refuted": "bold red", NEAR_ZERO: "yellow", "vacuous": "yellow", "inconclusive": "yellow"
-}  # fmt: skip
+    "verified": "green",
+    "refuted": "bold red",
+    NEAR_ZERO: "yellow",
+    "vacuous": "yellow",
+    "inconclusive": "yellow",
+}
 
 
 CAPTION = (
@@ -43,9 +47,12 @@ def print_terms(terms: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 
 def print_claims(
-    verdicts: Sequence[Verdict], left_out: Sequence[LeftOut], statements: Mapping[str, Sequence[str]],
-    seconds: Mapping[str, float], console: Console,
-) -> None:  # fmt: skip
+    verdicts: Sequence[Verdict],
+    left_out: Sequence[LeftOut],
+    statements: Mapping[str, Sequence[str]],
+    seconds: Mapping[str, float],
+    console: Console,
+) -> None:
     """One row for each claim: the statements that it covers, its verdicts, the rows left out, seconds, and a word.
 
     Verdicts on what is printed are of a quantity on a system, all readings together; those on what is corrected are of

@@ -46,29 +46,38 @@ def add_commands(commands: Any) -> None:
     shape = argparse.RawDescriptionHelpFormatter
 
     train = commands.add_parser(
-        "train", help="train, or resume a run", epilog=EXAMPLES, formatter_class=shape,
+        "train",
+        help="train, or resume a run",
+        epilog=EXAMPLES,
+        formatter_class=shape,
         description="Train into the folder RUN. A run found there is resumed from its last checkpoint with its own\n"
         "settings; of these only the schedule may then be changed. Every setting below has its default from\n"
         "the preset (shown is lean-proprio's); `sdewm presets` lists them all.",
-    )  # fmt: skip
+    )
     _add_training(train)
     train.set_defaults(run_command=run_train)
 
     fit = commands.add_parser(
-        "fit", help="train on a fixed replay, or resume such a run", epilog=EXAMPLES, formatter_class=shape,
+        "fit",
+        help="train on a fixed replay, or resume such a run",
+        epilog=EXAMPLES,
+        formatter_class=shape,
         description="Train into the folder RUN on episodes that are there already, such as another run's replay. Runs\n"
         "of one --seed draw the same batches and noise, whatever else they differ in.",
-    )  # fmt: skip
+    )
     _add_training(fit)
     _add_heldout(fit)
     fit.add_argument("--updates", type=int, default=2500, help="train to this many updates (default %(default)s)")
     fit.set_defaults(run_command=run_fit)
 
     collect = commands.add_parser(
-        "collect", help="record episodes of a fixed behaviour, for fit", epilog=EXAMPLES, formatter_class=shape,
+        "collect",
+        help="record episodes of a fixed behaviour, for fit",
+        epilog=EXAMPLES,
+        formatter_class=shape,
         description="Record episodes into the folder FOLDER, one file each as they finish. Episodes already there are\n"
         "kept. Every setting below has its default from the preset (shown is lean-proprio's).",
-    )  # fmt: skip
+    )
     collect.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the episodes NNNNNN.npy")
     collect.add_argument("--preset", choices=list(PRESETS), default="lean-proprio", help="where to start from")
     collect.add_argument("--episodes", type=int, default=44, help="how many episodes (default %(default)s)")
@@ -79,10 +88,12 @@ def add_commands(commands: Any) -> None:
     collect.set_defaults(run_command=run_collect)
 
     release = commands.add_parser(
-        "release", help="write fitted runs as package data", formatter_class=shape,
+        "release",
+        help="write fitted runs as package data",
+        formatter_class=shape,
         description="Write runs of `sdewm fit` that are alike but for --jacobian-weight and --seed: the agents\n"
         "without what only training needs, the held-out episodes, and the metrics.",
-    )  # fmt: skip
+    )
     release.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of the runs")
     _add_heldout(release)
     release.add_argument("--name", required=True, help="what the files' names begin with")
@@ -91,10 +102,13 @@ def add_commands(commands: Any) -> None:
     release.set_defaults(run_command=run_release)
 
     evaluate = commands.add_parser(
-        "evaluate", help="play episodes, clean or perturbed", epilog=EXAMPLES, formatter_class=shape,
+        "evaluate",
+        help="play episodes, clean or perturbed",
+        epilog=EXAMPLES,
+        formatter_class=shape,
         description="Play episodes with the actor's mode and report the return and its standard error over episodes.\n"
         "One --seed gives every agent the same starts and the same noise.",
-    )  # fmt: skip
+    )
     _add_run_and_episodes(evaluate)
     seen = evaluate.add_mutually_exclusive_group()
     seen.add_argument("--noise", nargs=2, type=float, metavar=("MEAN", "VARIANCE"), help="noise on the whole image")
@@ -103,19 +117,22 @@ def add_commands(commands: Any) -> None:
         "--mask", nargs=3, type=float, metavar=("PERCENT", "MEAN", "VARIANCE"), help="noise on that share of the pixels"
     )
     evaluate.add_argument(
-        "--mode", choices=["add", "replace"],
+        "--mode",
+        choices=["add", "replace"],
         help="noise is added to a pixel or takes its place (default: add on the whole image, replace on a mask)",
-    )  # fmt: skip
+    )
     evaluate.add_argument(
         "--clean-latent", action="store_true", help="leave out the encoder error that the run is configured with"
     )
     evaluate.set_defaults(run_command=run_evaluate)
 
     record = commands.add_parser(
-        "record", help="write episodes and videos", formatter_class=shape,
+        "record",
+        help="write episodes and videos",
+        formatter_class=shape,
         description="Play episodes with the actor's mode and write each as OUT/episode_NNNN.npy (a structured array)\n"
         "and OUT/episode_NNNN.gif; with --prediction also OUT/prediction_NNNN.gif, truth and open loop side by side.",
-    )  # fmt: skip
+    )
     _add_run_and_episodes(record)
     record.add_argument("--out", type=Path, required=True, help="folder to write to")
     record.add_argument("--prediction", type=int, metavar="CONTEXT", help="predict after so many images seen")
@@ -125,11 +142,13 @@ def add_commands(commands: Any) -> None:
     record.set_defaults(run_command=run_record)
 
     open_loop = commands.add_parser(
-        "open-loop", help="measure predictions from actions alone", formatter_class=shape,
+        "open-loop",
+        help="measure predictions from actions alone",
+        formatter_class=shape,
         description="Predict windows of held-out episodes from the recorded actions alone, after CONTEXT observations\n"
         "were seen, and report the error for each number of steps ahead, in nats: ½ the squared standardized\n"
         "error. `held`: of the last observation seen, left where it is; `mean`: of the training data's mean.",
-    )  # fmt: skip
+    )
     open_loop.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its checkpoint")
     _add_heldout(open_loop)
     open_loop.add_argument("--context", type=int, default=CONTEXT, help="steps seen (default %(default)s)")
@@ -137,10 +156,12 @@ def add_commands(commands: Any) -> None:
     open_loop.set_defaults(run_command=run_open_loop)
 
     robustness = commands.add_parser(
-        "robustness", help="measure how errors grow, and what Jacobians bound", formatter_class=shape,
+        "robustness",
+        help="measure how errors grow, and what Jacobians bound",
+        formatter_class=shape,
         description="Measure an agent's world model along rollouts from held-out episodes: the divergence after an\n"
         "error, Jacobians and what they bound, the bias and the increase of the loss. One JSON object.",
-    )  # fmt: skip
+    )
     robustness.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its checkpoint")
     _add_heldout(robustness)
     robustness.add_argument("--seed", type=int, default=0, help="of all noise (default %(default)s)")

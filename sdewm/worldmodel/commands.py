@@ -36,9 +36,14 @@ def run_fit(arguments: argparse.Namespace) -> None:
     config = _configured(arguments)
     with asked_to_stop() as stop:
         fit(
-            arguments.run, config, arguments.replay, heldout=arguments.heldout, updates=arguments.updates,
-            report=_print_json, stop=stop,
-        )  # fmt: skip
+            arguments.run,
+            config,
+            arguments.replay,
+            heldout=arguments.heldout,
+            updates=arguments.updates,
+            report=_print_json,
+            stop=stop,
+        )
     exit_if_stopped(stop, arguments.run)
 
 
@@ -60,9 +65,13 @@ def run_collect(arguments: argparse.Namespace) -> None:
     config = preset(arguments.preset, **_changes(arguments))
     _confirm_code(arguments.task, config.task)
     collect(
-        arguments.folder, config, episodes=arguments.episodes, behaviour=arguments.policy, seed=config.seed,
+        arguments.folder,
+        config,
+        episodes=arguments.episodes,
+        behaviour=arguments.policy,
+        seed=config.seed,
         report=_print_json,
-    )  # fmt: skip
+    )
 
 
 def run_open_loop(arguments: argparse.Namespace) -> None:
@@ -73,10 +82,14 @@ def run_open_loop(arguments: argparse.Namespace) -> None:
     context, length = arguments.context, arguments.context + arguments.horizon
     batch = windows(_heldout(arguments), length)
     error = open_loop_error(load_agent(arguments.run).world_model, batch, context)
-    _print_json({
-        "context": context, "windows": len(batch.rewards), "steps ahead": list(range(1, arguments.horizon + 1)),
-        **{name: values.tolist() for name, values in error._asdict().items()},
-    })  # fmt: skip
+    _print_json(
+        {
+            "context": context,
+            "windows": len(batch.rewards),
+            "steps ahead": list(range(1, arguments.horizon + 1)),
+            **{name: values.tolist() for name, values in error._asdict().items()},
+        }
+    )
 
 
 def run_robustness(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -80,8 +82,8 @@ def _drift_errors(
         family, fn = PerturbedSDE(sde, sde.encoder_error(error)), reconstruction_loss(model, episode)
         for start in STARTS:
             grid = TimeGrid(float(start), float(start + steps), steps)
-            times = [grid.time(i) for i in range(1, steps + 1)]
-            loss = SummedLoss(fn, times, [1 / steps] * steps)  # type: ignore[arg-type]
+            times = tuple(grid.time(i) for i in range(1, steps + 1))
+            loss = SummedLoss(fn, times, (1 / steps,) * steps)
             x0 = initial_state(model, observations, actions, start)
             yield bias_and_increase(family, loss, x0, grid, eps=2 * ERROR, paths=paths, seed=seed)
 
@@ -94,7 +96,7 @@ def bias_and_increase(
 
     def total(magnitude: float, noise: Increments) -> Tensor:
         steps = trajectory(family.at(magnitude), x0, grid, method="euler-sequential", noise=noise)
-        return sum(weights[i] * loss.fn(t, x) for i, t, x in steps if i in weights)  # type: ignore[return-value]
+        return reduce(operator.add, (weights[i] * loss.fn(t, x) for i, t, x in steps if i in weights))
 
     def values(noise: Increments) -> dict[str, Tensor]:
         terms = {

@@ -64,8 +64,9 @@ class EncoderError:
         mean, variance = torch.rand(2, batch, steps, 1, generator=generator, dtype=dtype)
         return self.mean * mean, self.variance * variance
 
-    def _sample(self, law: tuple[Tensor, Tensor], shape: tuple[int, ...], spread: Tensor,
-                generator: torch.Generator) -> Tensor:  # fmt: skip
+    def _sample(
+        self, law: tuple[Tensor, Tensor], shape: tuple[int, ...], spread: Tensor, generator: torch.Generator
+    ) -> Tensor:
         mean, variance = law
         error = mean + variance.sqrt() * torch.randn(shape, generator=generator, dtype=spread.dtype)
         return error * spread if self.unit == "spread" else error

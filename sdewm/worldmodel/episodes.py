@@ -11,8 +11,9 @@ from sdewm.worldmodel.environments import Environment, EnvironmentFailure, Polic
 from sdewm.worldmodel.replay import to_episode
 
 
-def play(environment: Environment, policy: Policy, seed: int, *, watch: Callable[[TimeStep], None] | None = None
-         ) -> np.ndarray:  # fmt: skip
+def play(
+    environment: Environment, policy: Policy, seed: int, *, watch: Callable[[TimeStep], None] | None = None
+) -> np.ndarray:
     """One episode, as the replay's records. ``watch`` is given every step as it comes.
 
     :class:`EnvironmentFailure` where the environment raises anything, or returns what it may not.

@@ -79,9 +79,14 @@ def jacobian_statistics(model: Dynamics, start: Latent, spread: Tensor, generato
     in_h, in_z = step[..., :deter], step[..., deter:]
     identity = torch.eye(deter, dtype=h.dtype)
     frobenius = {
-        "map_h": in_h, "drift_h": in_h - identity, "map_z": in_z, "p": p, "p_bar": p_bar, "map_z_spread": in_z * spread,
+        "map_h": in_h,
+        "drift_h": in_h - identity,
+        "map_z": in_z,
+        "p": p,
+        "p_bar": p_bar,
+        "map_z_spread": in_z * spread,
         "penalized": at_given_action,
-    }  # fmt: skip
+    }
     norms = {name: torch.linalg.matrix_norm(m).view(steps, paths) for name, m in frobenius.items()}
     sup = {name: float(norm.amax(0).mean()) for name, norm in norms.items()}
     log_sigma = torch.linalg.matrix_norm(in_h, 2).log().view(steps, paths)

@@ -7,7 +7,9 @@ different norms, and what makes one small can make the other large.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -23,9 +25,12 @@ FLOOR = 1e-12  # under the root, so that its gradient is finite where the Jacobi
 
 
 def jacobian_penalty(
-    function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...], generator: torch.Generator,
+    function: BatchFunction,
+    inputs: tuple[Tensor, ...],
+    wrt: tuple[int, ...],
+    generator: torch.Generator,
     form: PenaltyForm = "norm",
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """‖J‖_F or ½‖J‖_F² of ``function`` at ``inputs``, estimated by a single random projection: a scalar to minimize.
 
     Hoffman, Roberts and Yaida (2019): with v uniform on the unit sphere of the n outputs, n‖vᵀJ‖² has expectation
@@ -45,7 +50,7 @@ def jacobian_penalty(
     v = torch.randn(outputs.shape, generator=generator, device=generator.device).to(outputs)
     v = v / v.norm(dim=-1, keepdim=True)
     gradients = torch.autograd.grad(outputs, [inputs[i] for i in wrt], v, create_graph=True)
-    square = outputs.shape[-1] * sum(g.square().flatten(1).sum(-1) for g in gradients).mean()  # type: ignore[union-attr]
+    square = outputs.shape[-1] * reduce(operator.add, (g.square().flatten(1).sum(-1) for g in gradients)).mean()
     return (square + FLOOR).sqrt() if form == "norm" else 0.5 * square
 
 

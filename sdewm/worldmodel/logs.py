@@ -20,8 +20,9 @@ class Log:
     "metrics lost" says how many bytes.
     """
 
-    def __init__(self, run: Path, report: Callable[[dict[str, Any]], None] | None = None, *, resumed: int = 0,
-                 update: int = 0) -> None:  # fmt: skip
+    def __init__(
+        self, run: Path, report: Callable[[dict[str, Any]], None] | None = None, *, resumed: int = 0, update: int = 0
+    ) -> None:
         self._file, self._report = run / "metrics.jsonl", report
         lost = cut_back(self._file, resumed)
         self._board: Any = None

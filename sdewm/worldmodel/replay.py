@@ -37,10 +37,15 @@ class Sequences(NamedTuple):
 def step_dtype(observation_shape: Sequence[int], action_size: int) -> np.dtype[Any]:
     """The record of one time in an episode's file."""
     pixel = np.uint8 if len(observation_shape) == 3 else np.float32
-    return np.dtype([
-        ("observation", pixel, tuple(observation_shape)), ("action", np.float32, (action_size,)),
-        ("reward", np.float32), ("terminal", np.bool_), ("first", np.bool_),
-    ])  # fmt: skip
+    return np.dtype(
+        [
+            ("observation", pixel, tuple(observation_shape)),
+            ("action", np.float32, (action_size,)),
+            ("reward", np.float32),
+            ("terminal", np.bool_),
+            ("first", np.bool_),
+        ]
+    )
 
 
 def to_episode(steps: Sequence[TimeStep], actions: Sequence[np.ndarray]) -> np.ndarray:

@@ -53,9 +53,12 @@ class Run:
     new: bool  # it was not resumed
 
     def __init__(
-        self, path: Path | str, learner: Learner, episodes: Replay | None = None,
+        self,
+        path: Path | str,
+        learner: Learner,
+        episodes: Replay | None = None,
         report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._folder, self._learner, self._episodes, self._report = RunFolder(path), learner, episodes, report
 
     def __enter__(self) -> Run:

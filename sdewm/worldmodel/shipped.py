@@ -65,10 +65,13 @@ def release(
     configs = [metadata["config"] for _, _, metadata in found]
     which = [(config["jacobian_weight"], config["seed"]) for config in configs]
     alike = [
-        (metadata["config"] | {"jacobian_weight": 0, "seed": 0}, metadata["progress"]["update"],
-         metadata["progress"]["replay"])
+        (
+            metadata["config"] | {"jacobian_weight": 0, "seed": 0},
+            metadata["progress"]["update"],
+            metadata["progress"]["replay"],
+        )
         for _, _, metadata in found
-    ]  # fmt: skip
+    ]
     if len(set(which)) < len(which) or any(a != alike[0] for a in alike):
         raise CheckpointError(f"runs: expected runs alike but for λ and the seed, got {', '.join(map(str, runs))}")
     seeds, lines, paths = {seed for _, seed in which}, [], []

@@ -48,9 +48,10 @@ def cell(missed: int, flagged: int = 0, seeds: int = 1000) -> Cell:
     )
 
 
-@pytest.mark.parametrize(("missed", "flagged", "strays"), [
-    (50, 0, False), (20, 0, False), (15, 0, True), (85, 0, False), (110, 0, True), (110, 600, False)
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("missed", "flagged", "strays"),
+    [(50, 0, False), (20, 0, False), (15, 0, True), (85, 0, False), (110, 0, True), (110, 600, False)],
+)
 def test_what_strays_is_more_than_seeds_explain(missed, flagged, strays):
     found = cell(missed, flagged)
     assert found.strays == strays

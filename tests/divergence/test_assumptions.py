@@ -113,8 +113,10 @@ def test_growth_tells_whether_the_proofs_still_hold():
 
 
 def test_the_diffusion_and_the_error_are_judged_by_themselves():
-    family = PerturbedSDE(FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: torch.cos(x)),
-                          FunctionSDE(lambda t, x: torch.tanh(x), lambda t, x: x))  # fmt: skip
+    family = PerturbedSDE(
+        FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: torch.cos(x)),
+        FunctionSDE(lambda t, x: torch.tanh(x), lambda t, x: x),
+    )
     (only,) = check_assumptions(family, X0).violations
     assert (only.assumption, only.coefficient, only.condition) == ("3.2", "sigma_bar", "bounded")
 

@@ -355,9 +355,10 @@ CALLS = {
 
 
 @pytest.mark.parametrize(
-    ("call", "name"), [(call, name) for call, given in CALLS.items() for name in given],
+    ("call", "name"),
+    [(call, name) for call, given in CALLS.items() for name in given],
     ids=lambda v: getattr(v, "__name__", v),
-)  # fmt: skip
+)
 def test_a_number_that_says_nothing_is_named(call, name):
     valid = CALLS[call]
     call(**valid)

@@ -104,8 +104,11 @@ def test_composition_is_certified_as_one_function():
         return torch.tanh(torch.cat([x, policy(x)], -1))
 
     x = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
-    apart = math.hypot(1.0, SlopeNetwork(2).lipschitz(torch.eye(2, dtype=F64)) * spectral_product(
-        [policy[0].weight, policy[2].weight], ["tanh"]))  # fmt: skip
+    apart = math.hypot(
+        1.0,
+        SlopeNetwork(2).lipschitz(torch.eye(2, dtype=F64))
+        * spectral_product([policy[0].weight, policy[2].weight], ["tanh"]),
+    )
     assert largest_jacobian(composed, x) <= net.lipschitz(out) <= apart
 
 

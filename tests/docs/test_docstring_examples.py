@@ -37,10 +37,12 @@ def names() -> dict[str, object]:
     gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.3 * x)
     x0, grid = torch.ones(1, dtype=torch.float64), TimeGrid(0.0, 1.0, 16)
     made = {
-        "gbm": gbm, "x0": x0, "grid": grid,
+        "gbm": gbm,
+        "x0": x0,
+        "grid": grid,
         "family": PerturbedSDE(gbm, FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: 0.1 * x)),
         "loss": lambda x: (x**2).sum(-1),
-    }  # fmt: skip
+    }
     problem = (made["family"], made["loss"], x0, grid)
     system = System(*problem)
     latent = inspect.getdoc(sdewm.LatentSDE)

@@ -193,8 +193,11 @@ def test_what_a_few_paths_carry_is_flagged(sampler):
 def test_a_flag_says_what_was_found_and_what_to_do():
     found = sample(
         lambda n: {"x": (9 * next(iter(n))[:, 0]).exp(), "y": next(iter(n))[:, 0]},
-        MonteCarlo(4096, 0), 1, GRID, LIKE,
-    )  # fmt: skip
+        MonteCarlo(4096, 0),
+        1,
+        GRID,
+        LIKE,
+    )
     (reason,) = found.estimate("x").flags
     assert re.fullmatch(r"[1-9]\.\d of 4096 paths carry the spread of x, and 40 should: .* Draw more paths.*", reason)
     assert found.estimate("y").flags == ()

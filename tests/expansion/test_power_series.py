@@ -802,7 +802,7 @@ def test_where_paths_diverge_a_prediction_warns():
         ({"loss": SummedLoss(lambda t, x: x[:, 0], [0.3])}, ValueError, ("times:", "on the grid", "0.3")),
         ({"loss": SummedLoss(lambda t, x: x[:, 0], [1 / 12]), "grids": 2}, ValueError, ("times:", "on the grid")),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_refused(changes, error, fragments):
     usual = {"family": CIRCLE.family, "loss": CIRCLE.loss, "x0": CIRCLE.x0, "grid": TimeGrid(0.0, 1.0, 12)}
     arguments = usual | {"paths": 64} | changes

@@ -31,15 +31,17 @@ def z(x: Tensor) -> Tensor:
 
 
 CUTS: dict[str, tuple[str, Loss]] = {
-    **{name: (name, lambda x, name=name: getattr(torch, name)(z(x)).imag)
-       for name in "sqrt rsqrt log log2 log10 log1p asin acos atan asinh acosh atanh".split()},
+    **{
+        name: (name, lambda x, name=name: getattr(torch, name)(z(x)).imag)
+        for name in "sqrt rsqrt log log2 log10 log1p asin acos atan asinh acosh atanh".split()
+    },
     "to a half": ("pow", lambda x: (z(x) ** 0.5).imag),
     "to a tensor": ("pow", lambda x: (z(x) ** torch.tensor(1 / 3, dtype=F64)).imag),
     "atan2": ("atan2", lambda x: torch.atan2(x[:, 1], x[:, 0])),
     "a phase": ("angle", lambda x: torch.fft.rfft(x)[:, 1].angle()),
     "logcumsumexp": ("logcumsumexp", lambda x: z(x).unsqueeze(-1).logcumsumexp(-1)[:, 0].imag),
     "logdet": ("logdet", lambda x: torch.logdet(torch.diag_embed(torch.stack([z(x), z(x) + 1], -1))).imag),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CUTS)
@@ -221,8 +223,11 @@ def test_rules_for_distances_have_torchs_values() -> None:
             warnings.simplefilter("ignore")
             found = function(x)
         torch.testing.assert_close(found.value, function(x.value))
-    slope = torch.func.jvp(lambda t: torch.hypot(x.value + t * x.coefficients[1], y), (torch.tensor(0.0, dtype=F64),),
-                           (torch.tensor(1.0, dtype=F64),))[1]  # fmt: skip
+    slope = torch.func.jvp(
+        lambda t: torch.hypot(x.value + t * x.coefficients[1], y),
+        (torch.tensor(0.0, dtype=F64),),
+        (torch.tensor(1.0, dtype=F64),),
+    )[1]
     torch.testing.assert_close(torch.hypot(x, y).coefficients[1], slope)
 
 

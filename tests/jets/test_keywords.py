@@ -45,7 +45,7 @@ CALLS: dict[str, tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]] = {
         lambda x: torch.pairwise_distance(x1=x, x2=x.sin()),
         lambda x: (x - x.sin() + 1e-6).norm(2, -1),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -167,7 +167,7 @@ def matrix(*rows: tuple) -> Tensor:
         # with a = t + 1 the sum of ([[a, 0], [1, 2]] [[a, 0], [1, 2]]ᵀ)⁻¹ is 5/(4a²) − 1/(2a) + 1/4
         ("inverse", lambda t: torch.cholesky_inverse(matrix((t + 1, 0), (1, 2))).sum(), 7.5 / 1.7**4 - 1 / 1.7**3),
     ],
-)  # fmt: skip
+)
 def test_second_derivatives_in_closed_form(name, function, right):
     assert function(along(0.7, 2)).coefficients[2].item() * 2 == pytest.approx(right, rel=1e-12)
 

@@ -273,8 +273,10 @@ def test_plain_paths_are_all_their_own():
     assert len(found.abs().flatten().unique()) == found.numel()
     by_replicate = found.view(GRID.steps, 32, -1, 2)
     for one, other in (
-        (by_replicate[:, :, :25], by_replicate[:, :, 25:]), (found[:, :-1], found[:, 1:]), (found[:-1], found[1:])
-    ):  # fmt: skip
+        (by_replicate[:, :, :25], by_replicate[:, :, 25:]),
+        (found[:, :-1], found[:, 1:]),
+        (found[:-1], found[1:]),
+    ):
         assert stats.pearsonr(one.flatten().numpy(), other.flatten().numpy()).pvalue > FALSE_FAILURE / 3
 
 

@@ -53,12 +53,15 @@ def test_many_seeds_stay_off_the_ends():
         assert bool(torch.isfinite(normals(points)).all())
 
 
-@pytest.mark.parametrize("make", [
-    lambda: QuasiMonteCarlo(64, 3, ordering="bridge"),
-    lambda: QuasiMonteCarlo(64, 3, ordering="pca", widen=1.3),
-    lambda: MonteCarlo(64, 3),
-    lambda: AntitheticMonteCarlo(64, 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: QuasiMonteCarlo(64, 3, ordering="bridge"),
+        lambda: QuasiMonteCarlo(64, 3, ordering="pca", widen=1.3),
+        lambda: MonteCarlo(64, 3),
+        lambda: AntitheticMonteCarlo(64, 3),
+    ],
+)
 def test_increments_do_not_know_the_default_dtype(make):
     like, grid = torch.zeros((), dtype=F64), TimeGrid(0.0, 1.0, 11)
     drawn = []
@@ -121,7 +124,7 @@ def test_a_scramble_is_uniform():
     """Each point is uniform, and beyond the first digit two neighbours are independent. False-failure rate 0.001."""
     first, second = (
         torch.stack([ScrambledSobol(16, seed).points(0, 2)[:, i] for seed in range(400)]) for i in range(2)
-    )  # fmt: skip
+    )
     for point in (first, second):
         uniform = ((point.double() + 0.5) / 2**30).flatten().numpy()
         assert stats.kstest(uniform, "uniform").pvalue > FALSE_FAILURE / 33

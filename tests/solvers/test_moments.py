@@ -146,9 +146,13 @@ def check_strong(sde: SmoothSDE, method: str) -> None:
 
 def hold(check: Callable, method: str, noise_type: str, calculus: str, examples: int) -> None:
     @settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None,
-        phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
     @given(systems([noise_type], largest=2, sde_type=calculus))
     def every(sde):
         check(sde, method)

@@ -150,9 +150,13 @@ def test_a_solution_of_areas_too(calculus):
     first = "euler" if calculus == "ito" else "heun"
     options = {"levels": (3, 4, 5, 6), "paths": 512}
     found = compare_methods(
-        problem.sde, problem.x0, SPAN,
-        methods={first: first, "milstein": "milstein"}, reference=problem.reference, **options,
-    )  # fmt: skip
+        problem.sde,
+        problem.x0,
+        SPAN,
+        methods={first: first, "milstein": "milstein"},
+        reference=problem.reference,
+        **options,
+    )
     assert found[first].contains(0.5) and not found[first].contains(1.0), str(found[first])
     assert found["milstein"].contains(1.0) and not found["milstein"].contains(0.5), str(found["milstein"])
 

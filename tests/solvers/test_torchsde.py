@@ -193,8 +193,9 @@ def test_a_walk_starts_afresh_each_time():
     torch.testing.assert_close(
         solve(sde, X0, GRID, method=Forgetful(), noise=NOISE),
         solve(sde, X0, GRID, method="heun", noise=NOISE),
-        rtol=0, atol=1e-12,
-    )  # fmt: skip
+        rtol=0,
+        atol=1e-12,
+    )
     assert float((one - solve(sde, X0, GRID, method="heun", noise=NOISE)).abs().max()) > 1e-4
 
 

@@ -96,9 +96,12 @@ def test_what_save_writes_into_its_states_stays_out_of_the_walk():
 def test_what_save_returns_has_one_shape():
     with refuses(ValueError, "save: expected a tensor of one shape at every time, got (3, 1) and (1,)"):
         solve(
-            FunctionSDE(lambda t, x: -x, diffusion), [1.0], GRID, noise=torch.zeros(8, 3, 1),
+            FunctionSDE(lambda t, x: -x, diffusion),
+            [1.0],
+            GRID,
+            noise=torch.zeros(8, 3, 1),
             save=lambda t, x: x if float(t) < 0.5 else x[0],
-        )  # fmt: skip
+        )
 
 
 def test_a_drift_by_forward_mode():

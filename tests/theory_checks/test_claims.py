@@ -47,9 +47,11 @@ def test_a_file_adds_a_claim(added, capsys):
     assert main(["added", "--json", str(report), "--runs", str(added / "runs"), "--workers", "1"]) == 0
     written = json.loads(report.read_text())
     assert [(r["system"], r["quantity"], r["status"]) for r in written["records"]] == [
-        ("slate", "one and one", "verified"), ("slate", "two and two", "refuted"),
-        ("abacus", "one and one", "verified"), ("abacus", "two and two", "refuted"),
-    ]  # fmt: skip
+        ("slate", "one and one", "verified"),
+        ("slate", "two and two", "refuted"),
+        ("abacus", "one and one", "verified"),
+        ("abacus", "two and two", "refuted"),
+    ]
     assert written["run"]["statements"] == {"added": ["Lemma B.6"]}
     assert [c["label"] for c in written["curves"]] == ["sums", "sums"]
     assert "Lemma B.6" in capsys.readouterr().out

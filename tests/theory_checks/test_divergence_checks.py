@@ -84,9 +84,11 @@ def test_every_corrected_statement_is_verified(claim, system):
 
 @pytest.mark.parametrize(
     ("claim", "system"),
-    [pytest.param(*p, marks=pytest.mark.slow) if p == ("theorem_4_1", "latent") or p in TRAINED else p
-     for p in FAST + TRAINED],
-)  # fmt: skip
+    [
+        pytest.param(*p, marks=pytest.mark.slow) if p == ("theorem_4_1", "latent") or p in TRAINED else p
+        for p in FAST + TRAINED
+    ],
+)
 def test_curves_have_a_value_at_every_point(claim, system):
     for curve in CHECKS[claim].CLAIM.drawn(system, QUICK):
         assert len(curve.x) == len(curve.y) and curve.claim == claim

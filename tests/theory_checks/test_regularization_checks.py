@@ -124,9 +124,9 @@ def test_map_and_drift_exchanged_are_seen(monkeypatch):
 
     without_measuring(monkeypatch)
     relabel(monkeypatch, exchange)
-    assert verdicts(jacobian_regularization)[
-        "the leak grows: ‖∂_h f‖_F of the drift", "corrected", ""
-    ].status == "refuted"  # fmt: skip
+    assert (
+        verdicts(jacobian_regularization)["the leak grows: ‖∂_h f‖_F of the drift", "corrected", ""].status == "refuted"
+    )
     printed = verdicts(leak)["growth of errors in h rises", "printed", "with ‖∂_h f‖_F, the flow"]
     assert printed.status == "verified"  # the norm of the map does order the errors
 

@@ -217,13 +217,15 @@ def test_a_quantity_near_zero_fails_a_run_where_nothing_verifies_its_claim():
         ([("printed", "refuted"), ("corrected", "verified")], "wrong as printed; holds as corrected"),
         ([("printed", "refuted"), ("printed", "vacuous")], "wrong in part as printed"),
         ([("printed", "vacuous")], "cannot be wrong as printed: a constant is free"),
-        ([("printed", "verified"), ("printed", "vacuous"), ("corrected", "verified")],
-         "holds as printed; holds as corrected"),
+        (
+            [("printed", "verified"), ("printed", "vacuous"), ("corrected", "verified")],
+            "holds as printed; holds as corrected",
+        ),
         ([("printed", "inconclusive"), ("corrected", "refuted")], "undecided as printed; wrong as corrected"),
         ([("corrected", "inconclusive"), ("corrected", "verified")], "undecided as corrected"),
         ([], ""),
     ],
-)  # fmt: skip
+)
 def test_what_a_claims_rows_say_in_words(rows, words):
     found = [replace(verified(), quantity=str(i), form=f, status=s) for i, (f, s) in enumerate(rows)]
     assert in_words(found) == words

@@ -53,9 +53,8 @@ def test_each_look_keeps_what_the_one_before_drew_and_doubles_it():
 
 def test_streams_differ_between_seeds_rounds_and_purposes():
     streams = {
-        Settings(seed=seed).stream(round, purpose)
-        for seed in range(10) for round in range(16) for purpose in range(3)
-    }  # fmt: skip
+        Settings(seed=seed).stream(round, purpose) for seed in range(10) for round in range(16) for purpose in range(3)
+    }
     assert len(streams) == 10 * 16 * 3
 
 
@@ -201,8 +200,9 @@ def test_pooled_samples_keep_the_moments_that_flags_come_from():
     grid = TimeGrid(0.0, problem.horizon, 4)
 
     def round_of(seed: int) -> Sample:
-        return sample(lambda noise: {"loss": next(iter(noise.coarsen(4)))[:, 0] ** 2},
-                      MonteCarlo(512, seed), 1, grid, problem.x0)  # fmt: skip
+        return sample(
+            lambda noise: {"loss": next(iter(noise.coarsen(4)))[:, 0] ** 2}, MonteCarlo(512, seed), 1, grid, problem.x0
+        )
 
     rounds = [round_of(0), round_of(1)]
     both = pool(rounds, 0)

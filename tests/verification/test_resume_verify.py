@@ -42,9 +42,13 @@ def start(there: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "sdewm", "verify", "my_model:system", "--claims", *CLAIMS, "--runs", "runs"]
     return subprocess.Popen(
         [*command, "--precision", "0.05", "--json", "found.json", *more],
-        cwd=there, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        cwd=there,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-    )  # fmt: skip
+    )
 
 
 def found(there: Path) -> dict:

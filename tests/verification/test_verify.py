@@ -70,8 +70,12 @@ def test_a_kink_is_never_a_refutation():
     base = FunctionSDE(f=lambda t, x: torch.relu(x - 0.8) - 0.5 * torch.relu(0.8 - x), g=lambda t, x: 0.3 + 0 * x)
     error = FunctionSDE(f=lambda t, x: torch.cos(x), g=lambda t, x: torch.tanh(x))
     x0 = torch.tensor([0.8], dtype=F64)
-    report = verify(System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), x0, TimeGrid(0.0, 1.0, 32)),
-                    ["expansion", "sensitivities", "assumptions"], precision=0.05, budget=0.0)  # fmt: skip
+    report = verify(
+        System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), x0, TimeGrid(0.0, 1.0, 32)),
+        ["expansion", "sensitivities", "assumptions"],
+        precision=0.05,
+        budget=0.0,
+    )
     assert report.refuted == []
     assert any("relu" in text for text in report.warnings)
 

@@ -169,10 +169,12 @@ def test_behaviour_does_not_train_the_model_nor_the_actor_the_critic():
     generator = torch.Generator().manual_seed(0)
     shape = (config.batch, config.length)
     batch = Sequences(
-        torch.randn(*shape, 2, generator=generator), torch.rand(*shape, 1, generator=generator),
-        torch.rand(*shape, generator=generator), torch.zeros(shape, dtype=torch.bool),
+        torch.randn(*shape, 2, generator=generator),
+        torch.rand(*shape, 1, generator=generator),
+        torch.rand(*shape, generator=generator),
         torch.zeros(shape, dtype=torch.bool),
-    )  # fmt: skip
+        torch.zeros(shape, dtype=torch.bool),
+    )
     for _ in range(3):  # reward head and critic start at zero: only then has the actor a gradient
         learner.update(batch)
     filtered, _ = learner._update_model(batch)
@@ -200,9 +202,12 @@ def test_the_entropy_bonus_spreads_the_actions(entropy):
     generator = torch.Generator().manual_seed(0)
     shape = (config.batch, config.length)
     batch = Sequences(
-        torch.randn(*shape, 2, generator=generator), torch.rand(*shape, 1, generator=generator), torch.zeros(shape),
-        torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool),
-    )  # fmt: skip
+        torch.randn(*shape, 2, generator=generator),
+        torch.rand(*shape, 1, generator=generator),
+        torch.zeros(shape),
+        torch.zeros(shape, dtype=torch.bool),
+        torch.zeros(shape, dtype=torch.bool),
+    )
     noise = torch.randn(*shape, config.stoch, generator=generator)
     filtered = learner.agent.world_model.observe(batch.observations, batch.actions, batch.first, noise, None)
     seen = [learner._update_behaviour(batch, filtered) for _ in range(20)]

@@ -46,7 +46,7 @@ def set_config(name, value):
         (lambda t, m: t.update({"agent.new": torch.zeros(2)}), "has a foreign tensor new"),
         (lambda t, m: t["agent.critic.network.0.weight"][0].fill_(float("nan")), "weight: expected finite"),
     ],
-)  # fmt: skip
+)
 def test_what_a_checkpoint_says_is_not_trusted(whole, tmp_path, change, message):
     rewritten(whole, tmp_path, change)
     began, most = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

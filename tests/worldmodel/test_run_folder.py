@@ -235,8 +235,11 @@ def test_a_hundred_kills_at_random_moments_lose_nothing(whole, tmp_path):
             kills += ended != 0
         assert_equal_runs(whole, run)
         assert sorted(entry.name for entry in run.iterdir() if not entry.name.startswith(".")) == [
-            "checkpoint.safetensors", "metrics.jsonl", "replay", "run.json",
-        ]  # fmt: skip
+            "checkpoint.safetensors",
+            "metrics.jsonl",
+            "replay",
+            "run.json",
+        ]
     print(f"{kills} kills over {runs} runs")
 
 

@@ -86,8 +86,11 @@ def test_runs_are_released_only_if_alike_but_for_weight_and_seed(recorded, tmp_p
     common = {"name": "toy", "replay": recorded, "heldout": 2, "out": tmp_path / "out"}
     paths = release(runs, **common)
     assert [path.name for path in paths] == [
-        "toy_jacobian_0.safetensors", "toy_jacobian_1.safetensors", "toy_heldout.npz", "toy_training.jsonl",
-    ]  # fmt: skip
+        "toy_jacobian_0.safetensors",
+        "toy_jacobian_1.safetensors",
+        "toy_heldout.npz",
+        "toy_training.jsonl",
+    ]
     released, run = load_agent(paths[1]).state_dict(), load_agent(runs[0]).state_dict()
     assert all(torch.equal(released[name], run[name]) for name in run)
     assert paths[0].stat().st_size < 0.8 * (runs[1] / "checkpoint.safetensors").stat().st_size

@@ -248,7 +248,7 @@ def test_evaluation_discards_and_counts_too(whole):
         ({"action_size": 0}, "action_size: expected a positive number of continuous actions, got 0"),
         ({"action_repeat": 4}, "action_repeat: expected 1 as configured, got 4"),
     ],
-)  # fmt: skip
+)
 def test_spaces_that_do_not_fit_are_refused(tmp_path, spaces, message):
     with refuses(ValueError, message):
         train(tmp_path, DEBUG, type("Other", (Counting,), spaces))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import quoted, register, without_areas
 from sdewm.systems.sde import SDE
+from sdewm.systems.stages import StagedSDE
 
 
 class SequentialEuler(Stepper):
@@ -31,10 +34,11 @@ class SequentialEuler(Stepper):
             )
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
-        for i, stage in enumerate(sde.stages):  # type: ignore[attr-defined]
+        staged = cast(StagedSDE, sde)  # as check has seen
+        for i, stage in enumerate(staged.stages):
             at = t if stage.time == "start" else t + dt
-            drift = sde.f_stage(i, at, x)  # type: ignore[attr-defined]
-            updated = x[..., stage.block] + drift * dt + sde.g_prod_stage(i, at, x, dB)  # type: ignore[attr-defined]
+            drift = staged.f_stage(i, at, x)
+            updated = x[..., stage.block] + drift * dt + staged.g_prod_stage(i, at, x, dB)
             before, after = x[..., : stage.block.start], x[..., stage.block.stop :]
             x = torch.cat([before, updated, after], -1)
         return x

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -63,7 +65,7 @@ class PreparedMilstein(Stepper):
         for direction in self.directions:
             weights = double_integrals(direction, dt, dB, area, sde.sde_type)
             out = out + directional(
-                lambda y, w=weights: diffusion_product(sde, t, y, w),  # type: ignore[misc]
+                partial(diffusion_product, sde, t, dB=weights),
                 x,
                 product(direction.members.expand_as(dB)),
             )

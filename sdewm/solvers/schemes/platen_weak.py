@@ -66,9 +66,7 @@ class PreparedWeak2(Stepper):
                 crossed = crossed + 2 * area[:, r].to(dB)
             along = (crossed - dt * one_channel(dB, r)) / root
             along_own = one_channel(dB, r) * along
-            up, down = (
-                diffusion_at(sde, end, x + drift + vector), diffusion_at(sde, end, x + drift - vector)
-            )  # fmt: skip
+            up, down = (diffusion_at(sde, end, x + drift + vector), diffusion_at(sde, end, x + drift - vector))
             out = out + 0.25 * (up(own + along_own) + down(own - along_own) - 2 * product(own))
             up, down = diffusion_at(sde, t, x + vector), diffusion_at(sde, t, x - vector)
             along_others = along - along_own

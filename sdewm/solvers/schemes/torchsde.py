@@ -111,9 +111,7 @@ def _solver(method: str, sde: SDE, given: OneIncrement, dt: float) -> Any:
     from torchsde._core.base_sde import ForwardSDE
 
     chosen = methods.select(method=method, sde_type=sde.sde_type)
-    return chosen(
-        sde=ForwardSDE(sde), bm=given, dt=dt, adaptive=False, rtol=0.0, atol=0.0, dt_min=0.0, options={}
-    )  # fmt: skip
+    return chosen(sde=ForwardSDE(sde), bm=given, dt=dt, adaptive=False, rtol=0.0, atol=0.0, dt_min=0.0, options={})
 
 
 for stepper in (

@@ -42,9 +42,7 @@ def assumptions_of(system: System, seed: int) -> AssumptionReport:
     return check_assumptions(system.family, system.x0, t=system.grid.t0, seed=seed)
 
 
-def growth_row(
-    claim: str, system: str, form: Form, reading: str, report: AssumptionReport, power: float
-) -> Inequality:  # fmt: skip
+def growth_row(claim: str, system: str, form: Form, reading: str, report: AssumptionReport, power: float) -> Inequality:
     """Whether the fastest of the coefficients grows like r^power at most."""
     return _row(claim, system, GROWTH, form, reading, max(0.0, *report.growth.values()), power + NO_GROWTH, report)
 

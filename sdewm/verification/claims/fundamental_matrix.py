@@ -57,9 +57,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
         routes.append(("product of step Jacobians, against jets", by_product(base, x0, grid, noise=noise), phi, own))
     for reading, value, truth, numerical in routes:
         gap = relative(value, truth)
-        yield gap_row(
-            CLAIM, system, quantity, reading, gap, numerical, settings.precision, started, kinks, settings
-        )  # fmt: skip
+        yield gap_row(CLAIM, system, quantity, reading, gap, numerical, settings.precision, started, kinks, settings)
     if not system.has_limit:
         yield LeftOut(CLAIM, system.name, RATE, "corrected", "", system.without_limit)
         return
