@@ -18,7 +18,7 @@ from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import w1_samples
 
-Draw = Callable[[int, np.random.Generator], Array]
+PointSampler = Callable[[int, np.random.Generator], Array]
 
 
 def w1_to_measure(atoms: Array, measure: IntervalMeasure) -> float:
@@ -68,7 +68,7 @@ class Bracket:
     bias: Estimate
 
 
-def w1_between(p: Draw, q: Draw, points: int, replicates: int, rng: np.random.Generator) -> Bracket:
+def w1_between(p: PointSampler, q: PointSampler, points: int, replicates: int, rng: np.random.Generator) -> Bracket:
     """W1 of two measures from samples by assignment, with its finite-sample bias bounded.
 
     The mean of W1(P_n, Q_n) is at least W1(P, Q), by convexity, and at most that plus the means of W1(P_n, P) and
