@@ -18,7 +18,8 @@ Values = NDArray[np.float64]
 # the root of n/256 times as many. In samples with a heavy tail the number hardly grows with n, so that a fixed one
 # would be passed by size alone. `python -m benchmarks.coverage` shows what is missed, and what is flagged in vain.
 CARRIERS = 10
-LARGEST = 1e75
+# Of a value of a path: the sum over all of them is a number.
+LARGEST = 1e290
 
 
 @dataclass(frozen=True)

@@ -32,30 +32,41 @@ SamplerName = Literal["rqmc", "mc", "antithetic"]
 
 @dataclass(frozen=True)
 class Moments:
-    """Of n values: their mean, and the sums of the second to fourth powers of their deviations from it."""
+    """Of n values: their mean, and the sums of the second to fourth powers of their deviations from it.
+
+    Deviations are in units of 2^``exponent``, about the largest of the values, so that no power of them underflows.
+    """
 
     n: int
     mean: float
     second: float
     third: float
     fourth: float
+    exponent: int = 0
 
     def __add__(self, other: Moments) -> Moments:
         """The moments of both sets of values together."""
-        n = self.n + other.n
+        n, exponent = self.n + other.n, max(self.exponent, other.exponent)
         mean = self.mean + (other.mean - self.mean) * other.n / n
         second = third = fourth = 0.0
         for part in (self, other):
-            shift = part.mean - mean
-            second += part.second + part.n * shift**2
-            third += part.third + 3 * shift * part.second + part.n * shift**3
-            fourth += part.fourth + 4 * shift * part.third + 6 * shift**2 * part.second + part.n * shift**4
-        return Moments(n, mean, second, third, fourth)
+            shift = math.ldexp(part.mean - mean, -exponent)
+            powers = zip((part.second, part.third, part.fourth), (2, 3, 4), strict=True)
+            two, three, four = (math.ldexp(power, k * (part.exponent - exponent)) for power, k in powers)
+            second += two + part.n * shift**2
+            third += three + 3 * shift * two + part.n * shift**3
+            fourth += four + 4 * shift * three + 6 * shift**2 * two + part.n * shift**4
+        return Moments(n, mean, second, third, fourth, exponent)
+
+    @property
+    def spread(self) -> float:
+        """The root mean square deviation of the values from their mean."""
+        return math.ldexp(math.sqrt(self.second / self.n), self.exponent)
 
     @property
     def rms(self) -> float:
         """The root mean square of the values."""
-        return math.hypot(self.mean, math.sqrt(self.second / self.n))
+        return math.hypot(self.mean, self.spread)
 
     @property
     def carriers(self) -> float:
@@ -63,7 +74,7 @@ class Moments:
 
         With p_i the part of value i in the sum of squared deviations, 1/Σ p_i²; this is n over the kurtosis.
         """
-        rounding = self.n * (1e-14 * self.mean) ** 2
+        rounding = self.n * (1e-14 * math.ldexp(self.mean, -self.exponent)) ** 2
         return self.second**2 / self.fourth if self.fourth > 0 and self.second > rounding else math.inf
 
 
@@ -93,9 +104,10 @@ class Sample:
         """
         named = of if isinstance(values, np.ndarray) else [values]
         v = values if isinstance(values, np.ndarray) else self.values[values]
-        stderr = float(np.std(v, ddof=1) / math.sqrt(len(v)))
+        scaled, exponent = _to_one(v)
+        stderr = math.ldexp(float(np.std(scaled, ddof=1)) / math.sqrt(len(v)), exponent)
         flags = tuple(dict.fromkeys(reason for name in named for reason in self._flags(name)))
-        return Estimate(float(np.mean(v)), stderr, self.paths, len(v) - 1, self.seed, flags, _skewness(v))
+        return Estimate(float(np.mean(v)), stderr, self.paths, len(v) - 1, self.seed, flags, _skewness(scaled))
 
     def log_estimate(self, values: Values, over: float = 1.0) -> Estimate:
         """Of log(mean/``over``) for a positive quantity; the standard error to first order."""
@@ -118,12 +130,23 @@ class Sample:
         what = "pairs of paths" if name in self.pairs else "paths"
         needed = CARRIERS * math.sqrt(max(1.0, found.n / 256))
         # Of what is odd in the noise a pair's mean has nothing but rounding.
-        if found.carriers >= needed or found.second <= found.n * (1e-14 * self.moments[name].rms) ** 2:
+        if found.carriers >= needed or found.spread <= 1e-14 * self.moments[name].rms:
             return ()
         return (
             f"{found.carriers:.1f} of {found.n} {what} carry the spread of {name}, and {needed:.0f} should: there may "
             "be larger values that the sample has not seen. Draw more paths, or bound the loss.",
         )
+
+
+def _to_one(v: Values) -> tuple[Values, int]:
+    """Values in units of a power of two that is about the largest of them, which is exact; and its exponent."""
+    exponent = _exponent(float(np.abs(v).max()))
+    return v * math.ldexp(1.0, -exponent), exponent
+
+
+def _exponent(largest: float) -> int:
+    """Of a power of two about that number; such that the power and its inverse are normal numbers."""
+    return max(-1000, min(1000, math.frexp(largest)[1])) if math.isfinite(largest) else 0
 
 
 def _skewness(v: Values) -> float:
@@ -279,8 +302,8 @@ def _in_another_process(sent: bytes, unit: range) -> tuple[_Sums, set[str]]:
 
 
 def check_numbers(name: Any, value: Tensor) -> None:
-    """Raise ``ArithmeticError`` where a path's value is no number, or has a fourth power that double precision cannot
-    hold: nothing would be known of the mean, or of its error."""
+    """Raise ``ArithmeticError`` where a path's value is no number, or such that double precision may not hold the
+    sum: nothing would be known of the mean."""
     bad = int((~(value.abs() < LARGEST)).sum())
     if bad:
         raise ArithmeticError(
@@ -297,12 +320,17 @@ def _add(sums: dict[str, Moments], found: Mapping[str, Moments]) -> None:
 def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:
     """The moments of each quantity's values in one block."""
     table = torch.stack([value.to(torch.float64) for value in found.values()])
+    exponents = [_exponent(largest) for largest in table.abs().amax(1).tolist()]
+    table = table * table.new_tensor([math.ldexp(1.0, -exponent) for exponent in exponents]).unsqueeze(1)
     mean = table.mean(1)
     deviation = table - mean.unsqueeze(1)
     square = deviation.square()
     powers = (square, square * deviation, square.square())
     rows = torch.stack([mean, *(power.sum(1) for power in powers)], 1).tolist()
-    return {name: Moments(table.shape[1], *row) for name, row in zip(found, rows, strict=True)}
+    return {
+        name: Moments(table.shape[1], math.ldexp(row[0], exponent), *row[1:], exponent)
+        for name, exponent, row in zip(found, exponents, rows, strict=True)
+    }
 
 
 def richardson(levels: list[Values]) -> tuple[Values, float]:

@@ -121,7 +121,7 @@ class Expansion:
             if before > nothing
         ]
         found = TRUST * min(ratios) if ratios else (math.inf if max(sizes[1:]) <= nothing else math.nan)
-        alike = all(moments[name].second <= moments[name].n * nothing**2 for name in moments)
+        alike = all(moments[name].spread <= nothing for name in moments)
         # |x| has no second derivative but what rounding makes of it near 0, where √(x²) has one.
         ends = math.isinf(found) or (bool(self.kinks) and found * sizes[1] > ENDLESS * sizes[0])
         return math.nan if ends and (self.kinks or alike) else found

@@ -310,3 +310,30 @@ def test_samplers_by_name():
     assert make_sampler(own, 10**9, 3) is own
     with refuses(ValueError, "sampler", "'rqmc', 'mc', 'antithetic' or", "'sobol'"):
         make_sampler("sobol", 64, 3)
+
+
+# -- scales
+
+
+@pytest.mark.parametrize("k", [-900, -500, -250, 250, 500, 900])
+@pytest.mark.parametrize("sampler", ["mc", "rqmc", "antithetic"])
+def test_a_power_of_two_changes_no_digit_and_no_flag(sampler, k):
+    """Of a quantity with a tail, of one without, and of one that hardly spreads."""
+
+    def run(scale: float) -> Sample:
+        def evaluate(noise):
+            b = sum(noise)[:, 0]
+            return {name: scale * x for name, x in {"tail": (8 * b).exp(), "x": b**3, "flat": 1 + 1e-9 * b}.items()}
+
+        make = {"mc": MonteCarlo, "rqmc": QuasiMonteCarlo, "antithetic": AntitheticMonteCarlo}[sampler]
+        halves = [sample(evaluate, make(512, seed, block=128), 2, GRID, LIKE) for seed in (3, 4)]
+        return pool(halves, 3)
+
+    one, other = run(1.0), run(2.0**k)
+    for name in one.values:
+        before, after = one.estimate(name), other.estimate(name)
+        assert (after.mean, after.stderr) == (math.ldexp(before.mean, k), math.ldexp(before.stderr, k))
+        assert (after.flags, after.skew) == (before.flags, before.skew)
+        assert other.moments[name].carriers == one.moments[name].carriers
+        assert other.moments[name].rms == math.ldexp(one.moments[name].rms, k)
+    assert one.estimate("tail").flags and not one.estimate("x").flags
