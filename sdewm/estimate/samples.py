@@ -322,14 +322,14 @@ def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:
     table = torch.stack([value.to(torch.float64) for value in found.values()])
     exponents = [_exponent(largest) for largest in table.abs().amax(1).tolist()]
     table = table * table.new_tensor([math.ldexp(1.0, -exponent) for exponent in exponents]).unsqueeze(1)
-    mean = table.mean(1)
-    deviation = table - mean.unsqueeze(1)
+    means = table.mean(1)
+    deviation = table - means.unsqueeze(1)
     square = deviation.square()
     powers = (square, square * deviation, square.square())
-    rows = torch.stack([mean, *(power.sum(1) for power in powers)], 1).tolist()
+    rows = torch.stack([means, *(power.sum(1) for power in powers)], 1).tolist()
     return {
-        name: Moments(table.shape[1], math.ldexp(row[0], exponent), *row[1:], exponent)
-        for name, exponent, row in zip(found, exponents, rows, strict=True)
+        name: Moments(table.shape[1], math.ldexp(mean, exponent), second, third, fourth, exponent)
+        for name, exponent, (mean, second, third, fourth) in zip(found, exponents, rows, strict=True)
     }
 
 

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 import numpy as np
@@ -17,13 +17,23 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate, Values
-from sdewm.estimate.samples import ProgressCallback, Sample, SamplerName, check_how, make_sampler, richardson, sample
+from sdewm.estimate.samples import (
+    Moments,
+    ProgressCallback,
+    Sample,
+    SamplerName,
+    check_how,
+    make_sampler,
+    richardson,
+    sample,
+)
 from sdewm.expansion.forms import Form
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
-from sdewm.jets import Jet, JetSpace, Parameter, nonsmooth_met
+from sdewm.jets import Jet, JetSpace, NotDifferentiable, Parameter, nonsmooth_met
+from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
-from sdewm.noise.samplers import Sampler
+from sdewm.noise.samplers import AntitheticMonteCarlo, Sampler
 from sdewm.solvers.compiled import Compile, Walks, pays
 from sdewm.solvers.loop import check_system
 from sdewm.solvers.methods import Method, carrying_jets
@@ -38,6 +48,8 @@ Value = TypeVar("Value", Tensor, Values)
 # Within the radius each term of the series is at most this part of the one before. If it goes on so, what lies past
 # the second order is at most TRUST²/(1 - TRUST) = 1/12 of the first-order term.
 TRUST = 0.25
+# So many paths tell how large the third coefficient is.
+FEW = 256
 # A series with kinks seems to end where it could be trusted up to errors that change a loss by so many times itself.
 ENDLESS = 1e3
 # What the terms are, for whoever prints them.
@@ -104,13 +116,15 @@ class Expansion:
 
         Where each term is at most a quarter of the one before, in root mean square over paths: what is left out is then
         at most a twelfth of the first-order term, if the series goes on as it began. Root mean squares see what a
-        mean hides, odd orders that cancel and tails that a few paths make. With ``order=2`` the first two terms
-        alone tell; ``order=3`` adds the step from the second to the third, and is to be preferred where paths
-        diverge. ``inf`` where the series ends on every path, ``nan`` where too few terms are known, as without moments
-        or where nothing happens at first order. It is ``nan`` too where a series seems to end but has :attr:`kinks`, or
-        where all paths are one: zeros at one state tell nothing of the others.
+        mean hides, odd orders that cancel and tails that a few paths make. The first three terms tell, with
+        ``order=2`` too, where a few paths are walked for the size of the third; the printed form has two. ``inf`` where
+        the series ends on every path, ``nan`` where too few terms are known, as without moments or where nothing
+        happens at first order. It is ``nan`` too where a series seems to end but has :attr:`kinks`, or where all paths
+        are one: zeros at one state tell nothing of the others.
         """
         moments = self.sample.moments
+        if self.form == "corrected" and "third" not in moments:
+            return math.nan
         sizes = [moments[name].rms for name in ("loss0", "first", "second", "third") if name in moments]
         if len(sizes) < 3:
             return math.nan
@@ -163,8 +177,7 @@ class Expansion:
 
     def _beyond(self, eps: float) -> str:
         if math.isnan(self.radius):
-            cure = "Use expand(..., order=3)." if self._third_may_tell else "Solve at this ε."
-            return f"eps: {eps:g}, and up to where this prediction holds is not known. {cure}"
+            return f"eps: {eps:g}, and up to where this prediction holds is not known. Solve at this ε."
         return (
             f"eps: {eps:g} is beyond {self.radius:.2g}, up to which each term of the expansion is at most {TRUST:g} of "
             "the one before: what is left out may exceed what is predicted. Solve at this ε, or take a smaller one."
@@ -203,15 +216,10 @@ class Expansion:
             lines.append(f" kinks  {', '.join(self.kinks)}: what paths add that cross a kink or a jump is left out")
         return "\n".join(lines)
 
-    @property
-    def _third_may_tell(self) -> bool:
-        return self.form == "corrected" and self.third is None and not self.kinks
-
     def _reach(self) -> str:
         """The radius in words."""
         if math.isnan(self.radius):
-            third = "; expand(..., order=3) may tell" * self._third_may_tell
-            return f"radius  not known: up to which |ε| predict(ε) can be trusted{third}"
+            return "radius  not known: up to which |ε| predict(ε) can be trusted"
         if math.isinf(self.radius):
             return "radius  predict(ε) can be trusted at every ε: the series ends"
         return f"radius  predict(ε) can be trusted for |ε| up to {self.radius:.2g}"
@@ -315,7 +323,32 @@ def expand(
 
     with nonsmooth_met() as kinks:
         raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
+    if form == "corrected" and order == 2:
+        raw = replace(raw, moments={**raw.moments, **_size_of_third(family, summed, x0, grid, method, drawn, channels)})
     return summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)))
+
+
+def _size_of_third(
+    family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, method: Method, drawn: Sampler,
+    channels: int,
+) -> dict[str, Moments]:  # fmt: skip
+    """How large the third coefficient is on a few paths, which :attr:`Expansion.radius` takes; nothing if it is none.
+
+    The first two do not tell: at an inflection of the loss the second vanishes, and the third does not.
+    """
+    paths = min(drawn.paths, FEW)
+    few = replace(drawn, paths=paths) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(paths, drawn.seed)
+    walks = corrected_walks(family, losses, x0, grid, method=method, order=3)[1:]
+
+    def evaluate(increments: Increments) -> dict[str, Tensor]:
+        return {f"{term}/0": v for (_, term), v in third_along(walks, losses, grid, increments).items()}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # all has been said on the way to the second
+        try:
+            return dict(sample(evaluate, few, channels, grid, x0).moments)
+        except (ArithmeticError, NotDifferentiable):
+            return {}
 
 
 def check_problem(
@@ -382,8 +415,8 @@ def terms_along(
     walks: Sequence[Walks], losses: Mapping[str, SummedLoss], grid: TimeGrid, noise: Increments
 ) -> dict[tuple[str, str], Tensor]:
     """:func:`corrected_terms` for one block of noise after another."""
-    pair, line = _spaces()
-    total: dict[tuple[str, str], Tensor] = {}
+    pair, _ = _spaces()
+    total = third_along(walks[1:], losses, grid, noise)
 
     def add(name: str, term: str, value: Tensor) -> None:
         total[name, term] = total[name, term] + value if (name, term) in total else value
@@ -405,11 +438,22 @@ def terms_along(
             add(name, "S", weight * 2 * curvature_part[3])
             add(name, "Q~", weight * (gradient_part[4] + gradient_part[5]))
             add(name, "S~", weight * (curvature_part[4] + curvature_part[5]))
-    for in_one in walks[1:]:
+    return total
+
+
+def third_along(
+    walks: Sequence[Walks], losses: Mapping[str, SummedLoss], grid: TimeGrid, noise: Increments
+) -> dict[tuple[str, str], Tensor]:
+    """The third coefficient per path, ``{(loss, "third"): (paths,)}``, along walks in one parameter, if there are."""
+    _, line = _spaces()
+    weights = {name: loss.on(grid) for name, loss in losses.items()}
+    total: dict[tuple[str, str], Tensor] = {}
+    for in_one in walks:
         for i, t, x in in_one(noise):
             for name, loss in losses.items():
                 if i in weights[name]:
-                    add(name, "third", weights[name][i] * _coefficients(loss.at(t, x), line)[3])
+                    value = weights[name][i] * _coefficients(loss.at(t, x), line)[3]
+                    total[name, "third"] = total[name, "third"] + value if (name, "third") in total else value
     return total
 
 
@@ -434,7 +478,8 @@ def summarize(
             bias[name] = float((levels[0][name] - final[name]).mean())
             left[name] = change
     # Extrapolation moves a value by its bias, and hardly changes which paths carry it.
-    moments, pairs = ({name: of[f"{name}/0"] for name in names if of} for of in (raw.moments, raw.pairs))
+    of_paths = (raw.moments, raw.pairs)
+    moments, pairs = ({n: of[f"{n}/0"] for n in dict.fromkeys([*names, "third"]) if f"{n}/0" in of} for of in of_paths)
     s = Sample(final, raw.paths, raw.seed, moments, pairs)
     return Expansion(
         form=form,
