@@ -143,10 +143,10 @@ def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> N
         return found
     entries = start.shape[-1] * channels
     with torch.no_grad():
-        table = _derivatives(sde, t0, start[spread(len(start), min(pilot_paths(entries), len(start)))])
+        table, products = _derivatives(sde, t0, start[spread(len(start), min(pilot_paths(entries), len(start)))])
         if not len(table):
             raise ValueError(f"g: expected finite derivatives near the initial value, found none at t = {grid.t0:g}")
-        found = _with_derivatives(found, table, t0, sde.noise_type)
+        found = _with_derivatives(found, table, products, t0, sde.noise_type)
         if found.is_largest:
             return found
         generator = torch.Generator().manual_seed(seed)
@@ -219,7 +219,7 @@ def departure(
     if structure.kind == "additive" and _constant(_plain(g), 1) and not _constant(x, 0):
         return None  # the same at other states: no derivative is needed to see it
     rounding = torch.finfo(x.dtype).eps ** 0.75
-    bound = rounding * _by_state(g) ** 2 / (1 + x.abs().amax(-1))
+    bound = rounding * _of_products(g, x)
 
     weights = torch.randn(m, generator=generator, dtype=torch.float64).to(x)
     excess = directional(lambda y: diffusion_matrix(sde, t, y), x, (g * weights).sum(-1))
@@ -227,7 +227,7 @@ def departure(
     for direction in structure.directions(x):
         part = directional(lambda y: diffusion_matrix(sde, t, y), x, (g * direction.members).sum(-1))
         part = part * (weights[direction.source] * direction.acts)
-        excess, known = excess - part, known + _by_state(part)
+        excess, known = excess - part, known + _by_component(part)
     found = _largest(excess, bound + rounding * known)
     if found is not None:
         return Departure(*found, commutes=True)
@@ -241,7 +241,7 @@ def departure(
         one, others = g[..., column], (g * weights).sum(-1)
         forth = directional(lambda y: (diffusion_matrix(sde, t, y) * weights).sum(-1), x, one)
         back = directional(lambda y: diffusion_matrix(sde, t, y)[..., column], x, others)
-        size = torch.maximum(_by_state(forth), _by_state(back))
+        size = torch.maximum(_by_component(forth), _by_component(back))
         found = _largest((forth - back).unsqueeze(-1), bound + rounding * size)
         if found is not None:
             return Departure(column, found[1], commutes=False)
@@ -252,23 +252,33 @@ def _constant(values: Tensor, axis: int) -> bool:
     return bool((values == values.narrow(axis, 0, 1)).all())
 
 
-def _by_state(values: Tensor) -> Tensor:
-    """The largest number at each state, ``(paths,)``; what is not finite counts for nothing."""
-    return _plain(values).detach().abs().nan_to_num(0.0, 0.0, 0.0).movedim(1, 0).flatten(1).amax(1)
+def _by_component(values: Tensor) -> Tensor:
+    """The largest number of each component at each state, ``(paths, n)``; what is not finite counts for nothing."""
+    largest = _plain(values).detach().abs().nan_to_num(0.0, 0.0, 0.0).amax(0)
+    return largest.flatten(2).amax(2) if largest.ndim > 2 else largest
+
+
+def _of_products(g: Tensor, x: Tensor) -> Tensor:
+    """What a derivative ∂g_l[g_k] is of where g changes by itself as the state does, ``(paths, n)``: what is far
+    below it is rounding. Each component has its own, for one may be 10¹³ times as large as another."""
+    noise, size = _by_component(g), x.detach().abs().amax(1)
+    size = torch.maximum(size, size.median())
+    return noise * (noise.amax(1) / size).nan_to_num(0.0, 0.0, 0.0).unsqueeze(1)
 
 
 def _largest(values: Tensor, bound: Tensor) -> tuple[int, int] | None:
-    """(column, component) of the largest value ``(paths, n, m)`` above the bound ``(paths,)`` of its state."""
+    """(column, component) of the value ``(paths, n, m)`` that is furthest above its bound ``(paths, n)``."""
     size = _plain(values).detach().abs().nan_to_num(0.0, 0.0, 0.0).amax(0)
-    above = (size * (size > bound[:, None, None])).amax(0)
-    if not bool(above.any()):
+    times = torch.where(size > bound.unsqueeze(2), size / bound.unsqueeze(2), 0.0).amax(0)
+    if not bool(times.any()):
         return None
-    component, column = divmod(int(above.argmax()), above.shape[-1])
+    component, column = divmod(int(times.argmax()), times.shape[-1])
     return column, component
 
 
-def _derivatives(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
-    """∂g_l[g_k] at states ``(paths, n)``, as ``(paths, coefficients, n, k, l)``, of those paths where all are finite.
+def _derivatives(sde: SDE, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """∂g_l[g_k] at states ``(paths, n)``, as ``(paths, coefficients, n, k, l)``, of those paths where all are finite,
+    and :func:`_of_products` of these.
 
     There is more than one coefficient for jets only. One evaluation serves all k.
     """
@@ -278,26 +288,30 @@ def _derivatives(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
     moved = directional(lambda y: diffusion_matrix(sde, t, y), x.repeat(m, 1), vectors)
     table = _plain(moved).detach().cpu().to(torch.float64).unflatten(1, (m, len(x)))
     table = table.permute(2, 0, 3, 1, 4)
-    return table[torch.isfinite(table).flatten(1).all(1)]
+    finite = torch.isfinite(table).flatten(1).all(1)
+    return table[finite], _of_products(g, x).cpu().to(torch.float64)[finite]
 
 
 def extended(structure: NoiseStructure, sde: SDE, t: Tensor, x: Tensor) -> NoiseStructure:
     """The structure with what the derivatives at states ``(paths, n)`` show in addition; every pair is looked at."""
-    return _with_derivatives(structure, _derivatives(sde, t, x), t, sde.noise_type)
+    return _with_derivatives(structure, *_derivatives(sde, t, x), t, sde.noise_type)
 
 
-def _with_derivatives(structure: NoiseStructure, table: Tensor, t: Tensor, noise_type: str) -> NoiseStructure:
+def _with_derivatives(
+    structure: NoiseStructure, table: Tensor, products: Tensor, t: Tensor, noise_type: str
+) -> NoiseStructure:
     """The structure with what there is in a table of :func:`_derivatives` in addition."""
     if not len(table):
         return structure
-    size, commutator = table.abs().amax((1, 2)), (table - table.mT).abs().amax((1, 2))  # (paths, k, l)
-    # Rounding is held against the state's own derivatives, so that no state far out hides the others, and at least
-    # against those of a usual state: where all of them vanish, only rounding is left.
+    size, commutator = table.abs().amax(1), (table - table.mT).abs().amax(1)  # (paths, n, k, l)
+    # Rounding is held against the derivatives of the same component at the same state, so that nothing that is large
+    # hides what is small, and at least against those at a usual state: where all vanish, only rounding is left.
     rounding = torch.finfo(t.dtype).eps ** 0.75
-    largest = size.amax((1, 2), keepdim=True)
-    here = (size > rounding * torch.maximum(largest, largest.median())).any(0)
-    pair = torch.maximum(size, size.mT)
-    crossing = (commutator > rounding * torch.maximum(pair, pair.median(0).values).clamp_min(1e-300)).any(0)
+    least = products[:, :, None, None]
+    largest = torch.maximum(size.amax((2, 3), keepdim=True), least)
+    here = (size > rounding * torch.maximum(largest, largest.median(0).values)).any(0).any(0)
+    pair = torch.maximum(torch.maximum(size, size.mT), least)
+    crossing = (commutator > rounding * torch.maximum(pair, pair.median(0).values)).any(0).any(0)
     crossing &= here | here.mT
     if noise_type == "additive" and bool(here.any()):
         column = int(here.any(0).nonzero()[0])
@@ -308,7 +322,7 @@ def _with_derivatives(structure: NoiseStructure, table: Tensor, t: Tensor, noise
             "one channel."
         )
     acts, pairs = structure.acts | here, structure.pairs | crossing
-    greatest = max(structure.commutator, float((commutator.amax(0) * crossing).max()))
+    greatest = max(structure.commutator, float((commutator.amax((0, 1)) * crossing).max()))
     return NoiseStructure(_kind(acts, pairs), acts, pairs, greatest)
 
 

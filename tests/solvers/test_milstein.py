@@ -496,3 +496,29 @@ def test_what_finds_the_structure_can_fail(monkeypatch, name):
     raised = ValueError if name == "wide paths are kept" else (AssertionError, pytest.fail.Exception)
     with pytest.raises(raised):
         test()
+
+
+# -- scales
+
+
+@pytest.mark.parametrize("small", [1.0, 1e-11, 1e-200])
+def test_a_small_component_beside_a_large_one_is_solved_as_well_as_alone(small):
+    gbm = FunctionSDE(lambda t, x: 0.1 * x, lambda t, x: 0.5 * x)
+    x0 = torch.tensor([300.0, small], dtype=F64)
+    grid, noise = TimeGrid(0.0, 1.0, 64), BrownianPath(3, 512, 2, 0.0, 1.0).at(6)
+    exact = x0 * (0.1 - 0.125 + 0.5 * sum(noise)).exp()
+    error = ((solve(gbm, x0, grid, method="milstein", noise=noise) - exact) / exact).square().mean(0).sqrt()
+    assert error[1] < 1.5 * error[0] < 0.01
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+@pytest.mark.parametrize("large", [1.0, 1e3, 1e10])
+def test_noises_of_small_components_that_do_not_commute_are_seen_beside_a_large_one(large, dtype):
+    def g(t, x):
+        nothing = 0 * x[:, 0]
+        rows = ([0.1 * x[:, 0], nothing], [0.3 * x[:, 2], nothing], [nothing, 0.3 * x[:, 1]])
+        return torch.stack([torch.stack(row, 1) for row in rows], 1)
+
+    x0 = torch.tensor([large, 1e-3, 1e-3], dtype=dtype)
+    found = noise_structure(FunctionSDE(g=g, noise_type="general"), x0, TimeGrid(0.0, 1.0, 16))
+    assert found.kind == "general" and bool(found.pairs[0, 1])
