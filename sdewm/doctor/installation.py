@@ -15,7 +15,7 @@ import torch
 
 from sdewm.version import __version__
 
-REQUIRED = ("torch", "numpy", "scipy", "matplotlib")
+REQUIRED = ("numpy", "scipy", "matplotlib")
 # Package -> what it is for.
 OPTIONAL = {
     "torchsde": "methods torchsde:…",
@@ -44,6 +44,7 @@ def installation() -> Iterator[Finding]:
     """Everything there is to know, line by line. Nothing is changed, and nothing is loaded but torch."""
     yield Finding("sdewm", __version__)
     yield Finding("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
+    yield Finding("torch", torch.__version__)  # with its build, which the package's own version may leave out
     for package in REQUIRED:
         yield Finding(package, version(package) or "missing", version(package) is not None)
     yield Finding("threads", f"{torch.get_num_threads()} of torch, {processors()} processors")
