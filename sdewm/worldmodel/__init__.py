@@ -1,7 +1,7 @@
 """A world model and its agent, learned from pixels or states; any of them is the SDE (5)–(8)."""
 
 from sdewm.worldmodel.agent import Agent
-from sdewm.worldmodel.behaviour import Actor, Critic, action_value, imagine, lambda_returns, truncated_normal
+from sdewm.worldmodel.behaviour import Actor, Critic, action_value, imagine, lambda_returns
 from sdewm.worldmodel.checkpoint import CheckpointError
 from sdewm.worldmodel.collect import collect
 from sdewm.worldmodel.config import PRESETS, Config, preset
@@ -30,6 +30,7 @@ from sdewm.worldmodel.sde import as_sde, block_sizes, initial_state, recorded_ob
 from sdewm.worldmodel.sde_losses import consistency_loss, reconstruction_loss, reward_loss
 from sdewm.worldmodel.shipped import load_trained
 from sdewm.worldmodel.train import train
+from sdewm.worldmodel.truncated_normal import truncated_normal
 from sdewm.worldmodel.world_model import FilteredStates, WorldModel
 
 __all__ = [

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from sdewm.systems.latent import LatentSDE
-from sdewm.worldmodel.behaviour import Actor, Critic, action_value, truncated_normal
+from sdewm.worldmodel.behaviour import Actor, Critic, action_value
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.encoder_error import EncoderError
 from sdewm.worldmodel.environments import Policy
 from sdewm.worldmodel.sde import as_sde
+from sdewm.worldmodel.truncated_normal import truncated_normal
 from sdewm.worldmodel.world_model import WorldModel
 
 

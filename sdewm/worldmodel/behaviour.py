@@ -13,20 +13,20 @@ Indices of an imagined trajectory of H steps (columns are times; a_i acts betwee
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from sdewm import arguments
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.networks import mlp
+from sdewm.worldmodel.truncated_normal import truncated_normal
 from sdewm.worldmodel.world_model import WorldModel
 
 RETURN_MOMENTUM = 0.99  # of the running spread of returns, per update
 RETURN_QUANTILES = (0.05, 0.95)
-SQRT_2, SQRT_2_PI = math.sqrt(2), math.sqrt(2 * math.pi)
 
 
 class Imagined(NamedTuple):
@@ -35,24 +35,6 @@ class Imagined(NamedTuple):
     h: Tensor
     z: Tensor
     entropy: Tensor
-
-
-def truncated_normal(gaussian: Gaussian, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """A sample of a normal truncated to [−1, 1], and the entropy, summed over the last dimension.
-
-    ``uniform`` in [0, 1), of the mean's shape, is pushed through the quantile function, so that gradients reach mean
-    and standard deviation.
-    """
-    mean, std = gaussian
-    low, high = (-1 - mean) / std, (1 - mean) / std
-    below, above = torch.special.ndtr(low), torch.special.ndtr(high)
-    mass = above - below
-    limit = 1 - torch.finfo(mean.dtype).eps  # the quantile of 0 and 1 is infinite
-    sample = mean + std * torch.special.ndtri((below + uniform * mass).clamp(1 - limit, limit))
-    density_low, density_high = ((-0.5 * x * x).exp() / SQRT_2_PI for x in (low, high))
-    entropy = (SQRT_2_PI * std * mass).log() + 0.5 + (low * density_low - high * density_high) / (2 * mass)
-    # Rounding may leave the interval; its gradient is kept.
-    return sample + (sample.clamp(-1, 1) - sample).detach(), entropy.sum(-1)
 
 
 class Actor(nn.Module):
@@ -113,7 +95,14 @@ def lambda_returns(rewards: Tensor, discounts: Tensor, values: Tensor, trace: fl
     """G_0, …, G_{H−1}, time first: (H + 1, ...) each to (H, ...). The rewards and discounts at time 0 are not used.
 
     G_i = r_{i+1} + d_{i+1} ((1 − λ) v_{i+1} + λ G_{i+1}),    G_H = v_H
+
+    Raises ``ValueError`` for a trace λ outside [0, 1], and for shapes that differ or have fewer than two times.
     """
+    if arguments.real("trace", trace, least=0.0) > 1:
+        raise ValueError(f"trace: expected a number in [0, 1], got {trace}")
+    if not rewards.shape == discounts.shape == values.shape or len(values) < 2:
+        shapes = ", ".join(str(tuple(v.shape)) for v in (rewards, discounts, values))
+        raise ValueError(f"rewards, discounts, values: expected one shape, of two times at least, got {shapes}")
     following = values[-1]
     returns = []
     for i in reversed(range(len(values) - 1)):

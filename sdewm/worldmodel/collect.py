@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from sdewm import arguments
 from sdewm.files import make_folder
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments import Environment, MakeEnvironment, Policy, check_spaces, make_environment
@@ -41,8 +42,9 @@ def collect(
     ValueError : environment, configuration and behaviour do not fit each other.
     EnvironmentFailure : the environment failed.
     """
-    if behaviour not in get_args(Behaviour):
-        raise ValueError(f"behaviour: expected one of {', '.join(get_args(Behaviour))}, got {behaviour!r}")
+    arguments.choice("behaviour", behaviour, get_args(Behaviour))
+    episodes, seed = arguments.integer("episodes", episodes, 1), arguments.integer("seed", seed, 0)
+    arguments.function("report", report, "(a dict)", optional=True)
     environment = (make or (lambda: make_environment(config)))()
     check_spaces(environment, config)
     make_folder(Path(folder))

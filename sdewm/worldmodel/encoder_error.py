@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.worldmodel.config import Config
+
+Kind = Literal["none", "zero-drift", "non-zero-drift"]
+Redraw = Literal["step", "episode"]
+Unit = Literal["absolute", "spread"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +27,25 @@ class EncoderError:
       anew at every step or once for a sequence (``redraw``). The paper says neither; the step is the default.
     - ``unit="spread"``: in units of each latent coordinate's own standard deviation over the data, since σ² = 5 is more
       than two of a trained latent's deviations (about 1).
+
+    Raises ``ValueError`` for another text, for a negative mean or variance, and for one that the kind does not use.
     """
 
-    kind: Literal["none", "zero-drift", "non-zero-drift"] = "none"
+    kind: Kind = "none"
     variance: float = 0.0
     mean: float = 0.0
-    redraw: Literal["step", "episode"] = "step"
-    unit: Literal["absolute", "spread"] = "absolute"
+    redraw: Redraw = "step"
+    unit: Unit = "absolute"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("kind", Kind), ("redraw", Redraw), ("unit", Unit)):
+            arguments.choice(name, getattr(self, name), get_args(allowed))
+        for name in ("variance", "mean"):
+            object.__setattr__(self, name, arguments.real(name, getattr(self, name), least=0.0))
+        if self.kind == "none" and self.variance:
+            raise ValueError(f"variance: expected 0 without an error, got {self.variance}")
+        if self.kind != "non-zero-drift" and self.mean:
+            raise ValueError(f"mean: expected 0 without a drift, got {self.mean}")
 
     @staticmethod
     def of(config: Config) -> EncoderError:
@@ -44,6 +61,7 @@ class EncoderError:
         """
         if self.kind == "none":
             return None
+        batch, steps = arguments.integer("batch", batch, 1), arguments.integer("steps", steps, 1)
         law = self._law(batch, 1 if self.redraw == "episode" else steps, generator, spread.dtype)
         return self._sample(law, (batch, steps, len(spread)), spread, generator)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sdewm import arguments
 from sdewm.worldmodel.environments import Environment, EnvironmentFailure, Policy, TimeStep, check_step
 from sdewm.worldmodel.replay import to_episode
 
@@ -18,6 +19,8 @@ def play(
 
     :class:`EnvironmentFailure` where the environment raises anything, or returns what it may not.
     """
+    arguments.function("policy", policy, "(observation)")
+    seed = arguments.integer("seed", seed, 0)
     steps, actions = [_guarded(environment, environment.reset, seed)], []
     while True:
         if watch is not None:
@@ -33,7 +36,8 @@ def play(
 
 def random_policy(action_size: int, seed: int) -> Policy:
     """Actions uniform in [−1, 1], independent."""
-    rng = np.random.default_rng(seed)
+    action_size = arguments.integer("action_size", action_size, 1)
+    rng = np.random.default_rng(arguments.integer("seed", seed, 0))
     return lambda observation: rng.uniform(-1, 1, action_size).astype(np.float32)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sdewm import arguments
 from sdewm.estimate.estimates import Estimate
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.encoder_error import EncoderError
@@ -50,7 +51,12 @@ def evaluate(
     environment fails is discarded and counted; after as many in a row as the configuration allows,
     :class:`EnvironmentFailure`. ``ValueError`` where the environment's spaces are not the agent's.
     """
-    error = error or EncoderError()
+    arguments.function("make", make, "nothing")
+    episodes, seed = arguments.integer("episodes", episodes, 1), arguments.integer("seed", seed, 0)
+    arguments.function("perturbation", perturbation, "(image, rng)", optional=True)
+    arguments.function("report", report, "(a dict)", optional=True)
+    error = EncoderError() if error is None else error
+    arguments.instance("error", error, EncoderError, "EncoderError(kind, …)")
     environment = make()
     check_agent(environment, agent)
     returns: list[float] = []

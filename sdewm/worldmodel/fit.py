@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sdewm import arguments
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments import check_observations
@@ -41,6 +42,9 @@ def fit(
         else than a run.
     RunInUse, CheckpointError : as :class:`Run`; the latter also for an episode that is damaged.
     """
+    updates = arguments.integer("updates", updates, 0)
+    arguments.function("report", report, "(a dict)", optional=True)
+    arguments.function("stop", stop, "nothing")
     numbers, last = split(replay, heldout)
     source = Replay(replay, config.capacity)
     episodes = {number: source.episode(number) for number in (*numbers, *last)}

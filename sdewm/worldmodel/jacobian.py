@@ -15,12 +15,15 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from sdewm import arguments
+
 PenaltyForm = Literal["norm", "square"]
 Target = Literal["map", "drift"]
 Wrt = Literal["h", "z", "hz"]
 BatchFunction = Callable[..., Tensor]
 
 INPUTS: dict[Wrt, tuple[int, ...]] = {"h": (0,), "z": (1,), "hz": (0, 1)}  # places among the cell's inputs (h, z, a)
+ROUNDINGS = 1e4  # that one value may differ by when it is computed again, as on several threads
 FLOOR = 1e-12  # under the root, so that its gradient is finite where the Jacobian vanishes
 
 
@@ -44,12 +47,12 @@ def jacobian_penalty(
     ``wrt``, together. The inputs are taken as given numbers: the penalty trains the function, not what led to them.
     ``generator`` draws v.
     """
-    if form not in get_args(PenaltyForm):
-        raise ValueError(f"form: expected 'norm' or 'square', got {form!r}")
+    arguments.choice("form", form, get_args(PenaltyForm))
+    arguments.instance("generator", generator, torch.Generator, "torch.Generator()")
     inputs, outputs = _evaluate(function, inputs, wrt)
     v = torch.randn(outputs.shape, generator=generator, device=generator.device).to(outputs)
     v = v / v.norm(dim=-1, keepdim=True)
-    gradients = torch.autograd.grad(outputs, [inputs[i] for i in wrt], v, create_graph=True)
+    gradients = torch.autograd.grad(outputs, [inputs[i] for i in wrt], v, create_graph=True, materialize_grads=True)
     square = outputs.shape[-1] * reduce(operator.add, (g.square().flatten(1).sum(-1) for g in gradients)).mean()
     return (square + FLOOR).sqrt() if form == "norm" else 0.5 * square
 
@@ -63,7 +66,10 @@ class Norms(NamedTuple):
 
 
 def exact_norms(function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]) -> Norms:
-    """The norms of the :func:`exact_jacobian` itself. μ₂ is not a number where the matrix is not square."""
+    """The norms of the :func:`exact_jacobian` itself. μ₂ is not a number where the matrix is not square.
+
+    Raises what :func:`exact_jacobian` does.
+    """
     matrix = exact_jacobian(function, inputs, wrt)
     square = matrix.shape[-1] == matrix.shape[-2]
     return Norms(
@@ -79,13 +85,18 @@ def exact_jacobian(
     """J of ``function`` at ``inputs``, (B, n, m), m the size of the inputs ``wrt`` together; n backward passes.
 
     Arguments as in :func:`jacobian_penalty`. ``create_graph`` keeps what is needed to differentiate J.
+
+    Raises ``ValueError`` where the function gives other values when it is called again (dropout in training), or a row
+    depends on another one (batch normalization in training): its J is none of a row by itself.
     """
     inputs, outputs = _evaluate(function, inputs, wrt)
+    _by_itself(function, inputs, outputs, wrt)
     rows = []
     for i in range(outputs.shape[-1]):
         gradients = torch.autograd.grad(
-            outputs[:, i].sum(), [inputs[j] for j in wrt], retain_graph=True, create_graph=create_graph
-        )
+            outputs[:, i].sum(), [inputs[j] for j in wrt], retain_graph=True, create_graph=create_graph,
+            materialize_grads=True,
+        )  # fmt: skip
         rows.append(torch.cat([g.flatten(1) for g in gradients], -1))
     return torch.stack(rows, 1)
 
@@ -93,8 +104,12 @@ def exact_jacobian(
 def logarithmic_norm(matrix: Tensor) -> Tensor:
     """μ₂ of square matrices (…, n, n): the largest eigenvalue of the symmetric part ½(A + Aᵀ), (…).
 
-    Solutions of dy = A y dt grow at most like exp(∫μ₂ dt). Unlike a norm it may be negative.
+    Solutions of dy = A y dt grow at most like exp(∫μ₂ dt). Unlike a norm it may be negative. Raises ``ValueError`` for
+    matrices that are not square or not finite.
     """
+    matrix = arguments.tensor("matrix", matrix)
+    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or not matrix.shape[-1]:
+        raise ValueError(f"matrix: expected square matrices (…, n, n), got shape {tuple(matrix.shape)}")
     return torch.linalg.eigvalsh(0.5 * (matrix + matrix.mT))[..., -1]
 
 
@@ -107,13 +122,51 @@ def _evaluate(
     function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Inputs as leaves that require gradients at ``wrt``, and the function's value (B, n) there."""
-    if not wrt or not all(0 <= i < len(inputs) for i in wrt):
+    arguments.function("function", function, "(inputs, …)")
+    if not isinstance(inputs, tuple | list) or not inputs:
+        raise ValueError(f"inputs: expected a tuple of tensors (B, …), got {arguments.shown(inputs)}")
+    places = arguments.integers("wrt", wrt)
+    if not places or len(set(places)) < len(places) or not all(0 <= i < len(inputs) for i in places):
         raise ValueError(f"wrt: expected places among {len(inputs)} inputs, got {wrt}")
+    for i, x in enumerate(inputs):
+        if (
+            not isinstance(x, Tensor)
+            or not x.is_floating_point()
+            or not x.ndim
+            or len(x) != len(inputs[0])
+            or not len(x)
+        ):
+            raise ValueError(f"inputs[{i}]: expected a floating-point tensor (B, …), got {arguments.shown(x)}")
     leaves = tuple(x.detach().requires_grad_(i in wrt) for i, x in enumerate(inputs))
     with torch.enable_grad():
         outputs = function(*leaves)
+    arguments.instance("function", outputs, Tensor, "a function that returns a tensor (B, n)")
     if outputs.ndim != 2 or len(outputs) != len(inputs[0]):
         raise ValueError(
             f"function: expected a value of shape (B, n), B = {len(inputs[0])}, got {tuple(outputs.shape)}"
         )
+    if not outputs.requires_grad:
+        raise ValueError(f"function: expected a value that depends on the inputs {tuple(wrt)}, got a constant")
     return leaves, outputs
+
+
+def _by_itself(function: BatchFunction, leaves: tuple[Tensor, ...], outputs: Tensor, wrt: tuple[int, ...]) -> None:
+    """Calls the function again, and asks for what its first row owes to all others."""
+    with torch.no_grad():
+        again = function(*leaves)
+    close = ROUNDINGS * torch.finfo(outputs.dtype).eps * outputs.detach().abs().amax()
+    if not bool(((again - outputs).abs() <= close).all()):
+        raise ValueError(
+            "function: expected the same values when it is called again, got others; dropout and the like are to be in "
+            "evaluation mode"
+        )
+    # Weights that nothing cancels with; a sum over a normalized row would be 0.
+    weights = torch.linspace(1.0, 2.0, outputs.shape[-1], dtype=outputs.dtype, device=outputs.device)
+    first = torch.autograd.grad(
+        (outputs[0] * weights.square()).sum(), [leaves[i] for i in wrt], retain_graph=True, materialize_grads=True
+    )
+    if any(bool(g[1:].any()) for g in first):
+        raise ValueError(
+            "function: expected each row by itself, got one that depends on others; batch normalization is to be in "
+            "evaluation mode"
+        )

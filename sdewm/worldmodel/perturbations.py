@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from scipy import ndimage
 
+from sdewm import arguments
 from sdewm.worldmodel.environments import Policy
+
+Mode = Literal["add", "replace"]
 
 
 class Perturbation(Protocol):
@@ -30,13 +33,14 @@ class GaussianNoise:
 
     mean: float
     variance: float
-    mode: Literal["add", "replace"] = "add"
+    mode: Mode = "add"
     clip: bool = True
 
     def __post_init__(self) -> None:
-        _check_noise(self.variance, self.mode)
+        _check_noise(self)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        image = _checked(image)
         return _clipped(_noisy(image, self.mean, self.variance, self.mode, rng), self.clip)
 
 
@@ -47,15 +51,16 @@ class MaskedNoise:
     percent: float
     mean: float
     variance: float
-    mode: Literal["add", "replace"] = "replace"
+    mode: Mode = "replace"
     clip: bool = True
 
     def __post_init__(self) -> None:
-        _check_noise(self.variance, self.mode)
-        if not 0 <= self.percent <= 100:
+        _check_noise(self)
+        if arguments.real("percent", self.percent, least=0.0) > 100:
             raise ValueError(f"percent: expected a number in [0, 100], got {self.percent!r}")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        image = _checked(image)
         noisy = _noisy(image, self.mean, self.variance, self.mode, rng)
         pixels = image.shape[-2] * image.shape[-1]
         masked = np.zeros(pixels, bool)
@@ -72,8 +77,11 @@ class Rotation:
 
     degrees: float
 
+    def __post_init__(self) -> None:
+        arguments.real("degrees", self.degrees)
+
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return ndimage.rotate(image, self.degrees, axes=(2, 1), reshape=False, order=1, mode="nearest")
+        return ndimage.rotate(_checked(image), self.degrees, axes=(2, 1), reshape=False, order=1, mode="nearest")
 
 
 def seen_through(perturbation: Perturbation, policy: Policy, seed: int) -> Policy:
@@ -82,11 +90,16 @@ def seen_through(perturbation: Perturbation, policy: Policy, seed: int) -> Polic
     The randomness of frame t depends on (``seed``, t), never on the policy: every model that is evaluated at the same
     seeds meets the same noise.
     """
+    arguments.function("perturbation", perturbation, "(image, rng)")
+    arguments.function("policy", policy, "(observation)")
+    seed = arguments.integer("seed", seed, 0)
     times = itertools.count()
 
     def act(observation: np.ndarray) -> np.ndarray:
         if observation.ndim != 3:
             raise ValueError(f"perturbation: expected an agent that sees images, got a state {observation.shape}")
+        if observation.dtype != np.uint8:
+            raise ValueError(f"observation: expected an image of uint8, got {arguments.shown(observation)}")
         rng = np.random.default_rng([seed, next(times)])
         return policy(perturbation(observation.astype(np.float32) / 255, rng).astype(np.float32))
 
@@ -102,8 +115,16 @@ def _clipped(image: np.ndarray, clip: bool) -> np.ndarray:
     return image.clip(0, 1) if clip else image
 
 
-def _check_noise(variance: float, mode: str) -> None:
-    if not 0 <= variance < np.inf:
-        raise ValueError(f"variance: expected a finite number not below 0, got {variance!r}")
-    if mode not in ("add", "replace"):
-        raise ValueError(f"mode: expected add or replace, got {mode!r}")
+def _check_noise(noise: GaussianNoise | MaskedNoise) -> None:
+    arguments.real("mean", noise.mean)
+    arguments.real("variance", noise.variance, least=0.0)
+    arguments.choice("mode", noise.mode, get_args(Mode))
+    arguments.choice("clip", noise.clip, (False, True))
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.dtype.kind != "f":
+        raise ValueError(
+            f"image: expected floating-point intensities (channels, height, width), got {arguments.shown(image)}"
+        )
+    return image

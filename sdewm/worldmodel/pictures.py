@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sdewm import arguments
 from sdewm.worldmodel.prediction import open_loop
 from sdewm.worldmodel.replay import to_sequences
 from sdewm.worldmodel.world_model import WorldModel
@@ -50,5 +51,6 @@ def write_gif(path: Path | str, pictures: Sequence[np.ndarray], frames_per_secon
     """Pictures (height, width, 3) uint8 as an animated GIF that repeats."""
     if not pictures:
         raise ValueError("pictures: expected at least one, got none")
+    frames_per_second = arguments.real("frames_per_second", frames_per_second, above=0.0)
     first, *rest = [Image.fromarray(p) for p in pictures]
     first.save(path, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)

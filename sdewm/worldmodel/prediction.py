@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.worldmodel.replay import Sequences, to_sequences
 from sdewm.worldmodel.world_model import WorldModel
 
@@ -33,6 +34,7 @@ def windows(episodes: Sequence[np.ndarray], length: int, dtype: torch.dtype = to
 
     ``ValueError`` where no episode is so long.
     """
+    length = arguments.integer("length", length, 2)
     cut = [e[start : start + length] for e in episodes for start in range(0, len(e) - length + 1, length // 2)]
     if not cut:
         raise ValueError(f"length: expected at most the {max(map(len, episodes))} steps of an episode, got {length}")
@@ -46,7 +48,7 @@ def open_loop(model: WorldModel, batch: Sequences, context: int) -> Tensor:
     z is the posterior's mean while observations are seen, then the prior's. ``ValueError`` unless 1 ≤ context < T.
     """
     steps = batch.rewards.shape[1]
-    if not 1 <= context < steps:
+    if not 1 <= arguments.integer("context", context) < steps:
         raise ValueError(f"context: expected 1 to {steps - 1} of the {steps} steps, got {context}")
     seen = Sequences(*(part[:, :context] for part in batch))
     filtered = model.filter(seen)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.files import make_folder, sync_folder, write_whole
 from sdewm.worldmodel.checkpoint import CheckpointError
 from sdewm.worldmodel.environments import TimeStep
@@ -104,7 +105,7 @@ class Replay:
     """
 
     def __init__(self, folder: Path | str, capacity: int) -> None:
-        self.folder, self.capacity = Path(folder), capacity
+        self.folder, self.capacity = Path(folder), arguments.integer("capacity", capacity, 1)
         make_folder(self.folder)
         self.index: list[HeldEpisode] = []  # in order
         self.steps = 0
@@ -162,6 +163,7 @@ class Replay:
         A stretch may run over the end of an episode: ``first`` says where. ``ValueError`` with fewer steps than
         ``length``.
         """
+        batch, length = arguments.integer("batch", batch, 1), arguments.integer("length", length, 1)
         if self.steps < length:
             raise ValueError(f"length: expected at most the {self.steps} steps collected, got {length}")
         starts = torch.randint(self.steps - length + 1, (batch,), generator=generator).tolist()
@@ -209,6 +211,7 @@ def _checksum(episode: np.ndarray) -> int:
 
 def split(folder: Path | str, heldout: int) -> tuple[list[int], list[int]]:
     """Numbers of the episodes in a replay's folder: all but the last ``heldout``, and those."""
+    heldout = arguments.integer("heldout", heldout)
     numbers = sorted(int(file.stem) for file in Path(folder).glob("*.npy"))
     if not 0 < heldout < len(numbers):
         raise ValueError(

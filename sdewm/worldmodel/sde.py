@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.world_model import WorldModel
@@ -61,6 +62,7 @@ def initial_state(model: WorldModel, observations: Tensor, actions: Tensor, t: i
     with z at the posterior's mean; then z̃ is the prior's mean and s̃ its decoding. Start the SDE at time t: around 10
     the state is typical of the middle of an episode, at 0 h is still zero. ``ValueError`` for a t outside.
     """
+    t = arguments.integer("t", t)
     if not 0 <= t < len(observations):
         raise ValueError(f"t: expected a time of the episode, 0 to {len(observations) - 1}, got {t}")
     first = torch.zeros(1, t + 1, dtype=torch.bool)

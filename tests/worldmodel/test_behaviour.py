@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, stats
 from small_agents import ACTIONS, F64, STATE, WALKER, latents, random_batch, tiny_agent
+from support import refuses
 
 from sdewm.worldmodel import Learner, Sequences, action_value, imagine, lambda_returns, preset, truncated_normal
 from sdewm.worldmodel.behaviour import imitation, weights
-from sdewm.worldmodel.gaussian import Gaussian
+from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
 
 
 def random_trajectory(steps: int = 6, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -154,6 +155,71 @@ def test_a_truncated_normal_stays_inside_and_has_finite_gradients_at_its_edges()
         assert sample.abs().max() <= 1
         gradients = torch.autograd.grad(sample.sum() + entropy.sum(), (mean, std))
         assert all(bool(torch.isfinite(g).all()) for g in gradients)
+
+
+@pytest.mark.parametrize("std", [0.1, 1.0, 1e-3])
+@pytest.mark.parametrize("deviations", [3.1, 5.0, 40.0, 3e3, 1.01e4, 1e6])
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_truncated_normal_with_its_mean_far_outside(std, deviations, side):
+    """Held against integrals of its density exp(−dτ − τ²/2) over what is inside, τ deviations from the nearer end."""
+    mean = 1 + deviations * std
+    d, w = (mean - 1) / std, 2 / std
+    end = min(w, 50 / d)
+
+    def density(t: float) -> float:
+        return math.exp(-d * t - t * t / 2)
+
+    mass, energy = (
+        integrate.quad(f, 0, end, epsrel=1e-12, epsabs=0)[0]
+        for f in (density, lambda t: density(t) * (d * t + t * t / 2))
+    )
+    uniform = torch.tensor([0.0, 0.1, 0.5, 0.999], dtype=F64)
+    given = [torch.full((4,), v, dtype=F64) for v in (side * mean, std)]
+    sample, entropy = truncated_normal(Gaussian(*given), uniform)
+    assert float(entropy) / 4 == pytest.approx(math.log(std * mass) + energy / mass, abs=2e-7)
+    for x, u in zip(sample.tolist(), uniform.tolist(), strict=True):
+        inside = min((1 - side * x) / std, end)
+        below = integrate.quad(density, 0, inside, epsrel=1e-12, epsabs=0)[0] / mass
+        expected = 1 - u if side > 0 else u
+        assert below == pytest.approx(expected, abs=1e-6 + 4 * math.ulp(1.0) / std * d)
+    for dtype in (F64, torch.float32):
+        leaves = [v.to(dtype).requires_grad_() for v in given]
+        sample, entropy = truncated_normal(Gaussian(*leaves), uniform.to(dtype))
+        gradients = torch.autograd.grad(sample.sum() + entropy, leaves)
+        assert bool(sample.abs().le(1).all()) and all(bool(v.isfinite().all()) for v in (entropy, *gradients))
+
+
+def test_a_truncated_normals_two_routes_meet():
+    """Three deviations outside, and one mean on each side of that."""
+    uniform = torch.tensor([[0.1, 0.5, 0.9]], dtype=F64)
+    found = [
+        truncated_normal(Gaussian(torch.full_like(uniform, m), torch.full_like(uniform, 0.5)), uniform)
+        for m in (2.5 - 1e-9, 2.5 + 1e-9)
+    ]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-8)
+    mean = torch.tensor([0.3, 3.0, -4.0], dtype=F64, requires_grad=True)
+    std = torch.tensor([0.5, 0.4, 0.2], dtype=F64, requires_grad=True)
+    part = torch.tensor([0.3, 0.4, 0.6], dtype=F64)
+    assert torch.autograd.gradcheck(lambda m, s: truncated_normal(Gaussian(m, s), part), (mean, std))
+
+
+def test_bad_distributions_and_returns_are_named():
+    one = torch.ones(2, 1)
+    for std in (0 * one, -one, one * math.nan, 1e5 * one):
+        with refuses(ValueError, "std: expected positive numbers"):
+            truncated_normal(Gaussian(one, std), 0.5 * one)
+    for uniform in (one, -one, one * math.nan):
+        with refuses(ValueError, "uniform: expected numbers in [0, 1)"):
+            truncated_normal(Gaussian(one, one), uniform)
+    for trace in (-0.1, 1.5, math.nan, "a"):
+        with refuses(ValueError, "trace"):
+            lambda_returns(one, one, one, trace)
+    with refuses(ValueError, "rewards, discounts, values", "(2, 1), (1, 1), (2, 1)"):
+        lambda_returns(one, one[:1], one, 0.9)
+    with refuses(ValueError, "q.std: expected positive"):
+        kl_divergence(Gaussian(one, -one), Gaussian(one, one))
+    with refuses(ValueError, "p.std: expected positive"):
+        kl_divergence(Gaussian(one, one), Gaussian(one, 0 * one))
 
 
 def test_a_truncated_normals_gradient_is_a_finite_difference():

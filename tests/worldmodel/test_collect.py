@@ -36,7 +36,7 @@ def test_command_line_collects_and_fits(tmp_path, capsys):
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with refuses(ValueError, "behaviour: expected one of random, scripted-gait, got 'dance'"):
+    with refuses(ValueError, "behaviour: expected 'random' or 'scripted-gait', got 'dance'"):
         collect(tmp_path, DEBUG, episodes=1, behaviour="dance")
     with refuses(ValueError, "policy: expected a task of dm_control's walker"):
         ScriptedGait(PointMass(), seed=0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 from small_agents import F64, tiny_agent
-from support import FALSE_FAILURE
+from support import FALSE_FAILURE, refuses
 
 from sdewm.worldmodel import EncoderError, Learner, preset
 
@@ -71,3 +71,30 @@ def test_the_agent_acts_under_the_error_and_training_draws_it():
     config = preset("debug", error="zero-drift", error_variance=2.0)
     assert EncoderError.of(config) == EncoderError("zero-drift", variance=2.0)
     assert Learner(config, (2,), 1).error == EncoderError.of(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"kind": "zero_drift", "variance": 4.0}, "kind"),
+        ({"kind": "zero-drift", "variance": -1.0}, "variance"),
+        ({"kind": "zero-drift", "variance": math.nan}, "variance"),
+        ({"kind": "zero-drift", "variance": "4"}, "variance"),
+        ({"kind": "non-zero-drift", "variance": 1.0, "mean": -1.0}, "mean"),
+        ({"kind": "non-zero-drift", "variance": 1.0, "mean": math.inf}, "mean"),
+        ({"kind": "non-zero-drift", "variance": 1.0, "mean": 1.0, "redraw": "epsiode"}, "redraw"),
+        ({"kind": "zero-drift", "variance": 4.0, "unit": "spreads"}, "unit"),
+        ({"variance": 4.0}, "variance"),
+        ({"kind": "zero-drift", "variance": 4.0, "mean": 1.0}, "mean"),
+    ],
+)
+def test_a_law_that_is_none_is_refused(given, name):
+    with refuses(ValueError, f"{name}: expected"):
+        EncoderError(**given)
+
+
+def test_numbers_of_errors_are_named():
+    with refuses(ValueError, "batch: expected", "0"):
+        EncoderError("zero-drift", 1.0).draw(0, 3, torch.ones(2), torch.Generator())
+    with refuses(ValueError, "steps: expected", "2.5"):
+        EncoderError("zero-drift", 1.0).draw(1, 2.5, torch.ones(2), torch.Generator())

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from scipy import stats
+from support import refuses
 from torch import nn
 
 from sdewm.worldmodel.jacobian import FLOOR, as_drift, exact_jacobian, exact_norms, jacobian_penalty, logarithmic_norm
@@ -173,3 +174,46 @@ def test_inputs_together_are_columns_side_by_side():
     gru, inputs = cell()
     together = exact_jacobian(apply(gru), inputs, (0, 1))
     torch.testing.assert_close(together, torch.cat([exact_jacobian(apply(gru), inputs, (i,)) for i in (0, 1)], -1))
+
+
+@pytest.mark.parametrize("rows", [2, 8])
+def test_a_function_whose_rows_are_not_by_themselves_has_no_jacobian(rows):
+    """Batch normalization in training gives norms of about 0; dropout, some random number."""
+    torch.manual_seed(0)
+    x = torch.randn(rows, 3)
+    normed, dropped = nn.BatchNorm1d(3), nn.Dropout(0.5)
+    for function, message in (
+        (normed, "each row by itself"),
+        (lambda h: h - h.mean(0), "each row by itself"),
+        (lambda h: h.cumsum(0).flip(0), "each row by itself"),
+        (dropped, "the same values when it is called again"),
+        (lambda h: h + torch.rand_like(h), "the same values when it is called again"),
+    ):
+        with refuses(ValueError, "function: expected", message):
+            exact_norms(function, (x,), (0,))
+    for module in (normed.eval(), dropped.eval()):
+        assert exact_norms(module, (x,), (0,)).frobenius.shape == (rows,)
+
+
+def test_bad_inputs_of_jacobians_are_named():
+    x = torch.randn(4, 3)
+    for wrt in ((-1,), (2,), (0, 0), (), (0.5,), 0, "0"):
+        with refuses(ValueError, "wrt"):
+            exact_norms(lambda h, z: h + z, (x, x), wrt)
+    for inputs in ((), x, (x, x[:2]), (x.long(),), ("x",), (torch.tensor(1.0),)):
+        with refuses(ValueError, "inputs"):
+            exact_norms(lambda *h: h[0], inputs, (0,))
+    with refuses(ValueError, "function", "a constant"):
+        exact_norms(lambda h: torch.ones_like(h), (x,), (0,))
+    with refuses(TypeError, "function", "3"):
+        exact_norms(3, (x,), (0,))
+    with refuses(TypeError, "function", "None"):
+        exact_norms(lambda h: None, (x,), (0,))
+    with refuses(TypeError, "generator"):
+        jacobian_penalty(lambda h: h, (x,), (0,), 3)
+    with refuses(ValueError, "function", "depends on the inputs (1,), got a constant"):
+        exact_norms(lambda h, z: h, (x, x), (1,))
+    assert float(exact_jacobian(lambda h, z: h, (x, x), (0, 1))[..., 3:].abs().max()) == 0.0
+    for matrix in (x, torch.ones(2), torch.eye(2) * torch.nan, torch.zeros(3, 0, 0)):
+        with refuses(ValueError, "matrix"):
+            logarithmic_norm(matrix)

@@ -1,6 +1,9 @@
 """Perturbed images: noise, masks and rotations, the same for every policy."""
 
+import math
+
 import numpy as np
+import pytest
 from support import refuses
 
 from sdewm.worldmodel import GaussianNoise, MaskedNoise, Rotation, seen_through
@@ -53,11 +56,33 @@ def test_every_policy_is_shown_the_same_noise():
 
 
 def test_bad_perturbations_are_refused():
-    with refuses(ValueError, "variance: expected a finite number not below 0, got -1"):
+    with refuses(ValueError, "variance: expected a finite number of at least 0, got -1"):
         GaussianNoise(0.0, -1.0)
     with refuses(ValueError, "percent: expected a number in [0, 100], got 120"):
         MaskedNoise(120, 0.0, 1.0)
-    with refuses(ValueError, "mode: expected add or replace, got 'multiply'"):
+    with refuses(ValueError, "mode: expected 'add' or 'replace', got 'multiply'"):
         GaussianNoise(0.0, 1.0, "multiply")  # type: ignore[arg-type]
     with refuses(ValueError, "perturbation: expected an agent that sees images, got a state (2,)"):
         seen_through(Rotation(3), lambda s: s, 0)(np.zeros(2))
+    for value in (math.nan, math.inf, "a", None):
+        for name, make in {
+            "mean": lambda v: GaussianNoise(v, 0.1), "variance": lambda v: MaskedNoise(50, 0.0, v),
+            "percent": lambda v: MaskedNoise(v, 0.0, 1.0), "degrees": Rotation,
+        }.items():  # fmt: skip
+            with refuses(ValueError, f"{name}: expected"):
+                make(value)
+    with refuses(ValueError, "clip", "'no'"):
+        GaussianNoise(0.0, 1.0, clip="no")  # type: ignore[arg-type]
+    for perturbation in (GaussianNoise(0.0, 0.1), MaskedNoise(50, 0.0, 1.0), Rotation(3)):
+        for image in (np.full((3, 4, 4), 200, np.uint8), np.zeros((4, 4)), [[[0.0]]]):
+            with refuses(ValueError, "image: expected floating-point intensities"):
+                perturbation(image, np.random.default_rng(0))
+    with refuses(ValueError, "observation: expected an image of uint8"):
+        seen_through(Rotation(3), lambda s: s, 0)(np.zeros((1, 4, 4)))
+    for given, name in (
+        ((3, len, 0), "perturbation"),
+        ((Rotation(3), 3, 0), "policy"),
+        ((Rotation(3), len, -1), "seed"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=f"^{name}: expected"):
+            seen_through(*given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdewm import arguments
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments.protocol import TimeStep
 from sdewm.worldmodel.environments.registry import register
@@ -19,7 +20,11 @@ class PointMass:
     frames = 40
 
     def __init__(self, size: int = 0, action_repeat: int = 1) -> None:
-        self.size, self.action_repeat, self.action_size = size, action_repeat, 1
+        self.size, self.action_repeat = (
+            arguments.integer("size", size, 0),
+            arguments.integer("action_repeat", action_repeat, 1),
+        )
+        self.action_size = 1
         self.observation_shape: tuple[int, ...] = (1, size, size) if size else (2,)
         self._position = self._velocity = 0.0
         self._frame = 0
