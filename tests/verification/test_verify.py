@@ -6,6 +6,7 @@ import gc
 import json
 import subprocess
 import sys
+import warnings
 import weakref
 from importlib import import_module
 from pathlib import Path
@@ -268,6 +269,44 @@ def test_check_sde_passes_code_that_switches_gradients_off():
         return torch.sin(x)
 
     assert check_sde(FunctionSDE(drift), torch.ones(2, dtype=F64), TimeGrid(0.0, 1.0, 8)).notes == ()
+
+
+SCALED = {
+    "sine": lambda x, s: s * torch.sin(x / s),
+    "sigmoid": lambda x, s: s * torch.sigmoid(4 * (x - s) / s),
+    "saturating": lambda x, s: x / (1 + x / s),
+    "double well": lambda x, s: -x * (x / s - 1) * (x / s + 1),
+    "entropy": lambda x, s: -x * torch.log(x / s),
+}
+
+
+def beside(large: float, small: float, drift, **kwargs) -> System:
+    """A second state of another size than the first, each with a noise of its own size."""
+    base = FunctionSDE(lambda t, x: torch.stack([-x[:, 0], drift(x[:, 1], small)], 1), lambda t, x: 0.1 * x)
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x))
+    x0 = torch.tensor([large, small], **{"dtype": F64, **kwargs})
+    return System(family, lambda x: ((x / x0) ** 2).sum(-1), x0, TimeGrid(0.0, 1.0, 16))
+
+
+@pytest.mark.parametrize("drift", SCALED)
+@pytest.mark.parametrize(
+    ("large", "small"), [(1.0, 1.0), (1.0, 1e-4), (1.0, 1e-12), (1e5, 1e-2), (1e30, 1e-30), (1e-100, 1e-100)]
+)
+def test_whatever_the_units_of_states_right_derivatives_pass_and_detached_ones_are_refused(drift, large, small):
+    function = SCALED[drift]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert check_sde(beside(large, small, function)).notes == ()
+    with pytest.raises(ValueError, match=r"base\.f: expected the derivative of its values"):
+        check_sde(beside(large, small, lambda x, s: function(x.detach(), s)))
+
+
+@pytest.mark.parametrize("small", [1.0, 1e-2])
+def test_derivatives_in_single_precision(small):
+    for function in SCALED.values():
+        check_sde(beside(1e5, small, function, dtype=torch.float32))
+        with pytest.raises(ValueError, match="expected the derivative"):
+            check_sde(beside(1e5, small, lambda x, s, f=function: f(x.detach(), s), dtype=torch.float32))
 
 
 def test_check_sde_asks_for_what_it_needs():
