@@ -15,11 +15,12 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.jets import Jet, NonSmoothWarning
 from sdewm.sensitivity import along
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
-from sdewm.systems.sde import SDE, diffusion_product, noise_channels
+from sdewm.systems.sde import SDE, check_protocol, diffusion_product, noise_channels
 
 Assumption = Literal["3.1", "3.2"]
 Condition = Literal["bounded", "class C³", "bounded derivatives"]
@@ -29,11 +30,18 @@ ORDERS = (0, 1, 2, 3)
 NO_GROWTH = 0.05
 JUMP = 1e-3
 # Values are taken in shells of a decade from these radii on, jumps looked for on segments of this half-length, in each
-# section by itself; values smaller than this part of the line's largest are rounding.
+# section by itself; values smaller than this part of the line's largest are rounding. Lengths are in units of |x0|,
+# and of 1 too: where the system is at home, and where most kinks are.
 RADII = (1e3, 1e6)
 SHELL = 64
 SEGMENT, POINTS, SECTIONS, HALVINGS = 8.0, 257, 16, 30
 ROUNDING = 1e-4
+# A unit this many times smaller or larger than another is one of its own.
+UNITS_APART = 8.0
+# Derivatives, by such a unit, and values far out smaller than this part of the values near by are rounding.
+NOTHING = 1e-12
+# A window this much shorter than its place is from 0 has few numbers in it.
+RESOLVED = 2.0**-44
 _SUPERSCRIPTS = "⁰¹²³"
 
 
@@ -86,24 +94,32 @@ def check_assumptions(
     ----------
     system : an SDE, or a :class:`PerturbedSDE` whose error is held to Assumption 3.2. Of a :class:`LatentSDE` each of
         the eight coefficients is judged by itself, with its leak where it has one.
-    x0 : a state ``(n,)`` where the system is at home; float64, for jumps to be told from rounding.
+    x0 : a state ``(n,)`` where the system is at home; float64, for jumps to be told from rounding. Its size is a unit
+        of length: kinks are looked for at up to 8 |x0| and at up to 8, growth from 1000 times the larger of |x0| and 1.
     t : the time at which the coefficients are taken.
     lines : random lines through ``x0``; jumps are looked for along as many through the origin, too.
     seed : of the lines' directions.
 
     A diffusion is followed by its product with one random increment. Operations that are not smooth are named even
-    where no line met their kinks. Raises ``ValueError`` for an x0 that is not one state of float64.
+    where no line met their kinks. Sizes of coefficients do not matter: 1e-19 x is not bounded.
+
+    Raises ``ValueError`` for an x0 that is not one finite state of float64, and for numbers that say nothing;
+    ``TypeError`` for what is no system.
 
     >>> from sdewm import FunctionSDE
     >>> report = check_assumptions(FunctionSDE(lambda t, x: torch.relu(x)), torch.zeros(1, dtype=torch.float64))
     >>> [(v.coefficient, v.condition, v.detail) for v in report.violations]
     [('drift', 'bounded', 'it grows like r^1'), ('drift', 'class C³', 'of class C⁰ only (relu)')]
     """
-    if x0.ndim != 1 or x0.dtype != torch.float64:
+    check_protocol("system", system.base if isinstance(system, PerturbedSDE) else system)
+    x0 = arguments.state(x0)
+    if x0.dtype != torch.float64:
         raise ValueError(f"x0: expected one state (n,) of float64, got shape {tuple(x0.shape)} of {x0.dtype}")
-    if lines < 1:
-        raise ValueError(f"lines: expected a positive number, got {lines}")
-    generator = torch.Generator().manual_seed(seed)
+    lines, t = arguments.integer("lines", lines, 1), arguments.real("t", t)
+    generator = torch.Generator().manual_seed(arguments.integer("seed", seed, 0))
+    # A power of two: grids of points then have the origin's coordinates exactly.
+    size = 2.0 ** round(math.log2(float(x0.abs().max()) or 1.0))
+    units = [size] if max(size, 1 / size) <= UNITS_APART else [size, 1.0]
     rays, directions = torch.randn(2, lines, len(x0), generator=generator, dtype=x0.dtype).to(x0.device)
     rays = rays / rays.norm(dim=-1, keepdim=True)
     directions = directions / directions.norm(dim=-1, keepdim=True)
@@ -119,8 +135,13 @@ def check_assumptions(
         for assumption, function, blocks in _functions(system, x0, t, generator):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", NonSmoothWarning)
-                powers = _growth(function, x0, rays, directions, shells, blocks)
-                found = _jumps(function, through, directions.repeat(2, 1), blocks)
+                near = [_near_by(function, through, directions.repeat(2, 1), unit) for unit in units]
+                powers = _growth(function, x0, rays, directions, shells, blocks, max(units), near[0][1])
+                jumps_by_unit = [
+                    _jumps(function, through, directions.repeat(2, 1), blocks, unit, min(units), *at)
+                    for unit, at in zip(units, near, strict=True)
+                ]
+                found = {name: [max(by[name][j] for by in jumps_by_unit) for j in ORDERS] for name in blocks}
             # Poles and the ends of domains are met on the lines, or are not; lines are no paths that come near them.
             rough = sorted({str(w.message).split()[0] for w in caught if w.category is NonSmoothWarning})
             for name in blocks:
@@ -177,49 +198,63 @@ def _derivatives(function: VectorField, x: Tensor, direction: Tensor) -> Tensor:
     return torch.stack([value.derivative(alpha).expand_as(x) for alpha in value.space.indices])
 
 
+def _near_by(function: VectorField, through: Tensor, directions: Tensor, unit: float) -> tuple[Tensor, Tensor]:
+    """Distances ``(POINTS,)`` along segments, and the derivatives there, ``(4, lines, POINTS, n)``."""
+    s = unit * torch.linspace(-SEGMENT, SEGMENT, POINTS, dtype=through.dtype, device=through.device)
+    where = s.expand(len(directions), -1)
+    return s, _along_lines(function, where, through.unsqueeze(1), directions.unsqueeze(1))
+
+
+def _along_lines(function: VectorField, s: Tensor, origin: Tensor, v: Tensor) -> Tensor:
+    """Derivatives ``(4, …, n)`` at distances ``(…)`` from points ``(…, n)`` along directions ``(…, n)``."""
+    x = origin + s.unsqueeze(-1) * v
+    return _derivatives(function, x.flatten(0, -2), v.expand_as(x).flatten(0, -2)).unflatten(1, s.shape)
+
+
 def _growth(
-    function: VectorField, x0: Tensor, rays: Tensor, directions: Tensor, shells: Tensor, blocks: Columns
-) -> dict[str, list[float]]:
+    function: VectorField, x0: Tensor, rays: Tensor, directions: Tensor, shells: Tensor, blocks: Columns, unit: float,
+    near_by: Tensor,
+) -> dict[str, list[float]]:  # fmt: skip
     """Of each coefficient and order, p of its growth like r^p: the largest values in two shells far out."""
     largest = []
     for radius in RADII:
-        x = x0 + (radius * 10**shells).unsqueeze(-1) * rays.unsqueeze(1)
+        x = x0 + (unit * radius * 10**shells).unsqueeze(-1) * rays.unsqueeze(1)
         along_which = directions.unsqueeze(1).expand_as(x)
         found = _derivatives(function, x.flatten(0, 1), along_which.flatten(0, 1)).abs()
         largest.append({name: [float(d[:, columns].max()) for d in found] for name, columns in blocks.items()})
-    return {name: [_exponent(largest[0][name][j], largest[1][name][j]) for j in ORDERS] for name in blocks}
+    home = {name: [float(d[..., columns].abs().max()) for d in near_by] for name, columns in blocks.items()}
+    return {
+        name: [_exponent(largest[0][name][j], largest[1][name][j], home[name][j]) for j in ORDERS] for name in blocks
+    }
 
 
-def _exponent(near: float, far: float) -> float:
+def _exponent(near: float, far: float, home: float) -> float:
+    """p from the largest values in the nearer and in the farther shell; ``home`` is that where the system starts."""
     if not (math.isfinite(near) and math.isfinite(far)):
         return math.inf
-    if far <= 1e-12:  # gone, or rounding
+    if far == 0 or (math.isfinite(home) and far <= NOTHING * home):  # gone, or rounding
         return -math.inf
-    return math.log(far / max(near, 1e-300)) / math.log(RADII[1] / RADII[0])
+    return (math.log(far) - math.log(max(near, 5e-324))) / math.log(RADII[1] / RADII[0])
 
 
-def _jumps(function: VectorField, through: Tensor, directions: Tensor, blocks: Columns) -> dict[str, list[float]]:
+def _jumps(
+    function: VectorField, through: Tensor, directions: Tensor, blocks: Columns, unit: float, least: float, s: Tensor,
+    values: Tensor,
+) -> dict[str, list[float]]:  # fmt: skip
     """Of each coefficient and order, the largest step that stays when it is looked at ever closer.
 
     In parts of the largest value near by: a kink is to be found beside oscillations that are far larger. So each line
-    is cut into sections, and in each the largest step is followed by itself, until it is too small to count.
+    is cut into sections, and in each the largest step is followed by itself, until it is too small to count. What is
+    smooth in the ``least`` unit is followed down to there.
     """
     sought = [(name, order) for name in blocks for order in ORDERS]
-    s = torch.linspace(-SEGMENT, SEGMENT, POINTS, dtype=through.dtype, device=through.device)
-
-    def at(s: Tensor, origin: Tensor, v: Tensor) -> Tensor:
-        """Derivatives ``(4, …, n)`` at distances ``(…)`` from points ``(…, n)`` along directions ``(…, n)``."""
-        x = origin + s.unsqueeze(-1) * v
-        return _derivatives(function, x.flatten(0, -2), v.expand_as(x).flatten(0, -2)).unflatten(1, s.shape)
-
     lines, width = len(directions), (POINTS - 1) // SECTIONS
-    values = at(s.expand(lines, -1), through.unsqueeze(1), directions.unsqueeze(1))  # (4, lines, POINTS, n)
     found: dict[str, list[float]] = {name: [0.0] * len(ORDERS) for name in blocks}
     which, line, start, size = [], [], [], []
     for i, (name, order) in enumerate(sought):
         value = values[order][..., blocks[name]]
-        top = float(value.abs().amax())
-        if top <= 1e-12:  # rounding, which has no jumps
+        top, whole = float(value.abs().amax()), float(values[0][..., blocks[name]].abs().amax())
+        if top == 0 or top <= NOTHING * whole / unit**order:  # rounding, which has no jumps
             continue
         near = value[:, :-1].unflatten(1, (SECTIONS, width)).abs().amax((2, 3)).flatten()
         steps = _steps(value).unflatten(1, (SECTIONS, width)).argmax(-1)
@@ -235,24 +270,32 @@ def _jumps(function: VectorField, through: Tensor, directions: Tensor, blocks: C
     # A window of three intervals about the largest step: what is infinite at a point may lie beside that step.
     length = 3 * float(s[1] - s[0])
     part = torch.linspace(0, 1, 7, dtype=through.dtype, device=through.device)
+
+    def count(jumps: Tensor) -> None:
+        for i, jump in zip(wanted[jumps > JUMP].tolist(), jumps[jumps > JUMP].tolist(), strict=True):
+            name, order = sought[i]
+            found[name][order] = max(found[name][order], jump)
+
     jumps = near
-    for _ in range(HALVINGS):
+    for _ in range(HALVINGS + max(0, math.ceil(math.log2(unit / least)))):
         points = left.unsqueeze(-1) + length * part
-        steps, sizes = _sought(at(points, origin.unsqueeze(1), v.unsqueeze(1)), wanted, sought, blocks)
+        at = _along_lines(function, points, origin.unsqueeze(1), v.unsqueeze(1))
+        steps, sizes = _sought(at, wanted, sought, blocks)
         largest, where = steps.max(-1)
         near = torch.maximum(near, sizes)  # a steep place may show only now
         left = points.gather(-1, where.unsqueeze(-1))[:, 0] - length / 6
         length /= 2
         # A step between numbers is in parts of their size; one that is not finite is a jump.
         jumps = (largest / near).nan_to_num(math.inf, math.inf)
-        counts = jumps > JUMP
-        wanted, left, near, jumps = wanted[counts], left[counts], near[counts], jumps[counts]
-        origin, v = origin[counts], v[counts]
+        # Where numbers are no denser, what is left of a step is one.
+        ended = length <= RESOLVED * torch.maximum(left.abs(), origin.abs().amax(-1))
+        count(torch.where(ended, jumps, 0.0))
+        on = (jumps > JUMP) & ~ended
+        wanted, left, near, jumps = wanted[on], left[on], near[on], jumps[on]
+        origin, v = origin[on], v[on]
         if not len(wanted):
             break
-    for i, jump in zip(wanted.tolist(), jumps.tolist(), strict=True):
-        name, order = sought[i]
-        found[name][order] = max(found[name][order], jump)
+    count(jumps)
     return found
 
 

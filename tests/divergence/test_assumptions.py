@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 
 import pytest
 import torch
@@ -149,6 +150,50 @@ def test_bad_input_says_which():
         check_assumptions(sde, torch.zeros(2, 3, dtype=F64))
     with refuses(ValueError, "lines", "0"):
         check_assumptions(sde, X0, lines=0)
+
+    for x0 in (X0 * math.nan, [], 0.5, "x"):
+        with refuses(ValueError, "x0"):
+            check_assumptions(sde, x0)
+    for name, values in {
+        "lines": (2.5, "8", None, -1), "t": ("a", math.nan, None), "seed": ("a", 2.5, -1),
+    }.items():  # fmt: skip
+        for value in values:
+            with refuses(ValueError, f"{name}: expected"):
+                check_assumptions(sde, X0, **{name: value})
+    for system in (3, None, "sde"):
+        with refuses(TypeError, "system: expected"):
+            check_assumptions(system, X0)
+    assert str(check_assumptions(sde, [0.0, 0.0, 0.0])) == str(check_assumptions(sde, X0))
+
+
+def report_of(drift, x0: float) -> list[tuple[str, str]]:
+    start = torch.tensor([x0, -0.3 * x0], dtype=F64)
+    return [(v.condition, v.detail) for v in check_assumptions(FunctionSDE(lambda t, x: drift(x)), start).violations]
+
+
+@pytest.mark.parametrize("size", [1e-100, 1e-19, 1.0, 1e12])
+def test_the_size_of_a_coefficient_does_not_matter(size):
+    for drift in (
+        torch.sin, lambda x: x, lambda x: x**3, torch.exp, lambda x: torch.tanh(torch.relu(x)),
+        lambda x: torch.tanh(x * x.abs()), lambda x: torch.sin(x) + (x > 1), lambda x: torch.sin(x * x),
+    ):  # fmt: skip
+        assert report_of(lambda x, f=drift: size * f(x), 0.8) == report_of(drift, 0.8)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e9])
+def test_the_unit_of_the_state_does_not_matter(unit):
+    """x0 tells it; the derivatives' sizes go with its powers."""
+    for drift in (
+        torch.tanh, lambda x: x, lambda x: x**3, lambda x: torch.tanh(torch.relu(x)),
+        lambda x: torch.tanh(x * x.abs()), lambda x: torch.sin(x) + (x > 1),
+    ):  # fmt: skip
+        assert report_of(lambda x, f=drift: f(x / unit), 0.8 * unit) == report_of(drift, 0.8)
+
+
+@pytest.mark.parametrize("x0", [1e-9, 1e9])
+def test_kinks_at_a_distance_of_one_are_found_from_any_state(x0):
+    assert ("class C³", "of class C⁰ only (relu)") in report_of(lambda x: torch.tanh(torch.relu(x - 1)), x0)
+    assert report_of(torch.tanh, x0) == []
 
 
 def test_examples():
