@@ -103,7 +103,7 @@ def rotating(size: float = 1.0) -> Flow:
     return _linear(lambda t: [0 * NILPOTENT, turned(t)], [1.0, -0.5])
 
 
-def clock() -> Flow:
+def time_dependent() -> Flow:
     """Nonlinear in two dimensions, one noise, everything depends on time."""
     base = FunctionSDE(
         lambda t, x: 0.5 * torch.sin(x.flip(-1) + 2 * t) - 0.3 * x,
@@ -134,7 +134,7 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "two-noises": two_noises,
     "linear": partial(_problem, "linear"),
     "circle": partial(_problem, "circle"),
-    "clock": clock,
+    "time-dependent": time_dependent,
     "sine": sine,
     "latent": latent,
 }

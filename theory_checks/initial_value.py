@@ -185,9 +185,9 @@ def _expansion_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]
 CLAIM = Claim(
     "initial_value",
     ("(52)", "(53)", "(54)"),
-    ("sine", "circle", "clock", "latent"),
+    ("sine", "circle", "time-dependent", "latent"),
     check,
     curves,
-    quick=("sine", "clock"),
+    quick=("sine", "time-dependent"),
     seconds={"sine": 13.0, "latent": 6.0},
 )

@@ -33,7 +33,7 @@ from sdewm.verification.settings import Settings, pooled
 from theory_checks.claim import Claim
 from theory_checks.rows import Rows, exact
 
-SYSTEMS = ("latent-frozen", "random-inputs", "h-hears-z", "h-hears-z-in-noise", "h-apart")
+SYSTEMS = ("latent-frozen", "random-inputs", "h-drift-depends-on-z", "h-diffusion-depends-on-z", "h-independent-of-z")
 STEPS = 64
 UNIT = TimeGrid(0.0, 1.0, STEPS)
 # A distance between distribution functions of 0.01 is what 3 to 4 % of a standard deviation make.

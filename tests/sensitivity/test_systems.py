@@ -34,7 +34,7 @@ from sdewm.solvers.solve import solve
 from sdewm.systems.sde import FunctionSDE
 from theory_checks.flows import FLOWS, MIXED, NILPOTENT, Flow
 
-STEPPED = ("gbm", "linear", "clock")
+STEPPED = ("gbm", "linear", "time-dependent")
 METHODS = ("euler", "milstein", "sri2", "platen-weak")
 
 
@@ -82,7 +82,7 @@ def test_differentiating_a_stepper_is_stepping_the_system(name, method):
 
 def test_the_sensitivities_away_from_zero():
     """(36) and (37) at ε = 0.4 against the jet about 0.4."""
-    flow = FLOWS["clock"]()
+    flow = FLOWS["time-dependent"]()
     noise, grid = flow.increments(flow.grid(8), 4, 0), flow.grid(8)
     system = SensitivitySDE(flow.family, 0.4)
     parts = system.split(solve(system, system.initial(flow.x0), grid, noise=noise))
@@ -118,7 +118,7 @@ def test_the_two_calculi_give_one_system(kind, name):
 
 def test_heun_on_the_stratonovich_form_inverts_at_its_order():
     """ΦΦ⁻¹ − I falls by four when Δt does, for scalar noise: Heun's order is 1, and the error's mean square 2."""
-    flow = FLOWS["clock"]()
+    flow = FLOWS["time-dependent"]()
     base, gaps = to_stratonovich(flow.base), []
     for level in (3, 5):
         noise, grid = brownian(flow, level, 128), flow.grid(2**level)
@@ -182,7 +182,7 @@ def test_what_does_not_look_at_the_state_has_zero_derivatives_of_the_right_shape
 
 
 def test_a_shifted_start_is_a_shifted_solution():
-    flow = FLOWS["clock"]()
+    flow = FLOWS["time-dependent"]()
     grid, u = flow.grid(8), torch.tensor([0.6, 0.8], dtype=F64)
     noise = flow.increments(grid, 3, 1)
     shifted = solve(ShiftedStart(flow.base, u).at(0.1), flow.x0, grid, noise=noise)
@@ -214,7 +214,7 @@ def test_the_exponent_of_geometric_brownian_motion():
     close(commuting_flow(sde, x0, grid, noise=noise)[..., 0], truth.exp())
 
 
-@pytest.mark.parametrize("name", ["linear", "two-noises", "rotating", "clock"])
+@pytest.mark.parametrize("name", ["linear", "two-noises", "rotating", "time-dependent"])
 def test_jacobians_that_do_not_commute_are_refused(name):
     flow = FLOWS[name]()
     grid = flow.grid(12)
