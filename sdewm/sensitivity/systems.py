@@ -17,7 +17,7 @@ from sdewm import arguments
 from sdewm.jets.directional import directional
 from sdewm.sensitivity.steps import jacobian, second_derivative
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
-from sdewm.systems.sde import SDE, check_protocol, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.systems.sde import SDE, check_protocol, diffusion_matrix, diffusion_product, drift, noise_channels
 
 CoefficientOf = Callable[[SDE, Tensor], Tensor]
 
@@ -44,7 +44,7 @@ class Prolongation(ABC):
         """One ``(paths, size, …)`` for each part."""
 
     def f(self, t: Tensor, x: Tensor) -> Tensor:
-        return torch.cat(self.rows(lambda sde, p: sde.f(t, p), x), 1)
+        return torch.cat(self.rows(lambda sde, p: drift(sde, t, p), x), 1)
 
     def g(self, t: Tensor, x: Tensor) -> Tensor:
         return torch.cat(self.rows(lambda sde, p: diffusion_matrix(sde, t, p), x), 1)

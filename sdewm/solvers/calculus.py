@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sdewm.jets.directional import directional
-from sdewm.systems.sde import SDE, check_protocol, diffusion_product, noise_channels
+from sdewm.systems.sde import SDE, check_protocol, diffusion_product, drift, noise_channels
 
 
 def to_stratonovich(sde: SDE) -> SDE:
@@ -50,20 +50,20 @@ class _Converted:
         self.sign = 0.5 if sde_type == "ito" else -0.5
 
     def f(self, t: Tensor, x: Tensor) -> Tensor:
-        drift = self.sde.f(t, x)
+        total = drift(self.sde, t, x)
         if self.noise_type == "additive":
-            return drift
+            return total
         channels = noise_channels(self.sde, t, x)
         for k in range(channels):
             unit = torch.zeros(len(x), channels, dtype=x.dtype, device=x.device)
             unit[:, k] = 1
             column = diffusion_product(self.sde, t, x, unit)
-            drift = drift + self.sign * directional(
+            total = total + self.sign * directional(
                 partial(diffusion_product, self.sde, t, dB=unit),
                 x,
                 column,
             )
-        return drift
+        return total
 
     def g(self, t: Tensor, x: Tensor) -> Tensor:
         return self.sde.g(t, x)

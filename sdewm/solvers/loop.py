@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -19,8 +20,9 @@ from sdewm.solvers.audit import Audit
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.methods import Method, carrying_jets, stepper
 from sdewm.solvers.registry import names, quoted, without_areas
-from sdewm.systems.checks import Probe, check_coefficients, named
-from sdewm.systems.sde import SDE, check_protocol
+from sdewm.solvers.rows import Rows, difference
+from sdewm.systems.checks import Probe, changing, check_coefficients, named
+from sdewm.systems.sde import FROM_INSIDE, SDE, check_protocol
 
 
 @runtime_checkable
@@ -58,18 +60,36 @@ def trajectory(
     x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape).clone()
     t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
     yield 0, t, x
-    structure, audit = chosen.structure, None
+    structure, audit, rows = chosen.structure, None, None
+    stream = torch.get_rng_state()
     for i, increment in enumerate(_increments(chosen, noise, method, x0)):
         if i == 0 and structure is not None:
             audit = Audit(structure, grid, increment[0])
-        with named(f"sde: expected coefficients that are defined at the states of step {i}, from t = {float(t):g}"):
+        if i == 0 and chosen.begin() is chosen:  # a step that hands something on is not made twice
+            rows = Rows(grid, increment[0])
+        before, numbers = x, x.coefficients if isinstance(x, Jet) else x
+        written = numbers._version
+        try:
             if audit is not None and i in audit.steps:
                 audit.hold(sde, t, x)
             x = chosen.step(sde, t, grid.dt, x, *increment)
-        t = torch.as_tensor(grid.time(i + 1), dtype=x0.dtype, device=x0.device)
-        if i + 1 == grid.steps and not arguments.finite(x):
-            # What is not finite stays so; only then is it worth walking again to see where it began.
-            _locate(sde, start, grid, chosen, _increments(chosen, noise, method, x0))
+            if rows is not None and i in rows.steps:
+                rows.hold(partial(chosen.step, sde, t, grid.dt), before, increment, x)
+        except FROM_INSIDE:
+            with named(f"sde: expected coefficients that are defined at the states of step {i}, from t = {float(t):g}"):
+                raise
+        if numbers._version != written:
+            raise ValueError(
+                f"sde: expected the states that coefficients are given to be left alone, but at t = {float(t):g} one "
+                "of them changed them in place"
+            )
+        t = torch.full((), grid.time(i + 1), dtype=x0.dtype, device=x0.device)  # in half the time of as_tensor
+        if i + 1 == grid.steps:
+            if not arguments.finite(x):
+                # What is not finite stays so; only then is it worth walking again to see where it began.
+                _locate(sde, start, grid, chosen, _increments(chosen, noise, method, x0))
+            if not torch.equal(stream, torch.get_rng_state()):
+                _hold_again(sde, start, grid, chosen, _increments(chosen, noise, method, x0), x)
         yield i + 1, t, x
 
 
@@ -176,6 +196,20 @@ def _increments(chosen: Stepper, noise: Increments, method: Method, like: Tensor
         needed, there = (torch.triu(mask).nonzero().tolist() for mask in (structure.pairs, drawn))
         raise ValueError(f"pairs: expected areas of the pairs that do not commute, {needed}, got those of {there}")
     return ((dB.to(device, dtype), area.to(device, dtype)) for dB, area in noise.areas())
+
+
+def _hold_again(
+    sde: SDE, x: Tensor, grid: TimeGrid, chosen: Stepper, increments: Iterator[tuple[Tensor, ...]], end: Tensor
+) -> None:
+    """Walk once more, as somebody has drawn random numbers of the process: perhaps a coefficient, perhaps not."""
+    chosen = chosen.begin()
+    with torch.no_grad():
+        for i, increment in enumerate(increments):
+            t = torch.as_tensor(grid.time(i), dtype=x.dtype, device=x.device)
+            x = chosen.step(sde, t, grid.dt, x, *increment)
+        gap = difference(x, end)
+    if gap:
+        raise changing("sde", gap)
 
 
 def _locate(sde: SDE, x: Tensor, grid: TimeGrid, chosen: Stepper, increments: Iterator[tuple[Tensor, ...]]) -> None:

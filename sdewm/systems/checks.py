@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.jets import Jet
+from sdewm.jets import Jet, shape_of
 from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.pilot import pilot
+from sdewm.systems.pilot import Visit, pilot
 from sdewm.systems.sde import FROM_INSIDE, SDE
 
 # On so many rows randomness shows that leaves most rows alone, as dropout with a small probability does.
@@ -89,10 +89,12 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
                 _check_rows(name + kind, at[0], values, same, other)
                 for function in at[1:]:
                     _check_later(name + kind, function, values, same, other)
-        last, far = _far(sde, start.reshape(-1, same.shape[1]), grid, channels[first])
+        visits = _visits(sde, start.reshape(-1, same.shape[1]), grid, channels[first])
+        last, far = (visits[-1].t, visits[-1].x) if visits else (t, start.reshape(-1, same.shape[1])[:0])
         for name, (part, coefficients) in found.items():
-            for kind in coefficients:
-                _check_halves(name + kind, partial(getattr(part, kind), last), far)
+            for kind, values in coefficients.items():
+                for visit in visits:  # at other times than those above, which something in between would pass
+                    _check_halves(name + kind, partial(getattr(part, kind), visit.t), visit.x, values.shape[2:])
             for when, x in (*((when, other) for when in (t, *later)), (last, far)):
                 if len(x) and _defined(part, when, x):
                     _check_methods(name, part, stages, when, x)
@@ -104,14 +106,13 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
     return Probe(t, same, other, far, channels[first])
 
 
-def _far(sde: SDE, start: Tensor, grid: TimeGrid, channels: int) -> tuple[Tensor, Tensor]:
-    """The time and the states at which a pilot walk ends."""
+def _visits(sde: SDE, start: Tensor, grid: TimeGrid, channels: int) -> list[Visit]:
+    """Where a pilot walk goes."""
     try:
         with torch.no_grad():
-            visits = pilot(sde, start, grid, channels=channels, generator=torch.Generator().manual_seed(0))
+            return pilot(sde, start, grid, channels=channels, generator=torch.Generator().manual_seed(0))
     except Exception:  # a run might never go where a coefficient raises an error of its user's own
-        visits = []
-    return (visits[-1].t, visits[-1].x) if visits else (torch.as_tensor(grid.t1).to(start), start[:0])
+        return []
 
 
 def _defined(sde: SDE, t: Tensor, x: Tensor) -> bool:
@@ -137,24 +138,32 @@ def _check_additive(name: str, sde: SDE, t: Tensor, x: Tensor) -> None:
         )
 
 
-def _check_halves(name: str, function: Callable[[Tensor], Any], far: Tensor) -> None:
-    """Half of the paths must have the values that they have among all; what is random has been found before."""
+def _check_halves(name: str, function: Callable[[Tensor], Any], far: Tensor, trailing: tuple[int, ...] = ()) -> None:
+    """Half of the paths must have the values that they have among all, of the states' dtype and a row for each."""
     half = len(far) // 2
     if not half:
         return
     try:
         with torch.no_grad():
-            values = [function(x.clone()) for x in (far, far[:half], far[half:])]
+            values = [function(x.clone()) for x in (far, far[:half], far[half:], far)]
     except Exception:  # such states need not be in the function's domain
         return
-    whole, *halves = map(_plain, values)
+    for x, value in zip((far, far[:half], far[half:], far), values, strict=True):
+        wanted = (len(x), *trailing)
+        if not isinstance(value, Tensor) or shape_of(value) != wanted or value.dtype != x.dtype:
+            raise ValueError(f"{name}: expected {wanted} of {x.dtype} wherever paths go, got {arguments.shown(value)}")
+    whole, *halves, again = map(_plain, values)
+    random = _gap(again, whole)
+    if random is not None:
+        raise changing(name, random)
     for part, there in zip(halves, (whole[:, :half], whole[:, half:]), strict=True):
         gap = _gap(part, there)
         if gap is not None:
-            raise _mixed(name, gap)
+            raise mixed(name, gap)
 
 
-def _mixed(name: str, gap: float) -> ValueError:
+def mixed(name: str, gap: float) -> ValueError:
+    """What is raised where a path's row changes with the rows beside it."""
     return ValueError(
         f"{name}: expected one row per path, each from that path's state alone; got a row that changes by {gap:.3g} "
         "with the states beside it. Reduce over the last axis, not over paths; call .eval() on modules with batch "
@@ -169,10 +178,11 @@ def _check_again(name: str, function: Callable[[Tensor], Any], before: Tensor, s
         function(torch.cat([other, other[-1:]]))
     gap = _gap(_evaluated(name, function, same, lambda paths: (paths, *trailing)), before)
     if gap is not None:
-        raise _changing(name, gap)
+        raise changing(name, gap)
 
 
-def _changing(name: str, gap: float) -> ValueError:
+def changing(name: str, gap: float) -> ValueError:
+    """What is raised where one state has two values."""
     return ValueError(
         f"{name}: expected the same value whenever it is asked, got two at one state that differ by {gap:.3g}. If it "
         "draws random numbers, or holds modules in training mode (dropout), call .eval() or fix the noise; if it keeps "
@@ -311,10 +321,10 @@ def _check_rows(
         one, two = (_evaluated(name, function, many, wanted, expected) for _ in range(2))
         random = _gap(one, two)
     if random is not None:
-        raise _changing(name, random)
+        raise changing(name, random)
     if gap is not None:
         later = _gap(_evaluated(name, function, same, wanted, expected), before)
-        raise _mixed(name, gap) if later is None else _changing(name, later)
+        raise mixed(name, gap) if later is None else changing(name, later)
 
 
 def _evaluated(

@@ -136,9 +136,14 @@ def _scaled(eps: Magnitude, coefficient: Callable[[Tensor], Tensor], x: Tensor) 
 
 
 def _sum(name: str, base: Tensor, error: Tensor) -> Tensor:
+    if type(base) is type(error) is Tensor and base.shape == error.shape and base.dtype is error.dtype:
+        return base + error
     # Broadcasting would add another error than the one that was written, and could change the base itself.
     if shape_of(base) != shape_of(error):
         raise ValueError(f"error.{name}: expected shape {tuple(base.shape)}, as the base's, got {tuple(error.shape)}")
+    one, two = (y.coefficients if isinstance(y, Jet) else y for y in (base, error))
+    if one.dtype is not two.dtype:
+        raise ValueError(f"error.{name}: expected {base.dtype}, as the base has, got {error.dtype}")
     return base + error
 
 

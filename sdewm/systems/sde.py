@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.jets import shape_of
+from sdewm.jets import Jet, shape_of
 
 SdeType = Literal["ito", "stratonovich"]
 SDE_TYPES: tuple[str, ...] = ("ito", "stratonovich")
@@ -102,6 +102,26 @@ class FunctionSDE:
         return zero if self.noise_type == "diagonal" else zero.unsqueeze(-1)
 
 
+def drift(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
+    """f(t, x), which is to have the shape and the dtype of the states: another shape would be broadcast over paths."""
+    return _fitting("f", sde.f(t, x), t, x)
+
+
+def _fitting(name: str, value: Tensor, t: Tensor, x: Tensor, channels: bool = False) -> Tensor:
+    """A coefficient's value; ``ValueError`` where it has not the states' shape and dtype. Done at every step."""
+    if not channels and type(value) is type(x) is Tensor and value.shape == x.shape and value.dtype is x.dtype:
+        return value
+    if isinstance(value, Tensor):
+        found, given = (y.coefficients if isinstance(y, Jet) else y for y in (value, x))
+        shape = shape_of(value)[:-1] if channels else shape_of(value)
+        if shape == shape_of(x) and found.dtype is given.dtype:
+            return value
+    wanted = f"{tuple(shape_of(x))}{' and an axis of channels' * channels}"
+    raise ValueError(
+        f"{name}: expected {wanted} of {x.dtype}, as the states have, got {arguments.shown(value)} at t = {float(t):g}"
+    )
+
+
 def diffusion_matrix(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
     """The diffusion as a matrix ``(paths, n, m)``, whatever the noise type."""
     g = sde.g(t, x)
@@ -116,9 +136,9 @@ def diffusion_product(sde: SDE, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
 def diffusion_at(sde: SDE, t: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
     """:func:`diffusion_product` at one point, for several increments: the diffusion is evaluated once if it can be."""
     if hasattr(sde, "g_prod"):
-        return lambda dB: sde.g_prod(t, x, dB)
-    g = sde.g(t, x)
+        return lambda dB: _fitting("g_prod", sde.g_prod(t, x, dB), t, x)
     diagonal = sde.noise_type == "diagonal"
+    g = _fitting("g", sde.g(t, x), t, x, channels=not diagonal)
 
     def product(dB: Tensor) -> Tensor:
         # One channel would be broadcast over many, and be another diffusion.

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from sdewm.systems.sde import SDE, diffusion_product
+from sdewm.systems.sde import SDE, diffusion_product, drift
 
 
 class Stage:
@@ -30,7 +30,7 @@ def stage_drift(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: T
     """The drift of one block; computed whole and cut where the SDE cannot do better."""
     if hasattr(sde, "f_stage"):
         return sde.f_stage(stage, t, x)
-    return sde.f(t, x)[..., stages[stage].block]
+    return drift(sde, t, x)[..., stages[stage].block]
 
 
 def stage_diffusion(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
-from sdewm.systems.sde import SDE, diffusion_product
+from sdewm.systems.sde import SDE, diffusion_product, drift
 
 
 class EulerMaruyama(Stepper):
@@ -18,7 +18,7 @@ class EulerMaruyama(Stepper):
     summary = "Euler–Maruyama"
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
-        return x + sde.f(t, x) * dt + diffusion_product(sde, t, x, dB)
+        return x + drift(sde, t, x) * dt + diffusion_product(sde, t, x, dB)
 
 
 register("euler", EulerMaruyama())

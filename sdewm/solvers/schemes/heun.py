@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
-from sdewm.systems.sde import SDE, diffusion_product
+from sdewm.systems.sde import SDE, diffusion_product, drift
 
 
 class Heun(Stepper):
@@ -22,9 +22,9 @@ class Heun(Stepper):
     summary = "Heun, the trapezoidal rule"
 
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
-        here = sde.f(t, x) * dt + diffusion_product(sde, t, x, dB)
+        here = drift(sde, t, x) * dt + diffusion_product(sde, t, x, dB)
         predicted = x + here
-        there = sde.f(t + dt, predicted) * dt + diffusion_product(sde, t + dt, predicted, dB)
+        there = drift(sde, t + dt, predicted) * dt + diffusion_product(sde, t + dt, predicted, dB)
         return x + 0.5 * (here + there)
 
 

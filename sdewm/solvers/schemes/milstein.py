@@ -13,7 +13,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
 from sdewm.solvers.structure import Direction, NoiseStructure, noise_structure
-from sdewm.systems.sde import SDE, diffusion_at, diffusion_product
+from sdewm.systems.sde import SDE, diffusion_at, diffusion_product, drift
 
 
 class Milstein(Stepper):
@@ -61,7 +61,7 @@ class PreparedMilstein(Stepper):
         """One step from t to t + dt; ``area`` ``(paths, m, m)`` is ignored where the diffusion vectors commute."""
         area = self.structure.areas(area)
         product = diffusion_at(sde, t, x)
-        out = x + sde.f(t, x) * dt + product(dB)
+        out = x + drift(sde, t, x) * dt + product(dB)
         for direction in self.directions:
             weights = double_integrals(direction, dt, dB, area, sde.sde_type)
             out = out + directional(

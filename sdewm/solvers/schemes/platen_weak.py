@@ -10,7 +10,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
 from sdewm.solvers.structure import NoiseStructure, noise_structure
-from sdewm.systems.sde import SDE, diffusion_at, one_channel
+from sdewm.systems.sde import SDE, diffusion_at, drift, one_channel
 
 
 class PlatenWeak2(Stepper):
@@ -53,8 +53,8 @@ class PreparedWeak2(Stepper):
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         area = self.structure.areas(area)
         product, end, root = diffusion_at(sde, t, x), t + dt, math.sqrt(dt)
-        drift, noise = sde.f(t, x) * dt, product(dB)
-        out = x + 0.5 * (drift + sde.f(end, x + drift + noise) * dt) + noise
+        move, noise = drift(sde, t, x) * dt, product(dB)
+        out = x + 0.5 * (move + drift(sde, end, x + move + noise) * dt) + noise
         channels = dB.shape[-1]
         for r in range(channels):
             vector = product(one_channel(dB, r)) * root
@@ -66,7 +66,7 @@ class PreparedWeak2(Stepper):
                 crossed = crossed + 2 * area[:, r].to(dB)
             along = (crossed - dt * one_channel(dB, r)) / root
             along_own = one_channel(dB, r) * along
-            up, down = (diffusion_at(sde, end, x + drift + vector), diffusion_at(sde, end, x + drift - vector))
+            up, down = (diffusion_at(sde, end, x + move + vector), diffusion_at(sde, end, x + move - vector))
             out = out + 0.25 * (up(own + along_own) + down(own - along_own) - 2 * product(own))
             up, down = diffusion_at(sde, t, x + vector), diffusion_at(sde, t, x - vector)
             along_others = along - along_own

@@ -11,7 +11,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
 from sdewm.solvers.structure import NoiseStructure, noise_structure
-from sdewm.systems.sde import SDE, diffusion_at, diffusion_product, one_channel
+from sdewm.systems.sde import SDE, diffusion_at, diffusion_product, drift, one_channel
 
 
 class RoesslerSRI2(Stepper):
@@ -58,9 +58,9 @@ class PreparedSRI2(Stepper):
     def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
         area = self.structure.areas(area)
         product, end, root = diffusion_at(sde, t, x), t + dt, math.sqrt(dt)
-        drift = sde.f(t, x) * dt
-        middle = x + drift
-        out = x + 0.5 * (drift + sde.f(end, middle) * dt) + product(dB)
+        move = drift(sde, t, x) * dt
+        middle = x + move
+        out = x + 0.5 * (move + drift(sde, end, middle) * dt) + product(dB)
 
         def difference(shift: Tensor, weights: Tensor) -> Tensor:
             up = diffusion_product(sde, end, middle + shift, weights)
