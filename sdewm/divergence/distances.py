@@ -65,7 +65,7 @@ def distances(
     """
     x0 = arguments.state(x0)
     perturbations = arguments.tensor("perturbations", perturbations).to(x0)
-    if perturbations.ndim != 2 or perturbations.shape[-1] != x0.shape[-1]:
+    if perturbations.ndim != 2 or not len(perturbations) or perturbations.shape[-1] != x0.shape[-1]:
         raise ValueError(
             f"perturbations: expected shape (perturbations, {x0.shape[-1]}), got {tuple(perturbations.shape)}"
         )
@@ -105,6 +105,7 @@ def sensitivity_suprema(
 
     ``directions`` ``(k, n)`` are those of the initial value in which the solution is differentiated.
     """
+    x0, directions = arguments.state(x0), _directions(directions, arguments.state(x0))
     first: list[Tensor] = []
     second: list[Tensor] = []
     k = len(directions)
@@ -135,8 +136,9 @@ def fundamental_supremum(
     sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method = "euler", noise: Increments | Tensor
 ) -> Tensor:
     """sup_{s ≤ t} ‖Φ_s‖_F² at every time of the grid, ``(steps + 1, paths)``."""
+    x0 = arguments.state(x0)
     found: list[Tensor] = []
-    for jet in _jets(sde, x0, torch.eye(x0.shape[-1], dtype=x0.dtype), 1, grid, method, noise):
+    for jet in _jets(sde, x0, torch.eye(x0.shape[-1], dtype=x0.dtype, device=x0.device), 1, grid, method, noise):
         squared = jet.coefficients[1:].square().sum((0, -1))
         found.append(torch.maximum(found[-1], squared) if found else squared)
     return torch.stack(found)
@@ -152,14 +154,18 @@ def _jets(
     noise: Increments | Tensor,
 ) -> Iterator[Jet]:
     increments = as_increments(noise)
-    x0, directions = arguments.state(x0), arguments.tensor("directions", directions)
-    if directions.ndim != 2 or directions.shape[-1] != len(x0):
-        raise ValueError(f"directions: expected shape (k, {len(x0)}), got {tuple(directions.shape)}")
     start = x0.expand(increments.paths, -1)
-    jet = along(start, [v.expand_as(start) for v in directions.to(x0)], order)
+    jet = along(start, [v.expand_as(start) for v in directions], order)
     for _, _, x in walk(sde, jet, grid, method=method, noise=increments):
         assert isinstance(x, Jet)
         yield x
+
+
+def _directions(directions: Tensor, x0: Tensor) -> Tensor:
+    directions = arguments.tensor("directions", directions).to(x0)
+    if directions.ndim != 2 or not len(directions) or directions.shape[-1] != len(x0):
+        raise ValueError(f"directions: expected shape (k, {len(x0)}), got {tuple(directions.shape)}")
+    return directions
 
 
 def _first_squared(value: Tensor) -> Tensor:

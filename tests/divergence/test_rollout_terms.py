@@ -237,3 +237,23 @@ def test_printed_bound_and_its_smallest_constant():
     assert smallest_constant(expected, delta, terms) == pytest.approx(c, rel=1e-9)
     huge = dict.fromkeys((*JACOBIANS, *HESSIANS), 1e3)
     assert log_printed_bound(delta, 1.0, huge) == math.inf
+
+
+def test_bad_directions_and_states_are_named(rollout, x0):
+    """Each part of a shape by itself: one axis of the right length, and two of which the last has another."""
+    noise = normal_increments(GRID, 4, 2)
+    for directions in (x0, torch.ones(2, len(x0) + 1), torch.ones(0, len(x0)), torch.ones(1, 1, len(x0)), "x"):
+        with refuses(ValueError, "directions"):
+            sensitivity_suprema(rollout, x0, GRID, directions=directions, noise=noise)
+        with refuses(ValueError, "perturbations"):
+            distances(rollout, x0, GRID, perturbations=directions, noise=noise)
+    one = torch.eye(len(x0), dtype=F64)[:1]
+    for supremum in (
+        lambda start: fundamental_supremum(rollout, start, GRID, noise=noise),
+        lambda start: sensitivity_suprema(rollout, start, GRID, directions=one.tolist(), noise=noise)[1],
+        lambda start: jacobian_suprema(rollout, start, GRID, noise=noise)[0],
+    ):
+        assert torch.equal(supremum(x0.tolist()), supremum(x0))
+        for start in (x0 * math.nan, x0.expand(2, -1), "x"):
+            with refuses(ValueError, "x0"):
+                supremum(start)

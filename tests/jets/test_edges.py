@@ -235,3 +235,15 @@ def test_rules_for_distances_have_torchs_values() -> None:
 def test_the_radius_of_a_hidden_modulus_is_not_known(name: str) -> None:
     found = expand(BROWNIAN, EDGES[name][1], torch.tensor([0.6], dtype=F64), GRID, paths=4096)
     assert math.isnan(found.radius) and EDGES[name][0] in str(found)
+
+
+def test_eigenvalues_are_held_against_each_other_and_not_against_other_paths() -> None:
+    """Paths whose matrices are alike, and move apart, have no eigenvalues that meet."""
+    values = torch.linspace(0.0, 1.0, 64, dtype=F64).repeat_interleave(2)
+    speeds = torch.randn(128, generator=torch.Generator().manual_seed(0), dtype=F64)
+    for gap, said in ((3.0, set()), (0.0, {"eigvalsh"})):
+        diagonal = torch.stack([values, gap + 1e-4 + 0 * values], -1)
+        rows = torch.stack([torch.diag_embed(diagonal), torch.diag_embed(torch.stack([speeds, 0 * speeds], -1))])
+        with nonsmooth_met() as names:
+            torch.linalg.eigvalsh(Jet(rows, JetSpace(1, 1)))
+        assert set(names) == said

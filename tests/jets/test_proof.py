@@ -430,3 +430,39 @@ def test_adding_a_jet_to_a_view_of_a_plain_tensor_is_refused():
     total = torch.zeros(2, dtype=F64)
     total += x
     torch.testing.assert_close(total.coefficients, x.coefficients)
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(3.0, 0.0), (1e-3, 0.0), (0.0, 7.0)])
+def test_a_derivative_is_wrong_from_a_ten_thousandth_of_the_largest_on(slope, offset):
+    """A line's fits are exact, so that only the part of the size counts; the first derivative is off by the rest."""
+    size = max(abs(slope), abs(offset))
+    for part, wrong in ((0.9e-4, False), (1.1e-4, True)):
+        for sign in (1, -1):
+            claimed = [(torch.tensor([v], dtype=F64),) for v in (offset, slope + sign * part * size, 0.0)]
+            found = proof.disagreement(lambda t: ((offset + slope * t).reshape(1),), claimed)
+            assert (found is not None) == wrong
+            assert found is None or "derivative 1 is" in found
+
+
+def test_what_is_below_any_meaning_is_not_wrong():
+    for off, wrong in ((0.9e-12, False), (1.1e-12, True)):
+        claimed = [(torch.tensor([v], dtype=F64),) for v in (0.0, off)]
+        assert (proof.disagreement(lambda t: ((0.0 * t).reshape(1),), claimed) is not None) == wrong
+
+
+def test_a_derivative_may_be_off_by_the_fits_own_error():
+    """Rounding to a billionth, as in lower precision: a fit's derivative has an error, and 30 of it is let pass."""
+    rough = lambda t: ((torch.sin(3 * t) * 1e5).round() / 1e5).reshape(1)  # noqa: E731
+    size, step = 27.0, 1e-3
+    changes = []
+    for radius in proof.RADII:
+        changes.append(proof._fit(lambda t: (rough(t),), radius, 1)[0])
+    fits = torch.stack(changes)[:, 1, 0]
+    change = (fits[1:] - fits[:-1]).abs()
+    error, best = torch.maximum(change[1:], change[:-1]).min(0)
+    fit, allowed = float(fits[1:-1][best]), 30 * float(error) + proof.LOOSE * 3
+    assert 1e-6 < float(error) < step < allowed < size
+    for factor, wrong in ((0.95, False), (1.05, True)):
+        claimed = [(torch.tensor([v], dtype=F64),) for v in (0.0, fit + factor * allowed)]
+        found = proof.disagreement(lambda t: (rough(t),), claimed)
+        assert (found is not None) == wrong, (factor, error, fit, allowed)
