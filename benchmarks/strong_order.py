@@ -34,11 +34,11 @@ from sdewm.exact import reference
 from sdewm.files import write_text
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
-from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.methods import stepper
 from sdewm.solvers.orders import Convergence, compare_methods
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import NoiseStructure, noise_structure
+from sdewm.systems.calculus import to_stratonovich
 from sdewm.systems.sde import SDE, FunctionSDE
 from sdewm.verdicts.record import environment
 from sdewm.worldmodel import initial_state, load_trained, to_sequences

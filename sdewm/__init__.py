@@ -16,9 +16,9 @@ from sdewm.sensitivity import (
     initial_value_derivatives,
 )
 from sdewm.solvers.base import NonFiniteState
-from sdewm.solvers.calculus import to_ito, to_stratonovich
 from sdewm.solvers.orders import Convergence, compare_methods, convergence
 from sdewm.solvers.solve import solve
+from sdewm.systems.calculus import to_ito, to_stratonovich
 from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.systems.losses import NonFiniteLoss, SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdewm.solvers.calculus import to_ito
+from sdewm.systems.calculus import to_ito
 from sdewm.systems.sde import SDE, Coefficient, FunctionSDE, NoiseType, SdeType
 
 RealFunction = Callable[[Tensor], Tensor]

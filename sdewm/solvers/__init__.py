@@ -2,7 +2,6 @@
 
 from sdewm.solvers.audit import OtherStructure
 from sdewm.solvers.base import NonFiniteState, Stepper
-from sdewm.solvers.calculus import to_ito, to_stratonovich
 from sdewm.solvers.loop import trajectory, walk
 from sdewm.solvers.methods import Method
 from sdewm.solvers.orders import Convergence, compare_methods, convergence
@@ -23,8 +22,6 @@ __all__ = [
     "noise_structure",
     "register",
     "solve",
-    "to_ito",
-    "to_stratonovich",
     "trajectory",
     "walk",
 ]

@@ -34,7 +34,7 @@ def stepper(method: Method, sde: SDE) -> Stepper:
         others = names(lambda other: sde.sde_type in other.sde_types and sde.noise_type in other.noise_types)
         raise ValueError(
             f"method: {method!r} is for {' and '.join(CALCULI[t] for t in chosen.sde_types)} SDEs, got one of sde_type "
-            f"{sde.sde_type!r}. Use one of {others}, or sdewm.{convert}."
+            f"{sde.sde_type!r}. Use one of {others}; what is no family can be converted by sdewm.{convert}."
         )
     if sde.noise_type not in chosen.noise_types:
         others = names(lambda other: sde.sde_type in other.sde_types and sde.noise_type in other.noise_types)

@@ -1,5 +1,6 @@
 """Stochastic differential equations, the latent model and its rollouts, losses, and the checks on them."""
 
+from sdewm.systems.calculus import to_ito, to_stratonovich
 from sdewm.systems.checks import check_coefficients, check_loss
 from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
 from sdewm.systems.losses import NonFiniteLoss, SummedLoss
@@ -19,4 +20,6 @@ __all__ = [
     "SummedLoss",
     "check_coefficients",
     "check_loss",
+    "to_ito",
+    "to_stratonovich",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet, Parameter, shape_of
+from sdewm.systems.calculus import Converted
 from sdewm.systems.sde import SDE, FunctionSDE, check_protocol, diffusion_matrix, diffusion_product, noise_channels
 from sdewm.systems.stages import stage_diffusion, stage_drift
 
@@ -26,11 +27,16 @@ class PerturbedSDE:
         the error's channel k rides on the base's channel k. The noise types may differ, the numbers of channels may
         not; that is checked when the family is first used with a state.
 
+    Both are Itô SDEs, as the paper's, or both Stratonovich SDEs, which methods for such take, with jets as ever; what
+    the paper says of Itô equations refuses those. An error without diffusion goes with either.
+
     ``at(eps)`` is an SDE again and runs in ``torchsde.sdeint`` as it is. ``at(eps, eps_drift)`` scales the diffusion
     error by ``eps`` and the drift error by ``eps_drift``; by default both are ``eps``. Either is a finite number, a
     tensor with one element, or a :class:`~sdewm.jets.Parameter`, and then a solver carries the ε-sensitivities along.
 
-    Raises ``TypeError`` and ``ValueError`` that name the part that is no Itô SDE.
+    Raises ``TypeError`` and ``ValueError`` that name the part: no SDE, of another calculus than the base, or an error
+    that :func:`sdewm.to_ito` or :func:`sdewm.to_stratonovich` made. Converting is not linear: of a family its
+    correction has the terms ½ ε Σ_k (∂g_k[η_k] + ∂η_k[g_k]), which neither of two converted parts has.
 
     >>> family = PerturbedSDE(gbm, FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: x))
     >>> solve(family.at(0.1), x0, grid, paths=16).shape
@@ -40,13 +46,25 @@ class PerturbedSDE:
     def __init__(self, base: SDE, error: SDE) -> None:
         for name, sde in (("base", base), ("error", error)):
             check_protocol(name, sde)
-            if sde.sde_type != "ito":
-                raise ValueError(
-                    f"{name}.sde_type: expected 'ito', got {sde.sde_type!r}; the paper's (5)-(8) are Itô equations. "
-                    "Add ½ Σ_k ∂g_k g_k to a Stratonovich drift to convert it, as sdewm.solvers.calculus.to_ito does."
-                )
+        if isinstance(error, Converted):
+            raise ValueError(
+                "error: expected one that is written in the family's calculus, got one that was converted by itself. "
+                "The correction of a family has a term of base and error together, linear in ε, that would be lost. "
+                "Give base and error as they were: two Stratonovich SDEs make a family that method='heun' and "
+                "'milstein' walk"
+            )
+        if error.sde_type != base.sde_type and not (_silent(base) or _silent(error)):
+            raise ValueError(
+                f"error.sde_type: expected {base.sde_type!r}, as the base has, got {error.sde_type!r}; a family has "
+                "one calculus. Write the error in the base's, or convert the base by to_ito or to_stratonovich"
+            )
         self.base = base if _silent(error) else _in_channels_of(error, base)
         self.error = _in_channels_of(self.base, error)
+
+    @property
+    def sde_type(self) -> str:
+        """ "ito" or "stratonovich"."""
+        return self.base.sde_type
 
     def at(self, eps: Magnitude, eps_drift: Magnitude | None = None) -> SDE:
         eps = _magnitude("eps", eps)
@@ -62,13 +80,11 @@ class PerturbedSDE:
 class _AtMagnitude:
     """g + ε η at a given ε."""
 
-    sde_type = "ito"
-
     def __init__(self, base: SDE, error: SDE, eps: Magnitude, eps_drift: Magnitude) -> None:
         self.base, self.error = base, error
         self.eps, self.eps_drift = eps, eps_drift
         same = base.noise_type == error.noise_type
-        self.noise_type = base.noise_type if same else "general"
+        self.sde_type, self.noise_type = base.sde_type, base.noise_type if same else "general"
         if hasattr(base, "noise_channels"):
             self.noise_channels = base.noise_channels
         if hasattr(base, "stages"):
@@ -103,12 +119,11 @@ class _AtMagnitude:
 
 
 class _Silent:
-    """A drift alone, with zeros for a diffusion in the channels of another SDE."""
-
-    sde_type = "ito"
+    """A drift alone, with zeros for a diffusion in the channels, and in the calculus, of another SDE."""
 
     def __init__(self, drift: SDE, other: SDE) -> None:
-        self.f, self.other, self.noise_type = drift.f, other, other.noise_type
+        self.f, self.other = drift.f, other
+        self.noise_type, self.sde_type = other.noise_type, other.sde_type
 
     def g(self, t: Tensor, x: Tensor) -> Tensor:
         return torch.zeros_like(self.other.g(t, x))

@@ -92,6 +92,11 @@ class System:
                 f"family: expected a PerturbedSDE(base, error), got {arguments.shown(self.family)}; "
                 "PerturbedSDE(sde, FunctionSDE(sigma, sigma_bar)) makes one of an SDE"
             )
+        if self.family.sde_type != "ito":
+            raise ValueError(
+                "family: expected an Itô family, as the paper's (5)-(8) are, got a Stratonovich one; expand and "
+                "taylor_test take it with method='heun' or 'milstein'"
+            )
         several = self.loss if isinstance(self.loss, Mapping) else {"": self.loss}
         if not several:
             raise ValueError("loss: expected at least one, got none")

@@ -29,8 +29,8 @@ from sdewm.sensitivity import (
     jacobian,
     second_derivative,
 )
-from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.solve import solve
+from sdewm.systems.calculus import to_stratonovich
 from sdewm.systems.sde import FunctionSDE
 from theory_checks.flows import FLOWS, MIXED, NILPOTENT, Flow
 

@@ -394,8 +394,8 @@ def test_a_perturbed_system_checks_its_parts(name):
         family(0.1)
     with refuses(ValueError, f"{name}.noise_type", "diagonal", "'colored'"):
         family(Renamed(noise_type="colored"))
-    with refuses(ValueError, f"{name}.sde_type", "'ito'", "'stratonovich'", "½ Σ_k ∂g_k g_k"):
-        family(Renamed(sde_type="stratonovich"))
+    with refuses(ValueError, "error.sde_type: expected", "as the base has, got", "a family has one calculus"):
+        family(FunctionSDE(lambda t, x: x, lambda t, x: x, sde_type="stratonovich"))
 
 
 def test_non_finite_errors_are_named_through_jets_too():

@@ -18,12 +18,12 @@ from sdewm.noise.levy import iterated_integrals, stratonovich_integrals
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers import audit, structure
 from sdewm.solvers.audit import Audit, OtherStructure
-from sdewm.solvers.calculus import to_ito, to_stratonovich
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein
 from sdewm.solvers.solve import solve
 from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems import pilot
+from sdewm.systems.calculus import to_ito, to_stratonovich
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE, diffusion_matrix, noise_channels
 

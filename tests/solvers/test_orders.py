@@ -21,12 +21,12 @@ from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
 from sdewm.solvers.base import Stepper
-from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.orders import Convergence, compare_methods, convergence
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein, PreparedMilstein
 from sdewm.solvers.solve import solve
 from sdewm.solvers.structure import noise_structure
+from sdewm.systems.calculus import to_stratonovich
 from sdewm.systems.sde import FunctionSDE
 
 SPAN = (0.0, 1.0)

@@ -15,10 +15,10 @@ from sdewm.jets import Jet
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
-from sdewm.solvers.calculus import to_stratonovich
 from sdewm.solvers.orders import convergence
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.solve import solve
+from sdewm.systems.calculus import to_stratonovich
 from sdewm.systems.sde import FunctionSDE
 
 GRID = TimeGrid(0.25, 1.25, 16)

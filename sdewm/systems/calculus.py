@@ -39,10 +39,10 @@ def _converted(sde: SDE, before: str, after: str) -> SDE:
     check_protocol("sde", sde)
     if sde.sde_type != before:
         raise ValueError(f"sde.sde_type: expected {before!r}, got {sde.sde_type!r}")
-    return sde.sde if isinstance(sde, _Converted) else _Converted(sde, after)
+    return sde.sde if isinstance(sde, Converted) else Converted(sde, after)
 
 
-class _Converted:
+class Converted:
     """The same diffusion, a drift corrected by ±½ Σ_k ∂g_k[g_k]."""
 
     def __init__(self, sde: SDE, sde_type: str) -> None:
