@@ -169,7 +169,7 @@ def _expansion_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]
         Estimate(rate.value, rate.stderr, test.sample.paths, rate.dof, settings.seed), 3.0,
         numerical=rate.numerical + rate.rounding, margin=0.5, scale=3.0, config={"steps": STEPS},
     )  # fmt: skip
-    size = float(test.sample["loss scale/3"].mean()) ** 0.5
+    size = test.size(3)
     yield rows.equal(
         "remainder/ε³ − third derivative",
         "corrected",

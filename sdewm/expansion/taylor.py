@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RUNGS = 6
+# The power of a unit that quantities are in, which is the state's or the loss's.
+POWERS = {"state scale": 2, "strong": 2, "loss scale": 2, "loss": 2, "weak": 1, "coefficient": 1}
+OF_STATE = ("state scale", "strong")
+
+
+class Units(NamedTuple):
+    """Powers of two about as large as the state and its derivatives, and as the loss and its own."""
+
+    state: float
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,8 @@ class TaylorTest:
     third_numerical, third_rounding : how far the limit's extrapolation still moved, and rounding may have moved it.
     dtype : of x0, in which the solutions were computed.
     level : of the test of each rate.
+    units : powers of two about as large as the state and the loss; the numbers of ``sample`` are in these, so that
+        their squares are numbers for every scale of the loss.
 
     >>> test = taylor_test(family, loss, x0, grid)
     >>> test.passed
@@ -86,7 +99,12 @@ class TaylorTest:
     third_rounding: float
     dtype: torch.dtype
     level: float
+    units: Units
     sample: Sample = field(repr=False)
+
+    def size(self, order: int) -> float:
+        """Root mean square over paths of the loss's coefficient of that order, 0 to 3."""
+        return math.sqrt(float(self.sample[f"loss scale/{order}"].mean())) * self.units.loss
 
     @property
     def passed(self) -> bool:
@@ -244,16 +262,20 @@ def taylor_tests(
     drawn = make_sampler(sampler, paths, seed)
     # Sizes alone are asked of the pilot, and those of few paths will do.
     few = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(64, seed)
-    pilot = sample(_Paths(family, summed, x0, grid, method, (), order), few, channels, grid, x0)
+    problem = family, summed, x0, grid, method
+    units = _units(sample(_Largest(*problem), few, channels, grid, x0))
+    pilot = sample(_Paths(*problem, units, (), order), few, channels, grid, x0)
     top = largest_eps(*(_select(pilot, name, "corrected") for name in summed))
     ladder = given or tuple(top / 2**j for j in range(RUNGS))
     # Small enough that even a first derivative that is all wrong leaves little but rounding; large enough to change
     # the last digits at each step, and with them what is rounded.
     tiny = top * torch.finfo(x0.dtype).eps ** (2 / 3)
-    evaluate = _Paths(family, summed, x0, grid, method, (*ladder, tiny), order)
+    evaluate = _Paths(*problem, units, (*ladder, tiny), order)
     found = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
     return {
-        (name, form): _result(_select(found, name, form), ladder, order, form, level, x0.dtype)
+        (name, form): _result(
+            _select(found, name, form), Units(units[None], units[name]), ladder, order, form, level, x0.dtype
+        )
         for name in summed
         for form in FORMS
     }
@@ -267,8 +289,18 @@ def pool_tests(tests: Sequence[TaylorTest], level: float = 0.99) -> TaylorTest:
     first = tests[0]
     if any((t.eps, t.order, t.form, t.dtype) != (first.eps, first.order, first.form, first.dtype) for t in tests):
         raise ValueError("tests: expected the same ε, order, form and dtype in each")
-    found = pool([t.sample for t in tests], first.sample.seed)
-    return _result(found, first.eps, first.order, first.form, level, first.dtype)
+    found = pool([_in_units(t, first.units) for t in tests], first.sample.seed)
+    return _result(found, first.units, first.eps, first.order, first.form, level, first.dtype)
+
+
+def _in_units(test: TaylorTest, units: Units) -> Sample:
+    """The sample of a test in other units than its own."""
+    values = {}
+    for name, value in test.sample.values.items():
+        kind = name.partition("/")[0]
+        own, other = (u.state if kind in OF_STATE else u.loss for u in (test.units, units))
+        values[name] = value * (own / other) ** POWERS[kind]
+    return replace(test.sample, values=values)
 
 
 def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
@@ -291,10 +323,40 @@ class _Of(NamedTuple):
     quantity: str
 
 
+class _Largest:
+    """How large the coefficients of the state and of each loss become on each path, ``{name or None: (paths,)}``."""
+
+    def __init__(
+        self, family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, method: Method
+    ) -> None:
+        self.family, self.losses, self.x0, self.grid, self.method = family, losses, x0, grid, method
+
+    def __call__(self, noise: Increments) -> dict[str | None, Tensor]:
+        space = JetSpace(1, 3)
+        weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
+        largest: dict[str | None, Tensor] = {}
+        for i, t, x in trajectory(
+            self.family.at(Parameter(space, 0)), self.x0, self.grid, method=self.method, noise=noise
+        ):
+            found: dict[str | None, Tensor] = {None: _series(x, space).abs().amax((0, 2))}
+            for name, loss in self.losses.items():
+                if i in weights[name]:
+                    found[name] = (weights[name][i] * _series(loss.at(t, x), space)).abs().amax(0)
+            largest |= {n: torch.maximum(largest[n], value) if n in largest else value for n, value in found.items()}
+        return largest
+
+
+def _units(largest: Sample) -> dict[str | None, float]:
+    """Powers of two about as large as that, such that their inverses are numbers too; 1 for what vanishes."""
+    means = {name: float(value.mean()) for name, value in largest.values.items()}
+    return {name: math.ldexp(1.0, max(-1000, min(1000, math.frexp(mean)[1]))) for name, mean in means.items()}
+
+
 class _Paths:
     """Remainders along paths: the jet and all perturbed solutions walk side by side on the same increments.
 
     They walk in x0's dtype and are subtracted in double precision, so that the solutions' own rounding is all there is.
+    States are in units of ``units[None]``, each loss in its own.
     """
 
     def __init__(
@@ -304,10 +366,12 @@ class _Paths:
         x0: Tensor,
         grid: TimeGrid,
         method: Method,
+        units: Mapping[str | None, float],
         ladder: tuple[float, ...],
         order: int,
     ) -> None:
         self.family, self.losses, self.x0, self.grid, self.method = family, losses, x0, grid, method
+        self.units = units
         # Order 1 is there for the last rung, which measures rounding.
         self.ladder, self.orders = ladder, range(max(order, 1) + 1)
         self.space = JetSpace(1, 3)
@@ -322,18 +386,19 @@ class _Paths:
         for steps in zip(*walks, strict=True):
             i, t, x = steps[0]
             states = [x_eps for _, _, x_eps in steps[1:]]
+            far = [x_eps.to(torch.float64) / self.units[None] for x_eps in states]
             for form in FORMS:
-                c = self._state_series(x, form).to(torch.float64)
+                c = self._state_series(x, form).to(torch.float64) / self.units[None]
                 for k in range(4):
                     _keep_largest(values, _Of(None, form, f"state scale/{k}"), (c[k] ** 2).sum(-1))
-                for j, (e, rest) in enumerate(zip(self.ladder, states, strict=True)):
+                for j, (e, rest) in enumerate(zip(self.ladder, far, strict=True)):
                     for k in self.orders:
                         rest = rest - e**k * c[k]
                         _keep_largest(values, _Of(None, form, f"strong/{k}/{j}"), (rest**2).sum(-1))
             for name, loss in self.losses.items():
                 if i not in weights[name]:
                     continue
-                weight = weights[name][i]
+                weight = weights[name][i] / self.units[name]
                 for form in FORMS:
                     c = weight * self._loss_series(loss, t, x, form).to(torch.float64)
                     series[name, form] = series.get((name, form), 0.0) + c
@@ -378,26 +443,27 @@ def _select(found: Sample, loss: str, form: Form) -> Sample:
 
 
 def _result(
-    found: Sample, ladder: tuple[float, ...], order: int, form: Form, level: float, dtype: torch.dtype
+    found: Sample, units: Units, ladder: tuple[float, ...], order: int, form: Form, level: float, dtype: torch.dtype
 ) -> TaylorTest:
     remainders: dict[tuple[str, int], Values] = {}
     rates: dict[tuple[str, int], Rate] = {}
+    unit_of = {kind: units.state if kind in OF_STATE else units.loss for kind in KINDS}
     unit = torch.finfo(dtype).eps
     rounding = {kind: rounding_of(kind, found, len(ladder), unit) for kind in KINDS}
     for kind in KINDS:
         for k in range(order + 1):
             table = np.stack([found[f"{kind}/{k}/{j}"] for j in range(len(ladder))])
-            remainders[kind, k] = remainder_of(kind, table.mean(1))
+            remainders[kind, k] = remainder_of(kind, table.mean(1)) * unit_of[kind]
             rate = rate_of(kind, k, table, ladder, found, rounding[kind], unit, level)
             if k > 0 and rate.outcome == "exact" and rates[kind, k - 1].outcome == "below roundoff":
                 # Rounding hides the term before: a wrong one would have looked the same.
                 rate = replace(rates[kind, k - 1], expected=rate.expected)
             rates[kind, k] = rate
-    third, numerical = ({}, 0.0) if order < 2 or form == "printed" else _third(found, ladder)
+    third, numerical = ({}, 0.0) if order < 2 or form == "printed" else _third(found, ladder, units.loss)
     # The limit over ε³ weighs the last three of its four rungs by 1/3, 2 and 8/3.
-    hidden = rounding["weak"] * (1 / 3 / ladder[1] ** 3 + 2 / ladder[2] ** 3 + 8 / 3 / ladder[3] ** 3)
+    hidden = units.loss * rounding["weak"] * (1 / 3 / ladder[1] ** 3 + 2 / ladder[2] ** 3 + 8 / 3 / ladder[3] ** 3)
     return TaylorTest(
-        ladder, order, form, remainders, rates, third, numerical, hidden if third else 0.0, dtype, level, found
+        ladder, order, form, remainders, rates, third, numerical, hidden if third else 0.0, dtype, level, units, found
     )
 
 
@@ -407,9 +473,9 @@ def _series(value: Tensor, space: JetSpace) -> Tensor:
     return torch.cat([value.unsqueeze(0), value.new_zeros(len(space) - 1, *value.shape)])
 
 
-def _third(found: Sample, ladder: tuple[float, ...]) -> tuple[dict[str, Estimate], float]:
+def _third(found: Sample, ladder: tuple[float, ...], unit: float) -> tuple[dict[str, Estimate], float]:
     """Weak remainder over ε³ against E of the third-order term, replicate by replicate."""
-    scaled = np.stack([found[f"weak/2/{j}"] / e**3 for j, e in enumerate(ladder)])
+    scaled = unit * np.stack([found[f"weak/2/{j}"] / e**3 for j, e in enumerate(ladder)])
     # The finest rungs amplify roundoff by ε⁻³; the limit is as good from the first four.
     scaled = scaled[:4]
     first = 2 * scaled[1:] - scaled[:-1]
@@ -419,6 +485,6 @@ def _third(found: Sample, ladder: tuple[float, ...]) -> tuple[dict[str, Estimate
     # falls to a seventh of what has changed, of which twice is granted.
     changes = (second[-1] - first[-1], 2 / 7 * (second[-1] - second[-2]))
     numerical = max(float(abs(change.mean())) for change in changes)
-    predicted = found["coefficient/3"]
+    predicted = unit * found["coefficient/3"]
     estimates: Mapping[str, Values] = {"predicted": predicted, "measured": measured, "difference": measured - predicted}
     return {name: found.estimate(v) for name, v in estimates.items()}, numerical

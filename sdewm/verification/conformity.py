@@ -65,9 +65,9 @@ def check_sde(
     >>> def test_my_model():
     ...     print(sdewm.check_sde(MyModel(), torch.zeros(4), TimeGrid(0.0, 1.0, 32)))
     """
-    probe, sde, losses, grid = _hold(system, x0, grid)
+    probe, near, sde, losses, grid = _hold(system, x0, grid)
     checked = ["names, shapes, dtype and device", "paths do not mix, nothing is random, states are left alone"]
-    states = _states(probe, grid)
+    states = _states(near, probe)
     notes = list(_noise_notes(sde, probe, states))
     checked.append("the declared noise type")
     # Compiled code sees neither jets nor tangents; the modules behind it do.
@@ -94,8 +94,8 @@ Named = tuple[str, Callable[[Tensor], Tensor]]
 
 def _hold(
     system: System | PerturbedSDE | SDE, x0: Tensor | None, grid: TimeGrid | None
-) -> tuple[Probe, SDE, list[Named], TimeGrid]:
-    """Everything but the noise type and derivatives."""
+) -> tuple[Probe, Probe, SDE, list[Named], TimeGrid]:
+    """Everything but the noise type and derivatives; with what was seen at ε = 1, and without the error."""
     if isinstance(system, System):
         if x0 is not None or grid is not None:
             raise TypeError("x0, grid: expected none beside a System, which has its own")
@@ -107,12 +107,13 @@ def _hold(
     sde = family.at(1.0) if isinstance(family, PerturbedSDE) else family
     check_protocol("sde", sde)
     probe = check_coefficients(sde, arguments.state(x0), grid)
+    near = check_coefficients(family.base, probe.same[0], grid) if isinstance(family, PerturbedSDE) else probe
     losses: list[Named] = []
     for name, loss in system.losses.items() if isinstance(system, System) else ():
         t = torch.as_tensor(loss.times[-1], dtype=probe.same.dtype, device=probe.same.device)
         losses.append((f"loss {name}".strip(), partial(loss.fn, t)))
         check_loss(losses[-1][0], loss.fn, loss.times, probe)
-    return probe, sde, losses, grid
+    return probe, near, sde, losses, grid
 
 
 def _coefficients(sde: SDE, probe: Probe) -> Iterator[Named]:
@@ -121,16 +122,17 @@ def _coefficients(sde: SDE, probe: Probe) -> Iterator[Named]:
         yield f"{name}g", partial(part.g, probe.t)
 
 
-def _states(probe: Probe, grid: TimeGrid) -> Tensor:
-    """States about x0 ``(16, n)``, as far from it as a first step or a tenth of itself leads.
+def _states(near: Probe, probe: Probe) -> Tensor:
+    """States about x0 ``(16, n)``, as far from it as a first step or a tenth of itself leads, without an error.
 
-    A coordinate that starts at 0, and stays there for a step, goes as far as a walk leads it; one that stays for ever,
-    as far as others go.
+    A coordinate that starts at 0, and stays there for a step, goes as far as the error or a walk leads it; one that
+    stays for ever, as far as others go.
     """
     start = probe.same[0]
-    reach = (probe.other[1] - start).abs() + 0.1 * start.abs()
-    if len(probe.far):
-        reach = torch.where(reach > 0, reach, (probe.far - start).abs().amax(0))
+    reach = (near.other[1] - start).abs() + 0.1 * start.abs()
+    for further in (probe.other[1:], near.far, probe.far):
+        if len(further):
+            reach = torch.where(reach > 0, reach, (further - start).abs().amax(0))
     reach = torch.where(reach > 0, reach, reach.amax() if bool(reach.any()) else 1e-3)
     generator = torch.Generator().manual_seed(0)
     steps = torch.rand(STATES, len(start), generator=generator, dtype=torch.float64).to(start)

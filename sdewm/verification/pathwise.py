@@ -12,8 +12,10 @@ from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.noise.increments import Increments
+from sdewm.systems.pilot import pilot
 from sdewm.verdicts.judge import Comparison, LeftOut
 from sdewm.verification.comparisons import excuse, hidden
+from sdewm.verification.kept import kept
 from sdewm.verification.samples import channels, sampler
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
@@ -32,14 +34,31 @@ def relative(value: Tensor, truth: Tensor) -> float:
     return float((value - truth).square().mean().sqrt() / truth.square().mean().sqrt())
 
 
-def rounding(route: Callable[[Tensor], Tensor], x0: Tensor, steps: int) -> float:
+@kept
+def reach(system: System) -> Tensor:
+    """How large each state of the base is, ``(n,)``: at least x0, and as far as pilot paths go.
+
+    At most ``1 + |x0|``, about which a function of a usual size changes; for a state that stays at 0 that is all there
+    is to say.
+    """
+    x0, grid = system.x0, system.grid
+    visits = pilot(
+        system.family.base, x0[None], grid, channels=channels(system), generator=torch.Generator().manual_seed(0)
+    )
+    usual = 1 + x0.abs()
+    found = torch.cat([x0[None], *(visit.x for visit in visits)]).abs().amax(0)
+    return torch.minimum(torch.where(found > 0, found, usual), usual)
+
+
+def rounding(route: Callable[[Tensor], Tensor], x0: Tensor, steps: int, size: Tensor) -> float:
     """How far rounding may move what a route gives, relative: what it makes of an x0 that differs in its last digits.
 
+    ``size`` ``(n,)`` is how large states are, see :func:`reach`.
     A chaotic system lets rounding grow as it lets any other difference grow.
     """
     unit = torch.finfo(x0.dtype).eps
     here = route(x0)
-    moved = [relative(route(x0 + k * unit * (1 + x0.abs())), here) for k in (-8.0, 8.0)]
+    moved = [relative(route(x0 + k * unit * size), here) for k in (-8.0, 8.0)]
     return max(*moved, 100 * unit * math.sqrt(steps))
 
 

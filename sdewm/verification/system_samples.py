@@ -79,7 +79,7 @@ class SystemSamples:
         Where it is, up to rounding, its size is what it would be if the series went on as it began.
         """
         test = self.taylor[loss, case, "corrected"]
-        first, found = (math.sqrt(float(test.sample[f"loss scale/{k}"].mean())) for k in (0, order))
+        first, found = test.size(0), test.size(order)
         largest = test.eps[0]
         if found * largest**order > ROUNDING * torch.finfo(test.dtype).eps * first:
             return found, False
@@ -255,8 +255,8 @@ def from_terms(values: Mapping[str, Values], prefix: str, level: int, form: Form
 
 def _rounding(test: TaylorTest) -> float:
     """How much of a path's loss is rounding, root mean square: what is left far below the ladder of ε."""
-    left = math.sqrt(float(test.sample[f"loss/1/{len(test.eps)}"].mean()))
-    return max(left, torch.finfo(test.dtype).eps * math.sqrt(float(test.sample["loss scale/0"].mean())))
+    left = math.sqrt(float(test.sample[f"loss/1/{len(test.eps)}"].mean())) * test.units.loss
+    return max(left, torch.finfo(test.dtype).eps * test.size(0))
 
 
 def _measured(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion import taylor
 from sdewm.expansion.rates import ADVICE, KINDS, Rate, _extrapolated, _jackknife, _shift, rate_of
-from sdewm.expansion.taylor import TaylorTest, check_ladder, pool_tests, taylor_test
+from sdewm.expansion.taylor import OF_STATE, POWERS, TaylorTest, Units, check_ladder, pool_tests, taylor_test
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import AntitheticMonteCarlo, QuasiMonteCarlo
@@ -152,7 +153,7 @@ def test_the_same_seed_gives_the_same_result_and_no_state_is_left():
 
 def test_the_default_ladder_starts_where_terms_shrink_fivefold():
     result = run_circle()
-    scale = [math.sqrt(result.sample[f"loss scale/{k}"].mean()) for k in range(4)]
+    scale = [result.size(k) for k in range(4)]
     for k in range(3):
         assert result.eps[0] * scale[k + 1] <= 0.2 * scale[k] * (1 + 1e-12)
 
@@ -495,7 +496,7 @@ def test_the_limit_of_the_third_coefficient_moves_by_its_rounding_at_most(monkey
         for j, sign in enumerate(signs):
             values[f"weak/2/{j}"] = values[f"weak/2/{j}"] + sign * rounding
         found = Sample(values, result.sample.paths, result.sample.seed)
-        return taylor._third(found, result.eps)[0]["measured"].mean
+        return taylor._third(found, result.eps, 1.0)[0]["measured"].mean
 
     exact = limit(())
     worst = max(abs(limit(signs) - exact) for signs in itertools.product((-1, 1), repeat=len(result.eps)))
@@ -654,3 +655,44 @@ def test_remainders_that_a_single_replicate_makes_decide_nothing():
     one_crossing = [rate for rate in result.rates.values() if math.isinf(rate.stderr)]
     assert one_crossing and not any(math.isnan(end) for rate in one_crossing for end in rate.interval())
     assert {rate.outcome for rate in one_crossing} <= {"ε too large", "below noise", "below roundoff"}
+
+
+# -- scales
+
+
+@pytest.mark.parametrize("k", [-900, -300, 300, 900])
+def test_a_power_of_two_in_the_loss_changes_no_rate_and_no_digit(k):
+    base = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 + 0 * x)
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x, lambda t, x: 1 + 0 * x))
+    grid, x0 = TimeGrid(0.0, 1.0, 8), torch.tensor([0.8], dtype=F64)
+
+    def run(scale: float, seed: int = 0) -> TaylorTest:
+        return taylor_test(family, lambda x: scale * x.sum(-1).exp(), x0, grid, paths=256, seed=seed)
+
+    one, other = run(1.0), run(2.0**k)
+    assert one.passed and other.rates == one.rates and other.eps == one.eps
+    assert other.size(2) == math.ldexp(one.size(2), k) and other.third_rounding == math.ldexp(one.third_rounding, k)
+    for kind in ("strong", "loss", "weak"):
+        scale = 1.0 if kind == "strong" else 2.0**k
+        assert np.array_equal(other.remainders[kind, 2], scale * one.remainders[kind, 2])
+    for name, found in one.third.items():
+        assert other.third[name].mean == math.ldexp(found.mean, k)
+        assert other.third[name].stderr == math.ldexp(found.stderr, k)
+
+
+def test_tests_whose_units_differ_are_pooled():
+    family = PerturbedSDE(FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: 0.3 + 0 * x), FunctionSDE(lambda t, x: x))
+    grid, x0 = TimeGrid(0.0, 1.0, 8), torch.tensor([0.8], dtype=F64)
+    tests = [
+        taylor_test(family, lambda x: x.sum(-1), x0, grid, paths=256, seed=s, eps=[0.08, 0.04, 0.02, 0.01])
+        for s in (0, 1)
+    ]
+    units, factors = tests[1].units, {1: (2.0, 0.25), 2: (4.0, 0.0625)}
+    values = {}
+    for name, value in tests[1].sample.values.items():
+        kind = name.partition("/")[0]
+        values[name] = value * factors[POWERS[kind]][kind not in OF_STATE]
+    elsewhere = replace(
+        tests[1], units=Units(units.state / 2, units.loss * 4), sample=replace(tests[1].sample, values=values)
+    )
+    assert pool_tests([tests[0], elsewhere]).rates == pool_tests(tests).rates

@@ -271,6 +271,32 @@ def test_check_sde_passes_code_that_switches_gradients_off():
     assert check_sde(FunctionSDE(drift), torch.ones(2, dtype=F64), TimeGrid(0.0, 1.0, 8)).notes == ()
 
 
+def in_units(state: float = 1.0, loss: float = 1.0, error: float = 1.0) -> System:
+    """The same system in other units of its state, its loss and ε."""
+    base = FunctionSDE(
+        lambda t, x: state * torch.sin(x / state), lambda t, x: state * (0.3 + 0.1 * torch.cos(x / state))
+    )
+    wrong = FunctionSDE(lambda t, x: error * x, lambda t, x: error * state * torch.tanh(x / state))
+    x0 = torch.tensor([0.8 * state], dtype=F64)
+    return System(
+        PerturbedSDE(base, wrong), lambda x: loss * ((x / state) ** 2).sum(-1), x0, TimeGrid(0.0, 1.0, 16)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "units",
+    [{"state": 2.0**-40}, {"state": 2.0**-300}, {"state": 2.0**40}, {"loss": 2.0**-900}, {"loss": 2.0**900},
+     {"error": 2.0**-60}, {"error": 2.0**60}],
+    ids=str,
+)  # fmt: skip
+def test_in_other_units_a_system_has_the_same_verdicts(units):
+    claims = ["expansion", "sensitivities", "fundamental matrix", "divergence"]
+    one, other = (verify(in_units(**u), claims, precision=0.1, budget=0.0) for u in ({}, units))
+    assert other.verdict == one.verdict and one.ok
+    assert [(v.key, v.status) for v in other.verdicts] == [(v.key, v.status) for v in one.verdicts]
+    assert [row.key for row in other.left_out] == [row.key for row in one.left_out]
+
+
 SCALED = {
     "sine": lambda x, s: s * torch.sin(x / s),
     "sigmoid": lambda x, s: s * torch.sigmoid(4 * (x - s) / s),

@@ -23,6 +23,7 @@ from sdewm.systems.sde import SDE, noise_channels
 from sdewm.verdicts.judge import Comparison, LeftOut, Row
 from sdewm.verification.comparisons import excuse
 from sdewm.verification.kept import kept
+from sdewm.verification.pathwise import reach
 from sdewm.verification.samples import needs_areas, sampler
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.system import System
@@ -78,7 +79,8 @@ def _rollout(system: System) -> tuple[SDE, Tensor, Tensor]:
 @partial(pooled, keep=kept)
 def _suprema(system: System, settings: Settings, round: int) -> Sample:
     sde, x0, u = _rollout(system)
-    size = 1 + float(x0.norm())
+    # A latent model's states and its errors are of a usual size; others are of any.
+    size = float(reach(system).norm()) if len(x0) == len(system.x0) else 1 + float(x0.norm())
     ladder = [size * part for part in LADDER]
     shifts = torch.stack([sign * c * u for c in ladder for sign in (1.0, -1.0)])
 

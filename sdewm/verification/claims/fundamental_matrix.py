@@ -22,7 +22,7 @@ from sdewm.solvers.solve import solve
 from sdewm.systems.sde import SDE
 from sdewm.verdicts.judge import Inequality, LeftOut, Row
 from sdewm.verification.kept import kept
-from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
+from sdewm.verification.pathwise import few_paths, gap_row, reach, relative, rounding
 from sdewm.verification.samples import channels, sampler
 from sdewm.verification.settings import Settings, pooled
 from sdewm.verification.system import LARGEST, System
@@ -43,13 +43,14 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
     if n > LARGEST:
         yield LeftOut(CLAIM, system.name, quantity, "corrected", "", f"{n} states, more than {LARGEST}")
         return
-    noise, h = few_paths(system, settings), torch.finfo(x0.dtype).eps ** 0.2 * (1 + float(x0.abs().max()))
+    noise, size = few_paths(system, settings), reach(system)
+    h = torch.finfo(x0.dtype).eps ** 0.2 * size
     with nonsmooth_met() as kinks:
         phi = fundamental_matrix(base, x0, grid, method=method, noise=noise)
         if float(phi.abs().max()) < GONE:
             yield LeftOut(CLAIM, system.name, quantity, "corrected", "", "nothing of the initial state is left at t1")
             return
-        own = rounding(lambda x: fundamental_matrix(base, x, grid, method=method, noise=noise), x0, grid.steps)
+        own = rounding(lambda x: fundamental_matrix(base, x, grid, method=method, noise=noise), x0, grid.steps, size)
         differences, error = by_differences(base, x0, grid, method=method, noise=noise, h=h)
     routes = [("jets, against differences in x0", phi, differences, error + own)]
     if method == "euler":
@@ -110,17 +111,21 @@ def by_product(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments) -> Te
 
 
 def by_differences(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments, h: float
+    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments, h: float | Tensor
 ) -> tuple[Tensor, float]:
-    """Φ by central differences of fourth order, and how far those with twice the step ``h`` are off, relative."""
+    """Φ by central differences of fourth order, and how far those with twice the step are off, relative.
 
-    def central(h: float) -> Tensor:
+    ``h`` is the step of all coordinates, or of each, ``(n,)``.
+    """
+
+    def central(h: float | Tensor) -> Tensor:
         shifts = [h * e for e in torch.eye(len(x0), dtype=x0.dtype, device=x0.device)]
         ends = [[solve(sde, x0 + s * e, grid, method=method, noise=noise) for s in (1.0, -1.0)] for e in shifts]
-        return torch.stack([(up - down) / (2 * h) for up, down in ends], -1)
+        return torch.stack([up - down for up, down in ends], -1) / (2 * h)
 
     coarse, middle, fine = (central(k * h) for k in (4, 2, 1))
     first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
     size = float(second.square().mean().sqrt())
-    rounding = 4 * torch.finfo(x0.dtype).eps * max(1.0, float(x0.abs().max())) / h
+    largest = float((torch.maximum(x0.abs(), solve(sde, x0, grid, method=method, noise=noise).abs().amax(0)) / h).max())
+    rounding = 4 * torch.finfo(x0.dtype).eps * largest
     return second, relative(first, second) + rounding / size

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from sdewm.solvers.methods import Method
 from sdewm.solvers.solve import solve
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.verdicts.judge import LeftOut, Row
-from sdewm.verification.pathwise import few_paths, gap_row, relative, rounding
+from sdewm.verification.pathwise import few_paths, gap_row, reach, relative, rounding
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 from sdewm.verification.system_samples import sample_system
@@ -44,7 +45,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
             if not bool(jets[i].any() or (differences[i].abs() > 1e3 * errors[i] * differences[i].abs().max()).any()):
                 yield LeftOut(CLAIM, system.name, part, "corrected", "", "it is 0 on every path")
                 continue
-            own = rounding(lambda x, i=i: by_jets(family, x, grid, method=method, noise=noise)[i], x0, grid.steps)  # type: ignore[misc]
+            own = rounding(partial(_part_by_jets, i, system, noise), x0, grid.steps, reach(system))
             found = [("jets, against differences in ε", jets[i], differences[i], errors[i] + own)]
             if solved is not None:
                 found.append((f"{EQUATIONS}, against jets", solved[i], jets[i], own))
@@ -53,6 +54,10 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
                     CLAIM, system, part, reading, relative(value, truth), numerical, settings.precision, started,
                     kinks, settings,
                 )  # fmt: skip
+
+
+def _part_by_jets(i: int, system: System, noise: Increments, x0: Tensor) -> Tensor:
+    return by_jets(system.family, x0, system.grid, method=system.method, noise=noise)[i]
 
 
 def by_equations(
