@@ -86,6 +86,7 @@ class Sample:
     Differences and ratios are formed replicate by replicate, so that what the noise has in common cancels.
     ``moments[name]`` are those of the quantity's values path by path, where they are known. Where paths come in
     antithetic pairs ``pairs[name]`` are those of the pairs' means, as a pair is what is independent; else it is empty.
+    ``doubts[name]`` is why nothing is known of a quantity, where that does not show in its moments.
     """
 
     values: Mapping[Any, Values]
@@ -93,6 +94,7 @@ class Sample:
     seed: int
     moments: Mapping[Any, Moments] = field(default_factory=dict)
     pairs: Mapping[Any, Moments] = field(default_factory=dict)
+    doubts: Mapping[Any, str] = field(default_factory=dict)
 
     def __getitem__(self, name: Any) -> Values:
         return self.values[name]
@@ -124,6 +126,8 @@ class Sample:
         return Estimate(mean, deviations.stderr, deviations.n, deviations.dof, deviations.seed)
 
     def _flags(self, name: Any) -> tuple[str, ...]:
+        if name in self.doubts:
+            return (self.doubts[name],)
         if name not in self.moments:
             return ()
         found = self.pairs.get(name, self.moments[name])
@@ -164,7 +168,8 @@ def pool(samples: Sequence[Sample], seed: int) -> Sample:
     values = {name: np.concatenate([s[name] for s in samples]) for name in samples[0].values}
     moments = {name: reduce(add, (s.moments[name] for s in samples)) for name in samples[0].moments}
     pairs = {name: reduce(add, (s.pairs[name] for s in samples)) for name in samples[0].pairs}
-    return Sample(values, sum(s.paths for s in samples), seed, moments, pairs)
+    doubts = {name: reason for s in samples for name, reason in s.doubts.items()}
+    return Sample(values, sum(s.paths for s in samples), seed, moments, pairs, doubts)
 
 
 def make_sampler(sampler: SamplerName | Sampler, paths: int, seed: int) -> Sampler:

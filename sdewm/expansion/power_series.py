@@ -28,6 +28,7 @@ from sdewm.estimate.samples import (
     sample,
 )
 from sdewm.expansion.forms import Form
+from sdewm.expansion.unreached import unreached
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.jets import Jet, JetSpace, NotDifferentiable, Parameter, nonsmooth_met
 from sdewm.noise.brownian import BrownianSampler
@@ -172,7 +173,7 @@ class Expansion:
         powers = {"loss0": 1.0, "first": eps, "second": eps**2}
         # Flags of what hardly matters at this ε are left aside.
         errors = {name: abs(power) * s.estimate(name).stderr for name, power in powers.items()}
-        matter = [name for name, error in errors.items() if error > 0.1 * max(errors.values())]
+        matter = [name for name, error in errors.items() if error >= 0.1 * max(errors.values())]
         return s.estimate(s["loss0"] + eps * s["first"] + eps**2 * s["second"], of=matter)
 
     def _beyond(self, eps: float) -> str:
@@ -325,7 +326,8 @@ def expand(
         raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
     if form == "corrected" and order == 2:
         raw = replace(raw, moments={**raw.moments, **_size_of_third(family, summed, x0, grid, method, drawn, channels)})
-    return summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)))
+    doubt = unreached(raw.moments["loss0/0"], summed["loss"], family.base, x0, grid, channels)
+    return summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)), doubt)
 
 
 def _size_of_third(
@@ -464,9 +466,13 @@ def second_coefficient(values: Mapping[str, Value], form: Form, half_q: bool = F
 
 
 def summarize(
-    raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], kinks: tuple[str, ...] = ()
-) -> Expansion:
-    """An expansion from the replicate means of its terms on one or more grids, named ``term/level``."""
+    raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], kinks: tuple[str, ...] = (),
+    doubt: str = "",
+) -> Expansion:  # fmt: skip
+    """An expansion from the replicate means of its terms on one or more grids, named ``term/level``.
+
+    ``doubt`` is why nothing is known of any of them.
+    """
     names = ["loss0", "first", "second", *TERMS, *(["third"] if order == 3 else [])]
     levels = [{name: raw[f"{name}/{level}"] for name in names} for level in range(grids)]
     final: dict[str, Values] = {}
@@ -480,7 +486,7 @@ def summarize(
     # Extrapolation moves a value by its bias, and hardly changes which paths carry it.
     of_paths = (raw.moments, raw.pairs)
     moments, pairs = ({n: of[f"{n}/0"] for n in dict.fromkeys([*names, "third"]) if f"{n}/0" in of} for of in of_paths)
-    s = Sample(final, raw.paths, raw.seed, moments, pairs)
+    s = Sample(final, raw.paths, raw.seed, moments, pairs, dict.fromkeys(names, doubt) if doubt else {})
     return Expansion(
         form=form,
         reading=reading,

@@ -16,6 +16,7 @@ from sdewm.estimate.samples import Sample, pool, richardson
 from sdewm.expansion.forms import Form
 from sdewm.expansion.power_series import TRUST, second_coefficient
 from sdewm.expansion.taylor import TaylorTest, pool_tests, taylor_tests
+from sdewm.expansion.unreached import unreached
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.jets import nonsmooth_met
 from sdewm.verification.kept import kept
@@ -24,6 +25,7 @@ from sdewm.verification.samples import (
     CASES,
     STENCIL,
     VARIATION,
+    channels,
     sample_routes,
     sample_terms,
     sampler,
@@ -143,7 +145,10 @@ class SystemSamples:
 
 @kept
 def sample_system(system: System, settings: Settings) -> SystemSamples:
-    """Sample one system, on top of the rounds of the look before; kept for the claims that share it."""
+    """Sample one system, on top of the rounds of the look before; kept for the claims that share it.
+
+    ``ArithmeticError`` where no path reaches a loss.
+    """
     before = sample_system(system, settings.before) if settings.before else None
     with nonsmooth_met() as kinks:
         started = time.perf_counter()
@@ -158,6 +163,11 @@ def sample_system(system: System, settings: Settings) -> SystemSamples:
             for r in settings.new_rounds
         ]
         large = pool([before.large, *new] if before else new, settings.seed)
+        for loss, summed in system.losses.items():
+            found = large.moments[f"{loss}|jets|loss0/0"]
+            doubt = unreached(found, summed, system.family.base, system.x0, system.grid, channels(system))
+            if doubt:
+                raise ArithmeticError(f"loss {loss}".strip() + f": {doubt}")
         large_done = time.perf_counter()
         new = [
             sample_routes(system, sampler(system, settings, sizes.paired, r, purpose=1, widen=widen), h)

@@ -718,6 +718,31 @@ def test_a_series_that_seems_to_end_because_kinks_are_left_out_is_not_trusted(na
     assert expand(family, lambda x: x[:, 0] ** 2, [0.0], TimeGrid(0.0, 1.0, 2), paths=64).kinks == ()
 
 
+def relu_far_out(x):
+    return torch.relu(x[:, 0] - 2.2)
+
+
+@pytest.mark.filterwarnings("ignore::sdewm.jets.NonSmoothWarning")
+def test_a_mean_that_no_path_reaches_is_flagged():
+    """E max(x − 2.2, 0) is 10⁻¹⁰, and 0 on every path; σ(10⁵ (x − 2.2)) is 0 there too, to rounding."""
+    noisy = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 + 0 * x)
+    grid, x0 = TimeGrid(0.0, 1.0, 8), torch.tensor([0.8], dtype=F64)
+    family = PerturbedSDE(noisy, FunctionSDE(lambda t, x: x))
+    for loss in (relu_far_out, lambda x: torch.sigmoid(1e5 * (x[:, 0] - 2.2))):
+        found = expand(family, loss, x0, grid, paths=256)
+        for estimate in (found.loss0, found.first, found.second, found.predict(0.1)):
+            assert estimate.mean == 0 and "all 256 paths give 0" in estimate.flags[0]
+    every = SummedLoss(lambda t, x: relu_far_out(x), times=[0.5, 1.0])
+    assert expand(family, every, x0, grid, paths=256).loss0.flags
+    # What is 0, or constant, by itself: losses, terms of an error that is not there, and all of a single path.
+    for loss in (lambda x: 0 * x[:, 0] + 3.0, lambda x: x[:, 0] ** 2):
+        result = expand(PerturbedSDE(noisy, FunctionSDE()), loss, x0, grid, paths=256)
+        assert not any(e.flags for e in (result.loss0, result.first, *result.terms.values(), result.predict(0.1)))
+    still = PerturbedSDE(FunctionSDE(lambda t, x: -x), FunctionSDE(lambda t, x: x))
+    for loss in (relu_far_out, lambda x: x[:, 0] ** 2):
+        assert not expand(still, loss, x0, grid, paths=256).loss0.flags
+
+
 @pytest.mark.parametrize("eps", ["a", None, 1j, [1.0, [2.0]], {}, [None]])
 def test_a_magnitude_that_is_no_number_is_refused(eps):
     family, loss, x0 = growth(1)

@@ -139,6 +139,12 @@ def test_a_mean_that_few_paths_carry_is_a_warning_and_no_row():
     assert [row.reason for row in report.left_out if row.claim == "divergence" and "carry the spread" in row.reason]
 
 
+def test_nothing_is_verified_of_a_loss_that_no_path_reaches():
+    report = verify(small(lambda x: torch.relu(x[:, 0] - 20.0)), "expansion", precision=0.1, budget=0.0)
+    assert not report.ok and report.refuted == [] and report.verdicts == []
+    assert "loss: all 256 paths give 0" in report.left_out[0].reason and "could not be sampled" in report.verdict
+
+
 # -- what comes back
 
 
