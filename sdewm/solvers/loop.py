@@ -20,6 +20,7 @@ from sdewm.solvers.audit import Audit
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.methods import Method, carrying_jets, stepper
 from sdewm.solvers.registry import names, quoted, without_areas
+from sdewm.solvers.rounding import warn_of_rounding
 from sdewm.solvers.rows import Rows, difference
 from sdewm.systems.checks import Probe, changing, check_coefficients, named
 from sdewm.systems.sde import FROM_INSIDE, SDE, check_protocol
@@ -134,7 +135,10 @@ def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method) -> Pro
     arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
     _warn_of_another_model(sde, grid, stepper(method, sde))
     _check_times(grid, x0.dtype)
-    return check_coefficients(sde, x0, grid)
+    probe = check_coefficients(sde, x0, grid)
+    with as_written():
+        warn_of_rounding(sde, grid, probe)
+    return probe
 
 
 def _warn_of_another_model(sde: SDE, grid: TimeGrid, chosen: Stepper) -> None:

@@ -36,15 +36,20 @@ class Probe:
     """Two batches of states, ``same`` ``(3, n)`` and ``other`` ``(2, n)``, with one row in common, and their time.
 
     All rows of ``same`` are the initial state, or initial states. The second row of ``other`` is where a first step of
-    one standard deviation leads: a state of the kind that paths meet, where coefficients are defined. ``far``
-    ``(paths, n)`` are states that a pilot walk, most of it with three times the noise, ends at; none where it cannot.
+    one standard deviation leads: a state of the kind that paths meet, where coefficients are defined. ``visits`` are
+    those of a pilot walk, most of it with three times the noise; none where it cannot be made.
     """
 
     t: Tensor
     same: Tensor
     other: Tensor
-    far: Tensor
+    visits: Sequence[Visit]
     channels: int = 0
+
+    @property
+    def far(self) -> Tensor:
+        """The states ``(paths, n)`` that the pilot walk ends at."""
+        return self.visits[-1].x if self.visits else self.same[:0]
 
 
 def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
@@ -89,7 +94,7 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
                 _check_rows(name + kind, at[0], values, same, other)
                 for function in at[1:]:
                     _check_later(name + kind, function, values, same, other)
-        visits = _visits(sde, start.reshape(-1, same.shape[1]), grid, channels[first])
+        visits = visits_of(sde, start.reshape(-1, same.shape[1]), grid, channels[first])
         last, far = (visits[-1].t, visits[-1].x) if visits else (t, start.reshape(-1, same.shape[1])[:0])
         for name, (part, coefficients) in found.items():
             for kind, values in coefficients.items():
@@ -103,10 +108,10 @@ def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
             for kind, values in coefficients.items():
                 # All that was asked in between shows what changes slowly, or late.
                 _check_again(name + kind, partial(getattr(part, kind), t), values, same, other)
-    return Probe(t, same, other, far, channels[first])
+    return Probe(t, same, other, visits, channels[first])
 
 
-def _visits(sde: SDE, start: Tensor, grid: TimeGrid, channels: int) -> list[Visit]:
+def visits_of(sde: SDE, start: Tensor, grid: TimeGrid, channels: int) -> list[Visit]:
     """Where a pilot walk goes."""
     try:
         with torch.no_grad():
@@ -134,7 +139,7 @@ def _check_additive(name: str, sde: SDE, t: Tensor, x: Tensor) -> None:
     if gap is not None:
         raise ValueError(
             f"{name}noise_type: declared 'additive', but g differs by up to {gap:.3g} between states; declare "
-            "'general', or 'scalar' for one channel, or make g a function of time alone"
+            "'general', or make g a function of time alone"
         )
 
 

@@ -200,13 +200,13 @@ def mutated(cls: type, find: str, put: str) -> Callable:
 EULER, HEUN = EulerMaruyama, Heun
 MILSTEIN, SRI2, PLATEN = PreparedMilstein, PreparedSRI2, PreparedWeak2
 MUTATIONS = [
-    (check_weak, "euler", "ito", EULER, "sde.f(t, x) * dt", "sde.f(t, x) * dt * 1.001"),
+    (check_weak, "euler", "ito", EULER, "drift(sde, t, x) * dt", "drift(sde, t, x) * dt * 1.001"),
     (check_weak, "heun", "stratonovich", HEUN, "0.5 * (here + there)", "0.501 * (here + there)"),
-    (check_weak, "milstein", "ito", MILSTEIN, "sde.f(t, x) * dt", "sde.f(t, x) * dt * 1.001"),
+    (check_weak, "milstein", "ito", MILSTEIN, "drift(sde, t, x) * dt", "drift(sde, t, x) * dt * 1.001"),
     (check_strong, "milstein", "ito", MILSTEIN, "product(direction.members", "0.99 * product(direction.members"),
-    (check_weak, "sri2", "ito", SRI2, "0.5 * (drift + ", "0.501 * (drift + "),
+    (check_weak, "sri2", "ito", SRI2, "0.5 * (move + ", "0.501 * (move + "),
     (check_strong, "sri2", "ito", SRI2, "0.5 * root * difference", "0.499 * root * difference"),
-    (check_weak, "platen-weak", "ito", PLATEN, "x + drift + vector)", "x + vector)"),
+    (check_weak, "platen-weak", "ito", PLATEN, "x + move + vector)", "x + vector)"),
     (
         check_weak,
         "platen-weak",
