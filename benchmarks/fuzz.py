@@ -1,6 +1,6 @@
 """Inputs made at random for every public function: each gives a right answer, or an error that names the argument.
 
-    python -m benchmarks.fuzz [--inputs 10000] [--seed 0] [--out results/fuzz.json]
+    python -m benchmarks.fuzz [--inputs 10000] [--seed 0] [--only gru_lipschitz …] [--out results/fuzz.json]
 
 An input is a valid call with some of its arguments replaced: numbers by other kinds of numbers, texts, booleans or
 nothing; states by other shapes, dtypes and values; coefficients and losses by functions that return odd things. What
@@ -20,7 +20,7 @@ import signal
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from random import Random
@@ -31,14 +31,16 @@ import torch
 from torch import Tensor
 
 import sdewm
+from benchmarks.fuzz_divergence import divergence_functions
+from benchmarks.fuzz_values import F64, NUMBERS, OBJECTS, STATES
+from benchmarks.fuzz_worldmodel import worldmodel_functions
 from sdewm import FunctionSDE, PerturbedSDE, TimeGrid
 from sdewm.jets import NotDifferentiable
 
-F64 = torch.float64
 GOOD = ("right", "finite", "refused")
 SECONDS = 30
 # The start of a message: the name of an argument or of a coefficient, perhaps with a place or a part.
-NAMED = re.compile(r"^[a-zA-Zσ_][\w.]*(\[\d+\])?((, | )[\w. ]+)*: ")
+NAMED = re.compile(r"^[a-zA-Zσ_][\w.]*(\[\d+\])?(\.\w+)?((, | )[\w. ]+)*: ")
 
 
 @dataclass
@@ -52,23 +54,8 @@ class Case:
     check: Callable[[Any], bool] | None = None
 
 
-# -- what is put in place of an argument
+# -- coefficients that return odd things
 
-NUMBERS: list[Any] = [
-    100.5, "7", True, False, -1, 0, None, math.nan, math.inf, 1e308, [3], (1, 2), {}, 1j, b"1", np.bool_(True),
-    np.int64(32), np.float64(0.5), np.float32(0.25), np.array(16), np.array([1.0, 2.0]), torch.tensor(16),
-    torch.tensor(0.5), torch.tensor([1.0, 2.0]), torch.tensor(True), object(), 2**70, 0.5, 2, 3, 64, "euler",
-]  # fmt: skip
-OBJECTS: list[Any] = [None, 1.0, "rqmc", [], {}, object(), lambda *a: None, np.zeros(2), torch.zeros(2), True, int]
-STATES: list[Any] = [
-    None, 1.0, 3, "x", True, [], [[]], [1, 2], (0.5, 0.1), [0.3], [[0.1, 0.2]] * 5, ["a"], [None], [1, [2]], {}, 1j,
-    np.array([0.5, 0.1]), np.array([1, 2]), np.array([True, False]), np.array(["a"]), np.array([0.5, 0.1], np.float16),
-    np.array([1j, 2]), np.array(0.5), np.array([[0.5, 0.1]] * 5), np.array([math.nan, 1.0]), np.zeros((2, 2, 2)),
-    torch.tensor([1, 2]), torch.tensor([True, False]), torch.tensor([0.5, 0.1]), torch.tensor(0.5), torch.zeros(0),
-    torch.zeros(5, 2, dtype=F64), torch.zeros(4, 2), torch.zeros(1, 2, 3), torch.tensor([math.inf, 0.0]),
-    torch.tensor([1e300, 1e300], dtype=F64), torch.tensor([0.5, 0.1], requires_grad=True), torch.zeros(3, dtype=F64),
-    torch.tensor([0.5, 0.1], dtype=torch.complex128), [torch.tensor(0.5), 0.1], range(2), object(),
-]  # fmt: skip
 # Functions of a state; where True, no coefficient may be so.
 ODD: dict[str, tuple[Callable[[Tensor], Any], bool]] = {
     "float": (lambda x: 0.1, True),
@@ -369,12 +356,12 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
         "Estimate.interval": (interval, {"level": 0.9}, {"level": NUMBERS}),
         "to_ito": (lambda sde: sdewm.to_ito(sde).sde_type, {"sde": stratonovich}, {"sde": sdes}),
         "to_stratonovich": (lambda sde: sdewm.to_stratonovich(sde).sde_type, {"sde": base}, {"sde": sdes}),
-    }  # fmt: skip
+    } | divergence_functions(base, grid, dB) | worldmodel_functions()  # fmt: skip
 
 
-def mutant(rng: Random) -> Case:
+def mutant(rng: Random, only: Collection[str] = ()) -> Case:
     table = mutable(rng)
-    name = rng.choice(sorted(table))
+    name = rng.choice(sorted(only or table))
     function, arguments, replacements = table[name]
     changed = rng.sample(sorted(replacements), rng.choice([1, 1, 1, min(2, len(replacements))]))
     given = arguments | {which: rng.choice(replacements[which]) for which in changed}
@@ -411,8 +398,12 @@ def odd_function(rng: Random) -> Case:
     return Case(run.__name__ if estimate else "solve", f"{place}: {kind}", call, bad=bad)
 
 
-def cases(count: int, seed: int) -> Iterator[Case]:
+def cases(count: int, seed: int, only: Collection[str] = ()) -> Iterator[Case]:
+    """``only``: mutants of these functions, by their names in :func:`mutable`, and nothing else."""
     rng = Random(seed)
+    if only:
+        yield from (mutant(rng, only) for _ in range(count))
+        return
     kinds = [mutant, odd_function, *VALID, brownian]
     weights = [60, 25, *[2] * len(VALID), 1]
     for _ in range(count):
@@ -486,13 +477,13 @@ def judge(case: Case) -> tuple[str, str]:
     return ("right", "") if case.check(result) else ("wrong", "disagrees with the independent computation")
 
 
-def fuzz(count: int, seed: int) -> dict[str, Any]:
+def fuzz(count: int, seed: int, only: Collection[str] = ()) -> dict[str, Any]:
     """Counts by outcome and by function, and every fault."""
     outcomes: Counter[str] = Counter()
     by_function: dict[str, Counter[str]] = {}
     faults = []
     start = time.perf_counter()
-    for number, case in enumerate(cases(count, seed)):
+    for number, case in enumerate(cases(count, seed, only)):
         outcome, text = judge(case)
         outcomes[outcome] += 1
         by_function.setdefault(case.function, Counter())[outcome] += 1
@@ -516,9 +507,10 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results/fuzz.json"))
+    parser.add_argument("--only", nargs="+", choices=sorted(mutable(Random(0))), default=[], metavar="FUNCTION")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    record = fuzz(options.inputs, options.seed)
+    record = fuzz(options.inputs, options.seed, options.only)
     options.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print(record["outcomes"])
     for fault in record["faults"][:50]:

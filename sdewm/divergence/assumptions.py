@@ -18,6 +18,7 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.jets import Jet, NonSmoothWarning
 from sdewm.sensitivity import along
+from sdewm.systems.checks import named
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import SDE, check_protocol, diffusion_product, noise_channels
@@ -116,7 +117,7 @@ def check_assumptions(
     if x0.dtype != torch.float64:
         raise ValueError(f"x0: expected one state (n,) of float64, got shape {tuple(x0.shape)} of {x0.dtype}")
     lines, t = arguments.integer("lines", lines, 1), arguments.real("t", t)
-    generator = torch.Generator().manual_seed(arguments.integer("seed", seed, 0))
+    generator = torch.Generator().manual_seed(arguments.integer("seed", seed, 0, 2**63 - 1))
     # A power of two: grids of points then have the origin's coordinates exactly.
     size = 2.0 ** round(math.log2(float(x0.abs().max()) or 1.0))
     units = [size] if max(size, 1 / size) <= UNITS_APART else [size, 1.0]
@@ -167,14 +168,24 @@ def _functions(
     """Drift and diffusion of the system, then of its error."""
     base, error = (system.base, system.error) if isinstance(system, PerturbedSDE) else (system, None)
     time = torch.as_tensor(t, dtype=x0.dtype, device=x0.device)
-    channels = noise_channels(base, time, x0[None])
+    expected = f"expected a coefficient that takes states (paths, {len(x0)}), such as x0"
+    with named(f"diffusion: {expected}"):
+        channels = noise_channels(base, time, x0[None])
     dB = torch.randn(channels, generator=generator, dtype=x0.dtype).to(x0.device)
 
     def drift(sde: SDE) -> VectorField:
-        return lambda x: sde.f(time, x)
+        def at(x: Tensor) -> Tensor:
+            with named(f"drift: {expected}"):
+                return sde.f(time, x)
+
+        return at
 
     def diffusion(sde: SDE) -> VectorField:
-        return lambda x: diffusion_product(sde, time, x, dB.expand(len(x), -1))
+        def at(x: Tensor) -> Tensor:
+            with named(f"diffusion: {expected}"):
+                return diffusion_product(sde, time, x, dB.expand(len(x), -1))
+
+        return at
 
     whole = slice(None)
     if isinstance(base, LatentSDE):

@@ -87,4 +87,9 @@ class EncoderError:
     ) -> Tensor:
         mean, variance = law
         error = mean + variance.sqrt() * torch.randn(shape, generator=generator, dtype=spread.dtype)
-        return error * spread if self.unit == "spread" else error
+        error = error * spread if self.unit == "spread" else error
+        if not bool(error.isfinite().all()):
+            raise ValueError(
+                f"mean, variance: expected what {error.dtype} can hold, got {self.mean:g} and {self.variance:g}"
+            )
+        return error

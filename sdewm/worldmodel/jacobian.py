@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
+from sdewm.systems.checks import named
 
 PenaltyForm = Literal["norm", "square"]
 Target = Literal["map", "drift"]
@@ -138,7 +139,7 @@ def _evaluate(
         ):
             raise ValueError(f"inputs[{i}]: expected a floating-point tensor (B, …), got {arguments.shown(x)}")
     leaves = tuple(x.detach().requires_grad_(i in wrt) for i, x in enumerate(inputs))
-    with torch.enable_grad():
+    with torch.enable_grad(), named("function: expected a function of the inputs (B, …)"):
         outputs = function(*leaves)
     arguments.instance("function", outputs, Tensor, "a function that returns a tensor (B, n)")
     if outputs.ndim != 2 or len(outputs) != len(inputs[0]):

@@ -56,7 +56,8 @@ class MaskedNoise:
 
     def __post_init__(self) -> None:
         _check_noise(self)
-        if arguments.real("percent", self.percent, least=0.0) > 100:
+        object.__setattr__(self, "percent", arguments.real("percent", self.percent, least=0.0))
+        if self.percent > 100:
             raise ValueError(f"percent: expected a number in [0, 100], got {self.percent!r}")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -78,7 +79,7 @@ class Rotation:
     degrees: float
 
     def __post_init__(self) -> None:
-        arguments.real("degrees", self.degrees)
+        object.__setattr__(self, "degrees", arguments.real("degrees", self.degrees))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return ndimage.rotate(_checked(image), self.degrees, axes=(2, 1), reshape=False, order=1, mode="nearest")
@@ -116,8 +117,8 @@ def _clipped(image: np.ndarray, clip: bool) -> np.ndarray:
 
 
 def _check_noise(noise: GaussianNoise | MaskedNoise) -> None:
-    arguments.real("mean", noise.mean)
-    arguments.real("variance", noise.variance, least=0.0)
+    object.__setattr__(noise, "mean", arguments.real("mean", noise.mean))
+    object.__setattr__(noise, "variance", arguments.real("variance", noise.variance, least=0.0))
     arguments.choice("mode", noise.mode, get_args(Mode))
     arguments.choice("clip", noise.clip, (False, True))
 

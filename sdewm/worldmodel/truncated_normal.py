@@ -22,10 +22,12 @@ def truncated_normal(gaussian: Gaussian, uniform: Tensor) -> tuple[Tensor, Tenso
     """A sample of a normal truncated to [−1, 1], and the entropy, summed over the last dimension.
 
     ``uniform`` in [0, 1), of the mean's shape, is pushed through the quantile function, so that gradients reach mean
-    and standard deviation. Raises ``ValueError`` for a standard deviation that is not in (0, 1e4], or numbers outside
-    [0, 1).
+    and standard deviation. Raises ``ValueError`` for a mean that is not finite, a standard deviation that is not in
+    (0, 1e4], or numbers outside [0, 1).
     """
     mean, std = gaussian
+    if not bool(mean.isfinite().all()):
+        raise ValueError("mean: expected finite numbers, got a non-finite one")
     positive("std", std, most=WIDEST)
     if not bool(((uniform >= 0) & (uniform < 1)).all()):
         raise ValueError("uniform: expected numbers in [0, 1), got others")

@@ -163,6 +163,13 @@ def test_bad_input_says_which():
     for system in (3, None, "sde"):
         with refuses(TypeError, "system: expected"):
             check_assumptions(system, X0)
+    matrix = torch.eye(2, dtype=F64)
+    for system, name in (
+        (FunctionSDE(lambda t, x: x @ matrix), "drift"),
+        (FunctionSDE(None, lambda t, x: x @ matrix), "diffusion"),
+    ):
+        with refuses(ValueError, f"{name}: expected a coefficient that takes states (paths, 3)", "RuntimeError"):
+            check_assumptions(system, X0)
     assert str(check_assumptions(sde, [0.0, 0.0, 0.0])) == str(check_assumptions(sde, X0))
 
 

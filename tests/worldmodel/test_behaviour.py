@@ -208,6 +208,9 @@ def test_bad_distributions_and_returns_are_named():
     for std in (0 * one, -one, one * math.nan, 1e5 * one):
         with refuses(ValueError, "std: expected positive numbers"):
             truncated_normal(Gaussian(one, std), 0.5 * one)
+    for mean in (one * math.nan, one * math.inf):
+        with refuses(ValueError, "mean: expected finite numbers"):
+            truncated_normal(Gaussian(mean, one), 0.5 * one)
     for uniform in (one, -one, one * math.nan):
         with refuses(ValueError, "uniform: expected numbers in [0, 1)"):
             truncated_normal(Gaussian(one, one), uniform)
