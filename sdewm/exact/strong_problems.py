@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sdewm.systems.calculus import to_ito
-from sdewm.systems.sde import SDE, Coefficient, FunctionSDE, NoiseType, SdeType
+from sdewm.systems.sde import SDE, Diffusion, Drift, FunctionSDE, NoiseType, SdeType
 
 RealFunction = Callable[[Tensor], Tensor]
 Solution = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -107,7 +107,7 @@ def _of_one_curve() -> Iterator[StrongProblem]:
             return c.b(x) * (c.rate + 0.5 * c.size**2 * c.slope(x))
 
         x0 = curve.x_of(_row(curve.y0))
-        drifts: dict[SdeType, Coefficient] = {"stratonovich": straight, "ito": corrected}
+        drifts: dict[SdeType, Drift] = {"stratonovich": straight, "ito": corrected}
         for calculus, f in drifts.items():
             sde = FunctionSDE(f, g, "diagonal", calculus)
             yield StrongProblem(f"{name}, {calculus}", sde, x0, solution, True)
@@ -118,8 +118,8 @@ def _of_one_curve() -> Iterator[StrongProblem]:
 
 def _in_both(
     name: str,
-    f: Coefficient | None,
-    g: Coefficient,
+    f: Drift | None,
+    g: Diffusion,
     noise: NoiseType,
     x0: Tensor,
     solution: Solution,

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -62,8 +63,8 @@ class BrownianPath:
         finest: int | None = None,
         algorithm: str | LevyAlgorithm = "auto",
         tolerance: float | None = None,
-        pairs: Tensor | None = None,
-        like: Tensor | None = None,
+        pairs: Bool[Tensor, "channels channels"] | None = None,
+        like: Float[Tensor, "..."] | None = None,
     ) -> DyadicIncrements:
         """The increments over 2^level equal steps, to be used wherever a solver takes increments.
 
@@ -82,7 +83,7 @@ class BrownianPath:
             plan = plan_areas(self.channels, h, algorithm=algorithm, tolerance=tolerance, pairs=pairs)
         return DyadicIncrements(self, level, finest, plan, like)
 
-    def increments(self, level: int) -> Iterator[Tensor]:
+    def increments(self, level: int) -> Iterator[Float[Tensor, "paths channels"]]:
         """The 2^level increments ``(paths, channels)`` in the order of time."""
         return iter(self.at(level))
 
@@ -144,7 +145,7 @@ class DyadicIncrements:
     level: int
     finest: int | None = None
     plan: AreaPlan | None = None
-    like: Tensor | None = None
+    like: Float[Tensor, "..."] | None = None
     weights: None = None
 
     @property
@@ -164,15 +165,15 @@ class DyadicIncrements:
         return TimeGrid(self.path.t0, self.path.t1, self.steps)
 
     @property
-    def pairs(self) -> Tensor | None:
+    def pairs(self) -> Bool[Tensor, "channels channels"] | None:
         """The pairs whose areas are drawn, a symmetric mask ``(channels, channels)``; ``None`` for all."""
         return None if self.plan is None else self.plan.mask
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
         for _, dB in self.path._nodes(self.level):
             yield self._convert(dB)
 
-    def areas(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def areas(self) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"]]]:
         """Increments ``(paths, channels)`` and areas ``(paths, channels, channels)``, step by step.
 
         Work is that of the finest level; memory O(paths · channels² · finest).
@@ -184,7 +185,7 @@ class DyadicIncrements:
             area = self.path._area(self.level, node, dB, self.finest, self.plan)
             yield self._convert(dB), self._convert(area if mask is None else area * mask.to(area))
 
-    def time_areas(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def time_areas(self) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels"]]]:
         """Increments, and the integrals of B(s) − B(t) over each step from t, both ``(paths, channels)``.
 
         Given the increment ΔB over a step of length h an integral is normal, of mean ½hΔB and variance h³/12. It is
@@ -232,7 +233,7 @@ class BrownianSampler:
 
     paths: int
     seed: int
-    pairs: Tensor | None = field(default=None, kw_only=True)
+    pairs: Bool[Tensor, "channels channels"] | None = field(default=None, kw_only=True)
     algorithm: str | LevyAlgorithm = field(default="auto", kw_only=True)
     tolerance: float | None = field(default=None, kw_only=True)
     block: int = field(default=2048, kw_only=True)
@@ -252,7 +253,7 @@ class BrownianSampler:
             object.__setattr__(self, name, value)
 
     def draw(
-        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor
+        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
     ) -> Iterator[DyadicIncrements]:
         """One block: all paths of consecutive ``replicates``."""
         if list(replicates) != list(range(replicates[0], replicates[0] + len(replicates))):

@@ -14,13 +14,14 @@ from typing import Literal
 
 import scipy
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Ordering = Literal["pca", "bridge"]
 ORDERINGS: tuple[str, ...] = ("pca", "bridge")
 
 
-def unit_increments(components: Tensor, ordering: Ordering) -> Tensor:
+def unit_increments(components: Float[Tensor, "steps ..."], ordering: Ordering) -> Float[Tensor, "steps ..."]:
     """The increments ``(steps, …)``, of variance 1, of paths with the given components ``(steps, …)``, float64.
 
     "pca": principal components, the largest variance first; n log n operations for n steps. "bridge": the end point,
@@ -89,8 +90,11 @@ class Stretch:
     start: int = 0
 
     def increments(
-        self, components: Callable[[Tensor], Tensor], at_once: int, total: Tensor | None = None
-    ) -> Iterator[Tensor]:
+        self,
+        components: Callable[[Int[Tensor, " numbers"]], Float[Tensor, "numbers ..."]],
+        at_once: int,
+        total: Float[Tensor, "1 ..."] | None = None,
+    ) -> Iterator[Float[Tensor, "_ ..."]]:
         """Unit increments ``(some steps, …)``, ``at_once`` or fewer at a time, in the order of time.
 
         ``components`` has those of the given numbers, ``(numbers, …)``. They are asked for when time comes to the

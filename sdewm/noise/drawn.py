@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -21,7 +22,7 @@ class Drawn:
     paths: int
     seed: int
 
-    def on(self, grid: TimeGrid, channels: int, like: Tensor) -> Increments:
+    def on(self, grid: TimeGrid, channels: int, like: Float[Tensor, "..."]) -> Increments:
         """The increments on a grid, in the dtype and on the device of ``like``; the same each time.
 
         On 2^k steps they are those of ``BrownianPath(seed, paths, channels, t0, t1)``: the same paths for every k, and
@@ -35,7 +36,9 @@ class Drawn:
         return StreamedIncrements((self.seed,), self.paths, channels, grid, like)
 
 
-def given_or_drawn(noise: Increments | Tensor | Drawn | None, paths: int | None, seed: int) -> Increments | Drawn:
+def given_or_drawn(
+    noise: Increments | Float[Tensor, "steps paths channels"] | Drawn | None, paths: int | None, seed: int
+) -> Increments | Drawn:
     """The noise of a solve: ``noise`` itself, or what is to be drawn from ``paths`` and ``seed``.
 
     Raises ``ValueError`` unless exactly one of ``noise`` and ``paths`` is given, and where ``seed``

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdewm import arguments
@@ -22,6 +23,7 @@ from sdewm.noise.grid import TimeGrid, check_factor
 WORKING_BYTES = 2**22
 
 
+@runtime_checkable
 class Increments(Protocol):
     """The increments of one block of paths: ``steps`` tensors of shape ``(paths, channels)``.
 
@@ -38,9 +40,9 @@ class Increments(Protocol):
     def channels(self) -> int: ...
 
     @property
-    def weights(self) -> Tensor | None: ...
+    def weights(self) -> Float[Tensor, " paths"] | None: ...
 
-    def __iter__(self) -> Iterator[Tensor]: ...
+    def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]: ...
 
     def coarsen(self, factor: int) -> Increments: ...
 
@@ -48,13 +50,15 @@ class Increments(Protocol):
 class StoredIncrements:
     """Increments held in one tensor ``(steps, paths, channels)``."""
 
-    def __init__(self, values: Tensor, weights: Tensor | None = None) -> None:
+    def __init__(
+        self, values: Float[Tensor, "steps paths channels"], weights: Float[Tensor, " paths"] | None = None
+    ) -> None:
         if values.ndim != 3:
             raise ValueError(f"values: expected shape (steps, paths, channels), got {tuple(values.shape)}")
         self.values, self.weights = values, weights
         self.steps, self.paths, self.channels = values.shape
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
         return iter(self.values)
 
     def coarsen(self, factor: int) -> StoredIncrements:
@@ -62,7 +66,7 @@ class StoredIncrements:
         return StoredIncrements(self.values.unflatten(0, (-1, factor)).sum(1), self.weights)
 
 
-def as_increments(noise: Increments | Tensor) -> Increments:
+def as_increments(noise: Increments | Float[Tensor, "steps paths channels"]) -> Increments:
     """Increments as an object: a tensor, or what numpy makes an array of, ``(steps, paths, m)``, is stored."""
     if all(hasattr(noise, name) for name in ("steps", "paths", "channels", "coarsen", "__iter__")):
         return cast(Increments, noise)
@@ -81,7 +85,7 @@ class StreamedIncrements:
     per_stream: int
     channels: int
     grid: TimeGrid
-    like: Tensor
+    like: Float[Tensor, "..."]
     sum_of: int = 1
     mirrored: bool = False
     weights: None = None
@@ -94,7 +98,7 @@ class StreamedIncrements:
     def paths(self) -> int:
         return len(self.seeds) * self.per_stream
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
         generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
         scale = math.sqrt(self.grid.dt)
         shape = (self.per_stream // 2 if self.mirrored else self.per_stream, self.channels)
@@ -121,19 +125,19 @@ class BridgeIncrements:
     Memory grows like paths · channels · log(steps), from some 4 MiB on.
     """
 
-    components: Callable[[Tensor], Tensor]
+    components: Callable[[Int[Tensor, " numbers"]], Float[Tensor, "numbers channels streams count"]]
     paths: int
     channels: int
     grid: TimeGrid
-    like: Tensor
-    weights: Tensor | None = None
+    like: Float[Tensor, "..."]
+    weights: Float[Tensor, " paths"] | None = None
     sum_of: int = 1
 
     @property
     def steps(self) -> int:
         return self.grid.steps // self.sum_of
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
         at_once = max(2, WORKING_BYTES // (8 * self.channels * self.paths))
         total: Tensor | None = None
         summed = 0

@@ -41,6 +41,7 @@ from typing import ClassVar
 import numpy as np
 import scipy
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -96,7 +97,9 @@ class LevyAlgorithm(ABC):
             bad, enough = (bad, middle) if good(middle) else (middle, enough)
         return enough
 
-    def sample(self, dB: Tensor, h: float, terms: int, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, dB: Float[Tensor, "paths channels"], h: float, terms: int, generator: torch.Generator
+    ) -> Float[Tensor, "paths channels channels"]:
         """Areas ``(paths, m, m)``, float64, for increments ``(paths, m)`` over steps of length h.
 
         Draws ``normals(m, terms)`` standard normals per path, all at once, on the generator's device.
@@ -108,7 +111,9 @@ class LevyAlgorithm(ABC):
         )
         return self.from_normals(dB, h, terms, drawn.to(dB.device))
 
-    def from_normals(self, dB: Tensor, h: float, terms: int, normals: Tensor) -> Tensor:
+    def from_normals(
+        self, dB: Float[Tensor, "paths channels"], h: float, terms: int, normals: Float[Tensor, "paths normals"]
+    ) -> Float[Tensor, "paths channels channels"]:
         """The areas ``(paths, m, m)`` as a function of standard normals ``(paths, normals(m, terms))``.
 
         First those of the series, X_1, Y_1, X_2, Y_2, …, then the extra ones.
@@ -274,20 +279,24 @@ class AreaPlan:
     m: int
     h: float
     groups: tuple[AreaGroup, ...]
-    mask: Tensor | None = None
+    mask: Bool[Tensor, "channels channels"] | None = None
 
     @property
     def normals(self) -> int:
         """Standard normals for the areas of one step of one path."""
         return sum(group.normals for group in self.groups)
 
-    def sample(self, dB: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, dB: Float[Tensor, "paths channels"], generator: torch.Generator
+    ) -> Float[Tensor, "paths channels channels"]:
         """Areas ``(paths, m, m)``, float64, for increments ``(paths, m)``; zero for pairs not wanted."""
         _check_increments(dB)
         drawn = torch.randn(len(dB), self.normals, generator=generator, dtype=torch.float64, device=generator.device)
         return self.from_normals(dB, drawn.to(dB.device))
 
-    def from_normals(self, dB: Tensor, normals: Tensor) -> Tensor:
+    def from_normals(
+        self, dB: Float[Tensor, "paths channels"], normals: Float[Tensor, "paths normals"]
+    ) -> Float[Tensor, "paths channels channels"]:
         """The same as a function of standard normals ``(paths, normals)``, group after group."""
         if dB.ndim != 2 or dB.shape[1] != self.m:
             raise ValueError(f"dB: expected shape (paths, {self.m}), got {tuple(dB.shape)}")
@@ -311,7 +320,7 @@ def plan_areas(
     *,
     algorithm: str | LevyAlgorithm = "auto",
     tolerance: float | None = None,
-    pairs: Tensor | None = None,
+    pairs: Bool[Tensor, "channels channels"] | None = None,
 ) -> AreaPlan:
     """How to draw the areas of m channels over steps of length h.
 
@@ -342,14 +351,14 @@ def plan_areas(
 
 
 def levy_area(
-    dB: Tensor,
+    dB: Float[Tensor, "paths channels"],
     h: float,
     *,
     generator: torch.Generator,
     algorithm: str | LevyAlgorithm = "auto",
     tolerance: float | None = None,
-    pairs: Tensor | None = None,
-) -> Tensor:
+    pairs: Bool[Tensor, "channels channels"] | None = None,
+) -> Float[Tensor, "paths channels channels"]:
     """Lévy areas ``(paths, m, m)``, float64, antisymmetric, for increments ``(paths, m)`` over steps of length h.
 
     The other arguments are those of :func:`plan_areas`; areas of pairs that are not wanted are zero. The same
@@ -360,7 +369,9 @@ def levy_area(
     return plan.sample(dB, generator)
 
 
-def iterated_integrals(dB: Tensor, h: float, area: Tensor) -> Tensor:
+def iterated_integrals(
+    dB: Float[Tensor, "paths channels"], h: float, area: Float[Tensor, "paths channels channels"]
+) -> Float[Tensor, "paths channels channels"]:
     """Itô's I ``(paths, m, m)``: I_kl = ∫_{s<u<t} dB^k(u) dB^l(t) = ½(ΔB^k ΔB^l − h δ_kl) + A_kl.
 
     The first index belongs to the inner integral, so a Milstein step adds Σ_kl (∂g_l/∂x · g_k) I_kl.
@@ -368,7 +379,9 @@ def iterated_integrals(dB: Tensor, h: float, area: Tensor) -> Tensor:
     return stratonovich_integrals(dB, area) - 0.5 * h * torch.eye(dB.shape[-1], dtype=area.dtype, device=area.device)
 
 
-def stratonovich_integrals(dB: Tensor, area: Tensor) -> Tensor:
+def stratonovich_integrals(
+    dB: Float[Tensor, "paths channels"], area: Float[Tensor, "paths channels channels"]
+) -> Float[Tensor, "paths channels channels"]:
     """Stratonovich's J ``(paths, m, m)``: J_kl = ∫_{s<u<t} ∘dB^k(u) ∘dB^l(t) = ½ ΔB^k ΔB^l + A_kl.
 
     The first index belongs to the inner integral.
@@ -379,7 +392,12 @@ def stratonovich_integrals(dB: Tensor, area: Tensor) -> Tensor:
     return 0.5 * dB[:, :, None] * dB[:, None, :] + area
 
 
-def chen(dB1: Tensor, A1: Tensor, dB2: Tensor, A2: Tensor) -> Tensor:
+def chen(
+    dB1: Float[Tensor, "*steps paths channels"],
+    A1: Float[Tensor, "*steps paths channels channels"],
+    dB2: Float[Tensor, "*steps paths channels"],
+    A2: Float[Tensor, "*steps paths channels channels"],
+) -> Float[Tensor, "*steps paths channels channels"]:
     """The area ``(…, m, m)`` over a step made of two, from increments ``(…, m)`` and areas of the first and the second.
 
     A(s,u) = A(s,t) + A(t,u) + ½(ΔB(s,t) ⊗ ΔB(t,u) − ΔB(t,u) ⊗ ΔB(s,t)) (K.-T. Chen, Ann. of Math. 65 (1957) 163–178).
@@ -393,7 +411,9 @@ def area_variance(h: float) -> float:
     return h**2 / 4
 
 
-def conditional_area_covariance(dB: Tensor, h: float) -> Tensor:
+def conditional_area_covariance(
+    dB: Float[Tensor, "paths channels"], h: float
+) -> Float[Tensor, "paths channels channels channels channels"]:
     """Cov(A_kl, A_ij | ΔB), shape ``(paths, m, m, m, m)``, in units of h²; the mean E[A | ΔB] is zero.
 
     On antisymmetric matrices this is h²/12 (I + L), L(G) = G w wᵀ + w wᵀ G with w = ΔB/√h.
@@ -407,7 +427,9 @@ def conditional_area_covariance(dB: Tensor, h: float) -> Tensor:
     return h**2 / 12 * (one - one.transpose(-1, -2))
 
 
-def conditional_area_variance(dB: Tensor, h: float) -> Tensor:
+def conditional_area_variance(
+    dB: Float[Tensor, "paths channels"], h: float
+) -> Float[Tensor, "paths channels channels"]:
     """Var(A_kl | ΔB) = h²/12 + h((ΔB^k)² + (ΔB^l)²)/12 for k ≠ l and 0 for k = l, shape ``(paths, m, m)``.
 
     Its mean is :func:`area_variance`.

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -40,7 +41,9 @@ class Sampler(Protocol):
     per_replicate: int
     block: int
 
-    def draw(self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor) -> Iterator[Increments]: ...
+    def draw(
+        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+    ) -> Iterator[Increments]: ...
 
 
 class _PseudoRandom:
@@ -57,7 +60,9 @@ class _PseudoRandom:
         self.per_replicate = self.smallest * math.ceil(paths / self.replicates / self.smallest)
         self.paths = self.replicates * self.per_replicate
 
-    def draw(self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor) -> Iterator[Increments]:
+    def draw(
+        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+    ) -> Iterator[Increments]:
         """One block with all paths of ``replicates``."""
         seeds = tuple(_stream_seed(self.seed, r) for r in replicates)
         yield StreamedIncrements(seeds, self.per_replicate, channels, grid, like, mirrored=self.smallest == 2)
@@ -162,7 +167,9 @@ class QuasiMonteCarlo:
         self.paths = replicates * self.per_replicate
         self.block = arguments.integer("block", block, 1)
 
-    def draw(self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Tensor) -> Iterator[Increments]:
+    def draw(
+        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+    ) -> Iterator[Increments]:
         components = _Components(self, replicates, channels, grid.steps)
         streams = len(replicates)
         bytes_each = 8 * max(grid.steps * channels, 1)

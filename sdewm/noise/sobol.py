@@ -13,6 +13,7 @@ import functools
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,7 +40,9 @@ class ScrambledSobol:
             becomes = (random[bit] & (2**bit - 1)) | 2**bit
             self._directions ^= (plain >> bit & 1) * becomes[:, None]
 
-    def points(self, first: int, count: int, dimensions: Tensor | None = None) -> Tensor:
+    def points(
+        self, first: int, count: int, dimensions: Int[Tensor, " dimensions"] | None = None
+    ) -> Int[Tensor, "dimensions count"]:
         """Points ``first`` to ``first + count − 1``, in integers from 0 to 2^30 − 1, ``(dimensions, count)``.
 
         ``count`` is a power of two that divides ``first``; ``dimensions`` are numbers from 0 on, ``None`` for all.
@@ -70,12 +73,14 @@ def _direction_numbers(dimension: int) -> Tensor:
     return torch.quasirandom.SobolEngine(dimension).sobolstate.int()
 
 
-def normals(points: Tensor) -> Tensor:
+def normals(points: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Standard normal numbers, float64, at the middle of each point's cell of length 2^-30: finite for all of them."""
     return torch.special.ndtri((points.double() + 0.5) * 2.0**-BITS)
 
 
-def pseudo_random_normals(key: int, first: int, count: int, dimensions: Tensor) -> Tensor:
+def pseudo_random_normals(
+    key: int, first: int, count: int, dimensions: Int[Tensor, " dimensions"]
+) -> Float[Tensor, "dimensions count"]:
     """Standard normal numbers, float64, ``(dimensions, count)``, each a function of key, dimension and point.
 
     ``key`` has 64 bits; points are ``first`` to ``first + count − 1``, below 2^30.

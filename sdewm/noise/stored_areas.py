@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.noise.levy import chen
@@ -19,7 +20,12 @@ class StoredAreas:
     weights = None
 
     def __init__(
-        self, increments: Tensor, areas: Tensor, integrals: Tensor | None = None, *, dt: float | None = None
+        self,
+        increments: Float[Tensor, "steps paths channels"],
+        areas: Float[Tensor, "steps paths channels channels"],
+        integrals: Float[Tensor, "steps paths channels"] | None = None,
+        *,
+        dt: float | None = None,
     ) -> None:
         if increments.ndim != 3 or areas.shape != (*increments.shape, increments.shape[-1]):
             raise ValueError(
@@ -34,14 +40,14 @@ class StoredAreas:
         self.values, self.stored, self.integrals, self.dt = increments, areas, integrals, dt
         self.steps, self.paths, self.channels = increments.shape
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
         return iter(self.values)
 
-    def areas(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def areas(self) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"]]]:
         """Increments ``(paths, m)`` and areas ``(paths, m, m)``, step by step."""
         return zip(self.values, self.stored, strict=True)
 
-    def time_areas(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def time_areas(self) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels"]]]:
         """Increments and integrals, both ``(paths, m)``, step by step; ``ValueError`` where none are stored."""
         if self.integrals is None:
             raise ValueError("integrals: expected (steps, paths, m), as the method takes them, got None")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet, value_of
@@ -36,8 +37,8 @@ class DoNotCommute(ValueError):
 
 
 def jacobians_along(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler"
-) -> Iterator[tuple[Tensor, Tensor]]:
+    sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, noise: Increments, method: Method = "euler"
+) -> Iterator[tuple[Float[Tensor, "paths channels+1"], Float[Tensor, "paths channels+1 n n"]]]:
     """(ΔB, A) for each step: increments ``(paths, m + 1)``, the first one Δt, and ∂g_0, …, ∂g_m at the step's left end,
     ``(paths, m + 1, n, n)``."""
     steps = walk(sde, x0, grid, method=method, noise=noise)
@@ -51,7 +52,9 @@ def jacobians_along(
         )
 
 
-def flow_exponent(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler") -> Tensor:
+def flow_exponent(
+    sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, noise: Increments, method: Method = "euler"
+) -> Float[Tensor, "paths n n"]:
     """∫∂g_k dB^k − ½ ∫Σ_{k≥1} (∂g_k)² ds with the drift as k = 0, ``(paths, n, n)``: (45)'s exponent as it should be.
 
     The integrals are sums over the grid with the integrand at the left end. Itô SDEs only. ``method`` makes the steps
@@ -66,7 +69,9 @@ def flow_exponent(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, me
     return total
 
 
-def commuting_flow(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler") -> Tensor:
+def commuting_flow(
+    sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, noise: Increments, method: Method = "euler"
+) -> Float[Tensor, "paths n n"]:
     """Φ(t1) = exp(∫∂g_k dB^k − ½ ∫Σ_{k≥1} (∂g_k)² ds), ``(paths, n, n)``: (45) corrected, E11.
 
     Holds where ∂g_i(x_s, s) and ∂g_j(x_t, t) commute for all i, j from 0 to m and all times s, t, which is measured at
@@ -79,7 +84,7 @@ def commuting_flow(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, m
 
 
 def commutators(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler"
+    sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, noise: Increments, method: Method = "euler"
 ) -> tuple[float, float]:
     """The largest ‖AB − BA‖ and the largest ‖AB − BA‖/(‖A‖ ‖B‖), in Frobenius' norm.
 
@@ -95,7 +100,9 @@ def commutators(
     return float(sizes.max()), float(relative.max())
 
 
-def commutator_term(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler") -> Tensor:
+def commutator_term(
+    sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, noise: Increments, method: Method = "euler"
+) -> Float[Tensor, "paths n n"]:
     """½ Σ_kl ∫∫_{s<t} [∂g_k(t), ∂g_l(s)] dB^l_s dB^k_t, k, l from 0 to m, ``(paths, n, n)``.
 
     What log Φ has beyond (45)'s exponent, to second order in the size of the Jacobians (Magnus 1954): zero where they

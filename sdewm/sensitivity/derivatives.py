@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace
 from sdewm.sensitivity import along
 
 
-def derivatives(function: Callable[[Tensor], Tensor], x: Tensor, order: int = 2) -> list[Tensor]:
+def derivatives(
+    function: Callable[[Float[Tensor, "paths n"]], Float[Tensor, "paths ..."]],
+    x: Float[Tensor, "paths n"],
+    order: int = 2,
+) -> list[Float[Tensor, "paths ..."]]:
     """The first, second, … derivative of a batched function at ``x`` ``(paths, n)``.
 
     A value ``(paths, *out)`` gives ``(paths, *out, n)``, ``(paths, *out, n, n)`` and so on.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -21,14 +22,14 @@ from sdewm.systems.sde import SDE, FunctionSDE, diffusion_product, noise_channel
 
 def fundamental_matrix(
     sde: SDE,
-    x0: Tensor,
+    x0: Float[Tensor, "*paths n"],
     grid: TimeGrid,
     *,
     method: Method = "euler",
     paths: int | None = None,
     seed: int = 0,
-    noise: Increments | Tensor | None = None,
-) -> Tensor:
+    noise: Increments | Float[Tensor, "steps paths channels"] | None = None,
+) -> Float[Tensor, "paths n n"]:
     """Φ(t1), ``(paths, n, n)``: column j is the derivative of the solution in the initial value's coordinate j.
 
     Solves dΦ = ∂g_k Φ dB^k, Φ(0) = I, with the drift as k = 0, equations (43)–(44), by differentiating the solver's
@@ -44,21 +45,21 @@ def fundamental_matrix(
 class InitialValueDerivatives:
     """x ``(paths, n)``, ∂x[v_i] ``(paths, n, d)`` and ∂²x[v_i, v_j] ``(paths, n, d, d)`` for d directions v_i."""
 
-    x: Tensor
-    first: Tensor
-    second: Tensor
+    x: Float[Tensor, "paths n"]
+    first: Float[Tensor, "paths n directions"]
+    second: Float[Tensor, "paths n directions directions"]
 
 
 def initial_value_derivatives(
     sde: SDE,
-    x0: Tensor,
+    x0: Float[Tensor, "*paths n"],
     grid: TimeGrid,
     *,
     method: Method = "euler",
     paths: int | None = None,
     seed: int = 0,
-    noise: Increments | Tensor | None = None,
-    directions: Tensor | None = None,
+    noise: Increments | Float[Tensor, "steps paths channels"] | None = None,
+    directions: Float[Tensor, "directions n"] | None = None,
 ) -> InitialValueDerivatives:
     """∂_i x and ∂²_ij x of (54) at the final time, exact on the grid.
 
@@ -95,7 +96,7 @@ class ShiftedStart(PerturbedSDE):
     holds (54) to its rate. Both magnitudes are the shift's. ``u`` ``(n,)``.
     """
 
-    def __init__(self, sde: SDE, u: Tensor) -> None:
+    def __init__(self, sde: SDE, u: Float[Tensor, " n"]) -> None:
         super().__init__(sde, FunctionSDE())
         self.u = u
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace
@@ -12,7 +13,7 @@ from sdewm.jets.directional import directional
 from sdewm.systems.sde import SDE, diffusion_product
 
 
-def along(x: Tensor, directions: Sequence[Tensor], order: int) -> Jet:
+def along(x: Float[Tensor, "*paths n"], directions: Sequence[Float[Tensor, "*paths n"]], order: int) -> Jet:
     """x + Σ_i p_i v_i, a jet in as many parameters as there are directions ``(paths, n)``."""
     space = JetSpace(len(directions), order)
     coefficients = x.new_zeros(len(space), *x.shape)
@@ -22,12 +23,16 @@ def along(x: Tensor, directions: Sequence[Tensor], order: int) -> Jet:
     return Jet(coefficients, space)
 
 
-def step_jacobians(sde: SDE, t: Tensor, x: Tensor, dB: Tensor) -> tuple[Tensor, Tensor]:
+def step_jacobians(
+    sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"], dB: Float[Tensor, "paths channels"]
+) -> tuple[Float[Tensor, "paths n n"], Float[Tensor, "paths n n"]]:
     """∂f and Σ_k ∂g_k dB^k at states ``(paths, n)``, each ``(paths, n, n)``."""
     return jacobian(lambda p: sde.f(t, p), x), jacobian(lambda p: diffusion_product(sde, t, p, dB), x)
 
 
-def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def jacobian(
+    function: Callable[[Float[Tensor, "paths n"]], Float[Tensor, "paths ..."]], x: Float[Tensor, "paths n"]
+) -> Float[Tensor, "paths ... n"]:
     """∂function(x), ``(paths, …, n)`` for a function ``(paths, n) -> (paths, …)`` of tensors and of jets."""
     directions = [e.expand(x.shape) for e in torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)]
     if isinstance(x, Jet):
@@ -38,12 +43,19 @@ def jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return value.new_zeros(*value.shape, x.shape[-1])
 
 
-def second_derivative(function: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def second_derivative(
+    function: Callable[[Float[Tensor, "paths n"]], Float[Tensor, "paths ..."]],
+    x: Float[Tensor, "paths n"],
+    u: Float[Tensor, "paths n"],
+    v: Float[Tensor, "paths n"],
+) -> Float[Tensor, "paths ..."]:
     """∂²function(x)[u, v], of function's shape, for tensors and jets."""
     return directional(lambda p: directional(function, p, v), x, u)
 
 
-def first_derivatives(value: Tensor, like: Tensor | None = None) -> Tensor:
+def first_derivatives(
+    value: Float[Tensor, "*paths n"], like: Float[Tensor, "*paths n"] | None = None
+) -> Float[Tensor, "*paths n parameters"]:
     """The first derivatives of a jet ``(paths, n)`` as a matrix ``(paths, n, parameters)``."""
     if isinstance(value, Jet):
         return value.coefficients[1 : 1 + value.space.parameters].movedim(0, -1)

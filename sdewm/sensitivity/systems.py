@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -19,7 +20,7 @@ from sdewm.sensitivity.steps import jacobian, second_derivative
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 from sdewm.systems.sde import SDE, check_protocol, diffusion_matrix, diffusion_product, drift, noise_channels
 
-CoefficientOf = Callable[[SDE, Tensor], Tensor]
+CoefficientOf = Callable[[SDE, Float[Tensor, "paths n"]], Float[Tensor, "paths n *channels"]]
 
 
 class Prolongation(ABC):
@@ -36,23 +37,27 @@ class Prolongation(ABC):
         self.noise_type = sde.noise_type if sde.noise_type in ("additive", "scalar") else "general"
 
     @abstractmethod
-    def split(self, state: Tensor) -> tuple[Tensor, ...]:
+    def split(self, state: Float[Tensor, "*paths N"]) -> tuple[Tensor, ...]:
         """The parts of states ``(..., N)``."""
 
     @abstractmethod
-    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
+    def rows(
+        self, coefficient: CoefficientOf, state: Float[Tensor, "paths N"]
+    ) -> list[Float[Tensor, "paths _ *channels"]]:
         """One ``(paths, size, …)`` for each part."""
 
-    def f(self, t: Tensor, x: Tensor) -> Tensor:
+    def f(self, t: Float[Tensor, ""], x: Float[Tensor, "paths N"]) -> Float[Tensor, "paths N"]:
         return torch.cat(self.rows(lambda sde, p: drift(sde, t, p), x), 1)
 
-    def g(self, t: Tensor, x: Tensor) -> Tensor:
+    def g(self, t: Float[Tensor, ""], x: Float[Tensor, "paths N"]) -> Float[Tensor, "paths N *channels"]:
         return torch.cat(self.rows(lambda sde, p: diffusion_matrix(sde, t, p), x), 1)
 
-    def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+    def g_prod(
+        self, t: Float[Tensor, ""], x: Float[Tensor, "paths N"], dB: Float[Tensor, "paths channels"]
+    ) -> Float[Tensor, "paths N"]:
         return torch.cat(self.rows(lambda sde, p: diffusion_product(sde, t, p, dB), x), 1)
 
-    def noise_channels(self, t: Tensor, x: Tensor) -> int:
+    def noise_channels(self, t: Float[Tensor, ""], x: Float[Tensor, "paths N"]) -> int:
         return noise_channels(self.sde, t, self.split(x)[0])
 
 
@@ -65,15 +70,17 @@ class FundamentalMatrixSDE(Prolongation):
     torch.Size([16, 1, 1])
     """
 
-    def initial(self, x0: Tensor) -> Tensor:
+    def initial(self, x0: Float[Tensor, "*paths n"]) -> Float[Tensor, "*paths N"]:
         """(x0, I), equation (44); ``(..., N)`` from ``(..., n)``."""
         return _with_identity(x0)
 
-    def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, state: Float[Tensor, "*paths N"]) -> tuple[Float[Tensor, "*paths n"], Float[Tensor, "*paths n n"]]:
         """x ``(..., n)`` and Φ ``(..., n, n)``."""
         return _with_matrix(state)
 
-    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
+    def rows(
+        self, coefficient: CoefficientOf, state: Float[Tensor, "paths N"]
+    ) -> list[Float[Tensor, "paths _ *channels"]]:
         x, phi = self.split(state)
         slope = jacobian(lambda p: coefficient(self.sde, p), x)
         product = (slope.flatten(1, -2) @ phi).unflatten(1, slope.shape[1:-1])
@@ -83,21 +90,23 @@ class FundamentalMatrixSDE(Prolongation):
 class InverseMatrixSDE(Prolongation):
     """(x, Φ⁻¹): dΦ⁻¹ = −Φ⁻¹ ∂g_k dB^k + Φ⁻¹ Σ_{k≥1} (∂g_k)² dt; N = n + n². In Stratonovich's calculus no last term."""
 
-    def initial(self, x0: Tensor) -> Tensor:
+    def initial(self, x0: Float[Tensor, "*paths n"]) -> Float[Tensor, "*paths N"]:
         """(x0, I); ``(..., N)`` from ``(..., n)``."""
         return _with_identity(x0)
 
-    def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, state: Float[Tensor, "*paths N"]) -> tuple[Float[Tensor, "*paths n"], Float[Tensor, "*paths n n"]]:
         """x ``(..., n)`` and Φ⁻¹ ``(..., n, n)``."""
         return _with_matrix(state)
 
-    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
+    def rows(
+        self, coefficient: CoefficientOf, state: Float[Tensor, "paths N"]
+    ) -> list[Float[Tensor, "paths _ *channels"]]:
         x, inverse = self.split(state)
         slope = jacobian(lambda p: coefficient(self.sde, p), x)
         product = (inverse @ slope.flatten(2)).unflatten(2, slope.shape[2:])
         return [coefficient(self.sde, x), -product.movedim(-1, 2).flatten(1, 2)]
 
-    def f(self, t: Tensor, x: Tensor) -> Tensor:
+    def f(self, t: Float[Tensor, ""], x: Float[Tensor, "paths N"]) -> Float[Tensor, "paths N"]:
         drift = super().f(t, x)
         if self.sde_type == "stratonovich":
             return drift
@@ -120,17 +129,21 @@ class SensitivitySDE(Prolongation):
         super().__init__(family.at(eps))
         self.error = family.error
 
-    def initial(self, x0: Tensor) -> Tensor:
+    def initial(self, x0: Float[Tensor, "*paths n"]) -> Float[Tensor, "*paths N"]:
         """(x0, 0, 0); ``(..., 3 n)`` from ``(..., n)``."""
         x0 = arguments.state(x0, many=True)
         return torch.cat([x0, torch.zeros_like(x0), torch.zeros_like(x0)], -1)
 
-    def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def split(
+        self, state: Float[Tensor, "*paths N"]
+    ) -> tuple[Float[Tensor, "*paths n"], Float[Tensor, "*paths n"], Float[Tensor, "*paths n"]]:
         """x, ∂_ε x and ∂²_ε x, each ``(..., n)``."""
         x, first, second = state.tensor_split(3, -1)
         return x, first, second
 
-    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
+    def rows(
+        self, coefficient: CoefficientOf, state: Float[Tensor, "paths N"]
+    ) -> list[Float[Tensor, "paths _ *channels"]]:
         x, y, w = self.split(state)
 
         def g(p: Tensor) -> Tensor:
@@ -152,17 +165,25 @@ class SecondVariationSDE(Prolongation):
     d∂²x[u, v] = (∂g_k ∂²x[u, v] + ∂²g_k[∂x[u], ∂x[v]]) dB^k, from 0.
     """
 
-    def initial(self, x0: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    def initial(
+        self, x0: Float[Tensor, "*paths n"], u: Float[Tensor, "*paths n"], v: Float[Tensor, "*paths n"]
+    ) -> Float[Tensor, "*paths N"]:
         """(x0, u, v, 0); ``(..., 4 n)`` from three of ``(..., n)``."""
         u, v = u.expand(x0.shape), v.expand(x0.shape)
         return torch.cat([x0, u, v, torch.zeros_like(x0)], -1)
 
-    def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def split(
+        self, state: Float[Tensor, "*paths N"]
+    ) -> tuple[
+        Float[Tensor, "*paths n"], Float[Tensor, "*paths n"], Float[Tensor, "*paths n"], Float[Tensor, "*paths n"]
+    ]:
         """x, ∂x[u], ∂x[v] and ∂²x[u, v], each ``(..., n)``."""
         x, u, v, w = state.tensor_split(4, -1)
         return x, u, v, w
 
-    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
+    def rows(
+        self, coefficient: CoefficientOf, state: Float[Tensor, "paths N"]
+    ) -> list[Float[Tensor, "paths _ *channels"]]:
         x, u, v, w = self.split(state)
 
         def g(p: Tensor) -> Tensor:

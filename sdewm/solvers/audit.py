@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import value_of
@@ -25,7 +26,7 @@ class Audit:
     A structure that has everything in it is not held: there is nothing that it could lack.
     """
 
-    def __init__(self, structure: NoiseStructure, grid: TimeGrid, first: Tensor) -> None:
+    def __init__(self, structure: NoiseStructure, grid: TimeGrid, first: Float[Tensor, "paths channels"]) -> None:
         self.structure = structure
         self.steps: frozenset[int] = frozenset()
         if structure.channels and not structure.is_largest:
@@ -36,7 +37,7 @@ class Audit:
                 i for start in stretches if (i := start + self.random.randrange(LOOK_EVERY)) < grid.steps
             )
 
-    def hold(self, sde: SDE, t: Tensor, x: Tensor) -> None:
+    def hold(self, sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> None:
         """Raise :class:`OtherStructure` if the noise departs from the structure on the outermost paths."""
         generator = torch.Generator().manual_seed(self.random.getrandbits(63))
         with torch.no_grad():

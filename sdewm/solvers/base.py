@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
@@ -59,7 +60,7 @@ class Stepper(ABC):
     def check(self, sde: SDE) -> None:  # noqa: B027 (nothing to check is the usual case)
         """Raise ``TypeError`` or ``ValueError`` if the method cannot take an SDE of the declared types."""
 
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Stepper:
+    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> Stepper:
         """The stepper that makes the steps of a solve from ``x0``, ``(n,)`` or ``(paths, n)``; called once for it."""
         return self
 
@@ -68,7 +69,15 @@ class Stepper(ABC):
         return self
 
     @abstractmethod
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels *channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         """The states ``(paths, n)`` at t + dt from those at t, and increments ``(paths, m)`` of the noise."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -65,7 +66,7 @@ class Walks:
     def __init__(
         self,
         sde: SDE,
-        x0: Tensor,
+        x0: Float[Tensor, "*paths n"],
         grid: TimeGrid,
         method: Method,
         at: Collection[int],
@@ -89,7 +90,7 @@ class Walks:
         self.__dict__ |= state
         self._lock = threading.Lock()
 
-    def __call__(self, noise: Increments) -> Iterator[tuple[int, Tensor, Tensor]]:
+    def __call__(self, noise: Increments) -> Iterator[tuple[int, Float[Tensor, ""], Float[Tensor, "paths n"]]]:
         with self._lock:
             if not self._plain and self._made is None:
                 try:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -33,7 +34,7 @@ class IncrementsWithAreas(Protocol):
     ``areas`` yields increments ``(paths, m)`` and areas ``(paths, m, m)``, step by step.
     """
 
-    def areas(self) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def areas(self) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"]]]: ...
 
 
 @runtime_checkable
@@ -43,12 +44,12 @@ class IncrementsWithTimeAreas(Protocol):
     ``time_areas`` yields increments and the integrals of B(s) − B(t) over each step, both ``(paths, m)``.
     """
 
-    def time_areas(self) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def time_areas(self) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels"]]]: ...
 
 
 def trajectory(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments
-) -> Iterator[tuple[int, Tensor, Tensor]]:
+    sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, method: Method, noise: Increments
+) -> Iterator[tuple[int, Float[Tensor, ""], Float[Tensor, "paths n"]]]:
     """Yield (i, t_i, x_i) for i = 0..steps, holding one state at a time. ``x0`` is ``(n,)`` or ``(paths, n)``.
 
     Raises :class:`NonFiniteState` at the end of the grid if a state is not finite there, ``ValueError`` if the method
@@ -95,14 +96,26 @@ def trajectory(
 
 
 def walk(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments | Tensor | Drawn
-) -> Iterator[tuple[int, Tensor, Tensor]]:
+    sde: SDE,
+    x0: Float[Tensor, "*paths n"],
+    grid: TimeGrid,
+    *,
+    method: Method,
+    noise: Increments | Float[Tensor, "steps paths channels"] | Drawn,
+) -> Iterator[tuple[int, Float[Tensor, ""], Float[Tensor, "paths n"]]]:
     """:func:`trajectory`, its arguments checked at the call. For one walk along some paths; an estimate checks once and
     walks often."""
     return trajectory(sde, x0, grid, method=method, noise=checked(sde, x0, grid, method=method, noise=noise))
 
 
-def checked(sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments | Tensor | Drawn) -> Increments:
+def checked(
+    sde: SDE,
+    x0: Float[Tensor, "*paths n"],
+    grid: TimeGrid,
+    *,
+    method: Method,
+    noise: Increments | Float[Tensor, "steps paths channels"] | Drawn,
+) -> Increments:
     """The increments of a walk, once its arguments have been held against each other."""
     probe = check_system(sde, x0, grid, method=method)
     if carries_jets(sde, x0, grid):
@@ -125,7 +138,7 @@ def checked(sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Incr
     return increments
 
 
-def check_system(sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method) -> Probe:
+def check_system(sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, method: Method) -> Probe:
     """Hold an SDE, a method and a grid against each other and against x0, before any work is done.
 
     Returns the states that coefficients were held against, and the number of noise channels; see
@@ -166,7 +179,7 @@ def _check_times(grid: TimeGrid, dtype: torch.dtype) -> None:
         )
 
 
-def carries_jets(sde: SDE, x0: Tensor, grid: TimeGrid) -> bool:
+def carries_jets(sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> bool:
     if isinstance(x0, Jet):
         return True
     x = x0[:1] if x0.ndim == 2 else x0.unsqueeze(0)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Kind = Literal["strong", "weak"]
-Exact = Callable[[Tensor], Tensor] | Callable[[Tensor, Tensor], Tensor]
+Exact = (
+    Callable[[Float[Tensor, "paths channels"]], Float[Tensor, "paths n"]]
+    | Callable[[Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"]], Float[Tensor, "paths n"]]
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class Convergence:
 
 def convergence(
     sde: SDE,
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid | tuple[float, float],
     *,
     method: Method = "euler",
@@ -145,7 +149,7 @@ def convergence(
     reference: Method | Exact = "milstein",
     refine: int = 2,
     kind: Kind = "strong",
-    functional: Callable[[Tensor], Tensor] | None = None,
+    functional: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]] | None = None,
     precision: float = 0.05,
     level: float = 0.99,
     max_paths: int = 2**17,
@@ -188,7 +192,7 @@ def convergence(
 
 def compare_methods(
     sde: SDE,
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid | tuple[float, float],
     *,
     methods: Mapping[str, Method],
@@ -198,7 +202,7 @@ def compare_methods(
     reference: Method | Exact = "milstein",
     refine: int = 2,
     kind: Kind = "strong",
-    functional: Callable[[Tensor], Tensor] | None = None,
+    functional: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]] | None = None,
     precision: float = 0.05,
     level: float = 0.99,
     max_paths: int = 2**17,

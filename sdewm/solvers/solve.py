@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -27,16 +28,17 @@ HELD = 256  # steps on which a compiled walk is held against a plain one
 @lists_methods
 def solve(
     sde: SDE,
-    x0: Tensor,
+    x0: Float[Tensor, "*paths n"],
     grid: TimeGrid,
     *,
     method: Method = "euler",
     paths: int | None = None,
     seed: int = 0,
-    noise: Increments | Tensor | Drawn | None = None,
-    save: Literal["final", "path"] | Callable[[Tensor, Tensor], Tensor] = "final",
+    noise: Increments | Float[Tensor, "steps paths channels"] | Drawn | None = None,
+    save: Literal["final", "path"]
+    | Callable[[Float[Tensor, ""], Float[Tensor, "paths n"]], Float[Tensor, "..."]] = "final",
     compile: Compile = "auto",
-) -> Tensor:
+) -> Float[Tensor, "..."]:
     """Integrate an SDE.
 
     Parameters

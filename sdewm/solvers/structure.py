@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdewm.jets import Jet
@@ -36,9 +37,9 @@ class Direction:
     l, and ``acts`` ``(m,)`` has a zero where none does.
     """
 
-    members: Tensor
-    source: Tensor
-    acts: Tensor
+    members: Float[Tensor, " channels"]
+    source: Int[Tensor, " channels"]
+    acts: Float[Tensor, " channels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +52,8 @@ class NoiseStructure:
     """
 
     kind: NoiseKind
-    acts: Tensor
-    pairs: Tensor
+    acts: Bool[Tensor, "channels channels"]
+    pairs: Bool[Tensor, "channels channels"]
     commutator: float
 
     @classmethod
@@ -83,7 +84,9 @@ class NoiseStructure:
         """Whether there is nothing that could be added: all vectors act on all, and no two commute."""
         return bool(self.acts.all()) and bool((self.pairs | torch.eye(self.channels, dtype=torch.bool)).all())
 
-    def areas(self, area: Tensor | None) -> Tensor | None:
+    def areas(
+        self, area: Float[Tensor, "paths channels channels"] | None
+    ) -> Float[Tensor, "paths channels channels"] | None:
         """What a step is to use of the areas it was given: nothing where the vectors commute; ``ValueError`` if it has
         none where they do not."""
         if not self.needs_areas:
@@ -92,7 +95,7 @@ class NoiseStructure:
             raise ValueError("area: expected (paths, m, m), as the diffusion vectors do not commute, got None")
         return area
 
-    def directions(self, like: Tensor) -> list[Direction]:
+    def directions(self, like: Float[Tensor, "..."]) -> list[Direction]:
         """As few directions as a greedy choice finds that give every ∂g_l[g_k]: one for diagonal noise."""
         groups: list[tuple[list[int], Tensor]] = []
         for k, row in enumerate(self.acts):
@@ -114,7 +117,7 @@ class NoiseStructure:
         return directions
 
 
-def noise_structure(sde: SDE, x0: Tensor, grid: TimeGrid, *, seed: int = 0) -> NoiseStructure:
+def noise_structure(sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, seed: int = 0) -> NoiseStructure:
     """Measure the structure of an SDE's noise along a few paths from ``x0`` through the whole grid.
 
     Parameters
@@ -205,7 +208,7 @@ class Departure:
 
 
 def departure(
-    structure: NoiseStructure, sde: SDE, t: Tensor, x: Tensor, generator: torch.Generator
+    structure: NoiseStructure, sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"], generator: torch.Generator
 ) -> Departure | None:
     """Hold a structure against the coefficients at states ``(paths, n)``.
 
@@ -292,7 +295,7 @@ def _derivatives(sde: SDE, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return table[finite], _of_products(g, x).cpu().to(torch.float64)[finite]
 
 
-def extended(structure: NoiseStructure, sde: SDE, t: Tensor, x: Tensor) -> NoiseStructure:
+def extended(structure: NoiseStructure, sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> NoiseStructure:
     """The structure with what the derivatives at states ``(paths, n)`` show in addition; every pair is looked at."""
     return _with_derivatives(structure, *_derivatives(sde, t, x), t, sde.noise_type)
 

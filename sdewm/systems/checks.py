@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -40,19 +41,19 @@ class Probe:
     those of a pilot walk, most of it with three times the noise; none where it cannot be made.
     """
 
-    t: Tensor
-    same: Tensor
-    other: Tensor
+    t: Float[Tensor, ""]
+    same: Float[Tensor, "3 n"]
+    other: Float[Tensor, "2 n"]
     visits: Sequence[Visit]
     channels: int = 0
 
     @property
-    def far(self) -> Tensor:
+    def far(self) -> Float[Tensor, "paths n"]:
         """The states ``(paths, n)`` that the pilot walk ends at."""
         return self.visits[-1].x if self.visits else self.same[:0]
 
 
-def check_coefficients(sde: SDE, x0: Tensor, grid: TimeGrid) -> Probe:
+def check_coefficients(sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> Probe:
     """Hold every coefficient of an SDE, and of the parts that it is made of, against x0 at the initial time.
 
     Each must return a tensor of the right shape, of x0's dtype and device, finite, the same whenever it is asked, one
@@ -206,7 +207,12 @@ def _check_later(name: str, function: Callable[[Tensor], Any], at_start: Tensor,
     _check_rows(name, function, values, same, other)
 
 
-def check_loss(name: str, loss: Callable[[Tensor, Tensor], Any], times: Sequence[float], probe: Probe) -> None:
+def check_loss(
+    name: str,
+    loss: Callable[[Float[Tensor, "paths n"], Float[Tensor, "paths n"]], Any],
+    times: Sequence[float],
+    probe: Probe,
+) -> None:
     """Hold a loss ``(t, x) -> (paths,)`` against a few states: one finite number per path, of that path alone.
 
     Held at the first of the times, in the middle and at the last, since a running loss and a terminal one may share a

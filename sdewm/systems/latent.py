@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -31,10 +32,10 @@ class BlockSizes(NamedTuple):
 class Blocks(NamedTuple):
     """The four parts of a state, each ``(paths, size)``."""
 
-    z: Tensor
-    h: Tensor
-    z_tilde: Tensor
-    s_tilde: Tensor
+    z: Float[Tensor, "*paths z"]
+    h: Float[Tensor, "*paths h"]
+    z_tilde: Float[Tensor, "*paths z_tilde"]
+    s_tilde: Float[Tensor, "*paths s_tilde"]
 
 
 class RecordedObservation:
@@ -52,7 +53,7 @@ class RecordedObservation:
     tensor([0.5000])
     """
 
-    def __init__(self, times: Tensor, values: Tensor) -> None:
+    def __init__(self, times: Float[Tensor, " times"], values: Float[Tensor, "times ..."]) -> None:
         # A time that is not finite is named by its place.
         times = times if isinstance(times, Tensor) else torch.tensor(arguments.reals("times", times))
         if times.dtype == torch.bool or times.is_complex():
@@ -75,7 +76,7 @@ class RecordedObservation:
             raise ValueError(f"values: expected finite numbers, got a non-finite one at time {float(times[first]):g}")
         self.times, self.values = times, values
 
-    def __call__(self, t: Tensor | float) -> Tensor:
+    def __call__(self, t: Float[Tensor, ""] | float) -> Float[Tensor, "..."]:
         t = arguments.real("t", t)
         first, last = float(self.times[0]), float(self.times[-1])
         # A grid accumulates its times, and a last step may overshoot by rounding alone.
@@ -154,7 +155,7 @@ class LatentSDE:
         observation: Callable[[Tensor], Tensor] | SDE,
         sizes: BlockSizes,
         leak: float = 0.0,
-        observation0: Tensor | None = None,
+        observation0: Float[Tensor, " size"] | None = None,
     ) -> None:
         required = {"q_enc": q_enc, "f": f, "p": p, "q_dec": q_dec, "policy": policy}
         optional = {"q_enc_bar": q_enc_bar, "f_bar": f_bar, "p_bar": p_bar, "q_dec_bar": q_dec_bar}
@@ -200,11 +201,17 @@ class LatentSDE:
 
     # -- the state ---------------------------------------------------------------------------------------------------
 
-    def blocks(self, x: Tensor) -> Blocks:
+    def blocks(self, x: Float[Tensor, "*paths n"]) -> Blocks:
         """The four blocks of states ``(..., n)``."""
         return Blocks(*(x[..., b] for b in self.block_slices))
 
-    def state(self, z: Tensor, h: Tensor, z_tilde: Tensor, s_tilde: Tensor) -> Tensor:
+    def state(
+        self,
+        z: Float[Tensor, "*paths z"],
+        h: Float[Tensor, "*paths h"],
+        z_tilde: Float[Tensor, "*paths z_tilde"],
+        s_tilde: Float[Tensor, "*paths s_tilde"],
+    ) -> Float[Tensor, "*paths n"]:
         """A state ``(..., n)`` from its blocks; the observation's initial state is appended where it is simulated."""
         parts = [z, h, z_tilde, s_tilde]
         for name, part, size in zip(BlockSizes._fields, parts, self.sizes, strict=True):
@@ -224,7 +231,7 @@ class LatentSDE:
         """The observation where it is not."""
         return cast(Callable[[Tensor], Tensor], self.observation)
 
-    def observed(self, t: Tensor, x: Tensor) -> Tensor:
+    def observed(self, t: Float[Tensor, ""], x: Float[Tensor, "*paths n"]) -> Float[Tensor, "..."]:
         """s_t: a vector as ``(paths, size)``, the same for every path unless it is simulated; an image as recorded."""
         if self.simulated:
             return x[..., self.stages[0].block]
@@ -241,21 +248,23 @@ class LatentSDE:
 
     # -- the SDE protocol --------------------------------------------------------------------------------------------
 
-    def f(self, t: Tensor, x: Tensor) -> Tensor:
+    def f(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n"]:
         parts = [self._drift(block, t, x) for block in range(4)]
         if self.simulated:
             s = self.observed(t, x)
             parts.append(self._observation_sde.f(t, s))
         return torch.cat(parts, -1)
 
-    def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+    def g_prod(
+        self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"], dB: Float[Tensor, "paths channels"]
+    ) -> Float[Tensor, "paths n"]:
         parts = [self._diffusion_product(block, t, x, dB) for block in range(4)]
         if self.simulated:
             channels = self.channel_slices(t, x)[4]
             parts.append(diffusion_product(self._observation_sde, t, self.observed(t, x), dB[..., channels]))
         return torch.cat(parts, -1)
 
-    def g(self, t: Tensor, x: Tensor) -> Tensor:
+    def g(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n channels"]:
         matrices = [self._as_matrix(self._diffusion(block, t, x), x, self.sizes[block]) for block in range(4)]
         if self.simulated:
             matrices.append(diffusion_matrix(self._observation_sde, t, self.observed(t, x)))
@@ -268,19 +277,21 @@ class LatentSDE:
             offset += m.shape[-1]
         return torch.cat(rows, -2)
 
-    def noise_channels(self, t: Tensor, x: Tensor) -> int:
+    def noise_channels(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> int:
         """m; checks every coefficient's shape on the way."""
         return self.channel_slices(t, x)[-1].stop
 
     # -- stage by stage, for the sequential stepper ------------------------------------------------------------------
 
-    def f_stage(self, stage: int, t: Tensor, x: Tensor) -> Tensor:
+    def f_stage(self, stage: int, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths size"]:
         block = self._block_of_stage(stage)
         if block == 4:
             return self._observation_sde.f(t, self.observed(t, x))
         return self._drift(block, t, x)
 
-    def g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+    def g_prod_stage(
+        self, stage: int, t: Float[Tensor, ""], x: Float[Tensor, "paths n"], dB: Float[Tensor, "paths channels"]
+    ) -> Float[Tensor, "paths size"]:
         block = self._block_of_stage(stage)
         if block == 4:
             channels = self.channel_slices(t, x)[4]
@@ -329,7 +340,7 @@ class LatentSDE:
             return _zeros(x, *dB.shape[:-1], self.sizes[block])
         return apply_block(g, dB[..., self.channel_slices(t, x)[block]])
 
-    def channel_slices(self, t: Tensor, x: Tensor) -> tuple[slice, ...]:
+    def channel_slices(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> tuple[slice, ...]:
         """Which of the m increments drive z, h, z̃, s̃ (and s where it is simulated); found once, from shapes."""
         if self._channel_slices is None:
             probe = x[:1]
@@ -427,7 +438,7 @@ class _EncoderError:
         return self.model.stages[stage].block == self.model.block_slices.z
 
 
-def apply_block(g: Tensor, dB: Tensor) -> Tensor:
+def apply_block(g: Tensor, dB: Float[Tensor, "paths channels"]) -> Float[Tensor, "paths size"]:
     """A block's diffusion, ``(paths, size)`` or ``(paths, size, channels)``, applied to its increments."""
     return (g * dB.unsqueeze(-2)).sum(-1) if g.ndim == 3 else g * dB
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -35,7 +36,7 @@ class NonFiniteLoss(ArithmeticError):
         )
 
 
-TerminalLoss = Callable[[Tensor], Tensor]
+TerminalLoss = Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class SummedLoss:
     16384
     """
 
-    fn: Callable[[Tensor, Tensor], Tensor]
+    fn: Callable[[Float[Tensor, ""], Float[Tensor, "paths n"]], Float[Tensor, " paths"]]
     times: Sequence[float]
     weights: Sequence[float] | None = None
 
@@ -69,7 +70,7 @@ class SummedLoss:
                 raise ValueError(f"weights: expected {len(times)}, one per time, got {len(weights)}")
             object.__setattr__(self, "weights", weights)
 
-    def at(self, t: Tensor, x: Tensor) -> Tensor:
+    def at(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, " paths"]:
         """fn(t, x), a tensor or a jet ``(paths,)``; :class:`NonFiniteLoss` where a path's is not finite."""
         with named("loss: expected a function of states (paths, n)"):
             value = self.fn(t, x)

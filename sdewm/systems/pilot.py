@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdewm.jets import value_of
@@ -28,10 +29,10 @@ ENTRIES = 2**19
 class Visit:
     """The states of the pilot paths at one time, the increments there, and the noise that those make."""
 
-    t: Tensor
-    x: Tensor
-    dB: Tensor
-    noise: Tensor
+    t: Float[Tensor, ""]
+    x: Float[Tensor, "paths n"]
+    dB: Float[Tensor, "paths channels"]
+    noise: Float[Tensor, "paths n"]
 
 
 def pilot_paths(entries: int) -> int:
@@ -39,12 +40,14 @@ def pilot_paths(entries: int) -> int:
     return max(FEWEST, min(PATHS, ENTRIES // (max(entries, 1) * (TIMES + 1))))
 
 
-def spread(of: int, count: int) -> Tensor:
+def spread(of: int, count: int) -> Int[Tensor, " count"]:
     """``count`` of the numbers below ``of``, evenly spread."""
     return torch.linspace(0, of - 1, count).round().long()
 
 
-def pilot(sde: SDE, x0: Tensor, grid: TimeGrid, *, channels: int, generator: torch.Generator) -> list[Visit]:
+def pilot(
+    sde: SDE, x0: Float[Tensor, "paths n"], grid: TimeGrid, *, channels: int, generator: torch.Generator
+) -> list[Visit]:
     """Euler's steps through the grid, 8 at most, from states spread over the rows of ``x0`` ``(rows, n)``.
 
     Of as many of the paths as are still in the numbers and in the coefficients' domain. Itô or Stratonovich is all one

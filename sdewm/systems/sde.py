@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -26,7 +27,8 @@ SdeType = Literal["ito", "stratonovich"]
 SDE_TYPES: tuple[str, ...] = ("ito", "stratonovich")
 NoiseType = Literal["diagonal", "additive", "scalar", "general"]
 NOISE_TYPES: tuple[str, ...] = ("diagonal", "additive", "scalar", "general")
-Coefficient = Callable[[Tensor, Tensor], Tensor]
+Drift = Callable[[Float[Tensor, ""], Float[Tensor, "paths n"]], Float[Tensor, "paths n"]]
+Diffusion = Callable[[Float[Tensor, ""], Float[Tensor, "paths n"]], Float[Tensor, "paths n *channels"]]
 # Errors of Python's and torch's own that a function raises which cannot take what it is given.
 FROM_INSIDE = (ValueError, RuntimeError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
 
@@ -57,9 +59,9 @@ class SDE(Protocol):
     noise_type: str
     sde_type: str
 
-    def f(self, t: Tensor, x: Tensor) -> Tensor: ...
+    def f(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n"]: ...
 
-    def g(self, t: Tensor, x: Tensor) -> Tensor: ...
+    def g(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n *channels"]: ...
 
 
 class FunctionSDE:
@@ -77,8 +79,8 @@ class FunctionSDE:
 
     def __init__(
         self,
-        f: Coefficient | None = None,
-        g: Coefficient | None = None,
+        f: Drift | None = None,
+        g: Diffusion | None = None,
         noise_type: NoiseType = "diagonal",
         sde_type: SdeType = "ito",
     ) -> None:
@@ -92,10 +94,10 @@ class FunctionSDE:
         """Whether there is no diffusion at all."""
         return self._g is None
 
-    def f(self, t: Tensor, x: Tensor) -> Tensor:
+    def f(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n"]:
         return torch.zeros_like(x) if self._f is None else self._f(t, x)
 
-    def g(self, t: Tensor, x: Tensor) -> Tensor:
+    def g(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n *channels"]:
         if self._g is not None:
             return self._g(t, x)
         zero = torch.zeros_like(x)
@@ -122,18 +124,22 @@ def _fitting(name: str, value: Tensor, t: Tensor, x: Tensor, channels: bool = Fa
     )
 
 
-def diffusion_matrix(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
+def diffusion_matrix(sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n channels"]:
     """The diffusion as a matrix ``(paths, n, m)``, whatever the noise type."""
     g = sde.g(t, x)
     return torch.diag_embed(g) if sde.noise_type == "diagonal" else g
 
 
-def diffusion_product(sde: SDE, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+def diffusion_product(
+    sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"], dB: Float[Tensor, "paths channels"]
+) -> Float[Tensor, "paths n"]:
     """Σ_k g_k(t, x) dB^k, ``(paths, n)``, for increments ``(paths, m)``."""
     return diffusion_at(sde, t, x)(dB)
 
 
-def diffusion_at(sde: SDE, t: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
+def diffusion_at(
+    sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]
+) -> Callable[[Float[Tensor, "paths channels"]], Float[Tensor, "paths n"]]:
     """:func:`diffusion_product` at one point, for several increments: the diffusion is evaluated once if it can be."""
     if hasattr(sde, "g_prod"):
         return lambda dB: _fitting("g_prod", sde.g_prod(t, x, dB), t, x)
@@ -149,7 +155,7 @@ def diffusion_at(sde: SDE, t: Tensor, x: Tensor) -> Callable[[Tensor], Tensor]:
     return product
 
 
-def noise_channels(sde: SDE, t: Tensor, x: Tensor) -> int:
+def noise_channels(sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> int:
     """m, the number of Brownian motions that drive the system."""
     if hasattr(sde, "noise_channels"):
         return sde.noise_channels(t, x)
@@ -172,7 +178,7 @@ def check_protocol(name: str, sde: object) -> None:
         arguments.function(f"{name}.{attribute}", getattr(sde, attribute), "(t, x)")
 
 
-def one_channel(dB: Tensor, k: int) -> Tensor:
+def one_channel(dB: Float[Tensor, "paths channels"], k: int) -> Float[Tensor, "paths channels"]:
     """Increments ``(paths, m)`` with a one in channel k and zeros elsewhere: they pick diffusion vector k."""
     unit = torch.zeros_like(dB)
     unit[:, k] = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.systems.sde import SDE, diffusion_product, drift
@@ -26,14 +27,23 @@ class StagedSDE(SDE, Protocol):
     def g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor: ...
 
 
-def stage_drift(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: Tensor) -> Tensor:
+def stage_drift(
+    sde: SDE, stages: tuple[Stage, ...], stage: int, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]
+) -> Float[Tensor, "paths size"]:
     """The drift of one block; computed whole and cut where the SDE cannot do better."""
     if hasattr(sde, "f_stage"):
         return sde.f_stage(stage, t, x)
     return drift(sde, t, x)[..., stages[stage].block]
 
 
-def stage_diffusion(sde: SDE, stages: tuple[Stage, ...], stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+def stage_diffusion(
+    sde: SDE,
+    stages: tuple[Stage, ...],
+    stage: int,
+    t: Float[Tensor, ""],
+    x: Float[Tensor, "paths n"],
+    dB: Float[Tensor, "paths channels"],
+) -> Float[Tensor, "paths size"]:
     """The diffusion of one block applied to increments."""
     if hasattr(sde, "g_prod_stage"):
         return sde.g_prod_stage(stage, t, x, dB)

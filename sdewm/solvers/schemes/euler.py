@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.solvers.base import Stepper
@@ -17,7 +18,15 @@ class EulerMaruyama(Stepper):
     sde_types = ("ito",)
     summary = "Euler–Maruyama"
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         return x + drift(sde, t, x) * dt + diffusion_product(sde, t, x, dB)
 
 

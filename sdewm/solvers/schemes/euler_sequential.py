@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.solvers.base import Stepper
@@ -33,7 +34,15 @@ class SequentialEuler(Stepper):
                 f"has none. Use {quoted(without_areas('ito'))}."
             )
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         staged = cast(StagedSDE, sde)  # as check has seen
         for i, stage in enumerate(staged.stages):
             at = t if stage.time == "start" else t + dt

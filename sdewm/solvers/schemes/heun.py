@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.solvers.base import Stepper
@@ -21,7 +22,15 @@ class Heun(Stepper):
     sde_types = ("stratonovich",)
     summary = "Heun, the trapezoidal rule"
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         here = drift(sde, t, x) * dt + diffusion_product(sde, t, x, dB)
         predicted = x + here
         there = drift(sde, t + dt, predicted) * dt + diffusion_product(sde, t + dt, predicted, dB)

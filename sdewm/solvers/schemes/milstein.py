@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet
@@ -35,11 +36,19 @@ class Milstein(Stepper):
     def __init__(self, structure: NoiseStructure | None = None) -> None:
         self.structure = structure
 
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> PreparedMilstein:
+    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> PreparedMilstein:
         structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
         return PreparedMilstein(structure, tuple(structure.directions(_plain(x0))))
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         """One step by itself; measures the structure anew, at states near x."""
         at = float(t)
         return self.prepare(sde, x, TimeGrid(at, at + dt, 1)).step(sde, t, dt, x, dB, area)
@@ -57,7 +66,15 @@ class PreparedMilstein(Stepper):
         self.structure: NoiseStructure = structure
         self.directions = directions
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         """One step from t to t + dt; ``area`` ``(paths, m, m)`` is ignored where the diffusion vectors commute."""
         area = self.structure.areas(area)
         product = diffusion_at(sde, t, x)
@@ -76,7 +93,13 @@ def _plain(x: Tensor) -> Tensor:
     return x.value if isinstance(x, Jet) else x
 
 
-def double_integrals(direction: Direction, dt: float, dB: Tensor, area: Tensor | None, sde_type: str) -> Tensor:
+def double_integrals(
+    direction: Direction,
+    dt: float,
+    dB: Float[Tensor, "paths channels"],
+    area: Float[Tensor, "paths channels channels"] | None,
+    sde_type: str,
+) -> Float[Tensor, "paths channels"]:
     """I_{k(l), l} for every column l, ``(paths, m)``: k(l) is the vector of the direction that acts on column l."""
     source = direction.source
     column = torch.arange(dB.shape[-1], device=dB.device)

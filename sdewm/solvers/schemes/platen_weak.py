@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
@@ -30,11 +31,19 @@ class PlatenWeak2(Stepper):
     def __init__(self, structure: NoiseStructure | None = None) -> None:
         self.structure = structure
 
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> PreparedWeak2:
+    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> PreparedWeak2:
         structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
         return PreparedWeak2(structure)
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         """One step by itself; measures the structure anew, at states near x."""
         at = float(t)
         return self.prepare(sde, x, TimeGrid(at, at + dt, 1)).step(sde, t, dt, x, dB, area)
@@ -50,7 +59,15 @@ class PreparedWeak2(Stepper):
     def __init__(self, structure: NoiseStructure) -> None:
         self.structure: NoiseStructure = structure
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         area = self.structure.areas(area)
         product, end, root = diffusion_at(sde, t, x), t + dt, math.sqrt(dt)
         move, noise = drift(sde, t, x) * dt, product(dB)

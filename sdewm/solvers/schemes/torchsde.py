@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
@@ -55,10 +56,18 @@ class Torchsde(Stepper):
                 "pip install 'sdewm[torchsde]'"
             ) from None
 
-    def prepare(self, sde: SDE, x0: Tensor, grid: TimeGrid) -> Walk:
+    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> Walk:
         return Walk(self, needs_areas=self.may_need_areas and sde.noise_type == "general")
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels *channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         """One step by itself, as the first of a walk."""
         return self.prepare(sde, x, TimeGrid(float(t), float(t) + dt, 1)).step(sde, t, dt, x, dB, area)
 
@@ -79,7 +88,15 @@ class Walk(Stepper):
     def begin(self) -> Walk:
         return Walk(self.of, self.needs_areas)
 
-    def step(self, sde: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, area: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        sde: SDE,
+        t: Float[Tensor, ""],
+        dt: float,
+        x: Float[Tensor, "paths n"],
+        dB: Float[Tensor, "paths channels"],
+        area: Float[Tensor, "paths channels *channels"] | None = None,
+    ) -> Float[Tensor, "paths n"]:
         given, end = OneIncrement(dB, area, self.needs_time_areas), t + dt
         if self._solver is None:
             self._solver = _solver(self.of.method, sde, given, dt)
@@ -92,11 +109,15 @@ class Walk(Stepper):
 class OneIncrement:
     """What torchsde asks of a Brownian motion, answered for one step: an increment, and an area of either kind."""
 
-    def __init__(self, dB: Tensor, area: Tensor | None, of_time: bool) -> None:
+    def __init__(
+        self, dB: Float[Tensor, "paths channels"], area: Float[Tensor, "paths channels *channels"] | None, of_time: bool
+    ) -> None:
         self.dB, self.area, self.shape, self.dtype, self.device = dB, area, dB.shape, dB.dtype, dB.device
         self.levy_area_approximation = "space-time" if of_time else "foster"
 
-    def __call__(self, ta: Tensor, tb: Tensor, return_U: bool = False, return_A: bool = False) -> Any:
+    def __call__(
+        self, ta: Float[Tensor, ""], tb: Float[Tensor, ""], return_U: bool = False, return_A: bool = False
+    ) -> Any:
         if not (return_U or return_A):
             return self.dB
         if self.area is None:  # an SDE without general noise, whose areas are multiplied by zero
