@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,9 +94,16 @@ def test_ctrl_c_prints_what_is_finished_and_one_line(there):
     status, out, error = stop_after_one(there, signal.SIGINT)
     assert status == 130
     *report, last = out.splitlines()
-    assert last.startswith("stopped by Ctrl-C: ") and last.endswith(" of 3 claims finished; the same command resumes")
-    assert report[0].startswith("system: ") and "Traceback" not in error
-    assert json.loads((there / "found.json").read_text())["run"]["claims"] == list(CLAIMS[: len(kept(there))])
+    said = re.fullmatch(r"stopped by Ctrl-C: (\d) of 3 claims finished; the same command resumes", last)
+    assert said and "Traceback" not in error
+    finished = int(said[1])
+    # The signal may come when a claim is stored and not yet counted.
+    assert len(kept(there)) - finished in (0, 1)
+    if finished:
+        assert report[0].startswith("system: ")
+        assert json.loads((there / "found.json").read_text())["run"]["claims"] == list(CLAIMS[:finished])
+    else:
+        assert not report and not (there / "found.json").exists()
 
 
 def a_system(slope: float = 1.0, scale: float = 1.0, loss: float = 1.0, start: float = 0.5, steps: int = 8) -> System:
