@@ -25,6 +25,8 @@ FAST = (
     "sensitivity/test_systems.py::test_coefficients_agree_with_their_products",
     "sensitivity/test_systems.py::test_all_derivatives_and_those_along_directions",
     "expansion/test_power_series.py::test_a_summed_loss_is_the_sum_of_its_terms",
+    "approximation/test_cnn.py",
+    "divergence/test_rollout_terms.py",
 )
 
 

@@ -19,13 +19,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64
 from numpy.typing import ArrayLike
 from scipy.linalg import toeplitz
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sdewm import arguments
-from sdewm.arrays import Array
 
 
 class Convolution(nn.Module):
@@ -46,13 +46,13 @@ class Convolution(nn.Module):
             raise ValueError(f"bias: expected {self.outputs} numbers in a row, got {arguments.shown(shift)}")
         self.filter, self.bias = nn.Parameter(taps), nn.Parameter(shift)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "points inputs"]) -> Float[Tensor, "points outputs"]:
         taps = len(self.filter)
         # What torch calls a convolution is a correlation.
         spread = functional.conv1d(x[:, None], self.filter.flip(0)[None, None], padding=taps - 1)[:, 0]
         return torch.relu(spread + self.bias)
 
-    def matrix(self) -> Array:
+    def matrix(self) -> Float64[np.ndarray, "outputs inputs"]:
         """W, ``(size + s, size)``."""
         column = np.zeros(self.outputs)
         column[: len(self.filter)] = self.filter.detach().numpy()
@@ -70,10 +70,10 @@ class Downsampling(nn.Module):
         self.factor = arguments.integer("factor", factor, 1, self.inputs)
         self.outputs = self.inputs // self.factor
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "points inputs"]) -> Float[Tensor, "points outputs"]:
         return x[:, self.factor - 1 :: self.factor]
 
-    def matrix(self) -> Array:
+    def matrix(self) -> Float64[np.ndarray, "outputs inputs"]:
         """D, ``(⌊size/m⌋, size)``."""
         return np.eye(self.inputs)[self.factor - 1 :: self.factor]
 
@@ -91,7 +91,7 @@ class CNN(nn.Module):
                 raise ValueError(f"operators[{i + 1}]: expected one of size {before[1]}, got one of {after[0]}")
         self.operators, self.readout = nn.ModuleList(operators), readout
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "points inputs"]) -> Float[Tensor, "points outputs"]:
         for operator in self.operators:
             x = operator(x)
         return x if self.readout is None else self.readout(x)
@@ -103,7 +103,12 @@ class CNN(nn.Module):
         return len(self.operators), max(filters, default=0), sum(p.numel() for p in self.parameters())
 
 
-def ridge_network(directions: Array, biases: Array, readout: Array, offset: Array) -> CNN:
+def ridge_network(
+    directions: Float64[np.ndarray, "units D"],
+    biases: Float64[np.ndarray, " units"],
+    readout: Float64[np.ndarray, "values units"],
+    offset: Float64[np.ndarray, " values"],
+) -> CNN:
     """The CNN that is x ↦ ``readout`` σ(``directions`` x − ``biases``) + ``offset``: one convolution, one downsampling.
 
     ``directions`` ``(units, D)``, ``biases`` ``(units,)``, ``readout`` ``(values, units)``, ``offset`` ``(values,)``.

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64, Int
 
 from sdewm import arguments
 from sdewm.arrays import Array
@@ -33,18 +34,22 @@ class PlaneMap:
     """
 
     name: str
-    forward: Callable[[Array], Array]
-    preimages: Callable[[Array], list[Array]]
-    jacobian: Callable[[Array], Array]
+    forward: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, "points 2"]]
+    preimages: Callable[[Float64[np.ndarray, "points 2"]], list[Float64[np.ndarray, "_ 2"]]]
+    jacobian: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, " points"]]
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, "points 2"]:
         return self.forward(x)
 
-    def sheets(self, at: Array) -> Array:
+    def sheets(self, at: Float64[np.ndarray, "points 2"]) -> Int[np.ndarray, " points"]:
         """|D_x|, the number of preimages, at ``(n, 2)``."""
         return np.array([len(x) for x in self.preimages(at)])
 
-    def pushforward_density(self, density: Callable[[Array], Array], at: Array) -> Array:
+    def pushforward_density(
+        self,
+        density: Callable[[Float64[np.ndarray, "_ 2"]], Float64[np.ndarray, " _"]],
+        at: Float64[np.ndarray, "points 2"],
+    ) -> Float64[np.ndarray, " points"]:
         """Of F_# P at ``(n, 2)``, for P of this density: (22) without its factor."""
         return np.array(
             [float(np.sum(density(x) / np.abs(self.jacobian(x)))) if len(x) else 0.0 for x in self.preimages(at)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.polynomial import Chebyshev, Polynomial
 from scipy.optimize.elementwise import find_root
 
@@ -66,7 +67,7 @@ class IntervalMeasure:
             raise RuntimeError("quantile: the search for a root did not end")
         return found.x
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: np.random.Generator) -> Float64[np.ndarray, " points"]:
         """Independent points ``(n,)``."""
         return self.quantile(rng.uniform(size=n))
 
@@ -102,23 +103,25 @@ class DiskMeasure:
     ``ValueError`` where the weight is negative at a node of the quadrature.
     """
 
-    weight: Callable[[Array], Array]
+    weight: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, " points"]]
 
     def __post_init__(self) -> None:
         lowest = self.weight(disk_nodes()[0]).min()
         if lowest < 0:
             raise ValueError(f"weight: expected a density ≥ 0, got one that goes to {lowest:g}")
 
-    def density(self, x: Array) -> Array:
+    def density(self, x: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, " points"]:
         """At points ``(n, 2)``, as ``(n,)``."""
         return self.weight(x) / self._mass
 
-    def integral(self, f: Callable[[Array], Array]) -> float:
+    def integral(self, f: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, " points"]]) -> float:
         """∫ f dP by quadrature, to rounding where f and the density are smooth."""
         nodes, weights = disk_nodes()
         return float(weights @ (f(nodes) * self.density(nodes)))
 
-    def marginal_cdf(self, direction: Array, at: Array) -> Array:
+    def marginal_cdf(
+        self, direction: Float64[np.ndarray, " 2"], at: Float64[np.ndarray, " points"]
+    ) -> Float64[np.ndarray, " points"]:
         """The distribution function of x·``direction``, a unit vector, at ``at`` ``(n,)``."""
         # In φ, where x·direction = cos φ, it is smooth up to the ends.
         by_angle = Chebyshev.interpolate(lambda phi: self._beyond(phi, direction), CHORDS, domain=[0, math.pi])
@@ -134,7 +137,7 @@ class DiskMeasure:
         values = self.density(points.reshape(-1, 2)).reshape(points.shape[:-1])
         return (((values @ weights) * half**2) @ weights) * (math.pi - start) / 2
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: np.random.Generator) -> Float64[np.ndarray, "points 2"]:
         """Independent points ``(n, 2)``, by rejection."""
         ceiling, found = self._ceiling, np.empty((0, 2))
         while len(found) < n:
@@ -158,7 +161,7 @@ class DiskMeasure:
         return 1.05 * float(self.weight(x[(x**2).sum(1) <= 1]).max())
 
 
-def disk_nodes() -> tuple[Array, Array]:
+def disk_nodes() -> tuple[Float64[np.ndarray, "points 2"], Float64[np.ndarray, " points"]]:
     """Nodes ``(n, 2)`` in the unit disk and weights ``(n,)``: Gauss in r², equal angles."""
     squares, weights = np.polynomial.legendre.leggauss(RADII)
     r = np.sqrt((squares + 1) / 2)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
 from sdewm import arguments
 from sdewm.approximation.densities import IntervalMeasure
@@ -18,10 +19,10 @@ from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import w1_samples
 
-PointSampler = Callable[[int, np.random.Generator], Array]
+PointSampler = Callable[[int, np.random.Generator], Float64[np.ndarray, "points d"]]
 
 
-def w1_to_measure(atoms: Array, measure: IntervalMeasure) -> float:
+def w1_to_measure(atoms: Float64[np.ndarray, " points"], measure: IntervalMeasure) -> float:
     """W1 of equal masses at ``atoms`` ``(n,)`` and a measure on [−1, 1]: ∫ |F_n − F| dx, to rounding.
 
     Between two atoms F_n is constant and F increases, so that each piece is at most two with a sign.
@@ -43,7 +44,9 @@ def _mass(measure: IntervalMeasure, a: Array, b: Array) -> Array:
     return measure.integrated_cdf(b) - measure.integrated_cdf(a)
 
 
-def sliced_w1(x: Array, y: Array, directions: int, rng: np.random.Generator) -> float:
+def sliced_w1(
+    x: Float64[np.ndarray, "points d"], y: Float64[np.ndarray, "points d"], directions: int, rng: np.random.Generator
+) -> float:
     """The mean W1 of two clouds ``(n, d)`` of equal size along random directions: a lower bound of their W1.
 
     It costs n log n for each direction, where assignment costs n³.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from sdewm import arguments
 from sdewm.approximation.cnn import CNN, ridge_network
@@ -26,12 +27,12 @@ from sdewm.arrays import Array
 class Ridge:
     """x ↦ ``readout`` σ(``directions`` x − ``biases``) + ``offset``, shapes as in :func:`ridge_network`."""
 
-    directions: Array
-    biases: Array
-    readout: Array
-    offset: Array
+    directions: Float64[np.ndarray, "units D"]
+    biases: Float64[np.ndarray, " units"]
+    readout: Float64[np.ndarray, "values units"]
+    offset: Float64[np.ndarray, " values"]
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float64[np.ndarray, "points D"]) -> Float64[np.ndarray, "points values"]:
         return np.maximum(x @ self.directions.T - self.biases, 0) @ self.readout.T + self.offset
 
     def cnn(self) -> CNN:
@@ -42,7 +43,11 @@ class Ridge:
         return len(self.biases)
 
 
-def interpolation(direction: Array, knots: Array, f: Callable[[Array], Array]) -> Ridge:
+def interpolation(
+    direction: Float64[np.ndarray, " D"],
+    knots: Float64[np.ndarray, " points"],
+    f: Callable[[Float64[np.ndarray, " points"]], Float64[np.ndarray, "points values"]],
+) -> Ridge:
     """The piecewise linear function of t = ``direction``·x that is ``f`` at the ``knots`` ``(n,)``, of n − 1 units.
 
     ``f`` takes ``(n,)`` to ``(n, values)``. Between the knots it is off by max‖f″‖ (longest gap)²/8 at most.
@@ -53,7 +58,9 @@ def interpolation(direction: Array, knots: Array, f: Callable[[Array], Array]) -
     return Ridge(np.tile(direction, (len(turns), 1)), knots[:-1], turns.T, values[0])
 
 
-def random_features(x: Array, y: Array, units: int, rng: np.random.Generator) -> Ridge:
+def random_features(
+    x: Float64[np.ndarray, "points D"], y: Float64[np.ndarray, "points values"], units: int, rng: np.random.Generator
+) -> Ridge:
     """Directions and biases at random, the rest by least squares: from points ``(n, D)`` to values ``(n, values)``."""
     units = arguments.integer("units", units, least=1)
     directions = rng.normal(size=(units, x.shape[1]))
@@ -61,7 +68,9 @@ def random_features(x: Array, y: Array, units: int, rng: np.random.Generator) ->
     return _with_last_layer(directions, rng.uniform(along.min(0), along.max(0)), x, y)
 
 
-def trained(start: Ridge, x: Array, y: Array, steps: int = 200) -> Ridge:
+def trained(
+    start: Ridge, x: Float64[np.ndarray, "points D"], y: Float64[np.ndarray, "points values"], steps: int = 200
+) -> Ridge:
     """``start`` after L-BFGS on the mean squared distance of its values from ``y``, at most so many steps.
 
     The last layer is solved for once more at the end.

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
 from sdewm import arguments
 from sdewm.arrays import Array
 
-Map = Callable[[Array], Array]
+Map = Callable[[Float64[np.ndarray, "points _"]], Float64[np.ndarray, "points _"]]
 # A complex step has no cancellation: what it leaves out is its square.
 STEP = 1e-30
 
@@ -45,18 +46,18 @@ class Manifold:
     coordinates: Map
     reach: float | None
 
-    def tangents(self, u: Array) -> Array:
+    def tangents(self, u: Float64[np.ndarray, "points d"]) -> Float64[np.ndarray, "points D d"]:
         """dφ at coordinates ``(n, d)``, as ``(n, D, d)``: exact to rounding."""
         steps = 1j * STEP * np.eye(self.dim)
         return np.stack([self.chart(u + step).imag / STEP for step in steps], -1)
 
-    def volume(self, u: Array) -> Array:
+    def volume(self, u: Float64[np.ndarray, "points d"]) -> Float64[np.ndarray, " points"]:
         """√det g at coordinates ``(n, d)``, as ``(n,)``: the volume form of Definition A.2 in this chart."""
         t = self.tangents(u)
         return np.sqrt(np.linalg.det(np.swapaxes(t, 1, 2) @ t))
 
 
-def reach_from_pairs(manifold: Manifold, u: Array) -> float:
+def reach_from_pairs(manifold: Manifold, u: Float64[np.ndarray, "points d"]) -> float:
     """An upper estimate of the reach from points at ``u`` ``(n, d)``: min ‖y − x‖²/(2 dist(y − x, T_x)) over pairs.
 
     Federer's formula (1959, Theorem 4.18) over all pairs is the reach of a manifold without boundary; a sample of pairs

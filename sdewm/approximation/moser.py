@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import eval_jacobi
@@ -48,13 +49,13 @@ class MoserMap:
             if not lowest > 0:
                 raise ValueError(f"{name}: expected a positive density, got one that goes to {lowest:g}")
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, "points 2"]:
         return self._flow(x, 0.0, 1.0)
 
-    def inverse(self, y: Array) -> Array:
+    def inverse(self, y: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, "points 2"]:
         return self._flow(y, 1.0, 0.0)
 
-    def potential_gradient(self, x: Array) -> Array:
+    def potential_gradient(self, x: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, "points 2"]:
         """∇u at points ``(n, 2)``."""
         modes, coefficients = self._potential
         return np.einsum("ndm,m->nd", gradients(x, modes), coefficients)
@@ -105,14 +106,14 @@ def zernike_modes(degree: int) -> list[Mode]:
     return [(k, m, sine) for k, m in pairs for sine in ((False, True) if m else (False,))]
 
 
-def values(x: Array, modes: list[Mode]) -> Array:
+def values(x: Float64[np.ndarray, "points 2"], modes: list[Mode]) -> Float64[np.ndarray, "points modes"]:
     """The polynomials at ``(n, 2)``, as ``(n, modes)``."""
     z, t = _complex(x)
     columns = [_part(z**m * eval_jacobi(k, 0, m, t), sine) for k, m, sine in modes]
     return np.stack(columns, -1)
 
 
-def gradients(x: Array, modes: list[Mode]) -> Array:
+def gradients(x: Float64[np.ndarray, "points 2"], modes: list[Mode]) -> Float64[np.ndarray, "points 2 modes"]:
     """Their gradients, as ``(n, 2, modes)``."""
     z, t = _complex(x)
     slopes = np.empty((len(x), 2, len(modes)))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Float64
 
 from sdewm.arrays import Array
 
@@ -24,13 +25,21 @@ FIRST = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
 THIRD = {1: -13 / 8, 2: 1.0, 3: -1 / 8}
 
 
-def derivative(f: Callable[[Array], Array], x: Array, step: float) -> tuple[Array, float]:
+def derivative(
+    f: Callable[[Float64[np.ndarray, " points"]], Float64[np.ndarray, " points"]],
+    x: Float64[np.ndarray, " points"],
+    step: float,
+) -> tuple[Float64[np.ndarray, " points"], float]:
     """f′ at ``x`` ``(n,)``, elementwise, and how far off it is at most: what halving the step changed last."""
     fine, coarse = (_weighted({k: f(x + k * h) - f(x - k * h) for k in FIRST}, FIRST) / h for h in (step, 2 * step))
     return fine, float(np.abs(fine - coarse).max())
 
 
-def jacobians(f: Callable[[Array], Array], x: Array, step: float) -> tuple[Array, float]:
+def jacobians(
+    f: Callable[[Float64[np.ndarray, "points d"]], Float64[np.ndarray, "points values"]],
+    x: Float64[np.ndarray, "points d"],
+    step: float,
+) -> tuple[Float64[np.ndarray, "points values d"], float]:
     """df at ``x`` ``(n, d)`` as ``(n, values, d)``, and how far off it is at most; f is called once."""
     directions, sizes = np.eye(x.shape[1]), (1, 2, 3, 4, 6)
     shifts = np.stack([s * k * step * e for e in directions for k in sizes for s in (1, -1)])
@@ -41,14 +50,20 @@ def jacobians(f: Callable[[Array], Array], x: Array, step: float) -> tuple[Array
     return np.moveaxis(fine, 0, -1), float(np.abs(fine - coarse).max())
 
 
-def third_derivatives(f: Callable[[Array], Array], x: Array, step: float) -> Array:
+def third_derivatives(
+    f: Callable[[Float64[np.ndarray, "points d"]], Float64[np.ndarray, "points values"]],
+    x: Float64[np.ndarray, "points d"],
+    step: float,
+) -> Float64[np.ndarray, "d points values"]:
     """∂³f/∂x_i³ at ``x`` ``(n, d)``, as ``(d, n, values)``: of fourth order in the step."""
     shifts = np.stack([s * k * step * e for e in np.eye(x.shape[1]) for k in THIRD for s in (1, -1)])
     out = f((x + shifts[:, None]).reshape(-1, x.shape[1])).reshape(x.shape[1], 3, 2, len(x), -1)
     return _weighted({k: out[:, i, 0] - out[:, i, 1] for i, k in enumerate(THIRD)}, THIRD) / step**3
 
 
-def order_of_kink(f: Callable[[Array], Array], at: float, differences: int = 7) -> tuple[float, float]:
+def order_of_kink(
+    f: Callable[[Float64[np.ndarray, " points"]], Float64[np.ndarray, " points"]], at: float, differences: int = 7
+) -> tuple[float, float]:
     """s where f is a smooth function plus c sign(x) |x|^s about ``at``, s < ``differences`` odd; and its error.
 
     Differences of that order shrink like h^s. What the last halving of h changed bounds what is left, where each

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -87,7 +88,7 @@ class AssumptionReport:
 
 
 def check_assumptions(
-    system: SDE | PerturbedSDE, x0: Tensor, *, t: float = 0.0, lines: int = 8, seed: int = 0
+    system: SDE | PerturbedSDE, x0: Float[Tensor, "*paths n"], *, t: float = 0.0, lines: int = 8, seed: int = 0
 ) -> AssumptionReport:
     """Look for violations of Assumption 3.1, and of 3.2 where the system has an error.
 

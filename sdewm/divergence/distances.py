@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -38,7 +39,7 @@ class RepeatedIncrements:
     def channels(self) -> int:
         return self.base.channels
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
         return (dB.repeat(self.times, 1) for dB in self.base)
 
     def coarsen(self, factor: int) -> RepeatedIncrements:
@@ -47,13 +48,13 @@ class RepeatedIncrements:
 
 def distances(
     sde: SDE,
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
-    perturbations: Tensor,
+    perturbations: Float[Tensor, "perturbations n"],
     method: Method = "euler",
-    noise: Increments | Tensor,
-) -> Tensor:
+    noise: Increments | Float[Tensor, "steps paths channels"],
+) -> Float[Tensor, "perturbations times paths"]:
     """‖x^ε_t − x⁰_t‖² at every time of the grid, ``(perturbations, steps + 1, paths)``.
 
     Parameters
@@ -81,26 +82,26 @@ def distances(
 
 def divergence(
     sde: SDE,
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
-    perturbations: Tensor,
+    perturbations: Float[Tensor, "perturbations n"],
     method: Method = "euler",
-    noise: Increments | Tensor,
-) -> Tensor:
+    noise: Increments | Float[Tensor, "steps paths channels"],
+) -> Float[Tensor, "perturbations times paths"]:
     """sup_{s ≤ t} ‖x^ε_s − x⁰_s‖², what d_ε is the mean of; arguments and shape as in :func:`distances`."""
     return distances(sde, x0, grid, perturbations=perturbations, method=method, noise=noise).cummax(1).values
 
 
 def sensitivity_suprema(
     sde: SDE,
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
-    directions: Tensor,
+    directions: Float[Tensor, "directions n"],
     method: Method = "euler",
-    noise: Increments | Tensor,
-) -> tuple[Tensor, Tensor]:
+    noise: Increments | Float[Tensor, "steps paths channels"],
+) -> tuple[Float[Tensor, "times directions paths"], Float[Tensor, "times directions directions paths"]]:
     """sup_{s ≤ t} of ‖∂_i x_s‖² and ‖∂²_ij x_s‖², ``(steps + 1, k, paths)`` and ``(steps + 1, k, k, paths)``.
 
     ``directions`` ``(k, n)`` are those of the initial value in which the solution is differentiated.
@@ -119,8 +120,13 @@ def sensitivity_suprema(
 
 
 def jacobian_suprema(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method = "euler", noise: Increments | Tensor
-) -> tuple[Tensor, Tensor]:
+    sde: SDE,
+    x0: Float[Tensor, " n"],
+    grid: TimeGrid,
+    *,
+    method: Method = "euler",
+    noise: Increments | Float[Tensor, "steps paths channels"],
+) -> tuple[Float[Tensor, " paths"], Float[Tensor, " paths"]]:
     """sup over the grid's times of ‖∂g_0/∂x‖_F² and of Σ_{k≥1} ‖∂g_k/∂x‖_F² along unperturbed paths, ``(paths,)``."""
     x0 = arguments.state(x0)
     drift = diffusion = torch.zeros((), dtype=x0.dtype, device=x0.device)
@@ -133,8 +139,13 @@ def jacobian_suprema(
 
 
 def fundamental_supremum(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method = "euler", noise: Increments | Tensor
-) -> Tensor:
+    sde: SDE,
+    x0: Float[Tensor, " n"],
+    grid: TimeGrid,
+    *,
+    method: Method = "euler",
+    noise: Increments | Float[Tensor, "steps paths channels"],
+) -> Float[Tensor, "times paths"]:
     """sup_{s ≤ t} ‖Φ_s‖_F² at every time of the grid, ``(steps + 1, paths)``."""
     x0 = arguments.state(x0)
     found: list[Tensor] = []

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
@@ -43,10 +44,10 @@ LINEAR_FROM = 20.0
 class Affine:
     """x ↦ W x + b, ``weight`` ``(outputs, inputs)`` and ``bias`` ``(outputs,)`` in float64."""
 
-    weight: Tensor
-    bias: Tensor
+    weight: Float[Tensor, "outputs inputs"]
+    bias: Float[Tensor, " outputs"]
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
         return x @ self.weight.mT + self.bias
 
 
@@ -55,9 +56,9 @@ class Neurons:
     """A scalar activation at every coordinate, by its name and as a function."""
 
     activation: str
-    function: Callable[[Tensor], Tensor]
+    function: Callable[[Float[Tensor, "... neurons"]], Float[Tensor, "... neurons"]]
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Float[Tensor, "... neurons"]) -> Float[Tensor, "... neurons"]:
         return self.function(x)
 
 

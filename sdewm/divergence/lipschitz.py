@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdewm import arguments
@@ -54,12 +55,14 @@ def _matrix(name: str, value: Tensor) -> Tensor:
     return matrix.detach().double()
 
 
-def spectral_norm(matrix: Tensor) -> float:
+def spectral_norm(matrix: Float[Tensor, "rows columns"]) -> float:
     """The largest singular value. Raises ``ValueError`` for what is not a matrix of finite numbers."""
     return float(torch.linalg.matrix_norm(_matrix("matrix", matrix), 2))
 
 
-def curvature(outer: Tensor, activation: str, inner: Tensor) -> float:
+def curvature(
+    outer: Float[Tensor, "outputs neurons"], activation: str, inner: Float[Tensor, "neurons inputs"]
+) -> float:
     """A certified bound H of ‖∂²f[u, v]‖ ≤ H |u||v| for f(x) = outer φ(inner x + b).
 
     ∂²f[u, v] = outer (φ'' ⊙ inner u ⊙ inner v), and |a ⊙ b| ≤ max_i |a_i| |b| with |(inner u)_i| ≤ ‖row i‖ |u|.
@@ -73,7 +76,7 @@ def curvature(outer: Tensor, activation: str, inner: Tensor) -> float:
     return bend * spectral_norm(outer) * float(inner.norm(dim=1).max()) * spectral_norm(inner)
 
 
-def spectral_product(weights: Sequence[Tensor], activations: Sequence[str]) -> float:
+def spectral_product(weights: Sequence[Float[Tensor, "_ _"]], activations: Sequence[str]) -> float:
     """The classical bound of W_l φ(… φ(W_1 x)): the product of spectral norms and of largest slopes.
 
     One activation between every two weights, perhaps one after the last. Raises ``ValueError`` for weights that do not
@@ -128,7 +131,7 @@ class SlopeNetwork:
         self._layers: list[tuple[Tensor, str]] = []
 
     @property
-    def inputs(self) -> Tensor:
+    def inputs(self) -> Float[Tensor, "inputs inputs"]:
         """The form of the inputs' own increments."""
         return torch.eye(self.size, dtype=torch.float64)
 
@@ -136,7 +139,7 @@ class SlopeNetwork:
     def columns(self) -> int:
         return self.size + sum(len(form) for form, _ in self._layers)
 
-    def layer(self, form: Tensor, activation: str) -> Tensor:
+    def layer(self, form: Float[Tensor, "neurons _"], activation: str) -> Float[Tensor, "neurons _"]:
         """Add neurons φ(form + bias) and return the form of their increments.
 
         ``activation`` is a name in :data:`ACTIVATIONS`, or ``ValueError``.
@@ -148,20 +151,20 @@ class SlopeNetwork:
         neurons[:, start:] = torch.eye(len(form), dtype=torch.float64)
         return neurons
 
-    def pad(self, form: Tensor) -> Tensor:
+    def pad(self, form: Float[Tensor, "rows _"]) -> Float[Tensor, "rows _"]:
         """A form with a column for every neuron made so far."""
         form = arguments.tensor("form", form)
         if form.ndim != 2 or 0 in form.shape or form.shape[1] > self.columns:
             raise ValueError(f"form: expected shape (rows, {self.columns}) or fewer columns, got {tuple(form.shape)}")
         return nn.functional.pad(form.double(), (0, self.columns - form.shape[1]))
 
-    def stack(self, *forms: Tensor) -> Tensor:
+    def stack(self, *forms: Float[Tensor, "_ _"]) -> Float[Tensor, "_ _"]:
         """Forms one above the other, as torch.cat does inputs one after the other."""
         if not forms:
             raise ValueError("forms: expected at least one, got none")
         return torch.cat([self.pad(form) for form in forms])
 
-    def sequential(self, modules: Sequence[nn.Module], form: Tensor) -> Tensor:
+    def sequential(self, modules: Sequence[nn.Module], form: Float[Tensor, "_ _"]) -> Float[Tensor, "_ _"]:
         """The form of ``nn.Sequential(*modules)`` applied to ``form``: linear layers and smooth activations.
 
         Raises ``TypeError`` or ``ValueError`` that names a module which is of another kind, or computes something else
@@ -177,7 +180,7 @@ class SlopeNetwork:
                 form = self.layer(form, layer.activation)
         return form
 
-    def lipschitz(self, out: Tensor, wrt: slice = slice(None), search: int = 100) -> float:
+    def lipschitz(self, out: Float[Tensor, "rows columns"], wrt: slice = slice(None), search: int = 100) -> float:
         """A certified Lipschitz constant, in the Euclidean norm, of ``out`` in the inputs ``wrt``, the others fixed.
 
         ``search`` gradient steps look for the sharpest bound. Raises ``ValueError`` for a form of other columns, and
@@ -201,7 +204,7 @@ class SlopeNetwork:
         _hold(found, largest, found + float(torch.linalg.matrix_norm(whole)))
         return found
 
-    def step_lipschitz(self, drift: Tensor, dt: float, wrt: slice = slice(None)) -> float:
+    def step_lipschitz(self, drift: Float[Tensor, "rows columns"], dt: float, wrt: slice = slice(None)) -> float:
         """A certified Lipschitz constant of x ↦ x + Δt f(x) in the inputs ``wrt``, (1 + 2νΔt)^½.
 
         Raises ``ValueError`` as :meth:`mean_square_rate` does.
@@ -210,9 +213,15 @@ class SlopeNetwork:
         return math.sqrt(max(1 + 2 * dt * self.mean_square_rate(drift, wrt=wrt, dt=dt), 0.0))
 
     def mean_square_rate(
-        self, drift: Tensor, diffusion: Tensor | None = None, wrt: slice = slice(None), *, dt: float = 0.0,
-        metric: Tensor | None = None, search: int = 150,
-    ) -> float:  # fmt: skip
+        self,
+        drift: Float[Tensor, "rows _"],
+        diffusion: Float[Tensor, "_ _"] | None = None,
+        wrt: slice = slice(None),
+        *,
+        dt: float = 0.0,
+        metric: Float[Tensor, " rows"] | None = None,
+        search: int = 150,
+    ) -> float:
         """A certified ν with 2⟨x, Δf⟩ + ‖Δg‖_F² + Δt|Δf|² ≤ 2ν|x|² in the norm |x|² = Σ m_i x_i².
 
         ``drift`` is the form of f, with one row for each input in ``wrt``; ``diffusion`` one of all entries of g that
@@ -389,7 +398,9 @@ def _hold(certified: float, largest: float, size: float) -> None:
         raise ArithmeticError(f"certificate: expected nothing above {certified:.6g}, got {largest:.6g} at two points")
 
 
-def interval(modules: Sequence[nn.Module], low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def interval(
+    modules: Sequence[nn.Module], low: Float[Tensor, " inputs"], high: Float[Tensor, " inputs"]
+) -> tuple[Float[Tensor, " outputs"], Float[Tensor, " outputs"]]:
     """Bounds of ``nn.Sequential(*modules)`` on the box low ≤ x ≤ high, by interval arithmetic, layer by layer.
 
     Linear layers, and activations that are monotone (tanh, sigmoid, softplus) or SiLU, which has one minimum. The box

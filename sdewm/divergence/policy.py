@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -13,7 +14,9 @@ from sdewm.jets.jet import constant
 from sdewm.sensitivity.derivatives import derivatives
 from sdewm.systems.checks import named
 
-ValueFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
+ValueFunction = Callable[
+    [Float[Tensor, "paths h"], Float[Tensor, "paths z_tilde"], Float[Tensor, "paths actions"]], Float[Tensor, " paths"]
+]
 
 
 class NoLocalMaximum(ArithmeticError):
@@ -72,9 +75,15 @@ class LocalMaximizer:
     roundings = 64
 
     def __init__(
-        self, q: ValueFunction, start: Tensor, *, low: float | Tensor | None = None, high: float | Tensor | None = None,
-        tolerance: float = 1e-10, iterations: int = 100,
-    ) -> None:  # fmt: skip
+        self,
+        q: ValueFunction,
+        start: Float[Tensor, " actions"],
+        *,
+        low: float | Float[Tensor, " *actions"] | None = None,
+        high: float | Float[Tensor, " *actions"] | None = None,
+        tolerance: float = 1e-10,
+        iterations: int = 100,
+    ) -> None:
         arguments.function("q", q, "(h, z, a)")
         start = arguments.tensor("start", start)
         tolerance, iterations = (
@@ -91,7 +100,9 @@ class LocalMaximizer:
         if not bool((self.low < self.high).all()):
             raise ValueError(f"low, high: expected low < high, got {self.low.tolist()} and {self.high.tolist()}")
 
-    def __call__(self, h: Tensor, z: Tensor) -> Tensor:
+    def __call__(
+        self, h: Float[Tensor, "paths h"], z: Float[Tensor, "paths z_tilde"]
+    ) -> Float[Tensor, "paths actions"]:
         if not isinstance(h, Jet) and not isinstance(z, Jet):
             return self.solve(h, z)[0]
         a, hessian, free = self.solve(*(x.value if isinstance(x, Jet) else x for x in (h, z)))
@@ -103,7 +114,9 @@ class LocalMaximizer:
             action = Jet(torch.cat([a[None], (action.coefficients - step)[1:]]), space)
         return action
 
-    def derivatives(self, h: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    def derivatives(
+        self, h: Float[Tensor, "paths h"], z: Float[Tensor, "paths z_tilde"]
+    ) -> tuple[Float[Tensor, "paths actions n"], Float[Tensor, "paths actions n n"]]:
         """∂π ``(paths, actions, n)`` and ∂²π ``(paths, actions, n, n)`` in x = (h, z̃), by the implicit function.
 
         With F = ∂_a Q: ∂π = −Q_aa⁻¹ Q_ax, and ∂²π[u, v] = −Q_aa⁻¹ (Q_aaa[∂π u, ∂π v] + Q_aax[∂π u, v] + Q_aax[∂π v, u]
@@ -122,7 +135,9 @@ class LocalMaximizer:
         forcing = torch.where(free[..., None, None], forcing, 0.0)
         return first, -torch.linalg.solve(hessian, forcing.flatten(2)).view_as(forcing)
 
-    def solve(self, h: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def solve(
+        self, h: Float[Tensor, "paths h"], z: Float[Tensor, "paths z_tilde"]
+    ) -> tuple[Float[Tensor, "paths actions"], Float[Tensor, "paths actions actions"], Bool[Tensor, "paths actions"]]:
         """π ``(paths, actions)``, ∂²Q/∂a² ``(paths, actions, actions)``, and which coordinates are free of the box.
 
         The rows and columns of the Hessian that belong to coordinates held by the box are those of minus the identity.
@@ -168,7 +183,7 @@ class LocalMaximizer:
         _, free, whole = self._local(h, z, a)
         return a, _free_part(whole, free), free
 
-    def flat(self, a: Tensor) -> float:
+    def flat(self, a: Float[Tensor, "paths actions"]) -> float:
         """The part of the largest curvature that counts as none."""
         return max(self.singular, self.roundings * torch.finfo(a.dtype).eps)
 

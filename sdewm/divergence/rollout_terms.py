@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet
@@ -24,7 +25,7 @@ HESSIANS = (*COMPOSED, "P_hh", "P̄_hh")
 Terms = Mapping[str, float]
 
 
-def jacobian_terms(rollout: LatentRollout, x: Tensor) -> dict[str, Tensor]:
+def jacobian_terms(rollout: LatentRollout, x: Float[Tensor, "paths rollout"]) -> dict[str, Float[Tensor, " paths"]]:
     """What stands inside E sup_t of F_h, F_z, P_h and P̄_h of Theorem C.1: squared Frobenius norms, ``(paths,)``.
 
     ``x`` is ``(paths, h + z̃)``. f and p are the drifts of (19), so that a leak is a part of them; where there is one,
@@ -44,7 +45,9 @@ def jacobian_terms(rollout: LatentRollout, x: Tensor) -> dict[str, Tensor]:
     }
 
 
-def composed_hessians(model: LatentSDE, h: Tensor, z: Tensor) -> dict[str, dict[str, Tensor]]:
+def composed_hessians(
+    model: LatentSDE, h: Float[Tensor, "paths h"], z: Float[Tensor, "paths z_tilde"]
+) -> dict[str, dict[str, Float[Tensor, "paths _ _ _"]]]:
     """The second derivatives of (h, z̃) ↦ f(h, z̃, π(h, z̃)) in the blocks hh, hz, zh, zz, by three routes.
 
     ``{"printed" | "corrected" | "direct": {"F_hh": (paths, h, h, h), "F_hz": (paths, h, h, z̃), …}}``; in "F_zh" the z̃
@@ -80,7 +83,7 @@ def composed_hessians(model: LatentSDE, h: Tensor, z: Tensor) -> dict[str, dict[
     return out
 
 
-def hessian_terms(rollout: LatentRollout, x: Tensor) -> dict[str, Tensor]:
+def hessian_terms(rollout: LatentRollout, x: Float[Tensor, "paths rollout"]) -> dict[str, Float[Tensor, " paths"]]:
     """What stands inside E sup_t of the second-order terms of C.1 at ``x`` ``(paths, h + z̃)``, each ``(paths,)``.
 
     ``"F_hh printed"`` and its like are as printed, ``"F_hh"`` is the composed map's own second derivative, and
@@ -100,15 +103,15 @@ def hessian_terms(rollout: LatentRollout, x: Tensor) -> dict[str, Tensor]:
 
 
 def suprema(
-    terms: Callable[[Tensor], Mapping[str, Tensor]],
+    terms: Callable[[Float[Tensor, "paths rollout"]], Mapping[str, Float[Tensor, " paths"]]],
     rollout: LatentRollout,
-    x0: Tensor,
+    x0: Float[Tensor, " rollout"],
     grid: TimeGrid,
     *,
     method: Method = "euler",
     noise: Increments,
     every: int = 1,
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, " paths"]]:
     """sup over the grid's times (each ``every``-th step) of each term along unperturbed rollouts, ``(paths,)`` each."""
     found: dict[str, Tensor] = {}
     for x in _states(rollout, x0, grid, method, noise, every):

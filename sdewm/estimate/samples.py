@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import cloudpickle
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -25,7 +26,7 @@ from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, StreamedIncrements
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
-Evaluate = Callable[[Increments], Mapping[Any, Tensor]]
+Evaluate = Callable[[Increments], Mapping[Any, Float[Tensor, " paths"]]]
 ProgressCallback = Callable[[int, int], None]
 SamplerName = Literal["rqmc", "mc", "antithetic"]
 
@@ -200,7 +201,7 @@ def sample(
     sampler: Sampler,
     channels: int,
     grid: TimeGrid,
-    like: Tensor,
+    like: Float[Tensor, "..."],
     *,
     executor: Executor | None = None,
     progress: ProgressCallback | None = None,

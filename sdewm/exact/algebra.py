@@ -8,9 +8,9 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 from scipy import sparse
 
-from sdewm.arrays import Array
 from sdewm.jets.space import MultiIndex
 
 Coefficients = dict[MultiIndex, float]
@@ -45,7 +45,7 @@ def as_matrix(terms: Polynomial, degree: int) -> Any:
     )
 
 
-def act(terms: Polynomial, u: Array, degree: int) -> Array:
+def act(terms: Polynomial, u: Float64[np.ndarray, "indices size"], degree: int) -> Float64[np.ndarray, "indices size"]:
     """What ``as_matrix(terms, degree)`` makes of u : (indices, size), without making it: for large, dense G_α."""
     position = {alpha: i for i, alpha in enumerate(multi_indices(degree))}
     out = np.zeros_like(u)
@@ -57,7 +57,9 @@ def act(terms: Polynomial, u: Array, degree: int) -> Array:
     return out
 
 
-def multiplication_matrices(degree: int) -> tuple[Array, Array]:
+def multiplication_matrices(
+    degree: int,
+) -> tuple[Float64[np.ndarray, "indices indices"], Float64[np.ndarray, "indices indices"]]:
     """N_a, N_b: multiplication by ε_a, ε_b in the basis of monomials of total degree ≤ ``degree``."""
     position = {alpha: i for i, alpha in enumerate(multi_indices(degree))}
     n_a, n_b = np.zeros((2, len(position), len(position)))
@@ -68,12 +70,12 @@ def multiplication_matrices(degree: int) -> tuple[Array, Array]:
     return n_a, n_b
 
 
-def constant_vector(vector: Array, degree: int) -> Array:
+def constant_vector(vector: Float64[np.ndarray, " size"], degree: int) -> Float64[np.ndarray, " _"]:
     """A vector that does not depend on ε, as an element of the algebra's module."""
     return np.concatenate([vector, np.zeros((len(multi_indices(degree)) - 1) * len(vector))])
 
 
-def by_index(values: Array, degree: int) -> Coefficients:
+def by_index(values: Float64[np.ndarray, " indices"], degree: int) -> Coefficients:
     return {alpha: float(value) for alpha, value in zip(multi_indices(degree), values, strict=True)}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,23 +23,23 @@ class KnownInputs:
     An SDE for the solver, on its own grid; its Euler–Maruyama solution is exact and Gaussian.
     """
 
-    drift: Tensor
-    diffusion: Tensor
+    drift: Float[Tensor, "steps n"]
+    diffusion: Float[Tensor, "steps n channels"]
     grid: TimeGrid
     sde_type = "ito"
     noise_type = "additive"
 
-    def f(self, t: Tensor, z: Tensor) -> Tensor:
+    def f(self, t: Float[Tensor, ""], z: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n"]:
         return self.drift[self._step(t)].expand(z.shape)
 
-    def g(self, t: Tensor, z: Tensor) -> Tensor:
+    def g(self, t: Float[Tensor, ""], z: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n channels"]:
         return self.diffusion[self._step(t)].expand(len(z), -1, -1)
 
-    def mean(self, i: int) -> Tensor:
+    def mean(self, i: int) -> Float[Tensor, " n"]:
         """E z after i steps, ``(n,)``: Σ q Δt, which is ∫q ds for these inputs."""
         return self.drift[:i].sum(0) * self.grid.dt
 
-    def covariance(self, i: int, j: int) -> Tensor:
+    def covariance(self, i: int, j: int) -> Float[Tensor, "n n"]:
         """Cov(z_i, z_j), ``(n, n)``: Σ q̄ q̄ᵀ Δt over the steps before both, which is ∫q̄ q̄ᵀ ds for these inputs."""
         q_bar = self.diffusion[: min(i, j)]
         return (q_bar @ q_bar.mT).sum(0) * self.grid.dt
@@ -51,7 +52,13 @@ class KnownInputs:
         return min(self.grid.index(float(t)), self.grid.steps - 1)
 
 
-def record_inputs(model: LatentSDE, x0: Tensor, grid: TimeGrid, *, noise: Increments | Tensor) -> KnownInputs:
+def record_inputs(
+    model: LatentSDE,
+    x0: Float[Tensor, "*paths n"],
+    grid: TimeGrid,
+    *,
+    noise: Increments | Float[Tensor, "steps paths channels"],
+) -> KnownInputs:
     """q_enc(h, s) and q̄_enc(h, s) along one run of a latent model; ``noise`` has one path.
 
     Raises ``ValueError`` for a model with a leak, whose z is not an integral of its inputs.

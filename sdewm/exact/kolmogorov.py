@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 from scipy.integrate import solve_ivp
 from scipy.sparse.linalg import expm_multiply
 
+from sdewm.arrays import Array
 from sdewm.exact.algebra import (
     EPS_A,
     EPS_B,
     ONE,
-    Array,
     Coefficients,
     Polynomial,
     act,
@@ -41,8 +42,8 @@ class CircleSDE:
     diffusion : (N,) -> (m, N), one row per Brownian motion.
     """
 
-    drift: Callable[[Array], Array]
-    diffusion: Callable[[Array], Array]
+    drift: Callable[[Float64[np.ndarray, " points"]], Float64[np.ndarray, " points"]]
+    diffusion: Callable[[Float64[np.ndarray, " points"]], Float64[np.ndarray, "channels points"]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PeriodicAnswer:
 def kolmogorov_circle(
     base: CircleSDE,
     error: CircleSDE,
-    loss: Callable[[Array], Array],
+    loss: Callable[[Float64[np.ndarray, " points"]], Float64[np.ndarray, " points"]],
     x0: float,
     horizon: float,
     *,
@@ -159,15 +160,15 @@ class TorusSDE:
     diffusion : (N, 2) -> (N, 2, m), one column per Brownian motion.
     """
 
-    drift: Callable[[Array], Array]
-    diffusion: Callable[[Array], Array]
+    drift: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, "points 2"]]
+    diffusion: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, "points 2 channels"]]
 
 
 def kolmogorov_torus(
     base: TorusSDE,
     error: TorusSDE,
-    loss: Callable[[Array], Array],
-    x0: Array,
+    loss: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, " points"]],
+    x0: Float64[np.ndarray, " 2"],
     horizon: float,
     *,
     steps: int | None = None,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 from scipy.sparse.linalg import expm_multiply
 
+from sdewm.arrays import Array
 from sdewm.exact.algebra import (
     EPS_A,
     EPS_B,
     ONE,
-    Array,
     Coefficients,
     add,
     as_matrix,
@@ -34,10 +35,10 @@ class LinearSDE:
     A : (n, n), a : (n,), B : (m, n, n), b : (m, n).
     """
 
-    A: Array
-    a: Array
-    B: Array
-    b: Array
+    A: Float64[np.ndarray, "n n"]
+    a: Float64[np.ndarray, " n"]
+    B: Float64[np.ndarray, "channels n n"]
+    b: Float64[np.ndarray, "channels n"]
 
     def __post_init__(self) -> None:
         n, m = np.size(self.a), np.shape(self.b)[0] if np.ndim(self.b) else 0
@@ -49,8 +50,8 @@ class LinearSDE:
 class QuadraticLoss:
     """L(x) = ½ xᵀW x + vᵀx + c, with W : (n, n), symmetric or not, v : (n,)."""
 
-    W: Array
-    v: Array
+    W: Float64[np.ndarray, "n n"]
+    v: Float64[np.ndarray, " n"]
     c: float = 0.0
 
     def __post_init__(self) -> None:
@@ -63,7 +64,7 @@ def moments(
     base: LinearSDE,
     error: LinearSDE,
     loss: QuadraticLoss,
-    x0: Array,
+    x0: Float64[np.ndarray, " n"],
     horizon: float,
     *,
     steps: int | None = None,

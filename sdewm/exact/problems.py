@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.exact import (
@@ -59,8 +60,8 @@ class Problem:
     name: str
     description: str
     family: PerturbedSDE
-    loss: Callable[[Tensor], Tensor]
-    x0: Tensor
+    loss: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]]
+    x0: Float[Tensor, " n"]
     horizon: float
     steps: int
     truth: Coefficients

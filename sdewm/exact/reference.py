@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdewm.systems.latent import BlockSizes, LatentSDE
@@ -37,7 +38,7 @@ class _Map(nn.Module):
         return 0.2 + 0.5 * torch.sigmoid(out) if self.positive else out
 
 
-def observation(t: Tensor) -> Tensor:
+def observation(t: Float[Tensor, ""]) -> Float[Tensor, " 2"]:
     """s_t: a point that moves on a circle, ``(2,)``."""
     return torch.stack([torch.sin(2 * t), torch.cos(2 * t)])
 
@@ -79,12 +80,12 @@ def latent_family(drift_error: bool = True, sequence_noise: bool = False) -> Per
     return PerturbedSDE(model, model.encoder_error(sigma if drift_error else None, sigma_bar))
 
 
-def initial_state() -> Tensor:
+def initial_state() -> Float[Tensor, " n"]:
     """x0, ``(9,)``."""
     return torch.tensor([0.3, -0.2, 0.5, -0.4, 0.1, 0.2, -0.1, 0.4, 0.0], dtype=torch.float64)
 
 
-def loss(x: Tensor) -> Tensor:
+def loss(x: Float[Tensor, "paths n"]) -> Float[Tensor, " paths"]:
     """A convex loss of all four blocks: squared error of s̃ against its observation, and of z̃ against z."""
     z, z_tilde, s_tilde = x[:, 0:2], x[:, 5:7], x[:, 7:9]
     target = observation(torch.tensor(HORIZON, dtype=x.dtype))

@@ -17,13 +17,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.systems.calculus import to_ito
 from sdewm.systems.sde import SDE, Diffusion, Drift, FunctionSDE, NoiseType, SdeType
 
 RealFunction = Callable[[Tensor], Tensor]
-Solution = Callable[[Tensor, Tensor, Tensor], Tensor]
+Solution = Callable[
+    [Float[Tensor, "paths 1"], Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"]],
+    Float[Tensor, "paths n"],
+]
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ class StrongProblem:
 
     name: str
     sde: SDE
-    x0: Tensor
+    x0: Float[Tensor, " n"]
     solution: Solution
     commuting: bool
 
     @property
-    def reference(self) -> Callable[..., Tensor]:
+    def reference(self) -> Callable[..., Float[Tensor, "paths n"]]:
         """The solution at time 1, as :func:`sdewm.convergence` takes it."""
         if self.commuting:
             return lambda W: self.solution(torch.ones_like(W[:, :1]), W, _no_area(W))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -235,7 +236,7 @@ def _row(name: str, value: Estimate, meaning: str) -> str:
 def expand(
     family: PerturbedSDE,
     loss: Loss,
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
     method: Method = "euler",
@@ -354,7 +355,13 @@ def _size_of_third(
 
 
 def check_problem(
-    family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, *, method: Method, grids: int
+    family: PerturbedSDE,
+    losses: Mapping[str, SummedLoss],
+    x0: Float[Tensor, " n"],
+    grid: TimeGrid,
+    *,
+    method: Method,
+    grids: int,
 ) -> int:
     """Check all input of an expansion before any work is done. Returns the number of noise channels."""
     if not isinstance(family, PerturbedSDE):
@@ -375,7 +382,7 @@ def check_problem(
 def corrected_walks(
     family: PerturbedSDE,
     losses: Mapping[str, SummedLoss],
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
     method: Method = "euler",
@@ -398,13 +405,13 @@ def _spaces() -> tuple[JetSpace, JetSpace]:
 def corrected_terms(
     family: PerturbedSDE,
     losses: Mapping[str, SummedLoss],
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
     noise: Increments,
     method: Method = "euler",
     order: Literal[2, 3] = 2,
-) -> dict[tuple[str, str], Tensor]:
+) -> dict[tuple[str, str], Float[Tensor, " paths"]]:
     """The terms of the corrected expansion per path, ``{(loss, term): (paths,)}``; exact on the grid.
 
     One pass in two parameters (the magnitudes of the diffusion and of the drift error) to second order gives all six
@@ -415,7 +422,7 @@ def corrected_terms(
 
 def terms_along(
     walks: Sequence[Walks], losses: Mapping[str, SummedLoss], grid: TimeGrid, noise: Increments
-) -> dict[tuple[str, str], Tensor]:
+) -> dict[tuple[str, str], Float[Tensor, " paths"]]:
     """:func:`corrected_terms` for one block of noise after another."""
     pair, _ = _spaces()
     total = third_along(walks[1:], losses, grid, noise)

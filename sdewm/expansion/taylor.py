@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -190,7 +191,7 @@ class TaylorTest:
 def taylor_test(
     family: PerturbedSDE,
     loss: Loss,
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
     method: Method = "euler",
@@ -238,7 +239,7 @@ def taylor_test(
 def taylor_tests(
     family: PerturbedSDE,
     losses: Mapping[str, Loss],
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
     method: Method = "euler",

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet
@@ -125,12 +126,12 @@ class _Variant:
 def formula_terms(
     family: PerturbedSDE,
     losses: Mapping[str, SummedLoss],
-    x0: Tensor,
+    x0: Float[Tensor, " n"],
     grid: TimeGrid,
     *,
     noise: Increments,
     variants: Mapping[str, Corrections],
-) -> dict[tuple[str, str, str], Tensor]:
+) -> dict[tuple[str, str, str], Float[Tensor, " paths"]]:
     """The terms of the expansion per path, ``{(loss, variant, term): (paths,)}``, and "loss0".
 
     One walk along the paths serves all losses and all variants. Needs n × n matrices per path.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets.jet import RULES, Jet, constant
@@ -20,7 +21,9 @@ from sdewm.jets.space import JetSpace, MultiIndex
 Pullback = Callable[[Tensor], Sequence[Tensor | None]]
 
 
-def gradient(potential: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def gradient(
+    potential: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]],
+) -> Callable[[Float[Tensor, "paths n"]], Float[Tensor, "paths n"]]:
     """x -> ∇U(x), on tensors and jets alike: the drift of a Langevin equation is `-gradient(U)(x)`.
 
     `potential` maps states ``(paths, n)`` to ``(paths,)``, each path by itself; it is made of torch functions. The

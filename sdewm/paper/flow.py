@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets.directional import directional
@@ -28,8 +29,8 @@ SECOND_READINGS: tuple[SecondReading, ...] = ("literal", "from 0", "∂²g[∂_i
 
 
 def printed_flow_exponents(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, method: Method = "euler"
-) -> dict[str, Tensor]:
+    sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, noise: Increments, method: Method = "euler"
+) -> dict[str, Float[Tensor, "paths n n"]]:
     """∫∂g_k dB^k − ½ ∫Σ_k ∂g_k (∂g_k)ᵀ ds, (45)'s exponent, for each of :data:`EXPONENT_READINGS`, ``(paths, n, n)``.
 
     Sums over the grid, as in :func:`sdewm.sensitivity.flow_exponent`.

@@ -12,6 +12,7 @@ and x^ε − x̃ = θ + φ + σ, which holds step by step on an Euler–Maruyama
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace, Parameter
@@ -24,8 +25,8 @@ from sdewm.systems.sde import SDE, diffusion_product
 
 
 def remainder_terms(
-    family: PerturbedSDE, x0: Tensor, grid: TimeGrid, *, noise: Increments, eps: float
-) -> dict[str, Tensor]:
+    family: PerturbedSDE, x0: Float[Tensor, " n"], grid: TimeGrid, *, noise: Increments, eps: float
+) -> dict[str, Float[Tensor, " paths"]]:
     """sup_t ‖·‖² of each term, ``(paths,)``.
 
     "θ", "φ", "σ", "remainder" (x^ε − x̃) and "mismatch" (that less the sum of the three); "φ as printed", without the

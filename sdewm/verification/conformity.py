@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -47,7 +48,7 @@ class Conformity:
 
 
 def check_sde(
-    system: System | PerturbedSDE | SDE, x0: Tensor | None = None, grid: TimeGrid | None = None
+    system: System | PerturbedSDE | SDE, x0: Float[Tensor, " n"] | None = None, grid: TimeGrid | None = None
 ) -> Conformity:
     """Hold an SDE, a family, or a system with its losses against what it should be; for a test of your own.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -71,7 +72,7 @@ class System:
 
     family: PerturbedSDE
     loss: Loss | Mapping[str, Loss]
-    x0: Tensor
+    x0: Float[Tensor, " n"]
     grid: TimeGrid
     method: Method = "euler"
     name: str = "system"
