@@ -10,7 +10,7 @@ import inspect
 import re
 import typing
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray, install_import_hook
 
 
@@ -18,7 +18,8 @@ def check(function):
     """beartype's check of the arguments and results whose annotation has a shape."""
     hints = function.__annotations__
     function.__annotations__ = {name: hint for name, hint in hints.items() if _has_shape(hint)}
-    return beartype(function) if function.__annotations__ else function
+    # A whole number is a float, as it is to mypy.
+    return beartype(function, conf=BeartypeConf(is_pep484_tower=True)) if function.__annotations__ else function
 
 
 def _has_shape(hint) -> bool:

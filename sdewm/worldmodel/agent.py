@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdewm.systems.latent import LatentSDE
@@ -67,7 +68,9 @@ class Agent(nn.Module):
 
         return act
 
-    def action_value(self, h: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    def action_value(
+        self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"], a: Float[Tensor, "... actions"]
+    ) -> Float[Tensor, "..."]:
         """Q(h, z, a) by one step of the model and the critic, (...): see :func:`behaviour.action_value`."""
         return action_value(self.world_model, self.critic, h, z, a)
 

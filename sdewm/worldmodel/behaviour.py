@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdewm import arguments
@@ -32,9 +33,9 @@ RETURN_QUANTILES = (0.05, 0.95)
 class Imagined(NamedTuple):
     """H imagined steps: h (H + 1, B, deter), z (H + 1, B, stoch), entropy of π at 0, …, H − 1 (H, B)."""
 
-    h: Tensor
-    z: Tensor
-    entropy: Tensor
+    h: Float[Tensor, "times batch h"]
+    z: Float[Tensor, "times batch z"]
+    entropy: Float[Tensor, "steps batch"]
 
 
 class Actor(nn.Module):
@@ -46,12 +47,12 @@ class Actor(nn.Module):
         self.network = mlp(config.deter + config.stoch, widths, 2 * action_size, config.activation)
         self.min_std = config.min_action_std
 
-    def distribution(self, h: Tensor, z: Tensor) -> Gaussian:
+    def distribution(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Gaussian:
         """Mean, inside (−1, 1), and standard deviation before truncation, both (..., action_size)."""
         mean, raw = self.network(torch.cat([h, z], -1)).chunk(2, -1)
         return Gaussian(torch.tanh(mean), 2 * torch.sigmoid(raw / 2) + self.min_std)
 
-    def mode(self, h: Tensor, z: Tensor) -> Tensor:
+    def mode(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Float[Tensor, "... actions"]:
         """The most probable action, a C^∞ function where the activation is: (..., action_size)."""
         return self.distribution(h, z).mean
 
@@ -64,11 +65,18 @@ class Critic(nn.Module):
         widths = [config.units] * config.layers
         self.network = mlp(config.deter + config.stoch, widths, 1, config.activation, zero=True)
 
-    def forward(self, h: Tensor, z: Tensor) -> Tensor:
+    def forward(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Float[Tensor, "..."]:
         return self.network(torch.cat([h, z], -1)).squeeze(-1)
 
 
-def imagine(model: WorldModel, actor: Actor, h: Tensor, z: Tensor, uniform: Tensor, noise: Tensor) -> Imagined:
+def imagine(
+    model: WorldModel,
+    actor: Actor,
+    h: Float[Tensor, "batch h"],
+    z: Float[Tensor, "batch z"],
+    uniform: Float[Tensor, "steps batch actions"],
+    noise: Float[Tensor, "steps batch z"],
+) -> Imagined:
     """Follow the actor through the model from h (B, deter), z (B, stoch).
 
     ``uniform`` (H, B, action_size) draws the actions, ``noise`` (H, B, stoch) draws z from the prior.
@@ -86,12 +94,19 @@ def imagine(model: WorldModel, actor: Actor, h: Tensor, z: Tensor, uniform: Tens
     return Imagined(torch.stack(hs), torch.stack(zs), torch.stack(entropies))
 
 
-def imitation(actor: Actor, h: Tensor, z: Tensor, actions: Tensor) -> Tensor:
+def imitation(
+    actor: Actor, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"], actions: Float[Tensor, "... actions"]
+) -> Float[Tensor, "..."]:
     """½ |mode of π(h, z) − a|², h (..., deter) and z (..., stoch), of the actions a that were taken there: (...)."""
     return 0.5 * (actor.mode(h, z) - actions).square().sum(-1)
 
 
-def lambda_returns(rewards: Tensor, discounts: Tensor, values: Tensor, trace: float) -> Tensor:
+def lambda_returns(
+    rewards: Float[Tensor, "times ..."],
+    discounts: Float[Tensor, "times ..."],
+    values: Float[Tensor, "times ..."],
+    trace: float,
+) -> Float[Tensor, "steps ..."]:
     """G_0, …, G_{H−1}, time first: (H + 1, ...) each to (H, ...). The rewards and discounts at time 0 are not used.
 
     G_i = r_{i+1} + d_{i+1} ((1 − λ) v_{i+1} + λ G_{i+1}),    G_H = v_H
@@ -112,7 +127,7 @@ def lambda_returns(rewards: Tensor, discounts: Tensor, values: Tensor, trace: fl
     return torch.stack(returns[::-1])
 
 
-def weights(discounts: Tensor, going_on: Tensor) -> Tensor:
+def weights(discounts: Float[Tensor, "times ..."], going_on: Float[Tensor, "..."]) -> Float[Tensor, "steps ..."]:
     """w_i = w_0 d_1 ⋯ d_i for i < H, the discounted chance that time i is reached: (H + 1, ...) to (H, ...).
 
     ``going_on`` (...): w_0, which is 0 where the start is terminal.
@@ -120,7 +135,13 @@ def weights(discounts: Tensor, going_on: Tensor) -> Tensor:
     return torch.cat([going_on.unsqueeze(0), discounts[1:-1]]).cumprod(0)
 
 
-def action_value(model: WorldModel, critic: Critic, h: Tensor, z: Tensor, a: Tensor) -> Tensor:
+def action_value(
+    model: WorldModel,
+    critic: Critic,
+    h: Float[Tensor, "... h"],
+    z: Float[Tensor, "... z"],
+    a: Float[Tensor, "... actions"],
+) -> Float[Tensor, "..."]:
     """Q(h, z, a) by one step of the model with z̃ at the prior's mean: r + d v at the state that a leads to, (...)."""
     h = model.sequence(h, z, a)
     z = model.prior(h).mean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet
@@ -13,11 +14,11 @@ from sdewm.jets import Jet
 class Gaussian(NamedTuple):
     """A diagonal normal distribution: mean and standard deviation, both (..., n)."""
 
-    mean: Tensor
-    std: Tensor
+    mean: Float[Tensor, "... n"]
+    std: Float[Tensor, "... n"]
 
 
-def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
+def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Tensor, "..."]:
     """KL(q ‖ p) of diagonal normal distributions in closed form, in nats: (..., n) to (...).
 
     Raises ``ValueError`` for a standard deviation that is not positive.

@@ -13,6 +13,7 @@ from functools import reduce
 from typing import Literal, NamedTuple, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -102,7 +103,7 @@ def exact_jacobian(
     return torch.stack(rows, 1)
 
 
-def logarithmic_norm(matrix: Tensor) -> Tensor:
+def logarithmic_norm(matrix: Float[Tensor, "... n n"]) -> Float[Tensor, "..."]:
     """μ₂ of square matrices (…, n, n): the largest eigenvalue of the symmetric part ½(A + Aᵀ), (…).
 
     Solutions of dy = A y dt grow at most like exp(∫μ₂ dt). Unlike a norm it may be negative. Raises ``ValueError`` for

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.worldmodel.agent import Agent
@@ -20,19 +21,21 @@ STARTS = (10, 30, 50, 70)  # times of each episode that rollouts start from
 class Latent(NamedTuple):
     """A state of (19), or many: h (…, deter) and z̃ (…, stoch)."""
 
-    h: Tensor
-    z: Tensor
+    h: Float[Tensor, "... h"]
+    z: Float[Tensor, "... z"]
 
 
 class Dynamics(NamedTuple):
     """What of a model (19) needs: the cell (h, z, a) -> h, the prior h -> z̃ and the policy (h, z) -> a."""
 
-    sequence: Callable[[Tensor, Tensor, Tensor], Tensor]
-    prior: Callable[[Tensor], Gaussian]
-    policy: Callable[[Tensor, Tensor], Tensor]
+    sequence: Callable[
+        [Float[Tensor, "... h"], Float[Tensor, "... z"], Float[Tensor, "... actions"]], Float[Tensor, "... h"]
+    ]
+    prior: Callable[[Float[Tensor, "... h"]], Gaussian]
+    policy: Callable[[Float[Tensor, "... h"], Float[Tensor, "... z"]], Float[Tensor, "... actions"]]
 
 
-def rollout(model: Dynamics, start: Latent, noise: Tensor, dt: float = 1.0) -> Latent:
+def rollout(model: Dynamics, start: Latent, noise: Float[Tensor, "steps batch z"], dt: float = 1.0) -> Latent:
     """(19) from ``start`` (B, ·) under standard normal ``noise`` (N, B, stoch): all N + 1 states, (N + 1, B, ·).
 
     Euler steps, z̃ seeing the new h. With ``dt`` = 1 they are the model's own.
@@ -47,7 +50,7 @@ def rollout(model: Dynamics, start: Latent, noise: Tensor, dt: float = 1.0) -> L
     return Latent(*(torch.stack(parts) for parts in zip(*states, strict=True)))
 
 
-def closed_loop(model: Dynamics, h: Tensor, z: Tensor) -> Tensor:
+def closed_loop(model: Dynamics, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Float[Tensor, "... h"]:
     """f(h, z, π(h, z)): the cell under the model's own behaviour."""
     return model.sequence(h, z, model.policy(h, z))
 

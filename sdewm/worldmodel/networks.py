@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdewm.worldmodel.gaussian import Gaussian
@@ -33,7 +34,7 @@ class LayerNormGRU(nn.Module):
         self.from_state = nn.Linear(size, 3 * size, bias=False)
         self.norm = nn.LayerNorm(3 * size)
 
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "... inputs"], h: Float[Tensor, "... h"]) -> Float[Tensor, "... h"]:
         reset, candidate, update = self.norm(self.from_input(x) + self.from_state(h)).chunk(3, -1)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
         return torch.lerp(h, candidate, torch.sigmoid(update - 1))
@@ -45,7 +46,7 @@ class GRU(nn.GRUCell):
     h' is a convex combination of h and a tanh: |h'| ≤ max(|h|, 1) in each coordinate.
     """
 
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Float[Tensor, "... inputs"], h: Float[Tensor, "... h"]) -> Float[Tensor, "... h"]:  # type: ignore[override]
         return super().forward(x.reshape(-1, x.shape[-1]), h.reshape(-1, h.shape[-1])).reshape(h.shape)
 
 
@@ -60,7 +61,7 @@ class GaussianHead(nn.Module):
         self.both = nn.Linear(inputs, 2 * outputs)
         self.least = least
 
-    def forward(self, x: Tensor) -> Gaussian:
+    def forward(self, x: Float[Tensor, "... inputs"]) -> Gaussian:
         mean, raw = self.both(x).chunk(2, -1)
         return Gaussian(mean, 2 * torch.sigmoid(raw / 2) + self.least)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -29,10 +30,10 @@ class Sequences(NamedTuple):
     """
 
     observations: Tensor
-    actions: Tensor
-    rewards: Tensor
-    terminal: Tensor
-    first: Tensor
+    actions: Float[Tensor, "batch times actions"]
+    rewards: Float[Tensor, "batch times"]
+    terminal: Bool[Tensor, "batch times"]
+    first: Bool[Tensor, "batch times"]
 
 
 def step_dtype(observation_shape: Sequence[int], action_size: int) -> np.dtype[Any]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,8 +37,8 @@ LEAST_SPREAD = 1e-3  # of an observation's coordinate, so that one that never va
 class FilteredStates(NamedTuple):
     """A filtered sequence, time in the second dimension: h (B, T, deter), z (B, T, stoch) and q(z | h, s)."""
 
-    h: Tensor
-    z: Tensor
+    h: Float[Tensor, "batch times h"]
+    z: Float[Tensor, "batch times z"]
     posterior: Gaussian
 
 
@@ -48,10 +49,10 @@ class ObjectiveTerms(NamedTuple):
     going on; ``kl``: KL(q ‖ p). Their sum is the negative evidence lower bound where all weights are 1.
     """
 
-    reconstruction: Tensor
-    reward: Tensor
-    discount: Tensor
-    kl: Tensor
+    reconstruction: Float[Tensor, "batch times"]
+    reward: Float[Tensor, "batch times"]
+    discount: Float[Tensor, "batch times"]
+    kl: Float[Tensor, "batch times"]
 
 
 class WorldModel(nn.Module):
@@ -68,7 +69,7 @@ class WorldModel(nn.Module):
 
     observation_mean: Tensor
     observation_scale: Tensor
-    latent_spread: Tensor
+    latent_spread: Float[Tensor, " z"]
 
     def __init__(self, config: Config, observation_shape: tuple[int, ...], action_size: int) -> None:
         super().__init__()
@@ -117,38 +118,40 @@ class WorldModel(nn.Module):
 
     # The coefficient functions. h: (..., deter), z: (..., stoch), a: (..., action_size), s: (..., *observation_shape).
 
-    def embed(self, s: Tensor) -> Tensor:
+    def embed(self, s: Tensor) -> Float[Tensor, "... embedding"]:
         """The encoder's embedding of observations, (..., embed)."""
         leading = s.shape[: s.ndim - len(self.observation_shape)]
         flat = self.standardize(s).reshape(-1, *self.observation_shape)
         return self.encoder(flat).unflatten(0, leading) if leading else self.encoder(flat)[0]
 
-    def posterior(self, h: Tensor, embedding: Tensor) -> Gaussian:
+    def posterior(self, h: Float[Tensor, "... h"], embedding: Float[Tensor, "... embedding"]) -> Gaussian:
         """q(z | h, s), s through its embedding."""
         return self.posterior_of(h, self.posterior_from_s(embedding))
 
-    def prior(self, h: Tensor) -> Gaussian:
+    def prior(self, h: Float[Tensor, "... h"]) -> Gaussian:
         """p(z̃ | h)."""
         return self.prior_head(self.activation(self.prior_hidden(h)))
 
-    def sequence(self, h: Tensor, z: Tensor, a: Tensor) -> Tensor:
+    def sequence(
+        self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"], a: Float[Tensor, "... actions"]
+    ) -> Float[Tensor, "... h"]:
         """The next h of a step that starts from h and z and takes action a."""
         return self._sequence(h, z, self.cell_from_a(a))
 
-    def s_tilde(self, h: Tensor, z: Tensor) -> Tensor:
+    def s_tilde(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Float[Tensor, "... s_tilde"]:
         """What the decoder says, flat: a standardized observation, or its coordinates in ``basis``, (..., s_tilde)."""
         return self._head(self.decoder, h, z)
 
-    def decode(self, h: Tensor, z: Tensor) -> Tensor:
+    def decode(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Tensor:
         """The mean of the standardized observation, (..., *observation_shape)."""
         s = self.s_tilde(h, z)
         return (s if self.basis is None else self.basis.images(s)).unflatten(-1, self.observation_shape)
 
-    def reward(self, h: Tensor, z: Tensor) -> Tensor:
+    def reward(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Float[Tensor, "..."]:
         """Expected reward collected on the way here, scaled and clipped as configured, (...)."""
         return self.reward_head(torch.cat([h, z], -1)).squeeze(-1)
 
-    def discount(self, h: Tensor, z: Tensor) -> Tensor:
+    def discount(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Float[Tensor, "..."]:
         """γ times the probability that the episode goes on from here, (...)."""
         if self.discount_head is None:
             return torch.full_like(h[..., 0], self.config.discount)
@@ -166,7 +169,7 @@ class WorldModel(nn.Module):
         """The inverse: images in [0, 1] but for overshoot, or states."""
         return standardized * self.observation_scale + self.observation_mean
 
-    def reward_target(self, rewards: Tensor) -> Tensor:
+    def reward_target(self, rewards: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Rewards as the reward head predicts them."""
         scaled = rewards * self.config.reward_scale
         return torch.tanh(scaled) if self.config.reward_clip == "tanh" else scaled
@@ -195,7 +198,12 @@ class WorldModel(nn.Module):
     # Sequences, batch first.
 
     def observe(
-        self, s: Tensor, actions: Tensor, first: Tensor, noise: Tensor, error: Tensor | None = None
+        self,
+        s: Tensor,
+        actions: Float[Tensor, "batch times actions"],
+        first: Bool[Tensor, "batch times"],
+        noise: Float[Tensor, "batch times z"],
+        error: Float[Tensor, "batch times z"] | None = None,
     ) -> FilteredStates:
         """Filter observations (B, T, ...) under actions (B, T, action_size), from h = 0 at the first time.
 
@@ -230,7 +238,13 @@ class WorldModel(nn.Module):
         return self.observe(batch.observations, batch.actions, batch.first, noise)
 
     @torch.no_grad()
-    def predict(self, h: Tensor, z: Tensor, actions: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def predict(
+        self,
+        h: Float[Tensor, "batch h"],
+        z: Float[Tensor, "batch z"],
+        actions: Float[Tensor, "batch times actions"],
+        noise: Float[Tensor, "batch times z"] | None = None,
+    ) -> tuple[Float[Tensor, "batch times h"], Float[Tensor, "batch times z"]]:
         """Open loop from h (B, deter) and z (B, stoch) under actions (B, T, action_size).
 
         Returns h (B, T, deter) and z̃ (B, T, stoch) after each action, z̃ at the prior's mean or drawn with ``noise``
@@ -251,7 +265,7 @@ class WorldModel(nn.Module):
         """The objective's parts along the states that :meth:`observe` makes of the same batch."""
         return self._terms(batch, filtered, self.prior(filtered.h))
 
-    def loss(self, batch: Sequences, filtered: FilteredStates) -> tuple[Tensor, ObjectiveTerms]:
+    def loss(self, batch: Sequences, filtered: FilteredStates) -> tuple[Float[Tensor, ""], ObjectiveTerms]:
         """The objective, a mean over batch and time, and its parts.
 
         The KL's gradient is shared between prior and posterior (KL balancing), and each side is not pushed below
@@ -265,7 +279,9 @@ class WorldModel(nn.Module):
         errors = parts.reconstruction + config.reward_weight * parts.reward + config.discount_weight * parts.discount
         return errors.mean() + config.kl_scale * kl, parts
 
-    def jacobian_penalty(self, batch: Sequences, filtered: FilteredStates, generator: torch.Generator) -> Tensor:
+    def jacobian_penalty(
+        self, batch: Sequences, filtered: FilteredStates, generator: torch.Generator
+    ) -> Float[Tensor, ""]:
         """The penalty of (20), as configured, of the recurrent cell at the steps of filtered states, all in one batch.
 
         Steps over the end of an episode are left out: there the cell's value is not used.
