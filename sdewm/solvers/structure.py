@@ -313,9 +313,11 @@ def _with_derivatives(
     least = products[:, :, None, None]
     largest = torch.maximum(size.amax((2, 3), keepdim=True), least)
     here = (size > rounding * torch.maximum(largest, largest.median(0).values)).any(0).any(0)
-    pair = torch.maximum(torch.maximum(size, size.mT), least)
-    crossing = (commutator > rounding * torch.maximum(pair, pair.median(0).values)).any(0).any(0)
-    crossing &= here | here.mT
+    crossing = torch.zeros_like(here)
+    if bool(commutator.any()):  # or else there is nothing to hold against what takes n³ entries
+        pair = torch.maximum(torch.maximum(size, size.mT), least)
+        crossing = (commutator > rounding * torch.maximum(pair, pair.median(0).values)).any(0).any(0)
+        crossing &= here | here.mT
     if noise_type == "additive" and bool(here.any()):
         column = int(here.any(0).nonzero()[0])
         component = int(table[..., column].abs().amax((0, 1, 3)).argmax())

@@ -140,7 +140,7 @@ def _check_additive(name: str, sde: SDE, t: Tensor, x: Tensor) -> None:
     if gap is not None:
         raise ValueError(
             f"{name}noise_type: declared 'additive', but g differs by up to {gap:.3g} between states; declare "
-            "'general', or make g a function of time alone"
+            "'general', or 'scalar' for one channel, or make g a function of time alone"
         )
 
 

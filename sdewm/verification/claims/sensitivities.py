@@ -92,7 +92,7 @@ def by_differences(
     second = (270 * even[1] - 27 * even[2] + 2 * even[3]) / (180 * h**2)
     lower = (8 * odd[1] - odd[2]) / (12 * h), (16 * even[1] - even[2]) / (12 * h**2)
     # Rounding of the solutions themselves, magnified by the difference.
-    rounding = 45 * torch.finfo(x0.dtype).eps * float(x[0].abs().max())
+    rounding = 45 * torch.finfo(x0.dtype).eps * float(x[0].detach().abs().max())
     errors = [
         relative(coarse, fine) + rounding / (h**order * float(fine.square().mean().sqrt()) + 1e-300)
         for order, (coarse, fine) in enumerate(zip(lower, (first, second), strict=True), start=1)
