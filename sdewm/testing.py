@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
@@ -80,10 +81,10 @@ class SmoothSDE:
                 f"noise_type {self.noise_type!r}"
             )
 
-    def f(self, t: Tensor, x: Tensor) -> Tensor:
+    def f(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n"]:
         return self._waves[0](t, x)
 
-    def g(self, t: Tensor, x: Tensor) -> Tensor:
+    def g(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n *channels"]:
         value = self._waves[1](t, x)
         return value if self.noise_type == "diagonal" else value.unflatten(-1, (self.size, self.channels))
 
@@ -126,7 +127,7 @@ class SmoothLoss:
     size: int
     seed: int
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Float[Tensor, "paths n"]) -> Float[Tensor, " paths"]:
         matrix, linear, wave = self._numbers
         return ((0.5 * x @ matrix + linear) * x).sum(-1) + torch.cos((x * wave).sum(-1))
 
@@ -142,11 +143,11 @@ class Case(NamedTuple):
 
     family: PerturbedSDE
     loss: SmoothLoss
-    x0: Tensor
+    x0: Float[Tensor, " n"]
     grid: TimeGrid
 
 
-def increments(case: Case, paths: int, seed: int = 0) -> Tensor:
+def increments(case: Case, paths: int, seed: int = 0) -> Float[Tensor, "steps paths channels"]:
     """Brownian increments for a case, ``(steps, paths, m)``."""
     channels = noise_channels(case.family.base, torch.tensor(case.grid.t0), case.x0[None])
     return math.sqrt(case.grid.dt) * _normal(seed, case.grid.steps, paths, channels)

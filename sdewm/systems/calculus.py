@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets.directional import directional
@@ -49,7 +50,7 @@ class Converted:
         self.sde, self.sde_type, self.noise_type = sde, sde_type, sde.noise_type
         self.sign = 0.5 if sde_type == "ito" else -0.5
 
-    def f(self, t: Tensor, x: Tensor) -> Tensor:
+    def f(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n"]:
         total = drift(self.sde, t, x)
         if self.noise_type == "additive":
             return total
@@ -65,11 +66,13 @@ class Converted:
             )
         return total
 
-    def g(self, t: Tensor, x: Tensor) -> Tensor:
+    def g(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n *channels"]:
         return self.sde.g(t, x)
 
-    def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+    def g_prod(
+        self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"], dB: Float[Tensor, "paths channels"]
+    ) -> Float[Tensor, "paths n"]:
         return diffusion_product(self.sde, t, x, dB)
 
-    def noise_channels(self, t: Tensor, x: Tensor) -> int:
+    def noise_channels(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> int:
         return noise_channels(self.sde, t, x)

@@ -112,7 +112,7 @@ def check_coefficients(sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) 
     return Probe(t, same, other, visits, channels[first])
 
 
-def visits_of(sde: SDE, start: Tensor, grid: TimeGrid, channels: int) -> list[Visit]:
+def visits_of(sde: SDE, start: Float[Tensor, "paths n"], grid: TimeGrid, channels: int) -> list[Visit]:
     """Where a pilot walk goes."""
     try:
         with torch.no_grad():

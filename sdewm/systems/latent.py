@@ -438,8 +438,10 @@ class _EncoderError:
         return self.model.stages[stage].block == self.model.block_slices.z
 
 
-def apply_block(g: Tensor, dB: Float[Tensor, "paths channels"]) -> Float[Tensor, "paths size"]:
-    """A block's diffusion, ``(paths, size)`` or ``(paths, size, channels)``, applied to its increments."""
+def apply_block(
+    g: Float[Tensor, " size"] | Float[Tensor, "paths size *channels"], dB: Float[Tensor, "paths channels"]
+) -> Float[Tensor, "paths size"]:
+    """A block's diffusion, ``(size,)``, ``(paths, size)`` or ``(paths, size, channels)``, applied to its increments."""
     return (g * dB.unsqueeze(-2)).sum(-1) if g.ndim == 3 else g * dB
 
 

@@ -104,7 +104,7 @@ class FunctionSDE:
         return zero if self.noise_type == "diagonal" else zero.unsqueeze(-1)
 
 
-def drift(sde: SDE, t: Tensor, x: Tensor) -> Tensor:
+def drift(sde: SDE, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths n"]:
     """f(t, x), which is to have the shape and the dtype of the states: another shape would be broadcast over paths."""
     return _fitting("f", sde.f(t, x), t, x)
 

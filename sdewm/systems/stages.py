@@ -22,9 +22,11 @@ class StagedSDE(SDE, Protocol):
 
     stages: tuple[Stage, ...]
 
-    def f_stage(self, stage: int, t: Tensor, x: Tensor) -> Tensor: ...
+    def f_stage(self, stage: int, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, "paths size"]: ...
 
-    def g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor: ...
+    def g_prod_stage(
+        self, stage: int, t: Float[Tensor, ""], x: Float[Tensor, "paths n"], dB: Float[Tensor, "paths channels"]
+    ) -> Float[Tensor, "paths size"]: ...
 
 
 def stage_drift(
