@@ -327,7 +327,7 @@ def expand(
         raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
     if form == "corrected" and order == 2:
         raw = replace(raw, moments={**raw.moments, **_size_of_third(family, summed, x0, grid, method, drawn, channels)})
-    doubt = unreached(raw.moments["loss0/0"], summed["loss"], family.base, x0, grid, channels)
+    doubt = unreached(raw.moments["loss0/0"], summed["loss"], family.base, x0, grid, channels=channels)
     return summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)), doubt)
 
 

@@ -18,7 +18,7 @@ from sdewm.systems.sde import FROM_INSIDE, SDE
 FURTHER = tuple(2.0**k for k in range(11))
 
 
-def unreached(found: Moments, loss: SummedLoss, sde: SDE, x0: Tensor, grid: TimeGrid, channels: int) -> str:
+def unreached(found: Moments, loss: SummedLoss, sde: SDE, x0: Tensor, grid: TimeGrid, *, channels: int) -> str:
     """Why nothing is known of a mean whose paths all have the value that is ``found``; empty where it is known.
 
     That is where paths differ, and the loss further out is another one, as max(x − 5, 0) is. A loss that is constant,

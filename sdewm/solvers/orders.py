@@ -44,7 +44,7 @@ FINEST = 20  # the noise of a block is kept at its finest level: gigabytes beyon
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Kind = Literal["strong", "weak"]
+OrderKind = Literal["strong", "weak"]
 Exact = (
     Callable[[Float[Tensor, "paths channels"]], Float[Tensor, "paths n"]]
     | Callable[[Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"]], Float[Tensor, "paths n"]]
@@ -78,7 +78,7 @@ class Convergence:
     """
 
     method: str
-    kind: Kind
+    kind: OrderKind
     dt: Values
     errors: Values
     stderrs: Values
@@ -148,7 +148,7 @@ def convergence(
     levels: Sequence[int] = (3, 4, 5, 6, 7),
     reference: Method | Exact = "milstein",
     refine: int = 2,
-    kind: Kind = "strong",
+    kind: OrderKind = "strong",
     functional: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]] | None = None,
     precision: float = 0.05,
     level: float = 0.99,
@@ -201,7 +201,7 @@ def compare_methods(
     levels: Sequence[int] = (3, 4, 5, 6, 7),
     reference: Method | Exact = "milstein",
     refine: int = 2,
-    kind: Kind = "strong",
+    kind: OrderKind = "strong",
     functional: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]] | None = None,
     precision: float = 0.05,
     level: float = 0.99,
@@ -309,7 +309,7 @@ class _Errors:
         levels: tuple[int, ...],
         reference: Method | Exact,
         refine: int,
-        kind: Kind,
+        kind: OrderKind,
         functional: Callable[[Tensor], Tensor] | None,
         seed: int,
     ) -> None:

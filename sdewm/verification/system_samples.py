@@ -165,7 +165,7 @@ def sample_system(system: System, settings: Settings) -> SystemSamples:
         large = pool([before.large, *new] if before else new, settings.seed)
         for loss, summed in system.losses.items():
             found = large.moments[f"{loss}|jets|loss0/0"]
-            doubt = unreached(found, summed, system.family.base, system.x0, system.grid, channels(system))
+            doubt = unreached(found, summed, system.family.base, system.x0, system.grid, channels=channels(system))
             if doubt:
                 raise ArithmeticError(f"loss {loss}".strip() + f": {doubt}")
         large_done = time.perf_counter()

@@ -13,7 +13,7 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.worldmodel.config import Config
 
-Kind = Literal["none", "zero-drift", "non-zero-drift"]
+ErrorKind = Literal["none", "zero-drift", "non-zero-drift"]
 Redraw = Literal["step", "episode"]
 Unit = Literal["absolute", "spread"]
 
@@ -31,14 +31,14 @@ class EncoderError:
     Raises ``ValueError`` for another text, for a negative mean or variance, and for one that the kind does not use.
     """
 
-    kind: Kind = "none"
+    kind: ErrorKind = "none"
     variance: float = 0.0
     mean: float = 0.0
     redraw: Redraw = "step"
     unit: Unit = "absolute"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("kind", Kind), ("redraw", Redraw), ("unit", Unit)):
+        for name, allowed in (("kind", ErrorKind), ("redraw", Redraw), ("unit", Unit)):
             arguments.choice(name, getattr(self, name), get_args(allowed))
         for name in ("variance", "mean"):
             object.__setattr__(self, name, arguments.real(name, getattr(self, name), least=0.0))

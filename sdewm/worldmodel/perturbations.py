@@ -18,7 +18,7 @@ from scipy import ndimage
 from sdewm import arguments
 from sdewm.worldmodel.environments import Policy
 
-Mode = Literal["add", "replace"]
+NoiseMode = Literal["add", "replace"]
 
 
 class Perturbation(Protocol):
@@ -33,7 +33,7 @@ class GaussianNoise:
 
     mean: float
     variance: float
-    mode: Mode = "add"
+    mode: NoiseMode = "add"
     clip: bool = True
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class MaskedNoise:
     percent: float
     mean: float
     variance: float
-    mode: Mode = "replace"
+    mode: NoiseMode = "replace"
     clip: bool = True
 
     def __post_init__(self) -> None:
@@ -119,7 +119,7 @@ def _clipped(image: np.ndarray, clip: bool) -> np.ndarray:
 def _check_noise(noise: GaussianNoise | MaskedNoise) -> None:
     object.__setattr__(noise, "mean", arguments.real("mean", noise.mean))
     object.__setattr__(noise, "variance", arguments.real("variance", noise.variance, least=0.0))
-    arguments.choice("mode", noise.mode, get_args(Mode))
+    arguments.choice("mode", noise.mode, get_args(NoiseMode))
     arguments.choice("clip", noise.clip, (False, True))
 
 

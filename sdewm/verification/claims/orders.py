@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdewm.solvers.methods import stepper
-from sdewm.solvers.orders import Kind, convergence
+from sdewm.solvers.orders import OrderKind, convergence
 from sdewm.verdicts.judge import Inequality, LeftOut, Row
 from sdewm.verification.samples import channels
 from sdewm.verification.settings import Settings
@@ -25,7 +25,7 @@ PATHS = 2**12
 CHANNELS = 4
 
 
-def check(kind: Kind, system: System, settings: Settings) -> Iterator[Row]:
+def check(kind: OrderKind, system: System, settings: Settings) -> Iterator[Row]:
     """One row: how far the slope of the base system's error against Δt is below the declared order."""
     claim, quantity, started = f"{kind} order", "declared order less the slope", time.perf_counter()
     method = system.method if isinstance(system.method, str) else type(system.method).__name__
