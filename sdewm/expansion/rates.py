@@ -48,6 +48,9 @@ WIDEST = 0.5
 CANCELLED = 450
 SCALES = ("state scale", "loss scale")
 
+# Its cube is in the range of float64. Errors that are smaller than this beside the solution are below its rounding.
+LARGEST_EPS = 1e90
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -104,7 +107,7 @@ def largest_eps(*samples: Sample) -> float:
         # Where the series breaks off, the size of the solution itself is the only scale there is.
         bounds += [size[k] / size[k + 1] for k in (1, 2) if size[k] > 0 and size[k + 1] > 0]
         bounds += [size[0] / size[1]] if size[0] > 0 and size[1] > 0 else []
-    return 0.2 * min(bounds, default=1.0)
+    return min(0.2 * min(bounds, default=1.0), LARGEST_EPS)
 
 
 def remainder_of(kind: str, mean: Values) -> Values:

@@ -17,7 +17,7 @@ from sdewm.estimate.samples import Sample
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion import taylor
-from sdewm.expansion.rates import ADVICE, KINDS, Rate, _extrapolated, _jackknife, _shift, rate_of
+from sdewm.expansion.rates import ADVICE, KINDS, LARGEST_EPS, Rate, _extrapolated, _jackknife, _shift, rate_of
 from sdewm.expansion.taylor import OF_STATE, POWERS, TaylorTest, Units, check_ladder, pool_tests, taylor_test
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
@@ -696,3 +696,12 @@ def test_tests_whose_units_differ_are_pooled():
         tests[1], units=Units(units.state / 2, units.loss * 4), sample=replace(tests[1].sample, values=values)
     )
     assert pool_tests([tests[0], elsewhere]).rates == pool_tests(tests).rates
+
+
+def test_solutions_far_larger_than_the_error_have_a_ladder():
+    """The cube of the ε at which the error would be as large as the solution is no number."""
+    base = FunctionSDE(lambda t, x: -x, lambda t, x: 1e120 + 0 * x)
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: torch.tanh(x), lambda t, x: 1 + 0 * x))
+    x0 = torch.tensor([0.8], dtype=torch.float64)
+    found = taylor_test(family, lambda x: x.sum(-1), x0, TimeGrid(0.0, 1.0, 4), paths=64)
+    assert found.eps[0] == LARGEST_EPS and found.passed
