@@ -138,8 +138,9 @@ class Expansion:
         ]
         found = TRUST * min(ratios) if ratios else (math.inf if max(sizes[1:]) <= nothing else math.nan)
         alike = all(moments[name].spread <= nothing for name in moments)
-        # |x| has no second derivative but what rounding makes of it near 0, where √(x²) has one.
-        ends = math.isinf(found) or (bool(self.kinks) and found * sizes[1] > ENDLESS * sizes[0])
+        # |x| has no second derivative but what rounding makes of it near 0, where √(x²) has one, and a third too.
+        second = TRUST * ratios[0] if ratios else found
+        ends = math.isinf(found) or (bool(self.kinks) and second * sizes[1] > ENDLESS * sizes[0])
         return math.nan if ends and (self.kinks or alike) else found
 
     @overload

@@ -64,6 +64,7 @@ def euler_by_quadrature(problem: Problem, sde: SDE, x: Tensor, steps: int) -> tu
     )
     z, w = z.unflatten(-1, (steps, m)), w.prod(-1)
     dt = problem.horizon / steps
+    x = x.expand(len(z), -1)
     for n in range(steps):
         x = x + sde.f(TIME, x) * dt + diffusion_product(sde, TIME, x, z[:, n] * math.sqrt(dt))
     return problem.loss(x), w
