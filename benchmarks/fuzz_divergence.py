@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.fuzz_values import COUNTS, F64, NUMBERS, OBJECTS, STATES
 from sdewm import PerturbedSDE, SlopeNetwork, TimeGrid
-from sdewm.divergence import bounds, distances, lipschitz
+from sdewm.divergence import bounds, distances, gru_cell, interval, lipschitz
 from sdewm.divergence.assumptions import check_assumptions
 from sdewm.systems.sde import SDE
 
@@ -100,9 +100,9 @@ def divergence_functions(sde: SDE, grid: TimeGrid, dB: Tensor) -> Functions:
             "drift": matrices[1:], "diffusion": matrices, "wrt": slices, "dt": NUMBERS, "metric": matrices,
             "search": COUNTS}),
         "SlopeNetwork.sequential": (certified, {"modules": plain}, {"modules": layers}),
-        "interval": (lipschitz.interval, {"modules": plain, "low": -ones, "high": ones},
+        "interval": (interval.interval, {"modules": plain, "low": -ones, "high": ones},
                      {"modules": layers, "low": STATES, "high": STATES}),
-        "gru_lipschitz": (lipschitz.gru_lipschitz, {"cell": nn.GRUCell(1, 2), "search": 2},
+        "gru_lipschitz": (gru_cell.gru_lipschitz, {"cell": nn.GRUCell(1, 2), "search": 2},
                           {"cell": cells, "box": NUMBERS, "search": COUNTS}),
         "log_gronwall": (bounds.log_gronwall, {"horizon": 1.0, "a": 1.0, "b": 1.0},
                          {"horizon": NUMBERS, "a": NUMBERS, "b": NUMBERS}),

@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "divergence.bounds": (("divergence/test_bounds",), ""),
     "divergence.lipschitz": (("divergence/test_lipschitz",), ""),
+    "divergence.gru_cell": (("divergence/test_gru_cell",), ""),
+    "divergence.interval": (("divergence/test_interval",), ""),
     "verdicts.judge": (("verdicts/test_verdict_levels",), ""),
     "estimate.estimates": (("estimate/test_samples", "test_properties"), ""),
     "estimate.samples": (("estimate/test_samples", "test_properties"), ""),

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from sdewm.divergence.bounds import StepConstants, block_supremum, mean_square, saturation
 from sdewm.divergence.distances import distances, sensitivity_suprema
-from sdewm.divergence.lipschitz import SlopeNetwork, curvature, gru_lipschitz, interval, spectral_product
+from sdewm.divergence.gru_cell import gru_lipschitz
+from sdewm.divergence.interval import interval
+from sdewm.divergence.lipschitz import SlopeNetwork, curvature, spectral_product
 from sdewm.divergence.rollout_terms import hessian_terms, jacobian_terms, suprema
 from sdewm.estimate.estimates import Estimate, Values
 from sdewm.estimate.samples import Sample, sample

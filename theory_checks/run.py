@@ -14,7 +14,6 @@ from typing import Any, get_args
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
@@ -26,7 +25,7 @@ from sdewm.verdicts.words import failures, summary
 from sdewm.verification.kept_records import default_folder
 from sdewm.verification.settings import SamplerName, Settings
 from sdewm.verification.tables import print_claims, print_table, print_terms
-from sdewm.verification.time_left import TimeLeft
+from sdewm.verification.time_left import TimeLeft, progress_bar
 from theory_checks.cluster import Unreachable, connected, on_cluster
 from theory_checks.discovery import claims
 from theory_checks.executor import Died, in_processes, in_this_process
@@ -349,8 +348,7 @@ def _finish(
     """Work on all units, the longest first, behind a progress bar."""
     queue = sorted(queue, key=lambda u: -u.cost)
     left = TimeLeft(_expected(queue, store), processes)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+    with progress_bar(left) as bar:
         task = bar.add_task("checking", total=len(queue))
 
         def starting(unit: Unit) -> None:

@@ -11,16 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from sdewm.stops import Stopped, Stops
 from sdewm.verification.claim_store import ClaimStore
 from sdewm.verification.conformity import check_sde
 from sdewm.verification.kept_records import default_folder
 from sdewm.verification.system import System
 from sdewm.verification.system_report import Held, report
-from sdewm.verification.time_left import TimeLeft
+from sdewm.verification.time_left import TimeLeft, progress_bar
 from sdewm.verification.verify import CLAIMS, SAMPLERS, asked, hold
 
 DESCRIPTION = """\
@@ -153,8 +150,7 @@ def _progress(claims: Sequence[str], taken: Collection[str], store: ClaimStore) 
     """A bar on a terminal, with the time left; what it gives is called as a claim begins."""
     queue = [claim for claim in claims if claim not in taken]
     left = TimeLeft({claim: store.seconds(claim) for claim in queue}, workers=1)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+    with progress_bar(left) as bar:
         task = bar.add_task("checking", total=len(queue))
         under_way: list[tuple[str, float]] = []
 

@@ -15,7 +15,7 @@ from sdewm.noise.increments import Increments
 from sdewm.systems.pilot import pilot
 from sdewm.verdicts.judge import Comparison, LeftOut
 from sdewm.verification.comparisons import excuse, hidden
-from sdewm.verification.kept import kept
+from sdewm.verification.once import once_for_system
 from sdewm.verification.samples import channels, sampler
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
@@ -34,7 +34,7 @@ def relative(value: Tensor, truth: Tensor) -> float:
     return float((value - truth).square().mean().sqrt() / truth.square().mean().sqrt())
 
 
-@kept
+@once_for_system
 def reach(system: System) -> Tensor:
     """How large each state of the base is, ``(n,)``: at least x0, and as far as pilot paths go.
 

@@ -12,7 +12,7 @@ from sdewm.estimate.samples import Sample, richardson
 from sdewm.expansion.power_series import second_coefficient
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.verdicts.judge import DOUBT
-from sdewm.verification.kept import kept
+from sdewm.verification.once import once_for_system
 from sdewm.verification.samples import VARIATION, sample_routes, sampler
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import Sizes, System
@@ -27,7 +27,7 @@ BY_DEFAULT = Sizes(PILOT, PILOT)
 POWER = {"rqmc": 0.75, "mc": 0.5, "antithetic": 0.5}
 
 
-@kept
+@once_for_system
 def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
     """The sizes of one round at the precision asked for: those that the system states, or those that a pilot finds.
 

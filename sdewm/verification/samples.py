@@ -18,7 +18,7 @@ from sdewm.solvers.methods import stepper
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 from sdewm.systems.sde import SDE
-from sdewm.verification.kept import kept
+from sdewm.verification.once import once_for_system
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 
@@ -50,7 +50,7 @@ def channels(system: System) -> int:
     return check_problem(system.family, system.losses, system.x0, system.grid, method=system.method, grids=system.grids)
 
 
-@kept
+@once_for_system
 def needs_areas(system: System) -> bool:
     """Whether the system's method takes Lévy areas, as "milstein" does where noises do not commute."""
     sde = system.family.at(1.0)

@@ -74,7 +74,7 @@ def pooled(draw: Draw, keep: Callable[[Draw], Draw] = _LAST) -> Draw:
     """Of ``draw(system, settings, round, …)``, which samples one round: all rounds so far as one sample, kept.
 
     The system is whatever names it: a string; or a :class:`~sdewm.System`, where ``keep`` is
-    :func:`~sdewm.verification.kept.kept`.
+    :func:`~sdewm.verification.once.once_for_system`.
     """
 
     @keep

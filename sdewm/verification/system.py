@@ -84,7 +84,7 @@ class System:
     formula_factor: float = 10.0
     third_factor: float = 10.0
     losses: dict[str, SummedLoss] = field(init=False, repr=False)
-    # What sdewm.verification.kept finds.
+    # What sdewm.verification.once finds.
     found: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:

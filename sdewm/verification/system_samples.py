@@ -19,7 +19,7 @@ from sdewm.expansion.taylor import TaylorTest, pool_tests, taylor_tests
 from sdewm.expansion.unreached import unreached
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.jets import nonsmooth_met
-from sdewm.verification.kept import kept
+from sdewm.verification.once import once_for_system
 from sdewm.verification.pilot import BY_DEFAULT, round_sizes
 from sdewm.verification.samples import (
     CASES,
@@ -143,7 +143,7 @@ class SystemSamples:
         ]
 
 
-@kept
+@once_for_system
 def sample_system(system: System, settings: Settings) -> SystemSamples:
     """Sample one system, on top of the rounds of the look before; kept for the claims that share it.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Hashable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from rich.progress import ProgressColumn, Task
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 # Seconds of work that the expected ones count for: a unit of a few milliseconds tells nothing about long ones.
@@ -61,3 +63,9 @@ class TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
         seconds = round(self.seconds())
         return Text(f"{timedelta(seconds=seconds)} left" if seconds else "nearly done", style="progress.remaining")
+
+
+def progress_bar(left: TimeLeft) -> Progress:
+    """A bar on standard error, with the time left; nothing where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)

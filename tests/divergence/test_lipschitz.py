@@ -14,13 +14,13 @@ from torch.func import jacrev, vmap
 from torch.nn.utils import parametrizations
 
 from sdewm.divergence import lipschitz
+from sdewm.divergence.gru_cell import gru_lipschitz
+from sdewm.divergence.interval import interval
 from sdewm.divergence.lipschitz import (
     ACTIVATIONS,
     Activation,
     SlopeNetwork,
     curvature,
-    gru_lipschitz,
-    interval,
     spectral_norm,
     spectral_product,
 )
@@ -150,38 +150,6 @@ def test_a_bound_needs_the_right_slopes(monkeypatch):
     assert certified() < top
 
 
-@pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_gru_constants_bound_sampled_jacobians(scale):
-    torch.manual_seed(0)
-    cell = nn.GRUCell(5, 6).double().requires_grad_(False)
-    for p in cell.parameters():
-        p.mul_(scale)
-    c = gru_lipschitz(cell, search=60)
-    g = torch.Generator().manual_seed(1)
-    h = 2 * torch.rand(4000, 6, generator=g, dtype=F64) - 1
-    h[:2000] = h[:2000].sign()
-    x = 4 * torch.randn(4000, 5, generator=g, dtype=F64)
-    state = vmap(jacrev(lambda h, x: cell(x[None], h[None])[0], argnums=0))(h, x)
-    inputs = vmap(jacrev(lambda h, x: cell(x[None], h[None])[0], argnums=1))(h, x)
-    assert float(torch.linalg.matrix_norm(state, 2).max()) <= c.state
-    assert float(torch.linalg.matrix_norm(inputs, 2).max()) <= c.input
-
-
-def test_gru_constant_of_a_cell_that_only_remembers_is_one():
-    cell = nn.GRUCell(2, 3).double().requires_grad_(False)
-    for p in cell.parameters():
-        p.zero_()
-    assert gru_lipschitz(cell, search=20).state == pytest.approx(1.0, rel=0.05)
-
-
-def test_interval_contains_every_value():
-    for activation in FUNCTIONS:
-        layers = network(activation, (3, 6, 2))
-        low, high = interval(layers, -torch.ones(3), torch.ones(3))
-        y = layers(2 * torch.rand(5000, 3, generator=torch.Generator().manual_seed(0), dtype=F64) - 1)
-        assert bool((y >= low).all()) and bool((y <= high).all())
-
-
 def test_curvature_bounds_second_derivatives():
     layers = network("tanh", (3, 8, 2))
     bound = curvature(layers[2].weight, "tanh", layers[0].weight)
@@ -250,77 +218,6 @@ def test_a_mean_square_rate_is_attained_with_diffusion_step_and_metric():
     assert step == pytest.approx(spectral_norm(torch.eye(3, dtype=F64) + dt * a), rel=1e-10)
 
 
-def test_gru_constants_are_nearly_attained():
-    """A cell that forgets at once, h' = tanh(W x + 3 h): |W| is attained, and 3 to a tenth.
-
-    With u near 0 nothing is remembered; the bound, which holds for all u, reckons with a cell that remembers.
-    """
-    cell = nn.GRUCell(2, 1).double().requires_grad_(False)
-    for p in cell.parameters():
-        p.zero_()
-    cell.weight_ih[2] = torch.tensor([1.2, -0.5], dtype=F64)
-    cell.weight_hh[2] = 3.0
-    cell.bias_ih[0], cell.bias_ih[1] = 40.0, -40.0  # r = 1, u = 0
-    zero = torch.zeros(1, dtype=F64)
-    state = jacrev(lambda h: cell(torch.zeros(1, 2, dtype=F64), h[None])[0])(zero)
-    inputs = jacrev(lambda x: cell(x[None], zero[None])[0])(torch.zeros(2, dtype=F64))
-    c = gru_lipschitz(cell)
-    assert spectral_norm(state) == pytest.approx(3.0) and 3.0 <= c.state < 3.3
-    assert spectral_norm(inputs) == pytest.approx(1.3) and c.input == pytest.approx(1.3, rel=1e-6)
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2, 3])
-def test_gru_constants_of_one_neuron_are_within_a_factor_of_four(seed):
-    """All of h and x are looked at, so that the largest slopes are known; the bounds exceed them by 1.1 to 3.1."""
-    torch.manual_seed(seed)
-    cell = nn.GRUCell(1, 1).double().requires_grad_(False)
-    for p in cell.parameters():
-        p.mul_(3)
-    axes = torch.linspace(-1, 1, 101, dtype=F64), torch.linspace(-30, 30, 2001, dtype=F64)
-    h, x = (part.reshape(-1, 1).requires_grad_(True) for part in torch.meshgrid(*axes, indexing="ij"))
-    slopes = torch.autograd.grad(cell(x, h).sum(), (h, x))
-    c = gru_lipschitz(cell)
-    for certified, slope in zip((c.state, c.input), slopes, strict=True):
-        largest = float(slope.abs().max())
-        assert largest <= certified <= 4 * largest
-
-
-def test_intervals_of_one_layer_are_the_range_itself():
-    """Each neuron sees all corners of the box; SiLU's minimum is inside."""
-    layer = nn.Linear(2, 3).double().requires_grad_(False)
-    layer.weight.copy_(torch.tensor([[1.0, -2.0], [0.5, 0.5], [-3.0, 0.1]], dtype=F64))
-    layer.bias.copy_(torch.tensor([0.1, -0.2, 0.3], dtype=F64))
-    low, high = torch.tensor([-1.0, -0.5], dtype=F64), torch.tensor([0.5, 1.0], dtype=F64)
-    axes = [torch.linspace(float(a), float(b), 1001, dtype=F64) for a, b in zip(low, high, strict=True)]
-    box = torch.cartesian_prod(*axes)
-    for name, module in MODULES.items():
-        y = FUNCTIONS[name](layer(box))
-        found = interval([layer, module()], low, high)
-        torch.testing.assert_close(found[0], y.amin(0), rtol=0, atol=2e-5)
-        torch.testing.assert_close(found[1], y.amax(0), rtol=0, atol=2e-5)
-        assert bool((found[0] <= y.amin(0) + 1e-12).all()) and bool((found[1] >= y.amax(0) - 1e-12).all())
-
-
-@pytest.mark.parametrize(("low", "high"), [(-2.0, 0.0), (-1.3, 3.0), (-30.0, -1.2)])
-def test_the_minimum_of_silu_is_inside_its_interval(low, high):
-    layer = nn.Linear(1, 1).double().requires_grad_(False)
-    layer.weight.fill_(1.0)
-    layer.bias.fill_(0.0)
-    ends = [torch.tensor([end], dtype=F64) for end in (low, high)]
-    assert float(interval([layer, nn.SiLU()], *ends)[0]) == pytest.approx(-0.27846, abs=2e-5)
-
-
-def test_the_update_gates_part_of_a_gru_constant_is_attained():
-    """h − n = 2 and u = ½, so that ∂h'/∂x = 2 · ¼ · 3."""
-    cell = nn.GRUCell(1, 1).double().requires_grad_(False)
-    for p in cell.parameters():
-        p.zero_()
-    cell.weight_ih[1], cell.bias_ih[2] = 3.0, -40.0
-    one = torch.ones(1, dtype=F64)
-    slope = jacrev(lambda x: cell(x[None], one[None])[0])(0 * one)
-    assert float(slope) == pytest.approx(1.5) and gru_lipschitz(cell).input == pytest.approx(1.5, rel=1e-6)
-
-
 class Tenfold(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 10 * super().forward(x)
@@ -329,11 +226,6 @@ class Tenfold(nn.Linear):
 class TenfoldSequence(nn.Sequential):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 10 * super().forward(x)
-
-
-class TenfoldCell(nn.GRUCell):
-    def forward(self, x: torch.Tensor, h: torch.Tensor | None = None) -> torch.Tensor:
-        return 10 * super().forward(x, h)
 
 
 def hooked(module: nn.Module, *, before: bool = False) -> nn.Module:
@@ -429,12 +321,6 @@ def test_parametrized_layers_are_certified():
     wide.sequential([changing.eval()], wide.inputs)
 
 
-@pytest.mark.parametrize("made", [TenfoldCell(2, 3), hooked(nn.GRUCell(2, 3)), nn.Linear(2, 2), "cell"])
-def test_a_cell_that_computes_something_else_is_not_certified(made):
-    with refuses(TypeError, "cell: expected"):
-        gru_lipschitz(made)
-
-
 def test_layers_without_bias_and_in_place():
     layer = nn.Linear(2, 3, bias=False).double()
     low, high = interval([layer, nn.SiLU(inplace=True)], -X, X)
@@ -467,17 +353,6 @@ def test_a_rate_below_what_is_met_is_not_given(monkeypatch):
     ):
         with refuses(ArithmeticError, "certificate"):
             bound()
-
-
-def test_a_cells_constants_below_what_is_met_are_not_given(monkeypatch):
-    whole = lipschitz._row_weighted
-    for which in (0, 1):
-        calls = itertools.count()
-        monkeypatch.setattr(
-            lipschitz, "_row_weighted", lambda *a, w=which, c=calls: whole(*a) * (0.1 if next(c) == w else 1.0)
-        )
-        with refuses(ArithmeticError, "certificate"):
-            gru_lipschitz(nn.GRUCell(2, 3), search=5)
 
 
 def test_bad_input_is_named():

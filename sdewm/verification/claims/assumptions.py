@@ -13,7 +13,7 @@ from sdewm.divergence.assumptions import JUMP, NO_GROWTH, AssumptionReport, chec
 from sdewm.estimate.estimates import Estimate
 from sdewm.expansion.forms import Form
 from sdewm.verdicts.judge import Inequality, LeftOut, Row
-from sdewm.verification.kept import kept
+from sdewm.verification.once import once_for_system
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 
@@ -36,7 +36,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
     yield smooth_row(CLAIM, system.name, "printed", "C³", found)
 
 
-@kept
+@once_for_system
 def assumptions_of(system: System, seed: int) -> AssumptionReport:
     """What :func:`~sdewm.divergence.assumptions.check_assumptions` finds at the initial state and time."""
     return check_assumptions(system.family, system.x0, t=system.grid.t0, seed=seed)

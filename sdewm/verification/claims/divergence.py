@@ -22,7 +22,7 @@ from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import SDE, noise_channels
 from sdewm.verdicts.judge import Comparison, LeftOut, Row
 from sdewm.verification.comparisons import excuse
-from sdewm.verification.kept import kept
+from sdewm.verification.once import once_for_system
 from sdewm.verification.pathwise import reach
 from sdewm.verification.samples import needs_areas, sampler
 from sdewm.verification.settings import Settings, pooled
@@ -76,7 +76,7 @@ def _rollout(system: System) -> tuple[SDE, Tensor, Tensor]:
     return base, x0, unit(len(x0))
 
 
-@partial(pooled, keep=kept)
+@partial(pooled, keep=once_for_system)
 def _suprema(system: System, settings: Settings, round: int) -> Sample:
     sde, x0, u = _rollout(system)
     # A latent model's states and its errors are of a usual size; others are of any.

@@ -21,7 +21,7 @@ from sdewm.solvers.methods import Method
 from sdewm.solvers.solve import solve
 from sdewm.systems.sde import SDE
 from sdewm.verdicts.judge import Inequality, LeftOut, Row
-from sdewm.verification.kept import kept
+from sdewm.verification.once import once_for_system
 from sdewm.verification.pathwise import few_paths, gap_row, reach, relative, rounding
 from sdewm.verification.samples import channels, sampler
 from sdewm.verification.settings import Settings, pooled
@@ -75,7 +75,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
     )  # fmt: skip
 
 
-@partial(pooled, keep=kept)
+@partial(pooled, keep=once_for_system)
 def inverse_sample(system: System, settings: Settings, round: int) -> Sample:
     """Squared Frobenius norms of ΦΦ⁻¹ − I on each grid, both by their own equations on the same noise."""
     phi, inverse = FundamentalMatrixSDE(system.family.base), InverseMatrixSDE(system.family.base)

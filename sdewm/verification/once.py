@@ -12,17 +12,17 @@ Args = ParamSpec("Args")
 Found = TypeVar("Found")
 
 
-def kept(function: Callable[Concatenate[System, Args], Found]) -> Callable[Concatenate[System, Args], Found]:
+def once_for_system(function: Callable[Concatenate[System, Args], Found]) -> Callable[Concatenate[System, Args], Found]:
     """``function(system, …)``, which is run once for the same object and arguments.
 
     An object cannot tell that a model's weights have changed: each call of :func:`sdewm.verify` makes one of its own.
     """
 
     @wraps(function)
-    def once(system: System, *args: Args.args, **kwargs: Args.kwargs) -> Found:
+    def shared(system: System, *args: Args.args, **kwargs: Args.kwargs) -> Found:
         key = (function, args, *sorted(kwargs.items()))
         if key not in system.found:
             system.found[key] = function(system, *args, **kwargs)
         return system.found[key]
 
-    return once
+    return shared
