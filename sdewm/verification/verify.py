@@ -123,7 +123,8 @@ def _held(system: System, claim: str, settings: Settings, seconds: float) -> Hel
         warnings.simplefilter("ignore", NonSmoothWarning)  # a note of the report
         try:
             rows = decide(partial(CLAIMS[claim], system), settings, seconds)
-        except (ArithmeticError, NotDifferentiable) as error:
+        except (ArithmeticError, NotDifferentiable, ValueError) as error:
+            # The system itself has been checked: what one claim cannot do with it costs that claim and no other.
             rows = [LeftOut(claim, system.name, ALL_OF_IT, "corrected", "", str(error))]
         if claim == "assumptions" and not any(isinstance(r, LeftOut) and r.claim == claim for r in rows):
             notes = tuple(str(v) for v in assumptions.assumptions_of(system, settings.seed).violations)

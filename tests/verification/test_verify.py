@@ -20,6 +20,7 @@ from benchmarks.users.mistakes import MISTAKES
 from sdewm import FunctionSDE, PerturbedSDE, SummedLoss, System, TimeGrid, check_sde, verify
 from sdewm.cli import main
 from sdewm.jets import Jet, Parameter
+from sdewm.verification.system_report import ALL_OF_IT
 from sdewm.verification.verify import CLAIMS
 
 F64 = torch.float64
@@ -392,3 +393,29 @@ def test_the_command_ends_with_1_where_a_row_is_open(monkeypatch, tmp_path):
 def test_the_commands_help_teaches():
     done = subprocess.run([sys.executable, "-m", "sdewm", "verify", "--help"], capture_output=True, text=True)
     assert "my_model:system" in done.stdout and "exit status" in done.stdout and "weak order" in done.stdout
+
+
+class Counting(torch.nn.Module):
+    """Counts its calls in a buffer, as users of other solvers do; torch's derivatives of functions refuse that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2).double()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return torch.tanh(self.layer(x)) - x
+
+
+def test_a_claim_that_cannot_do_with_a_system_costs_no_other():
+    torch.manual_seed(0)
+    base = FunctionSDE(Counting(), lambda t, x: 0.3 + 0 * x)
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x, lambda t, x: x))
+    x0 = torch.ones(2, dtype=torch.float64)
+    system = System(family, lambda x: x.sum(-1), x0, TimeGrid(0.0, 1.0, 8))
+    report = verify(system, ["strong order", "sensitivities"], precision=0.1)
+    assert [v.claim for v in report.verdicts] and not report.ok
+    [left_out] = [row for row in report.left_out if row.claim == "sensitivities"]
+    assert left_out.quantity == ALL_OF_IT and "in-place" in left_out.reason
+    assert "sensitivities could not be sampled" in report.verdict
