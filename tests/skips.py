@@ -9,6 +9,7 @@ JUSTIFIED = {
     "diffrax is not installed": "the extra 'bench'; only figures of a comparison need it",
     "no Chromium here": "no package of Python's; the page's text, links and numbers are tested without it",
     "images need a renderer": "no OpenGL on this machine; training from pixels is tested on a point mass",
+    "glibc alone": "other allocators are left as they are",
     "mounting is not permitted here": "needs user name spaces; full disks are tested by patched writes too",
 }
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import sys
 
-import torch
+# Of malloc.h: what is larger than the one is mapped by itself, what is free beyond the other is returned to the system.
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+LARGEST_BLOCK = 32 << 20  # bytes, the highest that glibc comes to by itself
 
 
 @functools.cache
 def keep_freed_memory() -> None:
     """Let glibc keep what is freed, for the whole process; called when the first space of jets is made.
 
-    Freeing one large block raises its thresholds for returning memory to the system. Without it every stack of
-    coefficients is mapped and page-faulted anew, which costs as much as the arithmetic. The block is never touched.
+    Without it every stack of coefficients is mapped and page-faulted anew, which costs as much as the arithmetic. Both
+    thresholds are set, since glibc raises them by itself only where the environment sets neither, and that of a Dask
+    worker does. Other allocators are left alone.
     """
-    torch.empty(30 << 20, dtype=torch.uint8)
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):
+        libc.mallopt(MMAP_THRESHOLD, LARGEST_BLOCK)
+        libc.mallopt(TRIM_THRESHOLD, 2 * LARGEST_BLOCK)
