@@ -1,8 +1,9 @@
 """A path-step's cost: compiled walks, plain ones, torchsde, and JAX by hand, on the same systems in the same run.
 
-``python -m benchmarks.compiled`` prints nanoseconds of processor time for a step of one path, random numbers included,
-on one thread, and ratios to the compiled walk; ``--json PATH`` records them. Needs JAX for its columns. Ratios are what
-to quote: all are timed in turn, and the median of the rounds is taken.
+``python -m benchmarks.compiled`` prints nanoseconds of processor time for a step of one path on one thread, and ratios
+to the compiled walk. Random numbers are included: counter-based ones for the compiled walk and for JAX, torch's for the
+plain walk and torchsde. ``--json PATH`` records them. Needs JAX for its columns. Ratios are what to quote: all are
+timed in turn, and the median of the rounds is taken.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from torch import Tensor
 from sdewm import FunctionSDE, PerturbedSDE, TimeGrid
 from sdewm.exact import reference
 from sdewm.jets import JetSpace, Parameter
-from sdewm.noise.increments import StoredIncrements
+from sdewm.noise.increments import CountedIncrements, StreamedIncrements
 from sdewm.solvers.compiled import Walks
 from sdewm.systems.sde import noise_channels
 from sdewm.verdicts.record import environment
@@ -122,9 +123,15 @@ def ours(perturbed: PerturbedSDE, x0: Tensor, kind: str, paths: int, compile: bo
 
     def run() -> None:
         with torch.no_grad():
-            for _ in range(0, paths, block):
-                noise = StoredIncrements(grid.dt**0.5 * torch.randn(STEPS, block, m, dtype=x0.dtype))
-                list(walks(noise))
+            for i in range(0, paths, block):
+                count = min(block, paths - i)
+                list(
+                    walks(
+                        CountedIncrements(0, (i,), count, m, grid, x0)
+                        if compile
+                        else StreamedIncrements((i,), count, m, grid, x0)
+                    )
+                )
 
     return run
 

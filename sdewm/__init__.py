@@ -8,7 +8,7 @@ from sdewm.expansion.taylor import Rate, TaylorTest, taylor_test
 from sdewm.jets import gradient, value_of
 from sdewm.noise.brownian import BrownianPath, BrownianSampler
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo
+from sdewm.noise.samplers import AntitheticMonteCarlo, CounterMonteCarlo, MonteCarlo, QuasiMonteCarlo
 from sdewm.sensitivity import (
     FundamentalMatrixSDE,
     SensitivitySDE,
@@ -39,6 +39,7 @@ __all__ = [
     "BrownianSampler",
     "Conformity",
     "Convergence",
+    "CounterMonteCarlo",
     "Estimate",
     "Expansion",
     "FunctionSDE",

@@ -1,5 +1,5 @@
-"""For all tests: one thread, on which training repeats bitwise; what belongs to the process is left as it was; in CI,
-none is skipped for a reason that is not listed."""
+"""For all tests: one thread, on which training repeats bitwise; torch's numbers are the same whatever ran before; what
+belongs to the process is left as it was; in CI, none is skipped for a reason that is not listed."""
 
 import os
 import signal
@@ -11,6 +11,11 @@ import torch
 from skips import unjustified
 
 torch.set_num_threads(1)
+
+
+def pytest_runtest_setup():
+    """A network that a test makes has the same weights whichever tests ran before it, if any."""
+    torch.manual_seed(0)
 
 
 def shared() -> dict[str, object]:

@@ -1,103 +1,22 @@
-"""The machine, compiled once for this CPU by the system's C compiler, and kept on disk."""
+"""The machine that walks paths."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shlex
-import shutil
-import subprocess
-import tempfile
-import threading
 from pathlib import Path
 
 import torch
 
-from sdewm.files import make_folder, write_whole
+from sdewm.kernels.compiler import compiled
 from sdewm.kernels.program import machine_source
 
 SOURCE = Path(__file__).with_name("machine.c")
-# Elementary functions come in vectors from glibc's libmvec, to 4 units in the last place, and infinities and what is no
-# number are as they should be: -ffast-math, which would break them, is not among the options.
-OPTIONS = (
-    "-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared",
-    "-fPIC",
-)  # fmt: skip
 LANES = 32
-PATIENCE = 60.0  # seconds for the compiler, which takes two
-LOADING = threading.Lock()
-
-
-class NoCompiler(RuntimeError):
-    """There is no C compiler to make the machine with, or it failed; the message says what to do."""
 
 
 @functools.cache
 def machine(dtype: torch.dtype) -> ctypes.CDLL:
-    """The machine for states of this dtype. Raises :class:`NoCompiler`."""
-    named = [found for name in ("cc", "gcc") if (found := shutil.which(name))]
-    compiler = shlex.split(os.environ.get("CC", "")) or named[:1]
-    if not compiler:
-        raise NoCompiler("no C compiler was found; install one (Debian: apt-get install gcc), or set CC to yours")
+    """The machine for states of this dtype. Raises :class:`~sdewm.kernels.compiler.NoCompiler`."""
     real = {torch.float64: "double", torch.float32: "float"}[dtype]
-    source = machine_source(SOURCE.read_text(encoding="utf-8"))
-    version = _run([*compiler, "--version"]).stdout
-    key = hashlib.sha256("\0".join([source, real, *compiler, *OPTIONS, version, _cpu()]).encode()).hexdigest()[:24]
-    with LOADING, tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / "machine.so"
-        try:
-            kept = cache() / f"machine-{key}.so"
-            if not _whole(kept):
-                _compile(compiler, source, real, built)
-                make_folder(kept.parent)
-                made = built.read_bytes()
-                write_whole(kept, lambda stream: stream.write(made + hashlib.sha256(made).digest()))
-            built = kept
-        except NoCompiler:
-            raise
-        except (OSError, RuntimeError):  # a folder that cannot be written, or no home: this process has its own
-            if not built.exists():
-                _compile(compiler, source, real, built)
-        try:
-            return ctypes.CDLL(str(built))
-        except OSError as error:
-            raise NoCompiler(f"what {compiler[0]} made cannot be loaded: {error}") from error
-
-
-def cache() -> Path:
-    """Where compiled machines are kept: ``$XDG_CACHE_HOME/sdewm``, by default ``~/.cache/sdewm``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdewm" / "kernels"
-
-
-def _whole(kept: Path) -> bool:
-    """Whether a machine is there as it was written: one that was cut would end the process that loads it."""
-    if not kept.exists():
-        return False
-    found = kept.read_bytes()
-    return hashlib.sha256(found[:-32]).digest() == found[-32:]
-
-
-def _compile(compiler: list[str], source: str, real: str, built: Path) -> None:
-    written = built.with_suffix(".c")
-    written.write_text(source, encoding="utf-8")
-    done = _run([*compiler, *OPTIONS, f"-DREAL={real}", str(written), "-o", str(built), "-lmvec", "-lm"])
-    if done.returncode:
-        raise NoCompiler(f"{compiler[0]} failed: {done.stderr.strip().splitlines()[-1] if done.stderr else ''}")
-
-
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NoCompiler(f"{command[0]} failed: {error}") from error
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("flags")), platform.machine())
+    return compiled("machine", machine_source(SOURCE.read_text(encoding="utf-8")), f"REAL={real}")

@@ -28,7 +28,7 @@ class CompiledStep:
     since something is not finite or a zero has lost its sign, has states that are not finite from there on.
 
     Raises :class:`~sdewm.kernels.lowering.NotLowered` where the step has an operation that the machine lacks, whatever
-    tracing raises where it cannot be traced, and :class:`~sdewm.kernels.machine.NoCompiler`.
+    tracing raises where it cannot be traced, and :class:`~sdewm.kernels.compiler.NoCompiler`.
     """
 
     def __init__(self, step: Step, start: Tensor, channels: int) -> None:

@@ -2,14 +2,22 @@
 
 from sdewm.noise.brownian import BrownianPath, BrownianSampler
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.increments import BridgeIncrements, Increments, StoredIncrements, StreamedIncrements
-from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
+from sdewm.noise.increments import (
+    BridgeIncrements,
+    CountedIncrements,
+    Increments,
+    StoredIncrements,
+    StreamedIncrements,
+)
+from sdewm.noise.samplers import AntitheticMonteCarlo, CounterMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
 __all__ = [
     "AntitheticMonteCarlo",
     "BridgeIncrements",
     "BrownianPath",
     "BrownianSampler",
+    "CountedIncrements",
+    "CounterMonteCarlo",
     "Increments",
     "MonteCarlo",
     "QuasiMonteCarlo",

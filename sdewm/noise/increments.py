@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sdewm import arguments
+from sdewm.kernels import counted_normals
 from sdewm.noise.components import Stretch
 from sdewm.noise.grid import TimeGrid, check_factor
 
@@ -112,6 +113,46 @@ class StreamedIncrements:
             yield (scale * torch.cat(parts)).to(self.like)
 
     def coarsen(self, factor: int) -> StreamedIncrements:
+        check_factor(factor, self.steps)
+        return replace(self, sum_of=self.sum_of * factor)
+
+
+@dataclass(frozen=True)
+class CountedIncrements:
+    """Increments that are a function of where they stand, drawn stretch by stretch of time and never stored whole.
+
+    ``seed`` and the numbers of the ``streams`` are words of 64 bits; each stream has ``per_stream`` paths. Each step
+    sums ``sum_of`` steps of the grid.
+    """
+
+    seed: int
+    streams: tuple[int, ...]
+    per_stream: int
+    channels: int
+    grid: TimeGrid
+    like: Float[Tensor, "..."]
+    sum_of: int = 1
+    weights: None = None
+
+    @property
+    def steps(self) -> int:
+        return self.grid.steps // self.sum_of
+
+    @property
+    def paths(self) -> int:
+        return len(self.streams) * self.per_stream
+
+    def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
+        scale, count = math.sqrt(self.grid.dt), self.per_stream * self.channels
+        width = max(1, WORKING_BYTES // (8 * len(self.streams) * count * self.sum_of))
+        for first in range(0, self.steps, width):
+            steps = min(width, self.steps - first)
+            drawn = counted_normals(
+                self.seed, self.streams, count, first * self.sum_of, steps * self.sum_of, scale
+            ).reshape(steps, self.sum_of, self.paths, self.channels)
+            yield from (drawn.sum(1) if self.sum_of > 1 else drawn[:, 0]).to(self.like)
+
+    def coarsen(self, factor: int) -> CountedIncrements:
         check_factor(factor, self.steps)
         return replace(self, sum_of=self.sum_of * factor)
 

@@ -20,7 +20,14 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.noise.components import ORDERINGS, Ordering, unit_increments
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.increments import WORKING_BYTES, BridgeIncrements, Increments, StoredIncrements, StreamedIncrements
+from sdewm.noise.increments import (
+    WORKING_BYTES,
+    BridgeIncrements,
+    CountedIncrements,
+    Increments,
+    StoredIncrements,
+    StreamedIncrements,
+)
 from sdewm.noise.sobol import MAX_DIMENSION, ScrambledSobol, normals, pseudo_random_normals
 
 # Fewer replicates make for more exact means, but their skewness is known too badly to be made up for.
@@ -107,6 +114,36 @@ class AntitheticMonteCarlo(_PseudoRandom):
     """
 
     smallest = 2
+
+
+class CounterMonteCarlo(_PseudoRandom):
+    """Plain Monte Carlo from a counter-based generator: independent paths, drawn ten times faster.
+
+    An increment is a function of the seed, its replicate, path, channel and step: Threefry-2x64 with 20 rounds, and Box
+    and Muller's transform. Where there is a C compiler, it takes a tenth of torch's time, else twice as much as torch;
+    the numbers are the same to rounding. Take it for the many paths of compiled walks, where drawing is half the work.
+
+    Parameters
+    ----------
+    paths : at least 16. Rounded up to whole replicates of at most 512 paths each: 32 of them or more, of one path each
+        where there are fewer paths.
+    seed : one integer below 2^64 determines every path.
+    block : paths that are walked together; a matter of speed and memory only.
+
+    >>> expand(family, loss, x0, grid, sampler=CounterMonteCarlo(2**20, seed=0)).sample.paths
+    1048576
+    """
+
+    def __init__(self, paths: int, seed: int, block: int = 2048) -> None:
+        super().__init__(paths, seed, block)
+        if self.seed >= 2**64:
+            raise ValueError(f"seed: expected an integer below 2^64, got {seed}")
+
+    def draw(
+        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+    ) -> Iterator[CountedIncrements]:
+        """One block with all paths of ``replicates``."""
+        yield CountedIncrements(self.seed, tuple(replicates), self.per_replicate, channels, grid, like)
 
 
 class QuasiMonteCarlo:

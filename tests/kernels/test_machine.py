@@ -12,7 +12,8 @@ import torch
 from support import F64
 
 from sdewm.kernels import CompiledStep, NoCompiler
-from sdewm.kernels.machine import cache, machine
+from sdewm.kernels.compiler import cache
+from sdewm.kernels.machine import machine
 
 X = torch.tensor([[[0.5]]], dtype=F64)
 ALONE = """
@@ -75,6 +76,6 @@ def test_compilers_that_cannot_make_it(folder, monkeypatch, script, said):
     compiler.write_text(f"#!/bin/sh\n{script}\n")
     compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("CC", str(compiler))
-    monkeypatch.setattr("sdewm.kernels.machine.PATIENCE", 0.5)
+    monkeypatch.setattr("sdewm.kernels.compiler.PATIENCE", 0.5)
     with pytest.raises(NoCompiler, match=said):
         squared()

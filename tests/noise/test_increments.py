@@ -21,7 +21,7 @@ from sdewm.estimate.samples import Sample, sample
 from sdewm.noise.components import ORDERINGS, Stretch, unit_increments
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import BridgeIncrements, Increments, StoredIncrements, StreamedIncrements
-from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
+from sdewm.noise.samplers import AntitheticMonteCarlo, CounterMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
 LIKE = torch.zeros((), dtype=F64)
 GRID = TimeGrid(0.0, 2.0, 8)
@@ -40,6 +40,7 @@ class NeverStored(FewSobolDimensions):
 SAMPLERS = {
     "mc": lambda seed, block: MonteCarlo(2000, seed, block=block),
     "antithetic": lambda seed, block: AntitheticMonteCarlo(2000, seed, block=block),
+    "counter": lambda seed, block: CounterMonteCarlo(2000, seed, block=block),
     "bridge": lambda seed, block: QuasiMonteCarlo(2048, seed, block=block),
     "pca": lambda seed, block: QuasiMonteCarlo(2048, seed, ordering="pca", block=block),
     "widened": lambda seed, block: QuasiMonteCarlo(2048, seed, widen=1.4, block=block),
@@ -257,7 +258,7 @@ def test_means_variances_and_covariances(name):
         assert estimate.stderr < 2 * plain, "the test has no power"
 
 
-@pytest.mark.parametrize("kind", [MonteCarlo, AntitheticMonteCarlo])
+@pytest.mark.parametrize("kind", [MonteCarlo, CounterMonteCarlo, AntitheticMonteCarlo])
 def test_one_increment_is_normal(kind):
     """Kolmogorov–Smirnov on one half of each replicate, one member of each pair. False-failure rate 0.001."""
     sampler = kind(4096, 5)
@@ -266,9 +267,10 @@ def test_one_increment_is_normal(kind):
     assert stats.kstest(first, "norm").pvalue > FALSE_FAILURE
 
 
-def test_plain_paths_are_all_their_own():
+@pytest.mark.parametrize("kind", [MonteCarlo, CounterMonteCarlo])
+def test_plain_paths_are_all_their_own(kind):
     """No increment is another's, or its mirror image; correlations of neighbours, false-failure rate 0.001."""
-    (noise,) = increments_of(MonteCarlo(1600, 1))
+    (noise,) = increments_of(kind(1600, 1))
     found = whole(noise)
     assert len(found.abs().flatten().unique()) == found.numel()
     by_replicate = found.view(GRID.steps, 32, -1, 2)
@@ -489,7 +491,8 @@ def test_widening_scales_the_first_component_alone():
 
 @pytest.mark.parametrize("paths", [16, 17, 500, 5000])
 def test_no_fewer_paths_than_asked_for(paths):
-    for sampler in (MonteCarlo(paths, 0), AntitheticMonteCarlo(paths, 0), QuasiMonteCarlo(paths, 0)):
+    for kind in (MonteCarlo, CounterMonteCarlo, AntitheticMonteCarlo, QuasiMonteCarlo):
+        sampler = kind(paths, 0)
         assert sampler.paths >= paths
         assert sampler.paths == sampler.replicates * sampler.per_replicate
         assert sum(n.paths for n in increments_of(sampler)) == sampler.paths
@@ -499,6 +502,8 @@ def test_no_fewer_paths_than_asked_for(paths):
     ("make_it", "fragments"),
     [
         (lambda: MonteCarlo(15, 0), ("paths", "at least 16", "15")),
+        (lambda: CounterMonteCarlo(15, 0), ("paths", "at least 16", "15")),
+        (lambda: CounterMonteCarlo(16, 2**64), ("seed", "below 2^64", "18446744073709551616")),
         (lambda: AntitheticMonteCarlo(15, 0), ("paths", "at least 16", "15")),
         (lambda: QuasiMonteCarlo(15, 0), ("paths", "at least 16", "15")),
         (lambda: QuasiMonteCarlo(64, 0, replicates=3), ("replicates", "at least 4", "3")),

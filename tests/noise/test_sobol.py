@@ -9,7 +9,7 @@ from scipy import stats
 from support import F64, FALSE_FAILURE, refuses
 
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, _stream_seed
+from sdewm.noise.samplers import AntitheticMonteCarlo, CounterMonteCarlo, MonteCarlo, QuasiMonteCarlo, _stream_seed
 from sdewm.noise.sobol import BITS, MAX_DIMENSION, ScrambledSobol, _split_mix, normals, pseudo_random_normals
 
 LAST = 2**BITS - 1
@@ -60,6 +60,7 @@ def test_many_seeds_stay_off_the_ends():
         lambda: QuasiMonteCarlo(64, 3, ordering="pca", widen=1.3),
         lambda: MonteCarlo(64, 3),
         lambda: AntitheticMonteCarlo(64, 3),
+        lambda: CounterMonteCarlo(64, 3),
     ],
 )
 def test_increments_do_not_know_the_default_dtype(make):

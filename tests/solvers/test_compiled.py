@@ -17,7 +17,7 @@ from support import F64, refuses
 
 from sdewm import FunctionSDE, NonFiniteState, PerturbedSDE, SummedLoss, TimeGrid, expand, solve
 from sdewm.exact import reference
-from sdewm.kernels import CompiledStep, lowering, machine
+from sdewm.kernels import CompiledStep, compiler, lowering, machine
 from sdewm.solvers import compiled
 from sdewm.solvers.compiled import NotCompiled, pays
 
@@ -191,7 +191,7 @@ def test_why_not_is_said_and_the_numbers_are_the_plain_ones(name):
 
 
 def test_without_a_compiler(monkeypatch):
-    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
     monkeypatch.delenv("CC", raising=False)
     machine.machine.cache_clear()
     try:
