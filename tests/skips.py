@@ -6,6 +6,7 @@ from __future__ import annotations
 JUSTIFIED = {
     "could not import 'dm_control'": "the extra 'worldmodel', a large simulator; training is tested on a point mass",
     "could not import 'tensorboard'": "the extra 'tensorboard'; the same numbers are in metrics.jsonl, which is tested",
+    "could not import 'torchrl'": "large, and bound to versions of torch; modules with the same parts are tested",
     "diffrax is not installed": "the extra 'bench'; only figures of a comparison need it",
     "no Chromium here": "no package of Python's; the page's text, links and numbers are tested without it",
     "images need a renderer": "no OpenGL on this machine; training from pixels is tested on a point mass",

@@ -26,6 +26,7 @@ LAYERS = (
     {"page"},
     {"verification"},  # its report can be written as a page
     {"worldmodel", "figures", "testing", "doctor"},
+    {"adapters"},
     {"cli", "__main__"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
