@@ -19,7 +19,7 @@ from sdewm.solvers.base import NonFiniteState
 from sdewm.solvers.orders import Convergence, compare_methods, convergence
 from sdewm.solvers.solve import solve
 from sdewm.systems.calculus import to_ito, to_stratonovich
-from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.systems.latent import BlockSizes, InTime, LatentSDE, RecordedObservation
 from sdewm.systems.losses import NonFiniteLoss, SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.rollout import LatentRollout
@@ -44,6 +44,7 @@ __all__ = [
     "Expansion",
     "FunctionSDE",
     "FundamentalMatrixSDE",
+    "InTime",
     "LatentRollout",
     "LatentSDE",
     "LocalMaximizer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -13,7 +14,25 @@ from sdewm import arguments
 from sdewm.systems.sde import SDE, diffusion_matrix, diffusion_product
 from sdewm.systems.stages import Stage
 
-TwoInputs = Callable[[Tensor, Tensor], Tensor]
+
+@dataclass(frozen=True)
+class InTime:
+    """A function of the time too: ``function(t, …)`` where a model otherwise calls ``function(…)``.
+
+    For a policy that follows a record, and for an error that differs from frame to frame.
+
+    >>> recorded = InTime(lambda t, h, z: torch.full_like(h, float(t)))
+    >>> recorded(torch.tensor(3.0), torch.zeros(1, 2), torch.zeros(1, 2))
+    tensor([[3., 3.]])
+    """
+
+    function: Callable[..., Tensor]
+
+    def __call__(self, t: Float[Tensor, ""], *blocks: Tensor) -> Tensor:
+        return self.function(t, *blocks)
+
+
+TwoInputs = Callable[[Tensor, Tensor], Tensor] | InTime
 
 
 class BlockSizes(NamedTuple):
@@ -104,7 +123,7 @@ class LatentSDE:
     q_enc, q_enc_bar, f, f_bar, p, p_bar, q_dec, q_dec_bar : the eight coefficient functions. A drift returns
         ``(paths, size)``. A diffusion returns ``(paths, size)``, one channel for each coordinate, or
         ``(paths, size, channels)``, and may be ``None`` for none at all.
-    policy : π(h, z) -> actions.
+    policy : π(h, z) -> actions, or :class:`InTime` of a function (t, h, z), such as the actions of a record.
     observation : s_t; a function of t, a :class:`RecordedObservation`, or an SDE, simulated alongside with channels
         of its own (its state becomes a fifth block). A vector s_t ``(size,)`` reaches the coefficients as
         ``(paths, size)``, like h and z, so that ``torch.cat([h, s], -1)`` works; an image (more than one axis) as it
@@ -115,6 +134,8 @@ class LatentSDE:
         each drawn from its new distribution. Any other method with leak·Δt = 1 steps through another model, and a
         warning says so.
     observation0 : the observation SDE's initial state ``(size,)``; required with an SDE, refused without.
+    error_channels : Brownian motions that the model itself does not hear, the last of all, for an error that has noise
+        of its own: see :meth:`encoder_error`.
 
     Raises
     ------
@@ -156,6 +177,7 @@ class LatentSDE:
         sizes: BlockSizes,
         leak: float = 0.0,
         observation0: Float[Tensor, " size"] | None = None,
+        error_channels: int = 0,
     ) -> None:
         required = {"q_enc": q_enc, "f": f, "p": p, "q_dec": q_dec, "policy": policy}
         optional = {"q_enc_bar": q_enc_bar, "f_bar": f_bar, "p_bar": p_bar, "q_dec_bar": q_dec_bar}
@@ -173,6 +195,7 @@ class LatentSDE:
         if observation0 is not None:
             observation0 = arguments.tensor("observation0", observation0)
         self.observation0 = observation0
+        self.error_channels = arguments.integer("error_channels", error_channels, 0)
         self.simulated = isinstance(observation, SDE)
         if not self.simulated:
             arguments.function("observation", observation, "t, or an SDE")
@@ -242,7 +265,10 @@ class LatentSDE:
     def encoder_error(self, sigma: TwoInputs | None = None, sigma_bar: TwoInputs | None = None) -> _EncoderError:
         """The representation error of (5) as an SDE: drift (σ(h, s), 0, 0, 0), diffusion (σ̄(h, s), 0, 0, 0) dB^enc.
 
-        ``sigma_bar`` returns the shape that ``q_enc_bar`` does. ``None`` stands for zero.
+        Either is a function (h, s), or :class:`InTime` of a function (t, h, s). ``sigma_bar`` returns the shape that
+        ``q_enc_bar`` does, or ``(paths, size, channels)`` with the encoder's channels first and the model's
+        ``error_channels`` after them: what an error adds on noise of its own is independent of the encoder's. ``None``
+        stands for zero.
         """
         return _EncoderError(self, sigma, sigma_bar)
 
@@ -268,7 +294,7 @@ class LatentSDE:
         matrices = [self._as_matrix(self._diffusion(block, t, x), x, self.sizes[block]) for block in range(4)]
         if self.simulated:
             matrices.append(diffusion_matrix(self._observation_sde, t, self.observed(t, x)))
-        total = sum(m.shape[-1] for m in matrices)
+        total = sum(m.shape[-1] for m in matrices) + self.error_channels
         rows, offset = [], 0
         for m in matrices:
             left = _zeros(x, len(x), m.shape[-2], offset)
@@ -310,7 +336,7 @@ class LatentSDE:
             case 0:
                 return self.q_enc(h, self.observed(t, x))
             case 1:
-                return self.f_seq(h, z, self.policy(h, z))
+                return self.f_seq(h, z, at_time(self.policy, t, h, z))
             case 2:
                 return self.p(h)
             case _:
@@ -328,7 +354,7 @@ class LatentSDE:
             case 0:
                 return None if self.q_enc_bar is None else self.q_enc_bar(h, self.observed(t, x))
             case 1:
-                return None if self.f_seq_bar is None else self.f_seq_bar(h, z, self.policy(h, z))
+                return None if self.f_seq_bar is None else self.f_seq_bar(h, z, at_time(self.policy, t, h, z))
             case 2:
                 return None if self.p_bar is None else self.p_bar(h)
             case _:
@@ -341,7 +367,8 @@ class LatentSDE:
         return apply_block(g, dB[..., self.channel_slices(t, x)[block]])
 
     def channel_slices(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> tuple[slice, ...]:
-        """Which of the m increments drive z, h, z̃, s̃ (and s where it is simulated); found once, from shapes."""
+        """Which of the m increments drive z, h, z̃, s̃ (and s where it is simulated), and an error alone where there
+        are ``error_channels``; found once, from shapes."""
         if self._channel_slices is None:
             probe = x[:1]
             counts = []
@@ -355,6 +382,8 @@ class LatentSDE:
                 counts.append(0 if g is None else g.shape[-1])
             if self.simulated:
                 counts.append(diffusion_matrix(self._observation_sde, t, self.observed(t, probe)).shape[-1])
+            if self.error_channels:
+                counts.append(self.error_channels)
             ends = torch.tensor(counts).cumsum(0).tolist()
             self._channel_slices = tuple(slice(e - c, e) for c, e in zip(counts, ends, strict=True))
         return self._channel_slices
@@ -382,20 +411,21 @@ class _EncoderError:
         if not self._checked:
             self._check(t, x[:1])
             self._checked = True
-        return coefficient(self.model.blocks(x).h, self.model.observed(t, x))
+        return at_time(coefficient, t, self.model.blocks(x).h, self.model.observed(t, x))
 
     def _check(self, t: Tensor, probe: Tensor) -> None:
         h, s = self.model.blocks(probe).h, self.model.observed(t, probe)
         size = self.model.sizes.z
         if self.sigma is not None:
-            _check_shape("sigma", self.sigma(h, s), [(1, size), (size,)])
+            _check_shape("sigma", at_time(self.sigma, t, h, s), [(1, size), (size,)])
         if self.sigma_bar is not None:
-            encoder = self.model.channel_slices(t, probe)[0]
+            encoder, own = self.model.channel_slices(t, probe)[0], self.model.error_channels
             channels = encoder.stop - encoder.start
-            if channels == 0:
+            if channels + own == 0:
                 raise ValueError("sigma_bar: expected None where q_enc_bar is None, as it rides on the encoder's noise")
-            diagonal = [(1, size), (size,)] if channels == size else []
-            _check_shape("sigma_bar", self.sigma_bar(h, s), [*diagonal, (1, size, channels)])
+            allowed = [(1, size), (size,)] if channels == size else []
+            allowed += [(1, size, n) for n in dict.fromkeys((channels, channels + own)) if n]
+            _check_shape("sigma_bar", at_time(self.sigma_bar, t, h, s), allowed)
 
     def _in_z(self, value: Tensor, x: Tensor) -> Tensor:
         if value.ndim == 1:
@@ -406,11 +436,18 @@ class _EncoderError:
         drift = self._row(self.sigma, t, x)
         return _zeros(x, *x.shape) if drift is None else self._in_z(drift, x)
 
+    def _heard(self, g: Tensor, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
+        """The increments that σ̄ rides on: the encoder's, and those of the error alone where it has columns for them."""
+        slices = self.model.channel_slices(t, x)
+        encoder = dB[..., slices[0]]
+        own = g.ndim == 3 and g.shape[-1] > encoder.shape[-1]
+        return torch.cat([encoder, dB[..., slices[-1]]], -1) if own else encoder
+
     def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         g = self._row(self.sigma_bar, t, x)
         if g is None:
             return _zeros(x, *x.shape)
-        return self._in_z(apply_block(g, dB[..., self.model.channel_slices(t, x)[0]]), x)
+        return self._in_z(apply_block(g, self._heard(g, t, x, dB)), x)
 
     def g(self, t: Tensor, x: Tensor) -> Tensor:
         g = self._row(self.sigma_bar, t, x)
@@ -418,7 +455,9 @@ class _EncoderError:
         if g is None:
             return _zeros(x, len(x), x.shape[-1], channels)
         g = g if g.ndim == 3 else torch.diag_embed(g.expand(len(x), self.model.sizes.z))
-        g = torch.cat([g, _zeros(x, len(x), self.model.sizes.z, channels - g.shape[-1])], -1)
+        encoder = self.model.channel_slices(t, x)[0].stop
+        between = _zeros(x, len(x), self.model.sizes.z, channels - g.shape[-1])
+        g = torch.cat([g[..., :encoder], between, g[..., encoder:]], -1)
         return torch.cat([g, _zeros(x, len(x), x.shape[-1] - self.model.sizes.z, channels)], -2)
 
     # The error sits in z alone: the other stages have none of it.
@@ -432,10 +471,15 @@ class _EncoderError:
         if g is None:
             block = self.model.stages[stage].block
             return _zeros(x, *x.shape[:-1], block.stop - block.start)
-        return apply_block(g, dB[..., self.model.channel_slices(t, x)[0]])
+        return apply_block(g, self._heard(g, t, x, dB))
 
     def _is_z(self, stage: int) -> bool:
         return self.model.stages[stage].block == self.model.block_slices.z
+
+
+def at_time(function: Callable[..., Tensor], t: Float[Tensor, ""], *blocks: Tensor) -> Tensor:
+    """A coefficient of some blocks, and of the time where it is :class:`InTime`."""
+    return function(t, *blocks) if isinstance(function, InTime) else function(*blocks)
 
 
 def apply_block(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.systems.latent import LatentSDE, apply_block
+from sdewm.systems.latent import InTime, LatentSDE, apply_block
 from sdewm.systems.stages import Stage
 
 
@@ -21,7 +21,7 @@ class LatentRollout:
     Parameters
     ----------
     model : where the coefficients, the policy and the leak come from. (19) has no noise in h: a model with ``f_bar``
-        raises ``ValueError``.
+        raises ``ValueError``, and so does one whose policy is :class:`~sdewm.systems.latent.InTime`.
 
     With ``leak`` = 1, one step of "euler-sequential" with Δt = 1 is an imagined step of a recurrent state-space model.
 
@@ -37,6 +37,8 @@ class LatentRollout:
         arguments.instance("model", model, LatentSDE, "a LatentSDE")
         if model.f_seq_bar is not None:
             raise ValueError("model: expected no sequence noise (f_bar=None), as (19) has none, got a model with one")
+        if isinstance(model.policy, InTime):
+            raise ValueError("model: expected a policy (h, z), as (19) acts by itself, got one that follows the time")
         self.model = model
         hidden, latent = model.sizes.h, model.sizes.z_tilde
         self.h, self.z_tilde = slice(0, hidden), slice(hidden, hidden + latent)

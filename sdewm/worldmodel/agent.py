@@ -12,7 +12,7 @@ from sdewm.worldmodel.behaviour import Actor, Critic, action_value
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.encoder_error import EncoderError
 from sdewm.worldmodel.environments import Policy
-from sdewm.worldmodel.sde import as_sde
+from sdewm.worldmodel.sde import as_sde, recorded_actions
 from sdewm.worldmodel.truncated_normal import truncated_normal
 from sdewm.worldmodel.world_model import WorldModel
 
@@ -74,12 +74,20 @@ class Agent(nn.Module):
         """Q(h, z, a) by one step of the model and the critic, (...): see :func:`behaviour.action_value`."""
         return action_value(self.world_model, self.critic, h, z, a)
 
-    def as_sde(self, observations: Tensor) -> LatentSDE:
-        """The world model under the actor's mode π(h, z), driven by an episode's observations (T, ...).
+    def as_sde(
+        self,
+        observations: Tensor,
+        *,
+        actions: Float[Tensor, "times actions"] | None = None,
+        error_channels: int = 0,
+    ) -> LatentSDE:
+        """The world model driven by an episode's observations (T, ...), under the actor's mode π(h, z).
 
-        See :func:`sdewm.worldmodel.sde.as_sde`. Use an agent in float64: ``agent.double()``.
+        With ``actions`` (T, action_size) it follows those, as they were recorded with the observations. See
+        :func:`sdewm.worldmodel.sde.as_sde`. Use an agent in float64: ``agent.double()``.
         """
-        return as_sde(self.world_model, observations, self.actor.mode)
+        policy = self.actor.mode if actions is None else recorded_actions(actions)
+        return as_sde(self.world_model, observations, policy, error_channels)
 
     def double(self) -> Agent:
         """To float64: see :meth:`WorldModel.double`."""

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.systems.latent import BlockSizes, InTime, LatentSDE, RecordedObservation
 from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.world_model import WorldModel
 
 
-def as_sde(model: WorldModel, observations: Tensor, policy: Callable[[Tensor, Tensor], Tensor]) -> LatentSDE:
+def as_sde(
+    model: WorldModel,
+    observations: Tensor,
+    policy: Callable[[Tensor, Tensor], Tensor] | InTime,
+    error_channels: int = 0,
+) -> LatentSDE:
     """The learned coefficients as a :class:`LatentSDE` driven by a recorded episode's observations (T, ...).
 
     Time is counted in agent steps: observation n is s_t at t = n, interpolated linearly in between. With ``leak`` = 1
     each learned map is the value its block relaxes to, and the sequential Euler step with Δt = 1 is the model's own
     step: q_enc and p with their diffusions are means and standard deviations of posterior and prior, f is the recurrent
-    cell under ``policy`` (h, z) -> a, without noise, and q_dec is :meth:`WorldModel.s_tilde`. The decoder's own unit
-    variance is left out: additive and independent of everything else, it would add a constant to an expected quadratic
-    loss.
+    cell under ``policy`` (h, z) -> a or under :func:`recorded_actions`, without noise, and q_dec is
+    :meth:`WorldModel.s_tilde`. The decoder's own unit variance is left out: additive and independent of everything
+    else, it would add a constant to an expected quadratic loss. ``error_channels`` are those of the LatentSDE.
 
     Use a model in float64. With the default activation every coefficient is C^∞. With the cell "gru" Assumption 3.1's
     boundedness holds where |h| ≤ 1, a set that h never leaves, but for q_dec, which grows linearly in z̃.
@@ -44,7 +50,24 @@ def as_sde(model: WorldModel, observations: Tensor, policy: Callable[[Tensor, Te
         observation=observation,
         sizes=block_sizes(model),
         leak=1.0,
+        error_channels=error_channels,
     )
+
+
+def recorded_actions(actions: Tensor) -> InTime:
+    """A policy that does what a record did: row n of actions (T, action_size) from t = n until n + 1.
+
+    Frames were recorded under these actions, so that a loss along them is of the model alone; under a policy of (h, z)
+    the model acts otherwise than the frames that it is shown.
+    """
+
+    def policy(t: Tensor, h: Tensor, z: Tensor) -> Tensor:
+        n = math.floor(float(t) + 1e-9)  # a grid's times are off by rounding
+        if not 0 <= n < len(actions):
+            raise ValueError(f"t: expected a time of the recorded actions, 0 to {len(actions) - 1}, got {float(t):g}")
+        return actions[n].to(z.dtype).expand(*z.shape[:-1], -1)
+
+    return InTime(policy)
 
 
 def recorded_observation(model: WorldModel, observations: Tensor) -> RecordedObservation:

@@ -140,3 +140,18 @@ def test_coefficients_and_losses_of_what_ships_take_jets(shipped):
         value, slope = torch.func.jvp(lambda y, f=function: f(t, y), (x,), (v,))
         torch.testing.assert_close(jet.value, value, rtol=1e-11, atol=1e-11)
         torch.testing.assert_close(jet.derivative((1,)), slope, rtol=1e-9, atol=1e-11)
+
+
+def test_recorded_actions_are_followed():
+    """The SDE's step under the record's actions is the filter's own, whatever the actor would do."""
+    agent, batch = tiny_agent(), random_batch(batch=1)
+    model, t = agent.world_model, 4
+    sde = agent.as_sde(batch.observations[0], actions=batch.actions[0])
+    x = initial_state(model, batch.observations[0], batch.actions[0], t)[None]
+    silent = torch.zeros(1, 2 * model.config.stoch, dtype=F64)
+    step = sde.blocks(SequentialEuler().step(sde, torch.tensor(float(t), dtype=F64), 1.0, x, silent))
+    filtered = observe(model, batch)
+    torch.testing.assert_close(step.h[0], filtered.h[0, t + 1])
+    torch.testing.assert_close(step.z[0], filtered.z[0, t + 1])
+    with refuses(ValueError, "t: expected a time of the recorded actions, 0 to 8, got 9"):
+        sde.policy(torch.tensor(9.0, dtype=F64), step.h, step.z)
