@@ -4,8 +4,10 @@ import ast
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
-from sdewm.solvers.registry import CALCULI, METHODS
+from sdewm.solvers.registry import CALCULI, METHODS, strong_order
+from sdewm.solvers.structure import NoiseKind
 from sdewm.systems.sde import NOISE_TYPES
 from sdewm.worldmodel import Config
 
@@ -20,9 +22,11 @@ def methods():
     ]
     for name, stepper in sorted(METHODS.items(), key=lambda item: (":" in item[0], item[0])):
         noise = "any" if set(stepper.noise_types) == set(NOISE_TYPES) else ", ".join(stepper.noise_types)
+        if set(stepper.structures) != set(get_args(NoiseKind)):
+            noise = f"found {', '.join(stepper.structures)}"
         calculi = ", ".join(CALCULI[t] for t in stepper.sde_types)
         rows.append(
-            f"| `{name}` | {stepper.summary} | {calculi} | {noise} | {stepper.strong_order:g} | "
+            f"| `{name}` | {stepper.summary} | {calculi} | {noise} | {strong_order(stepper)} | "
             f"{stepper.weak_order:g} | {_needs(stepper)} |"
         )
     return "\n".join(rows)

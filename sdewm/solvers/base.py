@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.structure import NoiseStructure
+from sdewm.solvers.structure import NoiseKind, NoiseStructure
 from sdewm.systems.sde import NOISE_TYPES, SDE
+
+Hardship = Literal["stiff", "super-linear"]
 
 
 class Stepper(ABC):
@@ -24,6 +27,9 @@ class Stepper(ABC):
     ----------
     strong_order, weak_order : they hold for every SDE of the ``sde_types`` and ``noise_types``.
     sde_types, noise_types : what SDEs the method is for; any noise by default.
+    structures : what the noise may be found to be, see :func:`~sdewm.solvers.structure.noise_structure`; anything by
+        default.
+    commuting_order : the strong order where the diffusion vectors commute, if that is more than ``strong_order``.
     summary : the method in a few words, for lists.
     needs_areas : whether ``step`` takes Lévy areas ``(paths, m, m)``; by default if the structure has a need of them.
     may_need_areas : whether that depends on the noise, and is known of what :meth:`prepare` returns.
@@ -33,6 +39,8 @@ class Stepper(ABC):
         since what ``torch.compile`` makes of them can have wrong derivatives.
     carries_jets : whether states may be jets. Schemes of tensor operations carry them without further ado.
     sequential : whether blocks are updated one after the other, as a recurrent model does.
+    suits : what it gets through where explicit steps leave the numbers: "stiff", "super-linear" drifts, or both. The
+        error that says so names the methods that suit.
 
     >>> class Ode(Stepper):
     ...     strong_order, weak_order, sde_types = 1.0, 1.0, ("ito",)
@@ -45,6 +53,8 @@ class Stepper(ABC):
     weak_order: float
     sde_types: tuple[str, ...]
     noise_types: tuple[str, ...] = NOISE_TYPES
+    structures: tuple[NoiseKind, ...] = get_args(NoiseKind)
+    commuting_order: float | None = None
     summary: str = ""
     may_need_areas: bool = False
     needs_time_areas: bool = False
@@ -52,10 +62,17 @@ class Stepper(ABC):
     differentiates: bool = False
     carries_jets: bool = True
     sequential: bool = False
+    suits: tuple[Hardship, ...] = ()
 
     @property
     def needs_areas(self) -> bool:
         return self.structure is not None and self.structure.needs_areas
+
+    def order_on(self, structure: NoiseStructure) -> float:
+        """The strong order on a noise of this structure."""
+        if self.commuting_order is None or structure.needs_areas:
+            return self.strong_order
+        return self.commuting_order
 
     def check(self, sde: SDE) -> None:  # noqa: B027 (nothing to check is the usual case)
         """Raise ``TypeError`` or ``ValueError`` if the method cannot take an SDE of the declared types."""
@@ -83,7 +100,7 @@ class Stepper(ABC):
 
 @dataclass(eq=False)
 class NonFiniteState(ArithmeticError):
-    """A path left the numbers: at which time, in which component, and for how many paths.
+    """A path left the numbers: at which time, in which component, for how many paths, and what would help.
 
     >>> print(NonFiniteState(time=0.5, component=0, paths=3, of=8))
     x: component 0 is not finite at t = 0.5 on 3 of 8 paths. …
@@ -93,9 +110,10 @@ class NonFiniteState(ArithmeticError):
     component: int
     paths: int
     of: int
+    remedy: str = "A smaller step, or coefficients of at most linear growth, would help."
 
     def __str__(self) -> str:
         return (
             f"x: component {self.component} is not finite at t = {self.time:g} on {self.paths} of {self.of} paths. "
-            "A smaller step, or coefficients of at most linear growth, would help."
+            f"{self.remedy}"
         )

@@ -20,7 +20,7 @@ from sdewm.noise.increments import Increments, as_increments
 from sdewm.solvers.audit import Audit
 from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.methods import Method, carrying_jets, stepper
-from sdewm.solvers.registry import names, quoted, without_areas
+from sdewm.solvers.registry import names, quoted, remedy, without_areas
 from sdewm.solvers.rounding import warn_of_rounding
 from sdewm.solvers.rows import Rows, difference
 from sdewm.systems.checks import Probe, changing, check_coefficients, named
@@ -238,4 +238,5 @@ def _locate(sde: SDE, x: Tensor, grid: TimeGrid, chosen: Stepper, increments: It
         bad = ~torch.isfinite(values).all(0)
         if bool(bad.any()):
             component = int(bad.any(0).nonzero()[0])
-            raise NonFiniteState(grid.time(i + 1), component, int(bad.any(1).sum()), len(bad))
+            paths = int(bad.any(1).sum())
+            raise NonFiniteState(grid.time(i + 1), component, paths, len(bad), remedy(sde, chosen))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sdewm import arguments
 from sdewm.solvers import schemes  # noqa: F401 (every scheme enters its name)
 from sdewm.solvers.base import Stepper
-from sdewm.solvers.registry import CALCULI, METHODS, names
+from sdewm.solvers.registry import CALCULI, METHODS, names, taking
 from sdewm.systems.sde import SDE
 
 # What a function's argument ``method`` takes: a key of METHODS, or a stepper of one's own.
@@ -31,13 +31,13 @@ def stepper(method: Method, sde: SDE) -> Stepper:
         chosen = arguments.has("method", method, declared, "a Stepper that declares its orders and SDEs")
     if sde.sde_type not in chosen.sde_types:
         convert = "to_ito" if sde.sde_type == "stratonovich" else "to_stratonovich"
-        others = names(lambda other: sde.sde_type in other.sde_types and sde.noise_type in other.noise_types)
+        others = taking(sde, lambda other: True)
         raise ValueError(
             f"method: {method!r} is for {' and '.join(CALCULI[t] for t in chosen.sde_types)} SDEs, got one of sde_type "
             f"{sde.sde_type!r}. Use one of {others}; what is no family can be converted by sdewm.{convert}."
         )
     if sde.noise_type not in chosen.noise_types:
-        others = names(lambda other: sde.sde_type in other.sde_types and sde.noise_type in other.noise_types)
+        others = taking(sde, lambda other: True)
         raise ValueError(
             f"method: {method!r} is for noise of type {' or '.join(map(repr, chosen.noise_types))}, got an SDE of "
             f"noise_type {sde.noise_type!r}. Use one of {others}."
@@ -50,7 +50,7 @@ def carrying_jets(method: Method, sde: SDE) -> Stepper:
     """:func:`stepper` for a method that is to carry jets; ``ValueError`` if it does not."""
     chosen = stepper(method, sde)
     if not chosen.carries_jets:
-        others = names(lambda other: sde.sde_type in other.sde_types and other.carries_jets)
+        others = taking(sde, lambda other: other.carries_jets)
         raise ValueError(
             f"method: {method!r} does not carry jets, which derivatives are taken with here. Use one of {others}."
         )

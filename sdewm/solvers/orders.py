@@ -66,7 +66,7 @@ class Convergence:
     slope : that of the straight line through log errors: an average of local orders over these step lengths.
     own_slope : that of the distances between each step length and the next one: the order of convergence to whatever
         the method converges to. A scheme with a wrong limit has an order there, and none in ``order``.
-    declared : the order that the method declares.
+    declared : the order that the method declares, for a noise of this structure.
     regime : "asymptotic" where the errors show an order. Else there is none to be read off them: "pre-asymptotic",
         "unstable", "at rounding", "below noise", "no convergence", or "levelling off", where the reference is not what
         the method converges to.
@@ -324,11 +324,14 @@ class _Errors:
             self.reference = stepper(reference, sde).prepare(sde, x0, grid)
         else:
             self.exact, self.takes_areas = reference, _required(reference) == 2
-        self.pairs = None
+        self.pairs = self.structure = None
         every = [used for used in (*self.methods, self.reference) if used is not None]
         self.with_integrals = any(used.needs_time_areas for used in every)
-        if any(used.needs_areas for used in every):
-            self.pairs = noise_structure(sde, x0, grid).pairs
+        needs_areas = any(used.needs_areas for used in every)
+        if needs_areas or any(used.commuting_order is not None for used in every):
+            self.structure = noise_structure(sde, x0, grid)
+        if needs_areas and self.structure is not None:
+            self.pairs = self.structure.pairs
         self.channels = noise_channels(sde, torch.as_tensor(grid.t0, dtype=x0.dtype), x0[None])
         if self.takes_areas:
             self.pairs = ~torch.eye(self.channels, dtype=torch.bool)
@@ -365,8 +368,10 @@ class _Errors:
         )  # fmt: skip
 
     def declared(self, method: Stepper) -> float:
-        """The order that a method declares."""
-        return method.strong_order if self.kind == "strong" else method.weak_order
+        """The order that a method declares, on this noise."""
+        if self.kind == "weak":
+            return method.weak_order
+        return method.strong_order if self.structure is None else method.order_on(self.structure)
 
     def at_fault(self, method: Stepper) -> str:
         """Who is wrong where a method's limit is not the reference: a third solution along the same paths may tell."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from sdewm.solvers.base import Stepper
+from sdewm.solvers.base import Hardship, Stepper
+from sdewm.solvers.structure import NoiseStructure
+from sdewm.systems.sde import SDE
 
 F = TypeVar("F", bound=Callable)
 METHODS: dict[str, Stepper] = {}
@@ -44,15 +46,52 @@ def without_areas(sde_type: str) -> list[str]:
     )
 
 
+def fitting(used: Stepper, sde: SDE, structure: NoiseStructure) -> NoiseStructure:
+    """The structure of an SDE's noise, if the method is for such; else ``ValueError``, which names methods that are."""
+    if structure.kind in used.structures:
+        return structure
+    others = taking(sde, lambda s: structure.kind in s.structures and s.strong_order >= 1)
+    raise ValueError(
+        f"method: expected {' or '.join(used.structures)} noise for {type(used).__name__}, found {structure.kind} "
+        f"noise along pilot paths. Use {quoted(others)}."
+    )
+
+
+def taking(sde: SDE, which: Callable[[Stepper], bool]) -> list[str]:
+    """The names of the methods for SDEs of these types, of which ``which`` holds."""
+    return names(lambda s: sde.sde_type in s.sde_types and sde.noise_type in s.noise_types and which(s))
+
+
+def remedy(sde: SDE, used: Stepper) -> str:
+    """What helps where the steps of a method leave the numbers: which methods suit such a drift, in a sentence."""
+
+    def suiting(hardship: Hardship) -> str:
+        return quoted(taking(sde, lambda s: hardship in s.suits and hardship not in used.suits))
+
+    stiff, growing = suiting("stiff"), suiting("super-linear")
+    others = [
+        *([f"a stiff drift takes {stiff}"] if stiff else []),
+        *([f"one that grows faster than linearly {growing}"] if growing else []),
+    ]
+    first = "A smaller step, or coefficients of at most linear growth, would help"
+    return f"{first}; {', '.join(others)}." if others else f"{first}."
+
+
 def table() -> list[str]:
     """A line for each method, from what it declares."""
     return [
         f'"{name}" : {stepper.summary}{"." * bool(stepper.summary)} '
-        f"{' or '.join(CALCULI[t] for t in stepper.sde_types)}, strong order {stepper.strong_order:g}, weak order "
+        f"{' or '.join(CALCULI[t] for t in stepper.sde_types)}, strong order {strong_order(stepper)}, weak order "
         f"{stepper.weak_order:g}{', Lévy areas where the noise needs them' * stepper.may_need_areas}"
         f"{', time areas' * stepper.needs_time_areas}."
         for name, stepper in sorted(METHODS.items())
     ]
+
+
+def strong_order(stepper: Stepper) -> str:
+    """The strong order that a method declares, in words."""
+    more = "" if stepper.commuting_order is None else f" ({stepper.commuting_order:g} where noises commute)"
+    return f"{stepper.strong_order:g}{more}"
 
 
 def lists_methods(function: F) -> F:

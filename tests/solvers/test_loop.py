@@ -264,10 +264,16 @@ def test_declared_orders():
         "euler": (0.5, 1.0),
         "euler-sequential": (0.5, 1.0),
         "heun": (0.5, 1.0),
+        "implicit-euler": (0.5, 1.0),
         "milstein": (1.0, 1.0),
         "platen-weak": (1.0, 2.0),
+        "split-step": (0.5, 1.0),
+        "sra1": (1.5, 2.0),
         "sri2": (1.0, 1.0),
+        "tamed-euler": (0.5, 1.0),
+        "taylor-1.5": (1.5, 2.0),
     }
+    assert {name: m.commuting_order for name, m in METHODS.items() if m.commuting_order is not None} == {"heun": 1.0}
 
 
 # -- bad input

@@ -28,16 +28,29 @@ from sdewm.solvers.methods import stepper
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.euler import EulerMaruyama
 from sdewm.solvers.schemes.heun import Heun
+from sdewm.solvers.schemes.implicit_euler import ImplicitEuler
 from sdewm.solvers.schemes.milstein import PreparedMilstein
 from sdewm.solvers.schemes.platen_weak import PreparedWeak2
+from sdewm.solvers.schemes.split_step import SplitStepEuler
+from sdewm.solvers.schemes.sra1 import RoesslerSRA1
 from sdewm.solvers.schemes.sri2 import PreparedSRI2
+from sdewm.solvers.schemes.tamed_euler import TamedEuler
+from sdewm.solvers.schemes.taylor15 import Taylor15
 from sdewm.systems.sde import diffusion_matrix
 from sdewm.testing import SmoothLoss, SmoothSDE, systems
 
-LONGEST, DEGREE, NODES = 0.02, 7, 10
+LONGEST, DEGREE, NODES, FEW = 0.02, 7, 10, 5
 CALCULI = {name: method.sde_types for name, method in METHODS.items() if not method.sequential and ":" not in name}
-COMBINATIONS = [(name, calculus) for name, calculi in CALCULI.items() for calculus in calculi]
 NOISES = ("diagonal", "additive", "scalar", "general")
+# What noise of a type is, and what the schemes for some structures alone are for.
+CASES = [
+    (name, calculus, noise)
+    for name, calculi in CALCULI.items()
+    for calculus in calculi
+    for noise in NOISES
+    if noise in METHODS[name].structures
+]
+FINE = [case for case in CASES if METHODS[case[0]].strong_order == 1.5]
 
 
 def generator(sde: SmoothSDE, phi: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
@@ -61,27 +74,40 @@ def double_terms(sde: SmoothSDE, t: Tensor, x: Tensor) -> Tensor:
 
 
 def one_step(sde: SmoothSDE, x: Tensor, t0: float, method: str) -> Callable[[float], tuple[Tensor, ...]]:
-    """h -> (weights, X_h, z, a): every node's weight, end, increments ΔB = √h z, and areas h a."""
-    m = sde.channels
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    z = torch.tensor(list(itertools.product(nodes, repeat=m)), dtype=F64)
-    w = torch.tensor([math.prod(row) for row in itertools.product(weights / weights.sum(), repeat=m)], dtype=F64)
-    # The areas' moments, as far as the orders go, are those of a fair coin: mean 0, variance h²/4 for each pair.
-    pairs = list(itertools.combinations(range(m), 2))
-    signs = torch.tensor(list(itertools.product([-0.5, 0.5], repeat=len(pairs))), dtype=F64)
-    area = torch.zeros(len(signs), m, m, dtype=F64)
-    for p, (k, l) in enumerate(pairs):  # noqa: E741
-        area[:, k, l], area[:, l, k] = signs[:, p], -signs[:, p]
-    z, a = z.repeat_interleave(len(area), 0), area.repeat(len(z), 1, 1)
-    w = w.repeat_interleave(len(area)) / len(area)
+    """h -> (weights, X_h, z, a): every node's weight, end, increments ΔB = √h z, and areas h a or integrals of time.
+
+    A scheme that takes integrals over time gets h^{3/2} (½ z + a/√12) in place of areas, with a normal a.
+    """
+    m, of_time = sde.channels, METHODS[method].needs_time_areas
+    z, w = normals(m, NODES)
+    if of_time:
+        a, weights = normals(m, FEW)
+    else:
+        # The areas' moments, as far as the orders go, are those of a fair coin: mean 0, variance h²/4 for each pair.
+        pairs = list(itertools.combinations(range(m), 2))
+        signs = torch.tensor(list(itertools.product([-0.5, 0.5], repeat=len(pairs))), dtype=F64)
+        a = torch.zeros(len(signs), m, m, dtype=F64)
+        for p, (k, l) in enumerate(pairs):  # noqa: E741
+            a[:, k, l], a[:, l, k] = signs[:, p], -signs[:, p]
+        weights = torch.full((len(a),), 1 / len(a), dtype=F64)
+    few = len(a)
+    z, a, w = z.repeat_interleave(few, 0), a.repeat(len(z), *[1] * (a.ndim - 1)), torch.outer(w, weights).flatten()
     prepared = stepper(method, sde).prepare(sde, x, TimeGrid(t0, t0 + LONGEST, 1))
     t = torch.tensor(t0, dtype=F64)
 
     def at(h: float) -> tuple[Tensor, ...]:
-        end = prepared.step(sde, t, h, x.expand(len(z), -1), math.sqrt(h) * z, h * a)
+        area = h**1.5 * (0.5 * z + a / math.sqrt(12)) if of_time else h * a
+        end = prepared.step(sde, t, h, x.expand(len(z), -1), math.sqrt(h) * z, area)
         return w, end, z, a
 
     return at
+
+
+def normals(m: int, count: int) -> tuple[Tensor, Tensor]:
+    """Nodes ``(count^m, m)`` and weights of m independent normals."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
+    z = torch.tensor(list(itertools.product(nodes, repeat=m)), dtype=F64)
+    return z, torch.tensor([math.prod(row) for row in itertools.product(weights / weights.sum(), repeat=m)], dtype=F64)
 
 
 def series(function: Callable[[float], Tensor]) -> Tensor:
@@ -129,7 +155,7 @@ def check_strong(sde: SmoothSDE, method: str) -> None:
         w, end, z, a = step(h)
         moved = end - x
         even = torch.einsum("p,pi,pkl->ikl", w, moved, z[:, :, None] * z[:, None] - identity) / h
-        areas = torch.einsum("p,pi,pkl->ikl", w, moved, a) / h
+        areas = torch.einsum("p,pi,pkl->ikl", w, moved, a) / h if a.ndim == 3 else torch.zeros_like(even)
         return torch.stack([even, areas])
 
     even, areas = series(correlations)[0]
@@ -142,6 +168,44 @@ def check_strong(sde: SmoothSDE, method: str) -> None:
     torch.testing.assert_close(even, symmetric, rtol=1e-6, atol=1e-7)
     # a_kl has variance ¼ and the pair counts twice: ∂g_l[g_k] a_kl + ∂g_k[g_l] a_lk.
     torch.testing.assert_close(areas, 0.5 * antisymmetric, rtol=1e-6, atol=1e-7)
+
+
+def check_fine(sde: SmoothSDE, method: str) -> None:
+    """Correlations with an increment, its integral over time and three increments: those of the Itô–Taylor expansion.
+
+    That has, to strong order 1.5, L_k f I_(k,0) + L_0 g_k I_(0,k) + L_k L_l g_m I_klm (Kloeden & Platen 1992, 10.4).
+    """
+    x, t0 = start(sde)
+    t, step, m = torch.tensor(t0, dtype=F64), one_step(sde, x, t0, method), sde.channels
+
+    def matrix(t: Tensor, x: Tensor) -> Tensor:
+        return diffusion_matrix(sde, t, x[None])[0]
+
+    def along(field: Callable[[Tensor], Tensor], k: int) -> Callable[[Tensor], Tensor]:
+        return lambda y: jvp(field, (y,), (matrix(t, y)[:, k],))[1]
+
+    f, g = sde.f(t, x[None])[0], matrix(t, x)
+    of_f = torch.stack([along(lambda y: sde.f(t, y[None])[0], k)(x) for k in range(m)], -1)
+    bent = torch.einsum("icjk,jl,kl->ic", hessian(lambda y: matrix(t, y))(x), g, g)
+    of_g = jvp(lambda s: matrix(s, x), (t,), (torch.ones_like(t),))[1] + jvp(lambda y: matrix(t, y), (x,), (f,))[1]
+    of_g = of_g + 0.5 * bent
+    thrice = [[along(along(lambda y: matrix(t, y), k), l)(x) for l in range(m)] for k in range(m)]  # noqa: E741
+    triple = torch.stack([torch.stack(row, 1) for row in thrice], 1)
+    identity = torch.eye(m, dtype=F64)
+
+    def correlations(h: float) -> Tensor:
+        w, end, z, a = step(h)
+        moved = w[:, None] * (end - x) / math.sqrt(h)
+        cubes = torch.einsum("pk,pl,pm->pklm", z, z, z)
+        for pair, one in (("kl", "m"), ("km", "l"), ("lm", "k")):
+            cubes = cubes - torch.einsum(f"{pair},p{one}->pklm", identity, z)
+        found = [torch.einsum("pi,pk->ik", moved, z), torch.einsum("pi,pk->ik", moved, a)]
+        return torch.cat([*found, torch.einsum("pi,pklm->iklm", moved, cubes).flatten(1)], -1)
+
+    once, integral, cubes = series(correlations)[1].split([m, m, m**3], -1)
+    torch.testing.assert_close(once, 0.5 * (of_f + of_g), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(integral, (of_f - of_g) / math.sqrt(12), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cubes, triple.flatten(1), rtol=1e-5, atol=1e-6)
 
 
 def hold(check: Callable, method: str, noise_type: str, calculus: str, examples: int) -> None:
@@ -160,16 +224,19 @@ def hold(check: Callable, method: str, noise_type: str, calculus: str, examples:
     every()
 
 
-@pytest.mark.parametrize("noise_type", NOISES)
-@pytest.mark.parametrize(("method", "calculus"), COMBINATIONS)
+@pytest.mark.parametrize(("method", "calculus", "noise_type"), CASES)
 @pytest.mark.parametrize("check", [check_weak, check_strong])
 def test_one_step_has_the_moments_of_its_order(check, method, calculus, noise_type):
     hold(check, method, noise_type, calculus, examples=3)
 
 
+@pytest.mark.parametrize(("method", "calculus", "noise_type"), FINE)
+def test_one_step_has_the_terms_of_order_one_and_a_half(method, calculus, noise_type):
+    hold(check_fine, method, noise_type, calculus, examples=3)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("noise_type", NOISES)
-@pytest.mark.parametrize(("method", "calculus"), COMBINATIONS)
+@pytest.mark.parametrize(("method", "calculus", "noise_type"), CASES)
 @pytest.mark.parametrize("check", [check_weak, check_strong])
 def test_one_step_has_the_moments_of_its_order_in_many_systems(check, method, calculus, noise_type):
     hold(check, method, noise_type, calculus, examples=100)
@@ -216,11 +283,35 @@ MUTATIONS = [
         "- 0.9 * dt * one_channel(dB, r)) / root",
     ),
     (check_strong, "platen-weak", "ito", PLATEN, "2 * area[:, r]", "area[:, r]"),
+    (check_weak, "implicit-euler", "ito", ImplicitEuler, "t + dt, dt, x", "t + dt, 1.001 * dt, x"),
+    (check_weak, "implicit-euler", "ito", ImplicitEuler, "x, dB)", "x, 1.001 * dB)"),
+    (check_weak, "split-step", "ito", SplitStepEuler, "t + dt, dt, x", "t + dt, 1.001 * dt, x"),
+    (check_weak, "split-step", "ito", SplitStepEuler, "moved, dB)", "moved, 1.001 * dB)"),
+    (check_weak, "tamed-euler", "ito", TamedEuler, "(1 + (move", "(1.001 + (move"),
+    (check_weak, "sra1", "ito", RoesslerSRA1, "0.75 * here", "0.7 * here"),
+    (check_fine, "sra1", "ito", RoesslerSRA1, "1.5 * product", "1.4 * product"),
+    (check_fine, "sra1", "ito", RoesslerSRA1, "diffusion_product(sde, t, x, mean)", "product(mean)"),
+    (check_weak, "sra1", "ito", RoesslerSRA1, "here + 2 * there) / 3", "2 * here + there) / 3"),
+    *(
+        (check_fine, "taylor-1.5", "ito", Taylor15, find, put)
+        for find, put in (
+            ("noise(x)) / 6", "noise(x)) / 5"),
+            ("dt * directional(partial", "0.9 * dt * directional(partial"),
+            ("slow(x, t + dt) - now(x)", "0.9 * (slow(x, t + dt) - now(x))"),
+            ("dt * directional(now, x", "0.9 * dt * directional(now, x"),
+            ("- 0.5 * dt * directional(along", "- 0.4 * dt * directional(along"),
+            ("+ 0.5 * dt * directional(bent", "+ 0.4 * dt * directional(bent"),
+            ("one + directional(noise, y, one)", "one"),
+        )
+    ),
+    (check_strong, "taylor-1.5", "ito", Taylor15, "0.5 * twice(x)", "0.49 * twice(x)"),
+    (check_weak, "taylor-1.5", "ito", Taylor15, "0.5 * dt * drift", "0.4 * dt * drift"),
 ]
 
 
 @pytest.mark.parametrize(("check", "method", "calculus", "cls", "find", "put"), MUTATIONS)
 def test_a_mistake_in_a_step_is_seen(monkeypatch, check, method, calculus, cls, find, put):
     monkeypatch.setattr(cls, "step", mutated(cls, find, put))
+    noise = next(kind for kind in ("general", "scalar", "additive") if kind in METHODS[method].structures)
     with pytest.raises(AssertionError):
-        hold(check, method, "general", calculus, examples=20)
+        hold(check, method, noise, calculus, examples=20)

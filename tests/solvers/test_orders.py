@@ -60,6 +60,11 @@ STARTS = {
     "latent noise": reference.initial_state(),
     "rotation": torch.tensor([1.0, 0.0], dtype=F64),
 }
+ADDITIVE = FunctionSDE(
+    lambda t, x: torch.sin(x.flip(-1) + 2 * t) - x,
+    lambda t, x: (MIXING * (1 + 0.5 * torch.sin(3 * t))).expand(len(x), -1, -1),
+    "general",
+)
 NON_COMMUTING = ("crossed", "linear", "latent noise")
 
 
@@ -93,6 +98,67 @@ def test_euler_has_order_one_half_and_milstein_one(name):
 def test_derivative_free_schemes_have_order_one_and_milsteins_limit(name, method):
     found = measured(name, method)
     assert found.contains(1.0) and not found.contains(0.5), str(found)
+
+
+@pytest.mark.parametrize("method", ["implicit-euler", "split-step", "tamed-euler"])
+def test_schemes_for_hard_drifts_have_eulers_order_and_limit(method):
+    found = measured("crossed", method)
+    assert found.contains(found.declared) and not found.contains(1.0), str(found)
+
+
+@pytest.mark.parametrize("name", ["spiral", "sinh of two noises", "two curves", "rotation"])
+def test_order_one_and_a_half_where_noises_commute(name):
+    """Against exact solutions; "two curves" has diagonal noise, "rotation" a scalar one, the others commute."""
+    problem = STRONG_PROBLEMS[f"{name}, ito"]
+    found = convergence(
+        problem.sde, problem.x0, SPAN, method="taylor-1.5", reference=problem.reference, levels=(3, 4, 5, 6), paths=1024
+    )
+    assert found.contains(1.5) and not found.contains(1.0) and not found.contains(2.0), str(found)
+
+
+@pytest.mark.parametrize("method", ["sra1", "taylor-1.5"])
+def test_order_one_and_a_half_for_additive_noise(method):
+    found = convergence(ADDITIVE, PAIR, SPAN, method=method, reference="sra1", levels=(5, 6, 7), refine=1, paths=1024)
+    assert found.contains(1.5) and not found.contains(1.0) and not found.contains(2.0), str(found)
+
+
+@pytest.mark.parametrize("method", ["sra1", "taylor-1.5"])
+def test_integrals_drawn_by_themselves_are_caught(method):
+    """With another path's integrals over time there is order 1 at most."""
+
+    class Strange(type(METHODS[method])):  # type: ignore[misc]
+        def step(self, sde, t, dt, x, dB, area=None):
+            # Of each path by itself: what the increment does not know of the integral has the other sign.
+            return super().step(sde, t, dt, x, dB, dt * dB - area)
+
+        def prepare(self, sde, x0, grid):
+            return Strange(super().prepare(sde, x0, grid).structure)
+
+    found = convergence(
+        ADDITIVE, PAIR, SPAN, method=Strange(), reference="sra1", levels=(5, 6, 7), refine=1, paths=1024
+    )
+    assert found.interval()[1] < 1.5, str(found)
+
+
+def test_noise_that_a_scheme_is_not_for_is_refused_by_its_structure():
+    with refuses(ValueError, "method: expected additive noise for RoesslerSRA1, found diagonal noise", '"taylor-1.5"'):
+        solve(SYSTEMS["diagonal"], PAIR, TimeGrid(*SPAN, 8), method="sra1", paths=4)
+    with refuses(ValueError, "method", "diagonal or commutative noise for Taylor15, found general", '"milstein"'):
+        solve(SYSTEMS["crossed"], PAIR, TimeGrid(*SPAN, 8), method="taylor-1.5", paths=4)
+    for method in ("sra1", "taylor-1.5"):
+        with refuses(ValueError, "area: expected (paths, m), the integrals of the noise"):
+            METHODS[method].step(ADDITIVE, torch.tensor(0.0, dtype=F64), 0.1, PAIR[None], PAIR[None])
+
+
+def test_heun_declares_its_order_by_the_structure_of_the_noise():
+    """Order 1 where noises commute, and ½ elsewhere: measured, and declared before."""
+    for name, order in (("spiral", 1.0), ("grushin", 0.5)):
+        problem = STRONG_PROBLEMS[f"{name}, stratonovich"]
+        found = convergence(problem.sde, problem.x0, SPAN, method="heun", reference=problem.reference, paths=1024)
+        assert found.declared == order and found.contains(order) and not found.contains(1.5 - order), str(found)
+        structure = noise_structure(problem.sde, problem.x0, TimeGrid(*SPAN, 8))
+        assert METHODS["heun"].order_on(structure) == order
+        assert METHODS["milstein"].order_on(structure) == 1.0 and METHODS["euler"].order_on(structure) == 0.5
 
 
 def test_additive_noise():

@@ -13,11 +13,12 @@ from sdewm.systems.sde import SDE, diffusion_product, drift
 class Heun(Stepper):
     """The trapezoidal rule with an Euler predictor, drift and diffusion alike (Rümelin 1982). Stratonovich only.
 
-    Needs no derivatives and no areas. The strong order is 1 where the diffusion vectors commute and ½ elsewhere,
-    which is what it declares.
+    Needs no derivatives and no areas. The strong order is 1 where the diffusion vectors commute and ½ elsewhere, and
+    it declares both: steps are the same, and the noise's structure is measured where orders are.
     """
 
     strong_order = 0.5
+    commuting_order = 1.0
     weak_order = 1.0
     sde_types = ("stratonovich",)
     summary = "Heun, the trapezoidal rule"

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdewm.solvers.methods import stepper
 from sdewm.solvers.orders import OrderKind, convergence
 from sdewm.verdicts.judge import Inequality, LeftOut, Row
 from sdewm.verification.samples import channels
@@ -33,7 +32,6 @@ def check(kind: OrderKind, system: System, settings: Settings) -> Iterator[Row]:
     if not system.continuous:
         yield out(system.without_limit)
         return
-    chosen = stepper(system.method, system.family.base)
     finest = system.grid.steps.bit_length() - 1
     if finest < LEVELS:
         yield out(f"a grid of {system.grid.steps} steps cannot be made coarser {LEVELS - 1} times")
@@ -57,8 +55,7 @@ def check(kind: OrderKind, system: System, settings: Settings) -> Iterator[Row]:
     if found.regime in ("unstable", "at rounding", "below noise"):
         yield out(f"{found.regime}: {found.reason}")
         return
-    declared = chosen.strong_order if kind == "strong" else chosen.weak_order
-    slope, moved = found.slope, float(abs(found.rates[-1] - found.slope.mean))
+    declared, slope, moved = found.declared, found.slope, float(abs(found.rates[-1] - found.slope.mean))
     less = type(slope)(declared - slope.mean, slope.stderr, slope.n, slope.dof, settings.seed, slope.flags)
     yield Inequality(
         claim, system.name, quantity, "corrected", method, less, SLACK, moved, declared,
