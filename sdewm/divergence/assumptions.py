@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet, NonSmoothWarning
+from sdewm.jets.kinks import Leaving
 from sdewm.sensitivity import along
 from sdewm.systems.checks import named
 from sdewm.systems.latent import LatentSDE
@@ -150,7 +151,8 @@ def check_assumptions(
                 growth[name] = powers[name][0]
                 derivative_growth |= {(name, order): powers[name][order] for order in ORDERS[1:]}
                 jumps |= {(name, order): found[name][order] for order in ORDERS}
-                violations += _violations(assumption, name, powers[name], found[name], rough)
+                left = _left(function, through, directions.repeat(2, 1), units) if math.isinf(found[name][0]) else []
+                violations += _violations(assumption, name, powers[name], found[name], rough, left)
             seen = any(v.coefficient in blocks and v.condition == "class C³" for v in violations)
             if rough and not seen:
                 detail = f"uses {', '.join(rough)}, though no line met a kink"
@@ -221,6 +223,15 @@ def _along_lines(function: VectorField, s: Tensor, origin: Tensor, v: Tensor) ->
     """Derivatives ``(4, …, n)`` at distances ``(…)`` from points ``(…, n)`` along directions ``(…, n)``."""
     x = origin + s.unsqueeze(-1) * v
     return _derivatives(function, x.flatten(0, -2), v.expand_as(x).flatten(0, -2)).unflatten(1, s.shape)
+
+
+def _left(function: VectorField, through: Tensor, directions: Tensor, units: list[float]) -> list[str]:
+    """The operations whose domain some points of the segments are not in."""
+    part = torch.linspace(-SEGMENT, SEGMENT, POINTS, dtype=through.dtype, device=through.device)
+    s = torch.cat([unit * part for unit in units]).reshape(-1, 1, 1)
+    with Leaving() as leaving:
+        function((through + s * directions).flatten(0, 1))
+    return sorted(leaving.names)
 
 
 def _growth(
@@ -332,7 +343,7 @@ def _sought(values: Tensor, wanted: Tensor, sought: list[tuple[str, int]], block
 
 
 def _violations(
-    assumption: Assumption, name: str, powers: list[float], jumps: list[float], rough: list[str]
+    assumption: Assumption, name: str, powers: list[float], jumps: list[float], rough: list[str], left: list[str]
 ) -> Iterator[Violation]:
     if powers[0] > NO_GROWTH:
         if powers[0] <= 1 + NO_GROWTH:
@@ -346,6 +357,8 @@ def _violations(
     first = next((order for order in ORDERS if jumps[order] > JUMP), None)
     if first is not None:
         detail = "it jumps" if first == 0 else f"of class C{_SUPERSCRIPTS[first - 1]} only"
+        if math.isinf(jumps[0]):
+            detail = f"it leaves the domain of {' and of '.join(left)}" if left else "it is not finite near by"
         named = f" ({', '.join(rough)})" if rough else ""
         yield Violation(assumption, name, "class C³", detail + named, _consequence(first))
     steep = next((order for order in ORDERS[1:] if powers[order] > NO_GROWTH), None)

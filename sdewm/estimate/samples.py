@@ -314,7 +314,7 @@ def check_numbers(name: Any, value: Tensor) -> None:
     if bad:
         raise ArithmeticError(
             f"values: expected finite numbers below {LARGEST:g} in size, got others on {bad} of {len(value)} paths in "
-            f"{name!r}"
+            f"{str(name)!r}"
         )
 
 

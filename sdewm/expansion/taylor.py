@@ -323,33 +323,38 @@ class _Of(NamedTuple):
     form: Form
     quantity: str
 
+    def __str__(self) -> str:
+        return f"{self.quantity} of " + ("the state" if self.loss is None else f"loss {self.loss}")
+
 
 class _Largest:
-    """How large the coefficients of the state and of each loss become on each path, ``{name or None: (paths,)}``."""
+    """How large the coefficients of the state and of each loss become on each path."""
 
     def __init__(
         self, family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, method: Method
     ) -> None:
         self.family, self.losses, self.x0, self.grid, self.method = family, losses, x0, grid, method
 
-    def __call__(self, noise: Increments) -> dict[str | None, Tensor]:
+    def __call__(self, noise: Increments) -> dict[_Of, Tensor]:
         space = JetSpace(1, 3)
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
-        largest: dict[str | None, Tensor] = {}
+        largest: dict[_Of, Tensor] = {}
         for i, t, x in trajectory(
             self.family.at(Parameter(space, 0)), self.x0, self.grid, method=self.method, noise=noise
         ):
-            found: dict[str | None, Tensor] = {None: _series(x, space).abs().amax((0, 2))}
+            found = {_Of(None, "corrected", "coefficients"): _series(x, space).abs().amax((0, 2))}
             for name, loss in self.losses.items():
                 if i in weights[name]:
-                    found[name] = (weights[name][i] * _series(loss.at(t, x), space)).abs().amax(0)
-            largest |= {n: torch.maximum(largest[n], value) if n in largest else value for n, value in found.items()}
+                    value = (weights[name][i] * _series(loss.at(t, x), space)).abs().amax(0)
+                    found[_Of(name, "corrected", "coefficients")] = value
+            for of, value in found.items():
+                _keep_largest(largest, of, value)
         return largest
 
 
 def _units(largest: Sample) -> dict[str | None, float]:
     """Powers of two about as large as that, such that their inverses are numbers too; 1 for what vanishes."""
-    means = {name: float(value.mean()) for name, value in largest.values.items()}
+    means = {of.loss: float(value.mean()) for of, value in largest.values.items()}
     return {name: math.ldexp(1.0, max(-1000, min(1000, math.frexp(mean)[1]))) for name, mean in means.items()}
 
 

@@ -38,6 +38,8 @@ CUTS = frozenset(
 NEAR = 0.01  # how much closer to an edge than usual counts as reaching it,
 FEW = 5.0  # or, of n paths, this over n: where paths cross an edge, so many are about that close to it,
 FURTHEST = 0.03  # which is no sign any more above this
+MANY = 64  # so many paths, all on one side of a kink and away from it, tell that paths keep away,
+CLEAR = 8.0  # by so many standard deviations: no more paths than anyone walks would then come to it
 ASIDE = 0.1  # what is no smaller than that, next to its usual size, is not near an edge, however fast it moves
 
 _LISTENING: list[set[str]] = []
@@ -85,13 +87,13 @@ def look(name: str, x: Any) -> None:
         if known((x.coefficients[1:] != 0).any()):
             warn_nonsmooth(name)
     elif name in EDGES:
-        look_at(name, EDGES[name](x.value.detach()), lambda: _speed(x))
+        look_at(name, EDGES[name](x.value.detach()), lambda: speed_of(x))
 
 
 def look_at_zero(name: str, x: Any) -> None:
     """Say that an operation is not smooth where the jet x vanishes, if paths reach that."""
     if isinstance(x, Jet):
-        look_at(name, x.value.detach().abs(), lambda: _speed(x))
+        look_at(name, x.value.detach().abs(), lambda: speed_of(x))
 
 
 def look_at(name: str, distance: Tensor, speed: Callable[[], Tensor]) -> None:
@@ -116,6 +118,36 @@ def look_at(name: str, distance: Tensor, speed: Callable[[], Tensor]) -> None:
                 names.add(name)
 
 
+def meets_kink(sides: Tensor, speed: Tensor, guard: bool = False) -> bool:
+    """Whether ε carries paths, along the first axis, to a kink, or nobody can tell that it does not.
+
+    ``sides`` vanish at the kink, and have opposite signs on its two sides; ``speed`` is by how much ε changes them to
+    first order. It is not met where all of many paths are on one side, clear of it by many standard deviations, none by
+    far closer to it than others are, in terms of its speed, and none so close that an ε of a tenth carries it there. A
+    ``guard`` of a function's own domain, as of a length against 0, has nothing on its other side, and need not be that
+    far. A compiled walk looks at its first steps only: for it, any kink is met.
+    """
+    if _LISTENING or sides.ndim == 0 or len(sides) < MANY:
+        return True
+    try:
+        if not bool((sides > 0).all() | (sides < 0).all()):
+            return True
+        distance, fast = sides.abs(), speed.abs()
+        usual = distance.mean(0)
+        if not guard and not bool((usual >= CLEAR * distance.std(0)).all()):
+            return True
+        apart = (distance >= ASIDE * usual) | (distance * fast.mean(0) >= ASIDE * fast * usual)
+        return not bool((apart & (distance > ASIDE * fast)).all())
+    except RuntimeError:  # under vmap
+        return True
+
+
+def speed_of(x: Jet) -> Tensor:
+    """By how much ε changes a jet to first order, along all parameters together."""
+    first = x.coefficients[1 : 1 + x.space.parameters] if x.space.order else x.coefficients[1:]
+    return first.detach().abs().sum(0)
+
+
 @contextmanager
 def nearly_met() -> Iterator[set[str]]:
     """The names of operations to whose edge paths inside come so near, without reaching it, that more paths may."""
@@ -133,11 +165,6 @@ def known(answer: Tensor) -> bool:
         return bool(answer)
     except RuntimeError:
         return False
-
-
-def _speed(x: Jet) -> Tensor:
-    first = x.coefficients[1 : 1 + x.space.parameters] if x.space.order else x.coefficients[1:]
-    return first.detach().abs().sum(0)
 
 
 def watched(name: str, rule: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from sdewm.jets.comparisons import step
-from sdewm.jets.edges import known, look, look_at_zero, watched
-from sdewm.jets.jet import Jet, constant
+from sdewm.jets.edges import known, look, look_at_zero, meets_kink, speed_of, watched
+from sdewm.jets.jet import Jet, constant, value_of
 from sdewm.jets.registry import (
     lift,
     pair,
@@ -597,6 +597,14 @@ def hardtanh(input: Jet, min_val: float = -1.0, max_val: float = 1.0) -> Jet:
     return _clamp(input, min_val, max_val)
 
 
+@rule("hardsigmoid")
+def hardsigmoid(input: Jet) -> Jet:
+    warn_nonsmooth("hardsigmoid")
+    x = input.value
+    inside = ((x > -3) & (x < 3)).to(x.dtype)
+    return piecewise_linear(input, torch.nn.functional.hardsigmoid(x), inside / 6)
+
+
 def _clamp(x: Jet, low: Any, high: Any) -> Jet:
     inside = torch.ones_like(x.value, dtype=torch.bool)
     if low is not None:
@@ -610,13 +618,23 @@ def _clamp(x: Jet, low: Any, high: Any) -> Jet:
 
 @rule("clamp", "clip")
 def clamp(input: Any, min: Any = None, max: Any = None) -> Jet:
-    warn_nonsmooth("clamp")
+    if any(_meets_bound(input, bound) for bound in (min, max) if bound is not None):
+        warn_nonsmooth("clamp")
     if isinstance(min, Jet) or isinstance(max, Jet):
         space_of(input, min, max)
         if min is not None:
             input = _pick(input, min, torch.gt)
         return input if max is None else _pick(input, max, torch.lt)
     return _clamp(input, min, max)
+
+
+def _meets_bound(x: Any, bound: Any) -> bool:
+    sides = value_of(x).detach() - (bound.value.detach() if isinstance(bound, Jet) else bound)
+    speed = torch.zeros_like(sides)
+    for y in (x, bound):
+        if isinstance(y, Jet):
+            speed = speed + speed_of(y)
+    return meets_kink(sides, speed)
 
 
 @rule("clamp_min")

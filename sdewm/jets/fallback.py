@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.func import jvp, vjp
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from sdewm.jets.edges import CUTS, EDGES, watched
+from sdewm.jets.edges import CUTS, EDGES, known, watched
 from sdewm.jets.jet import RULES, Jet, NotDifferentiable
-from sdewm.jets.kinks import Kinks
+from sdewm.jets.kinks import HIDDEN, Kinks, kinks_along
 from sdewm.jets.proof import Line, differ, disagreement, forget, is_due, writes_into
 from sdewm.jets.registry import functions, honouring_inplace, in_place, space_of, unwrapped, warn_nonsmooth
 from sdewm.jets.space import JetSpace
@@ -34,10 +34,10 @@ REFUSED = {
 }
 
 NONSMOOTH = (
-    "prelu rrelu threshold hardshrink softshrink hardswish hardsigmoid amax amin aminmax sort topk kthvalue median "
+    "prelu rrelu threshold hardshrink softshrink hardswish amax amin aminmax sort topk kthvalue median "
     "nanmedian msort cummax cummin quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod "
     "atan2 arctan2 angle max_pool2d_with_indices_backward remainder __mod__ __rmod__ copysign hinge_embedding_loss "
-    "frexp i0e i1e svd "
+    "frexp i0e i1e svd linalg_svdvals "
 ) + " ".join(name for name in dir(F) if "max_pool" in name)  # with indices or without, of any number of dimensions
 
 
@@ -66,6 +66,10 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     leaves, spec = tree_flatten((args, kwargs))
     jets = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet)]
     space = space_of(*(leaves[i] for i in jets))
+    constants = [i for i in jets if _is_constant(leaves[i])]
+    if len(constants) < len(jets):  # a target of ones, say: derivatives along it are neither needed nor always there
+        leaves = [leaf.value if i in constants else leaf for i, leaf in enumerate(leaves)]
+        jets = [i for i in jets if i not in constants]
     name = getattr(func, "__name__", str(func))
     origin = leaves[jets[0]].coefficients.new_zeros(())
 
@@ -105,11 +109,15 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             _check_repeatable(name, call, moved(lambda x: x.value.clone()), flat)
             with Kinks() as kinks:
                 call(moved(lambda x: x.value.clone()))
-            _KINKED[signature] = kinks.found and name not in _NONSMOOTH_RULES
+            _KINKED[signature] = bool(kinks.always or kinks.sides)
             tries = [on(_random_line(leaves, seed)) for seed in range(LINES)]
-            _ROUTES[signature] = _proven_route(func, name, tries, space.order)
-        if _KINKED[signature]:
-            warn_nonsmooth(name.strip("_"))
+            kinked = _KINKED[signature] or name in _NONSMOOTH_RULES
+            _ROUTES[signature] = _proven_route(func, name, tries, space.order, kinked)
+        if _KINKED[signature] and name not in _NONSMOOTH_RULES:
+            uneven = tuple(0.9**i for i in range(space.parameters))  # parameters hardly cancel along it
+            met = kinks_along(lambda eps: call(moved(lambda x: _on_line(x, uneven, origin + eps))))
+            if met:
+                warn_nonsmooth(name.strip("_"), why=_why(name.strip("_"), met))
         lines = [on(along(direction)) for direction in _directions(space)]
         coefficients = _interpolate(lines, space, origin, _ROUTES[signature])
     except NotDifferentiable:
@@ -127,6 +135,21 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             refuse(name, "torch's derivatives of it are not numbers at these arguments; write it with other functions")
         flat[i] = Jet(c, space)
     return tree_unflatten(flat, out_spec)
+
+
+def _is_constant(x: Jet) -> bool:
+    """Whether all coefficients past the value vanish, and nobody differentiates them."""
+    c = x.coefficients
+    if c.requires_grad or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    return known((c[1:] == 0).all())
+
+
+def _why(name: str, met: set[str]) -> str:
+    """What inside of an operation is not smooth, and what to do where nobody can see that paths keep clear of it."""
+    inside = ", ".join(sorted(met - {name}))
+    advice = dict.fromkeys(HIDDEN[part] for part in sorted(met) if part in HIDDEN)
+    return ". ".join([*([f"in it, {inside}"] if inside else []), *advice])
 
 
 def _views(
@@ -211,13 +234,13 @@ def _random_line(leaves: list[Any], seed: int) -> Callable[[Tensor], list[Any]]:
     return move
 
 
-def _proven_route(func: Callable[..., Any], name: str, lines: list[Line], order: int) -> Route:
+def _proven_route(func: Callable[..., Any], name: str, lines: list[Line], order: int, kinked: bool) -> Route:
     """The first of torch's two ways to differentiate that agrees with plain calls along one of the lines.
 
-    A kink near one line can make a right derivative look wrong, but hardly one near all of them; a wrong derivative is
-    wrong along every line. Forward mode that was wrong where reverse mode was right is never taken again for that
-    function: it may be right at other arguments (of another shape, or without zeros), and a proof there would be none
-    for all.
+    A kink near one line can make a right derivative look wrong, but hardly one near all of them, unless there are
+    thousands of numbers; a wrong derivative is wrong along every line, and on both sides. Forward mode that was wrong
+    where reverse mode was right is never taken again for that function: it may be right at other arguments (of another
+    shape, or without zeros), and a proof there would be none for all.
     """
     origin, reasons = torch.zeros((), dtype=torch.float64), dict[Route, str]()
     for route in (_forward, _reverse):
@@ -230,7 +253,7 @@ def _proven_route(func: Callable[..., Any], name: str, lines: list[Line], order:
                 if route is _reverse and not reasons:
                     raise
                 break
-            wrong = disagreement(line, claimed)
+            wrong = disagreement(line, claimed, kinked)
             if wrong is None:
                 if route is _reverse and _forward in reasons:
                     _FORWARD_IS_WRONG.add(func)
@@ -248,7 +271,7 @@ Route = Callable[[Any, Tensor], Any]
 _NONSMOOTH_RULES = set(NONSMOOTH.split())  # these say it themselves, at every call
 LINES = 3  # on which a function may show that its derivatives are right
 _ROUTES: dict[Any, Route] = {}  # for each signature, the way of differentiating that was proven
-_KINKED: dict[Any, bool] = {}  # for each signature, whether a plain call met an operation that has a kink
+_KINKED: dict[Any, bool] = {}  # for each signature, whether there is an operation inside that has a kink somewhere
 _FORWARD_IS_WRONG: set[Any] = set()  # functions for which forward mode was wrong where reverse mode was right
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdewm.jets.edges import look_at_zero
+from sdewm.jets.edges import known, look_at_zero, meets_kink, speed_of
 from sdewm.jets.elementwise import piecewise_linear, sqrt
 from sdewm.jets.fallback import nested
-from sdewm.jets.jet import RULES
+from sdewm.jets.jet import RULES, value_of
 from sdewm.jets.registry import rule, warn_nonsmooth
 from sdewm.jets.structure import axes
 
 
 @rule("abs", "absolute")
 def absolute(input: Any) -> Any:
-    warn_nonsmooth("abs")
     x = input.value
-    return _root(_squares(input), "abs") if input.is_complex() else piecewise_linear(input, x.abs(), x.sign())
+    if meets_kink(x.detach().abs() if input.is_complex() else x.detach(), speed_of(input)):
+        advice = "|z|² alone, as z.real.square() + z.imag.square(), is smooth" if input.is_complex() else ""
+        warn_nonsmooth("abs", why=advice)
+    return (
+        _hypotenuse(input.real, input.imag, "abs") if input.is_complex() else piecewise_linear(input, x.abs(), x.sign())
+    )
 
 
 def count(x: Tensor, dim: Any) -> int:
@@ -35,11 +40,34 @@ def _squares(x: Any) -> Any:
     return x.real.square() + x.imag.square() if x.is_complex() else x.square()
 
 
-def _root(squares: Any, name: str) -> Any:
-    """√ of a sum of squares. At 0 it has a kink; its derivatives there are taken to be 0, as torch does."""
+def _scale(size: Tensor) -> Tensor | None:
+    """What to divide numbers of these sizes by where powers of them leave the range of numbers; None if they do not.
+
+    The third coefficient of a root of squares takes the fifth power, and so on.
+    """
+    limit = torch.finfo(size.dtype).max ** (1 / 12)
+    extreme = torch.isfinite(size) & (size > 0) & ((size > limit) | (size < 1 / limit))
+    return torch.where(extreme, size, 1.0) if known(extreme.any()) else None
+
+
+def _hypotenuse(a: Any, b: Any, name: str) -> Any:
+    scale = _scale(torch.maximum(value_of(a).detach().abs(), value_of(b).detach().abs()))
+    if scale is None:
+        return _root(torch.square(a) + torch.square(b), name)
+    found = scale * _root(torch.square(a / scale) + torch.square(b / scale), name, look=False)
+    look_at_zero(name, found)
+    return found
+
+
+def _root(squares: Any, name: str, look: bool = True) -> Any:
+    """√ of a sum of squares. At 0 it has a kink; its derivatives there are taken to be 0, as torch does.
+
+    Squares of scaled numbers do not tell how near to 0 paths come, and are not to be looked at.
+    """
     zero = squares.value == 0
     if not bool(zero.any()):
-        look_at_zero(name, squares)
+        if look:
+            look_at_zero(name, squares)
         return sqrt(squares)
     warn_nonsmooth(name)
     return torch.where(zero, 0.0, sqrt(torch.where(zero, 1.0, squares)))
@@ -73,11 +101,25 @@ def std_mean(
 def _norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, out: None = None, dtype: Any = None) -> Any:
     if dtype is not None:
         input = input.to(dtype)
+    if p in (0, math.inf, -math.inf) or not input.numel():
+        return _norm_in_range(input, p, dim, keepdim)
+    size = input.value.detach().abs()
+    scale = _scale(size.amax() if dim is None else size.amax(dim, keepdim=True))
+    if scale is None:
+        return _norm_in_range(input, p, dim, keepdim)
+    found = _norm_in_range(input / scale, p, dim, keepdim, look=False)
+    found = found * (scale if dim is None else scale.reshape(found.shape))
+    look_at_zero("norm", found)
+    return found
+
+
+def _norm_in_range(input: Any, p: Any, dim: Any, keepdim: bool, look: bool = True) -> Any:
     if p not in (None, 2, 2.0, "fro"):
         norm = nested(torch.linalg.vector_norm, (input, p, dim, keepdim), {})
-        look_at_zero("norm", norm)
+        if look:
+            look_at_zero("norm", norm)
         return norm
-    return _root(_squares(input).sum(dim, keepdim=keepdim), "norm")
+    return _root(_squares(input).sum(dim, keepdim=keepdim), "norm", look)
 
 
 @rule("vector_norm")
@@ -132,4 +174,4 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
 
 @rule("hypot")
 def hypot(input: Any, other: Any) -> Any:
-    return _root(torch.square(input) + torch.square(other), "hypot")
+    return _hypotenuse(input, other, "hypot")

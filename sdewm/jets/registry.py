@@ -184,8 +184,11 @@ def nonsmooth_met() -> Iterator[set[str]]:
         _LISTENING[:] = [other for other in _LISTENING if other is not names]
 
 
-def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarning) -> None:
-    """Say that an operation is not smooth: once in a process for each name, where filters do not say otherwise."""
+def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarning, why: str = "") -> None:
+    """Say that an operation is not smooth: once in a process for each name, where filters do not say otherwise.
+
+    ``why`` says more of it, where the name alone does not.
+    """
     frame, depth = sys._getframe(1), 2
     while frame.f_back is not None and _module(frame).startswith(_MACHINERY):
         frame, depth = frame.f_back, depth + 1
@@ -203,7 +206,7 @@ def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarnin
     where = " at a pole or where its domain ends, and paths come there" if category is EdgeWarning else ""
     warnings.warn(
         f"{name} is not twice continuously differentiable{where}: its jet is right almost everywhere only, and "
-        "the C² assumption of the expansion theorems fails",
+        f"the C² assumption of the expansion theorems fails{'; ' * bool(why)}{why}",
         category,
         stacklevel=depth,
     )

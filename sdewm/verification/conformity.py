@@ -172,7 +172,8 @@ def _check_derivative(name: str, function: Callable[[Tensor], Tensor], states: T
     v = torch.randn(states.shape[1], generator=generator, dtype=torch.float64).to(states)
     v = (v * (states.amax(0) - states.amin(0))).expand_as(states)
     with named(f"{name}: expected a function that jets pass through"):
-        jet = function(Jet(torch.stack([states, v]), JetSpace(1, 1)))
+        # To second order, as an expansion takes it: torch has first derivatives of more functions.
+        jet = function(Jet(torch.stack([states, v, torch.zeros_like(v)]), JetSpace(1, 2)))
     eps = torch.finfo(states.dtype).eps
     steps = [eps ** (1 / 3) * 4.0**k for k in range(-2, 3)]
     try:

@@ -205,3 +205,10 @@ def test_kinks_at_a_distance_of_one_are_found_from_any_state(x0):
 
 def test_examples():
     assert doctest.testmod(assumptions).failed == 0
+
+
+@pytest.mark.parametrize("name", ["sqrt", "log"])
+def test_what_leaves_its_domain_does_not_jump(name):
+    report = check_assumptions(FunctionSDE(lambda t, x: getattr(torch, name)(x)), torch.tensor([0.8], dtype=F64))
+    assert f"it leaves the domain of {name}" in str(report) and "jumps" not in str(report)
+    assert "it jumps (floor)" in str(check_assumptions(FunctionSDE(lambda t, x: x.floor()), torch.ones(1, dtype=F64)))

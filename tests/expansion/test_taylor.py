@@ -705,3 +705,20 @@ def test_solutions_far_larger_than_the_error_have_a_ladder():
     x0 = torch.tensor([0.8], dtype=torch.float64)
     found = taylor_test(family, lambda x: x.sum(-1), x0, TimeGrid(0.0, 1.0, 4), paths=64)
     assert found.eps[0] == LARGEST_EPS and found.passed
+
+
+def test_numbers_that_are_too_large_say_whose_they_are():
+    base = FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: torch.full_like(x, 1e100))
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x))
+    with refuses(ArithmeticError, "in 'coefficients of the state'"):
+        taylor_test(family, lambda x: x.sum(-1), torch.ones(1, dtype=F64), TimeGrid(0.0, 1.0, 16), paths=256)
+
+
+@pytest.mark.parametrize("size", [1e98, 1e100])
+def test_an_error_far_below_the_rounding_of_a_huge_solution_is_not_called_wrong(size):
+    base = FunctionSDE(lambda t, x: -x, lambda t, x: torch.full_like(x, size))
+    family = PerturbedSDE(base, FunctionSDE(g=lambda t, x: torch.tanh(x)))
+    test = taylor_test(
+        family, lambda x: (x / size).square().sum(-1), torch.ones(1, dtype=F64), TimeGrid(0.0, 1.0, 16), paths=256
+    )
+    assert "wrong" not in test.verdict and not test.verdict.startswith("failed")

@@ -720,3 +720,51 @@ def test_softplus_of_another_slope(beta):
     slopes = [F.softplus(x, beta), s, beta * s * (1 - s), beta**2 * s * (1 - s) * (1 - 2 * s)]
     for order, slope in enumerate(slopes):
         torch.testing.assert_close(found.derivative((order,)), slope, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-100, 1e-40, 1.0, 1e40, 1e100, 1e154, 1e200, 1e300])
+@pytest.mark.parametrize(
+    "length",
+    [
+        lambda x: torch.hypot(x[:, 0], x[:, 1]),
+        lambda x: torch.complex(x[:, 0], x[:, 1]).abs(),
+        lambda x: x.norm(dim=-1),
+        lambda x: torch.linalg.vector_norm(x, dim=-1, keepdim=True)[:, 0],
+        lambda x: torch.linalg.matrix_norm(x.unsqueeze(-1)),
+        lambda x: x.norm(3, dim=-1),
+        lambda x: torch.cdist(x.unsqueeze(1), torch.zeros_like(x).unsqueeze(1)).flatten(),
+        lambda x: torch.stack([torch.dist(row, -row) for row in x]),
+    ],
+)
+def test_lengths_are_right_at_every_size(length, size):
+    """All coefficients grow with the argument's, and none leaves the range of numbers before it."""
+    x = random_jet(JetSpace(2, 3), (5, 2))
+    x.coefficients[0] += 0.5 * x.coefficients[0].sign()
+    expected = length(x).coefficients
+    found = length(Jet(size / 4 * x.coefficients, x.space)).coefficients
+    torch.testing.assert_close(found / size, expected / 4, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("x", [-1e300, -1e155, -800.0, -40.0, 40.0, 800.0, 1e155, 1e300])
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.nn.functional.softplus,
+        torch.nn.functional.logsigmoid,
+        torch.sigmoid,
+        torch.erfc,
+        torch.tanh,
+        torch.nn.functional.gelu,
+        torch.nn.functional.silu,
+        torch.nn.functional.mish,
+        lambda x: torch.logsumexp(torch.stack([x, 0 * x]), 0),
+        lambda x: torch.logaddexp(x, 0 * x),
+        lambda x: torch.log_softmax(torch.stack([x, 0 * x]), 0)[1],
+        lambda x: torch.softmax(torch.stack([x, 0 * x]), 0)[0],
+    ],
+)
+def test_functions_that_flatten_are_numbers_however_far_out(function, x):
+    """Their values are torch's there, slopes are 0 or ±1 and higher coefficients vanish."""
+    found = function(Jet(torch.tensor([[x], [1.0], [0.0], [0.0]], dtype=F64), JetSpace(1, 3))).coefficients[:, 0]
+    assert abs(found[0] - function(torch.tensor([x], dtype=F64))[0]) <= 1e-15 * abs(x)
+    assert abs(float(found[1]) - round(float(found[1]))) < 1e-10 and float(found[2:].abs().max()) < 1e-10
