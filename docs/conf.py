@@ -20,6 +20,7 @@ html_theme = "furo"
 html_title = "sdewm"
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
+html_extra_path = ["../sdewm/verdicts/report.schema.json", "../sdewm/auditing/audit.schema.json"]
 html_copy_source = False
 html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}

@@ -1,4 +1,4 @@
-"""The command line ``sdewm``: the world model's commands, ``verify``, ``report``, ``figures`` and ``doctor``."""
+"""The command line ``sdewm``: the world model's commands, ``verify``, ``audit``, ``report``, ``figures``, and so on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import sdewm
+from sdewm.auditing.command_line import add_audit_parser
 from sdewm.doctor.command_line import add_doctor_parser
 from sdewm.figures.command_line import add_figures_parser
 from sdewm.page.command_line import add_report_parser
@@ -41,13 +42,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train, fit, evaluate, record and measure a world model with its agent: DreamerV2 with Gaussian\n"
-        "latents, continuous actions. `verify`: hold a system of yours against the theory. `figures`: draw what\n"
-        "checks and runs have recorded.",
+        "latents, continuous actions. `verify`: hold a system of yours against the theory. `audit`: how far a\n"
+        "world model can be trusted. `figures`: draw what checks and runs have recorded.",
     )
     parser.add_argument("--version", action="version", version=f"sdewm {sdewm.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_commands(commands)
     add_verify_parser(commands)
+    add_audit_parser(commands)
     add_report_parser(commands)
     add_figures_parser(commands)
     add_doctor_parser(commands)

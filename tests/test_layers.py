@@ -27,6 +27,7 @@ LAYERS = (
     {"verification"},  # its report can be written as a page
     {"worldmodel", "figures", "testing", "doctor"},
     {"adapters"},
+    {"auditing"},
     {"cli", "__main__"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

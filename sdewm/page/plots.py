@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, MEASURED, OTHER, PRINTED, Look, draw_curve, styled
+from sdewm.page.svg import as_svg
 from sdewm.verdicts.record import Curve
 
 LOOKS = (MEASURED, CORRECTED, PRINTED, *OTHER)
@@ -59,11 +58,7 @@ def _svg(curves: Sequence[Curve], kind: str) -> str:
         if kind.endswith("against ε"):
             axes.set_xlabel("ε")
         axes.legend()
-        out = io.StringIO()
-        with rc_context({"svg.fonttype": "none"}):  # letters in the reader's own font: smaller, and read aloud
-            figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    drawn = out.getvalue()
-    return drawn[drawn.index("<svg") :]
+        return as_svg(figure)
 
 
 def _look(label: str, i: int) -> Look:

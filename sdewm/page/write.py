@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from sdewm.files import write_text
 from sdewm.page.content import content, off_by
 from sdewm.page.plots import pictures
+from sdewm.page.template import rendered
 from sdewm.verdicts.judge import Verdict
 
 
@@ -38,10 +38,9 @@ def write_page(report: Mapping[str, Any] | str | os.PathLike[str], path: str | o
             raise ValueError("report: expected what theory_checks --json writes, got JSON of another kind")
     found = content(report)
     drawn = {claim.name: [(text, Markup(svg)) for text, svg in pictures(claim.curves)] for claim in found.claims}
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"number": four_digits, "deviation": deviation, "slug": slug}
-    template = environment.from_string(files("sdewm.page").joinpath("page.html").read_text(encoding="utf-8"))
-    write_text(Path(path), template.render(page=found, drawn=drawn))
+    filters: dict[str, Callable[[Any], str]] = {"number": four_digits, "deviation": deviation, "slug": slug}
+    text = files("sdewm.page").joinpath("page.html").read_text(encoding="utf-8")
+    write_text(Path(path), rendered(text, filters, page=found, drawn=drawn))
 
 
 def four_digits(value: float) -> str:

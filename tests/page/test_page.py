@@ -8,11 +8,15 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
+import torch
 from support import refuses
 
+from sdewm import FunctionSDE, PerturbedSDE, System, TimeGrid, verify
 from sdewm.cli import main
 from sdewm.page import write_page
 from sdewm.page.content import content
@@ -91,6 +95,22 @@ def test_the_command_repeats_the_claim(report):
     assert commands[0] == "python -m theory_checks w1_kl --seed 0 --precision 0.01"
     for command in commands:
         assert run.parse(command.split()[3:]).precision == 0.01
+
+
+def test_the_report_is_as_its_schema_says(report):
+    schema = json.loads(files("sdewm.verdicts").joinpath("report.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(report, schema)
+    recorded = Path(__file__).parents[2] / "results" / "theory_checks.json"
+    jsonschema.validate(json.loads(recorded.read_text(encoding="utf-8")), schema)
+    base = FunctionSDE(lambda t, x: -x, lambda t, x: 0.1 + 0 * x)
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x))
+    system = System(family, lambda x: x.sum(-1), torch.ones(1, dtype=torch.float64), TimeGrid(0.0, 1.0, 8))
+    jsonschema.validate(verify(system, ["sensitivities"]).as_record(), schema)
+    row = report["records"][0]
+    for broken in ({**row, "status": "true"}, {**row, "stderr": -1.0}, {k: v for k, v in row.items() if k != "margin"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**report, "records": [broken]}, schema)
 
 
 def test_what_is_written_by_others_is_escaped(report, tmp_path):
