@@ -30,6 +30,7 @@ myst_heading_anchors = 3
 myst_substitutions = {
     "methods": tables.methods(),
     "measured_orders": tables.measured_orders(),
+    "compiled_ratios": tables.compiled_ratios(),
     "benchmark_commands": tables.benchmark_commands(),
     "gallery": tables.gallery(),
     "settings": tables.settings(),

@@ -61,6 +61,18 @@ def _order(row):
     return f"{row['slope']:.2f} ± {(high - low) / 2:.2f}"
 
 
+def compiled_ratios():
+    """A path-step's nanoseconds by a compiled walk, and how many times that others take: ``results/compiled.json``."""
+    others = ("torch", "JAX", "torchsde")
+    rows = [f"| system | carried | paths | compiled, ns | {' | '.join(others)} |", "|---" * 7 + "|"]
+    for row in json.loads((RESULTS / "compiled.json").read_text(encoding="utf-8"))["rows"]:
+        taken = row["nanoseconds"]
+        times = [f"{taken[who] / taken['compiled']:.1f} ×" if who in taken else "–" for who in others]
+        first = [row["system"], row["carried"], f"{row['paths']:,}", f"{taken['compiled']:.0f}"]
+        rows.append(f"| {' | '.join(first + times)} |")
+    return "\n".join(rows)
+
+
 def settings():
     """Every setting of the world model and its agent, with what the command line says of it."""
     rows = ["| setting | default | what it is |", "|---|---|---|"]
