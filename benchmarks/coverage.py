@@ -35,7 +35,7 @@ from sdewm.verdicts.record import environment
 STEPS = 4
 GRID = TimeGrid(0.0, 1.0, STEPS)
 QUANTITIES = ("loss0", "first", "second", "third")
-LEVELS = (0.95, 0.99)
+CONFIDENCES = (0.95, 0.99)
 WITHIN = (0.935, 0.965)
 SIZES = (64, 256, 1024, 4096, 16384)
 LARGEST = {"ou": 16384, "gbm": 16384, "linear": 4096}
@@ -56,9 +56,9 @@ class Case:
 class Cell:
     """What ``seeds`` estimates of one coefficient did.
 
-    ``missed`` at each level, ``silent`` the 95 % intervals that miss without a flag, ``flagged`` estimates with one;
-    ``error`` is the root mean square deviation from the truth, and ``width`` the mean length of a 95 % interval over
-    3.92 of it, 1 for a normal estimate of known variance.
+    ``missed`` at each confidence, ``silent`` the 95 % intervals that miss without a flag, ``flagged`` estimates with
+    one; ``error`` is the root mean square deviation from the truth, and ``width`` the mean length of a 95 % interval
+    over 3.92 of it, 1 for a normal estimate of known variance.
     """
 
     system: str
@@ -158,15 +158,15 @@ def measure(system: str, sampler: str, paths: int, seeds: int) -> list[Cell]:
     for name in names:
         loss, quantity = name.split("|")
         truth = case.losses[loss][1][QUANTITIES.index(quantity)]
-        ends = {level: np.array([e.interval(level) for e in estimates[name]]) for level in LEVELS}
-        missed = {level: (truth < of[:, 0]) | (of[:, 1] < truth) for level, of in ends.items()}
+        ends = {confidence: np.array([e.interval(confidence) for e in estimates[name]]) for confidence in CONFIDENCES}
+        missed = {confidence: (truth < of[:, 0]) | (of[:, 1] < truth) for confidence, of in ends.items()}
         flagged = np.array([bool(e.flags) for e in estimates[name]])
         error = math.sqrt(np.mean([(e.mean - truth) ** 2 for e in estimates[name]]))
         length = float((ends[0.95][:, 1] - ends[0.95][:, 0]).mean())
         cells.append(
             Cell(
                 system, loss, quantity, sampler, paths, seeds,
-                {str(level): int(of.sum()) for level, of in missed.items()},
+                {str(confidence): int(of.sum()) for confidence, of in missed.items()},
                 int((missed[0.95] & ~flagged).sum()), int(flagged.sum()), truth, error, length / (2 * 1.96 * error),
             )
         )  # fmt: skip
@@ -269,7 +269,7 @@ def main() -> None:
             record = {
                 "environment": environment(),
                 "steps": STEPS,
-                "levels": LEVELS,
+                "confidences": CONFIDENCES,
                 "summary": found,
                 "cells": [asdict(c) for c in cells],
             }

@@ -1,4 +1,4 @@
-"""How often a true claim is refuted, at the level that is printed, where what is averaged is skewed.
+"""How often a true claim is refuted, at the significance that is printed, where what is averaged is skewed.
 
 ``python -m benchmarks.false_refutations`` judges claims that are true by construction: replicates of a known mean,
 drawn from laws of several skewness (a lognormal law each, a normal one beside them) and from the replicates that the
@@ -6,8 +6,9 @@ checks themselves average on geometric Brownian motion, of which the mean of the
 is that of :mod:`sdewm.verdicts.judge`; what is counted is "refuted". "≤" claims sit at their bound, where they
 are refuted most. «five looks» samples on, from 1 to 16 rounds, as long as nothing is refuted, as an open run does.
 
-Three levels: 1e-2 and 1e-3, whose rates a simulation shows, and 1e-6, which the checks use. Student's t statistic sorts
-out what no interval would refute, for intervals are never narrower than Student's; the rest is judged one by one.
+Three significances: 1e-2 and 1e-3, whose rates a simulation shows, and 1e-6, which the checks use. Student's t
+statistic sorts out what no interval would refute, for intervals are never narrower than Student's; the rest is
+judged one by one.
 ``--json PATH`` records, ``--quick`` takes a hundredth of the verdicts.
 """
 
@@ -41,7 +42,7 @@ REPLICATES = Settings().draw(2**14, 0).replicates  # of a first look
 VERDICTS = {1e-2: 20_000, 1e-3: 100_000, 1e-6: 10_000_000}
 SEQUENCES = {1e-2: 10_000, 1e-3: 50_000}
 CHUNK = 20_000
-# A rate counts as above its level where its one-sided 99.9 % interval is.
+# A rate counts as above its significance where its one-sided 99.9 % interval is.
 DOUBT = 1e-3
 
 
@@ -54,7 +55,7 @@ class Cell:
     relation: str
     replicates: int
     looks: int
-    level: float
+    significance: float
     verdicts: int
     refuted: int
     rate: float
@@ -107,15 +108,15 @@ def _resampled(values: Values) -> Law:
     return lambda rng, shape: rng.choice(centred, size=shape)
 
 
-def refuted(values: Values, relation: Relation, level: float, share: float = 1.0) -> NDArray[np.bool_]:
+def refuted(values: Values, relation: Relation, significance: float, share: float = 1.0) -> NDArray[np.bool_]:
     """Which of the rows of ``(claims, replicates)``, each with a mean of 0, refute that it is 0, or at most 0."""
     n = values.shape[1]
     t = values.mean(1) / (values.std(1, ddof=1) / math.sqrt(n))
     sides = 2 if relation == "=" else 1
-    beyond = (np.abs(t) if relation == "=" else t) > stats.t.isf(share * level / sides, n - 1) * (1 - 1e-9)
+    beyond = (np.abs(t) if relation == "=" else t) > stats.t.isf(share * significance / sides, n - 1) * (1 - 1e-9)
     found = np.zeros(len(values), dtype=bool)
     for i in np.flatnonzero(beyond):
-        found[i] = _claim(values[i], relation).judge(level, share).status == "refuted"
+        found[i] = _claim(values[i], relation).judge(significance, share).status == "refuted"
     return found
 
 
@@ -126,21 +127,20 @@ def _claim(values: Values, relation: Relation) -> Comparison | Inequality:
     return Inequality("claim", "system", "quantity", "corrected", "", statistic, 0.0, 0.0, 1.0)
 
 
-def once(law: Law, relation: Relation, level: float, verdicts: int, seed: int) -> int:
+def once(law: Law, relation: Relation, significance: float, verdicts: int, seed: int) -> int:
     """How many of so many true claims are refuted at one look."""
-    return sum(
-        int(refuted(law(rng, (size, REPLICATES)), relation, level).sum()) for rng, size in _chunks(verdicts, seed)
-    )
+    samples = (law(rng, (size, REPLICATES)) for rng, size in _chunks(verdicts, seed))
+    return sum(int(refuted(values, relation, significance).sum()) for values in samples)
 
 
-def in_looks(law: Law, relation: Relation, level: float, verdicts: int, seed: int) -> int:
+def in_looks(law: Law, relation: Relation, significance: float, verdicts: int, seed: int) -> int:
     """How many are refuted at one of the looks at samples that double."""
     count = 0
     for rng, size in _chunks(verdicts, seed, CHUNK // 2**LOOKS):
         values = law(rng, (size, REPLICATES * 2 ** (LOOKS - 1)))
         ever = np.zeros(size, dtype=bool)
         for look in range(LOOKS):
-            ever |= refuted(values[:, : REPLICATES * 2**look], relation, level, share_of_look(look))
+            ever |= refuted(values[:, : REPLICATES * 2**look], relation, significance, share_of_look(look))
         count += int(ever.sum())
     return count
 
@@ -150,12 +150,14 @@ def _chunks(total: int, seed: int, chunk: int = CHUNK) -> Iterator[tuple[np.rand
         yield np.random.default_rng([seed, k]), min(chunk, total - start)
 
 
-def cell(name: str, skewness: float, relation: Relation, looks: int, level: float, verdicts: int, count: int) -> Cell:
-    """The rate, and whether it can be told from the level from above."""
+def cell(
+    name: str, skewness: float, relation: Relation, looks: int, significance: float, verdicts: int, count: int
+) -> Cell:
+    """The rate, and whether it can be told from the significance from above."""
     interval = stats.binomtest(count, verdicts).proportion_ci(0.99)
-    above = stats.binomtest(count, verdicts, level, alternative="greater").pvalue
+    above = stats.binomtest(count, verdicts, significance, alternative="greater").pvalue
     return Cell(
-        name, round(skewness, 3), relation, REPLICATES, looks, level, verdicts, count, count / verdicts,
+        name, round(skewness, 3), relation, REPLICATES, looks, significance, verdicts, count, count / verdicts,
         float(interval.low), float(interval.high), bool(above > DOUBT),
     )  # fmt: skip
 
@@ -169,24 +171,25 @@ def measure(divisor: int = 1, seed: int = 0) -> Iterator[Cell]:
         for relation in relations:
             if relation == "=" and name.startswith("lognormal -"):
                 continue  # a comparison is as often refuted on the mirror image
-            for level, n in VERDICTS.items():
+            for significance, n in VERDICTS.items():
                 n //= divisor
-                yield cell(name, skewness, relation, 1, level, n, once(law, relation, level, n, seed))
-            for level, n in SEQUENCES.items():
+                yield cell(name, skewness, relation, 1, significance, n, once(law, relation, significance, n, seed))
+            for significance, n in SEQUENCES.items():
                 n //= divisor
-                yield cell(name, skewness, relation, LOOKS, level, n, in_looks(law, relation, level, n, seed))
+                count = in_looks(law, relation, significance, n, seed)
+                yield cell(name, skewness, relation, LOOKS, significance, n, count)
 
 
 def show(cells: list[Cell], console: Console) -> None:
-    """One row for each law and relation, one column for each level, with one look and with all."""
-    columns = list(dict.fromkeys((c.looks, c.level) for c in cells))
+    """One row for each law and relation, one column for each significance, with one look and with all."""
+    columns = list(dict.fromkeys((c.looks, c.significance) for c in cells))
     table = Table(title="refuted, of claims that are true", title_justify="left", pad_edge=False)
     for title in ("replicates' law", "skewness", "claim"):
         table.add_column(title)
-    for looks, level in columns:
-        table.add_column(f"level {level:g}" + (f", {looks} looks" if looks > 1 else ""), justify="right")
+    for looks, significance in columns:
+        table.add_column(f"significance {significance:g}" + (f", {looks} looks" if looks > 1 else ""), justify="right")
     for name, relation in dict.fromkeys((c.law, c.relation) for c in cells):
-        row = {(c.looks, c.level): c for c in cells if (c.law, c.relation) == (name, relation)}
+        row = {(c.looks, c.significance): c for c in cells if (c.law, c.relation) == (name, relation)}
         first = next(iter(row.values()))
         rates = [f"{row[key].rate:.2g}" + ("" if row[key].holds else " !") for key in columns]
         table.add_row(name, f"{first.skewness:+.2f}", relation, *rates)
@@ -194,7 +197,7 @@ def show(cells: list[Cell], console: Console) -> None:
     above = [c for c in cells if not c.holds]
     console.print(
         f"{sum(c.verdicts for c in cells):,} verdicts on {first.replicates} replicates each; in {len(above)} of "
-        f"{len(cells)} cells the rate is above the level (marked !).",
+        f"{len(cells)} cells the rate is above the significance (marked !).",
         highlight=False,
     )
 

@@ -260,7 +260,7 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
         (1.5, 2, 3), np.array([1, 2, 3]), (True, 2, 3), range(1, 4)], "paths": NUMBERS,
         # Sixteen levels more are a million steps: an answer, in minutes.
         "refine": [value for value in NUMBERS[:-3] if not (isinstance(value, Tensor | np.ndarray) and value.ndim == 0)],
-        "precision": NUMBERS, "level": NUMBERS, "seed": NUMBERS, "kind": OBJECTS, "sde": sdes,
+        "precision": NUMBERS, "confidence": NUMBERS, "seed": NUMBERS, "kind": OBJECTS, "sde": sdes,
     }  # fmt: skip
     model = {
         "q_enc": lambda h, s: h[:, :1], "q_enc_bar": lambda h, s: 0.1 + 0 * h[:, :1], "f": lambda h, z, a: -h + z,
@@ -301,8 +301,8 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
     def drawn(kind: Any, **given: Any) -> Any:
         return kind(**given).paths
 
-    def interval(level: Any) -> Any:
-        return sdewm.Estimate(1.0, 0.1, 64, 7).interval(level)
+    def interval(confidence: Any) -> Any:
+        return sdewm.Estimate(1.0, 0.1, 64, 7).interval(confidence)
 
     return {
         "solve": (sdewm.solve, {"sde": base, "x0": s["x0"], "grid": grid, "noise": dB},
@@ -353,7 +353,7 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
                              "ordering": OBJECTS, "widen": NUMBERS}),
         "BrownianSampler": (drawn, {"kind": sdewm.BrownianSampler, "paths": 64, "seed": 0},
                             {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS}),
-        "Estimate.interval": (interval, {"level": 0.9}, {"level": NUMBERS}),
+        "Estimate.interval": (interval, {"confidence": 0.9}, {"confidence": NUMBERS}),
         "to_ito": (lambda sde: sdewm.to_ito(sde).sde_type, {"sde": stratonovich}, {"sde": sdes}),
         "to_stratonovich": (lambda sde: sdewm.to_stratonovich(sde).sde_type, {"sde": base}, {"sde": sdes}),
     } | divergence_functions(base, grid, dB) | worldmodel_functions()  # fmt: skip

@@ -35,7 +35,7 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "divergence.lipschitz": (("divergence/test_lipschitz",), ""),
     "divergence.gru_cell": (("divergence/test_gru_cell",), ""),
     "divergence.interval": (("divergence/test_interval",), ""),
-    "verdicts.judge": (("verdicts/test_verdict_levels",), ""),
+    "verdicts.judge": (("verdicts/test_significance",), ""),
     "estimate.estimates": (("estimate/test_samples", "test_properties"), ""),
     "estimate.samples": (("estimate/test_samples", "test_properties"), ""),
     "expansion.taylor": (("expansion/test_taylor",), ""),

@@ -29,7 +29,7 @@ from sdewm.worldmodel import WorldModel, load_agent, load_trained, open_loop_err
 from sdewm.worldmodel.prediction import CONTEXT, HORIZON, windows
 from sdewm.worldmodel.shipped import LEAN, LEAN_REGULARIZED
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 SHOWN = (1, 2, 5, 10, 15, 20, 30)
 
 
@@ -65,7 +65,7 @@ def measure(pair: Sequence[WorldModel], episodes: Sequence[np.ndarray]) -> dict[
     record = {}
     for name, values in curves.items():
         estimates = over_episodes(values)
-        low, high = zip(*(e.interval(LEVEL) for e in estimates), strict=True)
+        low, high = zip(*(e.interval(CONFIDENCE) for e in estimates), strict=True)
         record[name] = {"mean": [e.mean for e in estimates], "low": low, "high": high, "by episode": values.tolist()}
     return record
 
@@ -84,7 +84,7 @@ def main() -> None:
         agents = [load_trained(name)[0] for name in (LEAN, LEAN_REGULARIZED)]
     curves = measure([agent.world_model for agent in agents], episodes)
     table = Table(
-        title=f"½ squared error, nats per step, {len(episodes)} held-out episodes, {LEVEL:.0%} intervals",
+        title=f"½ squared error, nats per step, {len(episodes)} held-out episodes, {CONFIDENCE:.0%} intervals",
         title_justify="left",
     )
     for name in ("steps ahead", *curves):
@@ -102,7 +102,7 @@ def main() -> None:
             "horizon": HORIZON,
             "episodes": len(episodes),
             "windows per episode": len(windows(episodes[:1], CONTEXT + HORIZON).rewards),
-            "level": LEVEL,
+            "confidence": CONFIDENCE,
             "cpu seconds": time.process_time() - began,
             "curves": curves,
         }

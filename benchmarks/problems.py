@@ -29,7 +29,7 @@ from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import noise_structure
 from sdewm.verdicts.record import environment
 
-LEVEL = 0.99
+CONFIDENCE = 0.99
 PATHS = 2048
 SPAN = (0.0, 1.0)
 # Strong schemes with a true order on every problem here. What a weak scheme has strongly differs from one to the next.
@@ -66,12 +66,12 @@ def measure(problem: StrongProblem, seed: int) -> list[dict[str, Any]]:
 
 
 def row(problem: StrongProblem, seed: int, result: Convergence) -> dict[str, Any]:
-    low, high = result.interval(LEVEL)
+    low, high = result.interval(CONFIDENCE)
     true = true_order(result.method, problem)
     return {
         "problem": problem.name, "method": result.method, "seed": seed, "declared": result.declared, "true": true,
         "order": result.order.mean, "interval": [low, high], "slope": result.slope.mean,
-        "slope interval": list(result.slope.interval(LEVEL)), "regime": result.regime, "reason": result.reason,
+        "slope interval": list(result.slope.interval(CONFIDENCE)), "regime": result.regime, "reason": result.reason,
         "dt": result.dt.tolist(), "errors": result.errors.tolist(),
     }  # fmt: skip
 
@@ -102,7 +102,7 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
     outside, lines = sum(map(rejected, shown)), sum(rejected(r, "slope interval") for r in shown)
     others = Counter(r["regime"] for r in known if r["regime"] != "asymptotic")
     console.print(
-        f"{len(shown)} measurements of a known order: {outside} rejected at {100 * (1 - LEVEL):g} % "
+        f"{len(shown)} measurements of a known order: {outside} rejected at {100 * (1 - CONFIDENCE):g} % "
         f"({100 * outside / max(1, len(shown)):.2f} %); the straight line rejects {lines}. No order shown in "
         f"{sum(others.values())}: {', '.join(f'{n} {regime}' for regime, n in others.items()) or 'none'}."
     )
@@ -124,7 +124,7 @@ def main() -> int:
             if (name, seed) not in done:
                 rows += measure(problem, seed)
         if args.json is not None:
-            record = {"environment": environment(), "paths": PATHS, "level": LEVEL, "rows": rows}
+            record = {"environment": environment(), "paths": PATHS, "confidence": CONFIDENCE, "rows": rows}
             args.json.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     show(rows, console)
     return 0

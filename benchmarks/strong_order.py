@@ -43,7 +43,7 @@ from sdewm.systems.sde import SDE, FunctionSDE
 from sdewm.verdicts.record import environment
 from sdewm.worldmodel import initial_state, load_trained, to_sequences
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 HALF_WIDTH = 0.05
 SEED = 0
 OURS = ("euler", "milstein", "sri2", "platen-weak")
@@ -289,7 +289,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def row(method: str, result: Convergence, structure: NoiseStructure) -> dict[str, Any]:
-    low, high = result.slope.interval(LEVEL)
+    low, high = result.slope.interval(CONFIDENCE)
     order = expected_order(method, result.declared, structure)
     neighbour = 0.5 if order == 1.0 else 1.0
     reached = low <= order <= high and not low <= neighbour <= high and high - low <= 2 * HALF_WIDTH
@@ -301,7 +301,7 @@ def row(method: str, result: Convergence, structure: NoiseStructure) -> dict[str
         "slope": result.slope.mean,
         "interval": [low, high],
         "own slope": result.own_slope.mean,
-        "own interval": list(result.own_slope.interval(LEVEL)),
+        "own interval": list(result.own_slope.interval(CONFIDENCE)),
         "declared": result.declared,
         "expected": order,
         "measured": reached,

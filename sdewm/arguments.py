@@ -77,8 +77,16 @@ def _row(name: str, values: Any) -> Iterable[Any]:
     return values
 
 
+def confidence(value: Any) -> float:
+    """The confidence of an interval, between 0 and 1."""
+    try:
+        return real("confidence", value, above=0.0, below=1.0)
+    except ValueError:
+        raise ValueError(f"confidence: expected a number between 0 and 1, got {shown(value)}") from None
+
+
 def level(value: Any) -> float:
-    """The level of an interval or a test, between 0 and 1."""
+    """The level of a test's intervals, between 0 and 1."""
     try:
         return real("level", value, above=0.0, below=1.0)
     except ValueError:

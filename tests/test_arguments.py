@@ -123,20 +123,21 @@ def test_whole_numbers_have_bounds(value):
         assert expanded(seed=value).first.seed == value
 
 
-NOT_LEVELS = [2.0, 0.0, 1.0, -0.5, "0.9", True, None, math.nan]
+NOT_BETWEEN = [2.0, 0.0, 1.0, -0.5, "0.9", True, None, math.nan]
 
 
-@pytest.mark.parametrize("value", NOT_LEVELS, ids=repr)
-def test_levels_lie_between_0_and_1(value):
+@pytest.mark.parametrize("value", NOT_BETWEEN, ids=repr)
+def test_confidences_lie_between_0_and_1(value):
     found = measured()
     for call in (
         Estimate(1.0, 0.1, 64, 7).interval,
         Estimate(1.0, 0.1, 64, 7).half_width,
-        lambda v: taylor(level=v),
-        lambda v: measured(level=v),
+        lambda v: measured(confidence=v),
         found.interval,
-        next(iter(taylor().rates.values())).interval,
     ):
+        with refuses(ValueError, "confidence: expected a number between 0 and 1"):
+            call(value)
+    for call in (lambda v: taylor(level=v), next(iter(taylor().rates.values())).interval):
         with refuses(ValueError, "level: expected a number between 0 and 1"):
             call(value)
 

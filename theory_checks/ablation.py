@@ -58,7 +58,7 @@ def check(rows: Rows, settings: Settings) -> Iterator[Row]:
             yield _zero(rows, drawn, name, "printed", reading, value, left, margin, coefficient)
     for reading in READ:
         # Only ξ, the diffusion error's response, is in (16) as printed: it is the same whatever the drift error.
-        value, left = richardson([drawn[f"|{reading}|Q~/{level}"] for level in range(GRIDS)])
+        value, left = richardson([drawn[f"|{reading}|Q~/{halvings}"] for halvings in range(GRIDS)])
         quantity = "Q̃ of (16) at zero drift error"  # which should be 0: in parts of the coefficient of ε²
         margin = VANISHES * abs(coefficients[1].mean)
         yield _zero(rows, drawn, quantity, "printed", reading, value, left, margin, coefficients[1])
@@ -108,12 +108,12 @@ def _drawn(name: str, settings: Settings, round: int) -> Sample:
 def _coefficient(drawn: Sample, variant: str, order: int, against: str | None = None) -> tuple[Values, float]:
     """A coefficient in the limit Δt → 0, or its difference from another variant's, and what the last grid changed."""
 
-    def on(level: int, name: str) -> Values:
+    def on(halvings: int, name: str) -> Values:
         form: Form = "printed" if name == "E1" else "corrected"
         route = ALL if name == "E1" else name
-        return from_terms(drawn.values, f"|{route}", level, form).full[order]
+        return from_terms(drawn.values, f"|{route}", halvings, form).full[order]
 
-    return richardson([on(level, variant) - (on(level, against) if against else 0.0) for level in range(GRIDS)])
+    return richardson([on(k, variant) - (on(k, against) if against else 0.0) for k in range(GRIDS)])
 
 
 CLAIM = Claim(

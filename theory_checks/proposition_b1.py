@@ -38,7 +38,7 @@ STEPS = 64
 UNIT = TimeGrid(0.0, 1.0, STEPS)
 # A distance between distribution functions of 0.01 is what 3 to 4 % of a standard deviation make.
 DEVIATION = 0.01
-LEVEL = 1e-6
+SIGNIFICANCE = 1e-6
 
 
 def check(rows: Rows, settings: Settings) -> Iterator[Row]:
@@ -58,7 +58,7 @@ def _frozen_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
     deviation = DEVIATION * math.sqrt(settings.precision / 1e-3)
     mean = torch.cat([inputs.mean(i) for i in times]).numpy()
     covariance = np.block([[inputs.covariance(i, j).numpy() for j in times] for i in times])
-    config = {"steps": STEPS, "deviation": deviation, "false-failure rate": LEVEL, **_bias(settings)}
+    config = {"steps": STEPS, "deviation": deviation, "false-failure rate": SIGNIFICANCE, **_bias(settings)}
     names = [f"z{c + 1}({inputs.grid.time(i):g})" for i in times for c in range(inputs.drift.shape[1])]
     weights = np.random.default_rng(settings.seed).standard_normal((2, len(mean)))
     functionals = {
@@ -128,7 +128,7 @@ def _frozen_sample(settings: Settings) -> tuple[KnownInputs, Values, tuple[int, 
     inputs = _inputs().coarsen(4)
     times = (STEPS // 4, STEPS // 2, STEPS)
     n, m = inputs.diffusion.shape[1:]
-    paths = settings.paths(paths_for(DEVIATION, LEVEL))
+    paths = settings.paths(paths_for(DEVIATION, SIGNIFICANCE))
     generator = torch.Generator().manual_seed(settings.seed)
     start, parts = torch.zeros(n, dtype=inputs.drift.dtype), []
     for first in range(0, paths, 2**14):

@@ -20,7 +20,7 @@ from theory_checks.rows import Rows, exact
 
 SYSTEM = "ladder"
 WEIGHT = 10.0  # the λ held against 0: the ladder's strongest, which ships
-RECORD_LEVEL = 1e-6  # false failures of the record's sampled quantities, all together
+RECORD_SIGNIFICANCE = 1e-6  # false failures of the record's sampled quantities, all together
 ROUNDING = 1e-6  # relative, of a measurement that is repeated on another machine
 
 
@@ -89,8 +89,8 @@ def record_rows(rows: Rows, settings: Settings) -> list[Row]:
                     repeated.append((off / sizes[name], where))
     models = len(SHIPPED_WEIGHTS) * len(seeds)
     (worst, where), (farthest, there) = max(repeated), max(sampled)
-    # The record's own draws had 16 replicates; every deviation has its share of the level.
-    bound = float(stats.t.ppf(1 - RECORD_LEVEL / (2 * len(sampled)), 15))
+    # The record's own draws had 16 replicates; every deviation has its share of the significance.
+    bound = float(stats.t.ppf(1 - RECORD_SIGNIFICANCE / (2 * len(sampled)), 15))
     return [
         rows.equal(
             "the record, measured anew", "corrected", "", exact(worst, models), numerical=ROUNDING,
@@ -99,7 +99,7 @@ def record_rows(rows: Rows, settings: Settings) -> list[Row]:
         rows.at_most(
             "the record's sampled quantities, drawn anew, in standard errors", "corrected", "",
             exact(farthest, models), bound, scale=bound,
-            config={"models": models, "worst": there, "level": RECORD_LEVEL},
+            config={"models": models, "worst": there, "significance": RECORD_SIGNIFICANCE},
         ),
     ]  # fmt: skip
 

@@ -42,7 +42,7 @@ walker episodes (trained: refined to continuous time; trained-step: its own disc
 on the models of two agents from pixels, in their own step (lean, and lean-regularized with (20)).
 
 Where a corrected statement is inconclusive its sample is doubled with new paths, up to four
-times; each test may use half of what is left of the significance level.
+times; each test may use half of what is left of the significance.
 """
 
 EPILOG = """\

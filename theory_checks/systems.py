@@ -24,7 +24,7 @@ ALL_READINGS = tuple(READINGS)
 def _closed_form(name: str, paths: int, paired_paths: int, widen: float) -> System:
     problem = PROBLEMS[name]()
     grid = TimeGrid(0.0, problem.horizon, 32)
-    truths = tuple(problem.euler_truth(grid.steps // 2**level) or {} for level in range(GRIDS))
+    truths = tuple(problem.euler_truth(grid.steps // 2**halvings) or {} for halvings in range(GRIDS))
     return System(
         name=name,
         family=problem.family,

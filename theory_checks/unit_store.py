@@ -12,7 +12,7 @@ from sdewm.verdicts.judge import LeftOut, Verdict
 from sdewm.verdicts.record import Curve
 from sdewm.verification import kept_records
 from sdewm.verification.kept_records import UNREADABLE, KeptRecords
-from sdewm.verification.looks import LEVEL
+from sdewm.verification.looks import SIGNIFICANCE
 from sdewm.verification.settings import Settings
 from theory_checks.units import Finished, Unit
 
@@ -66,7 +66,8 @@ class UnitStore:
         return self._records.last_time(_title(unit), self._identity(unit), "seconds")
 
     def _identity(self, unit: Unit) -> dict[str, Any]:
-        return {"claims": list(unit.claims), "system": unit.system, **asdict(self.settings), "level": LEVEL}
+        own = {"claims": list(unit.claims), "system": unit.system, "significance": SIGNIFICANCE}
+        return own | asdict(self.settings)
 
 
 def _title(unit: Unit) -> str:

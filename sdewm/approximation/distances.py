@@ -31,11 +31,11 @@ def w1_to_measure(atoms: Float64[np.ndarray, " points"], measure: IntervalMeasur
     n = len(atoms)
     low, high = min(-1.0, atoms[0]), max(1.0, atoms[-1])
     ends = np.concatenate([[low], atoms, [high]])
-    levels = np.arange(n + 1) / n
-    # Where F passes the level, within the piece; with F 0 below −1 and 1 above 1.
-    crossing = np.clip(measure.quantile(levels), ends[:-1], ends[1:])
-    left = levels * (crossing - ends[:-1]) - _mass(measure, ends[:-1], crossing)
-    right = _mass(measure, crossing, ends[1:]) - levels * (ends[1:] - crossing)
+    shares = np.arange(n + 1) / n
+    # Where F passes the share, within the piece; with F 0 below −1 and 1 above 1.
+    crossing = np.clip(measure.quantile(shares), ends[:-1], ends[1:])
+    left = shares * (crossing - ends[:-1]) - _mass(measure, ends[:-1], crossing)
+    right = _mass(measure, crossing, ends[1:]) - shares * (ends[1:] - crossing)
     return float(np.abs(left).sum() + np.abs(right).sum())
 
 

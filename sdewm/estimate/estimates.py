@@ -42,8 +42,8 @@ class Estimate:
     flags: tuple[str, ...] = ()
     skew: float = 0.0
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The two-sided confidence interval at ``level``: Student's t, with one end moved out for skewness.
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """The two-sided interval at ``confidence``: Student's t, with one end moved out for skewness.
 
         Where replicates are skewed to one side, most intervals that miss lie on the other: the few large values are
         absent, and with them much of the standard error. That end is moved to where Hall's transform of the t
@@ -51,22 +51,22 @@ class Estimate:
         interval is narrower than Student's. `python -m benchmarks.coverage` measures what is
         covered.
 
-        Raises ``ValueError`` where ``level`` is not between 0 and 1.
+        Raises ``ValueError`` where ``confidence`` is not between 0 and 1.
 
         >>> Estimate(1.0, 0.1, 1024, dof=31).interval(0.95)
         (0.796, 1.204)
         """
-        below, above = self._reach(level)
+        below, above = self._reach(confidence)
         return self.mean - below, self.mean + above
 
-    def half_width(self, level: float = 0.95) -> float:
-        """The distance from the mean to the farther end of the interval at ``level``."""
-        return max(self._reach(level))
+    def half_width(self, confidence: float = 0.95) -> float:
+        """The distance from the mean to the farther end of the interval at ``confidence``."""
+        return max(self._reach(confidence))
 
-    def _reach(self, level: float) -> tuple[float, float]:
+    def _reach(self, confidence: float) -> tuple[float, float]:
         """How far the interval goes below and above the mean."""
-        level = arguments.level(level)
-        t = float(scipy.stats.t.ppf(0.5 + level / 2, self.dof))
+        confidence = arguments.confidence(confidence)
+        t = float(scipy.stats.t.ppf(0.5 + confidence / 2, self.dof))
         if self.skew == 0 or math.isinf(self.dof):
             return t * self.stderr, t * self.stderr
         root = math.sqrt(self.dof + 1)

@@ -9,7 +9,7 @@ import scipy
 from sdewm.estimate.estimates import Estimate, Values
 
 # Massart's bound P(√n D > c) ≤ 2 exp(−2c²) gives c(α) = √(½ ln 2/α); 0.7 times the normal quantile is above it at every
-# level α up to 5 %, so that a comparison of D with 0 fails by chance at its stated rate at most, for every n.
+# significance α up to 5 %, so that a comparison of D with 0 fails by chance at its stated rate at most, for every n.
 _SPREAD = 0.7
 # Of each of two samples.
 FEWEST = 458
@@ -19,7 +19,7 @@ def distance(probabilities: Values, seed: int | None = None) -> Estimate:
     """Kolmogorov's distance D between a sample and its supposed distribution F, from F at the sample ``(n,)``.
 
     Zero where the distribution is right; the standard error makes a two-sided test of D = 0 conservative at every
-    level up to 5 % (Dvoretzky, Kiefer, Wolfowitz; Massart 1990). The sample must be independent.
+    significance up to 5 % (Dvoretzky, Kiefer, Wolfowitz; Massart 1990). The sample must be independent.
     """
     n = len(probabilities)
     return Estimate(float(scipy.stats.kstest(probabilities, "uniform").statistic), _SPREAD / math.sqrt(n), n, seed=seed)
@@ -36,7 +36,7 @@ def distance_between(x: Values, y: Values, seed: int | None = None) -> Estimate:
     return Estimate(float(scipy.stats.ks_2samp(x, y).statistic), _SPREAD / math.sqrt(len(x) / 2), len(x), seed=seed)
 
 
-def paths_for(deviation: float, level: float, power: float = 0.95) -> int:
-    """Samples that show a distance of ``deviation`` at false-failure rate ``level``, with that ``power`` at least."""
-    threshold = _SPREAD * float(scipy.stats.norm.isf(level / 2))
+def paths_for(deviation: float, significance: float, power: float = 0.95) -> int:
+    """Samples that show a distance of ``deviation`` at that ``significance``, with that ``power`` at least."""
+    threshold = _SPREAD * float(scipy.stats.norm.isf(significance / 2))
     return math.ceil(((threshold + math.sqrt(0.5 * math.log(2 / (1 - power)))) / deviation) ** 2)

@@ -339,15 +339,15 @@ def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:
     }
 
 
-def richardson(levels: list[Values]) -> tuple[Values, float]:
+def richardson(on_grids: list[Values]) -> tuple[Values, float]:
     """Extrapolate weak order 1 values to Δt = 0; the finest grid comes first, each next one is twice as coarse.
 
     The error of an Euler weak approximation has an expansion in whole powers of Δt (Talay & Tubaro 1990), of which
     each grid removes one. Returns the values and what the last removal changed, a measure of the bias that is left.
     """
-    table = [np.asarray(v, dtype=np.float64) for v in levels]
+    table = [np.asarray(v, dtype=np.float64) for v in on_grids]
     change = math.inf
-    for power in range(1, len(levels)):
+    for power in range(1, len(on_grids)):
         finest = table[0]
         table = [fine + (fine - coarse) / (2**power - 1) for fine, coarse in itertools.pairwise(table)]
         change = float(abs(np.mean(table[0] - finest)))

@@ -82,8 +82,8 @@ def _draw_task(axes: Axes, task: Task, by_seed: dict[int, list[dict]]) -> None:
         axes.plot(common, mean, color="#111111", lw=2, label=f"mean of {len(curves)} seeds")
     axes.axhline(task.target, **GUIDE)
     axes.axhline(float(np.mean(random)), **GUIDE)
-    for level, text, lift in ((task.target, f"target {task.target:g}", 2), (float(np.mean(random)), "random", -8)):
-        axes.annotate(text, (0, level), (3, lift), xycoords=("axes fraction", "data"), textcoords="offset points",
+    for reward, text, lift in ((task.target, f"target {task.target:g}", 2), (float(np.mean(random)), "random", -8)):
+        axes.annotate(text, (0, reward), (3, lift), xycoords=("axes fraction", "data"), textcoords="offset points",
                       fontsize=7, color=GUIDE["color"])  # fmt: skip
     axes.set_xlim(0, None)
     axes.set_ylim(0, 1000)

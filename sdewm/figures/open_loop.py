@@ -63,8 +63,8 @@ def _draw_difference(axes: Axes, record: dict) -> None:
     axes.fill_between(ahead, curve["low"], curve["high"], color=LOOKS["regularized"].color, alpha=0.25, lw=0)
     axes.axhline(0, **GUIDE)
     axes.set_xlabel("steps ahead")
-    number, level = record["episodes"], record["level"]
-    axes.set_title(f"Regularized less without\n(thin: {number} held-out episodes; bands: {level:.0%} intervals)")
+    number, confidence = record["episodes"], record["confidence"]
+    axes.set_title(f"Regularized less without\n(thin: {number} held-out episodes; bands: {confidence:.0%} intervals)")
 
 
 @torch.no_grad()

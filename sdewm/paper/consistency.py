@@ -47,7 +47,7 @@ def table_2_against_details() -> Iterator[TableRelation]:
     """
     for task, tables in DETAILS.items():
         for kind, n in tables.items():
-            differences = {f"{model}, {level}": d for model, level, d in _differences(task, kind)}
+            differences = {f"{model}, {strength}": d for model, strength, d in _differences(task, kind)}
             worst = max(differences, key=lambda cell: abs(differences[cell]))
             slack = Decimal("0.01")
             disagreeing: dict[str, object] = {c: float(d) for c, d in differences.items() if abs(d) > slack}
@@ -56,7 +56,7 @@ def table_2_against_details() -> Iterator[TableRelation]:
                           notes={"cells": len(differences), "disagreeing": disagreeing})  # fmt: skip
     for model, mean in MEANS.items():
         cell = number(TABLES[2][f"{model} (Quad)", "full 0.35"])
-        other_row = _at_level(TABLES[10].column(mean), "0.30")
+        other_row = _at_strength(TABLES[10].column(mean), "0.30")
         quantity = "Table 2, Quad, full 0.35, less row 0.30 of Table 10"
         yield TableRelation(quantity, "corrected", model, cell - other_row, unit(cell))
 
@@ -173,15 +173,15 @@ def _leads(n: int) -> dict[str, Decimal]:
 
 
 def _differences(task: str, kind: str) -> Iterator[tuple[str, str, Decimal]]:
-    """Model, level, and Table 2's cell less the detailed table's."""
+    """Model, strength of the noise, and Table 2's cell less the detailed table's."""
     details = TABLES[DETAILS[task][kind]]
     for model, mean in MEANS.items():
         for column in TABLES[2].columns:
             if column.startswith(kind):
-                level = column.removeprefix(kind + " ")
+                strength = column.removeprefix(kind + " ")
                 cell = number(TABLES[2][f"{model} ({task})", column])
-                yield model, level, cell - _at_level(details.column(mean), level)
+                yield model, strength, cell - _at_strength(details.column(mean), strength)
 
 
-def _at_level(column: dict[str, Decimal], level: str) -> Decimal:
-    return next(value for row, value in column.items() if Decimal(row) == Decimal(level))
+def _at_strength(column: dict[str, Decimal], strength: str) -> Decimal:
+    return next(value for row, value in column.items() if Decimal(row) == Decimal(strength))

@@ -846,7 +846,7 @@ ERRATA: tuple[Erratum, ...] = (
         _of("tables", *(f"Quadruped, mask noise, {name}: text less Table 9" for name in ("μ2", "σ2²"))),
     ),
     Erratum(
-        "E56", "Sections 5 and D.2: noise levels",
+        "E56", "Sections 5 and D.2: strengths of the noise",
         "variance σ² from 0.05 to 0.55",
         "for Quadruped from 0.10",
         "Table 10 has no row for 0.05.",

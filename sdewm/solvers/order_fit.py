@@ -29,7 +29,7 @@ Regime = Literal[
     "asymptotic", "pre-asymptotic", "unstable", "at rounding", "below noise", "levelling off", "no convergence"
 ]
 
-MISFIT = 1e-3  # the level of the test of what the fit leaves over
+MISFIT = 1e-3  # the significance of the test of what the fit leaves over
 SEEN = 5.0  # how many standard errors a difference of either sign must be away from 0, for its logarithm to be normal
 ABOVE_ROUNDING = 30.0  # how far above rounding an error must be, for rounding not to bend the slope
 APART = 2.0  # how many times the distance between the last two solutions errors must level off at, to be sure of it
@@ -66,12 +66,12 @@ def fit_order(
 
     Parameters
     ----------
-    dt : step lengths ``(levels,)``, at least three, the longest first.
-    means : of each group of paths at each step length, ``(levels, groups)``: of the squared error with power ½, or of a
-        signed difference with power 1.
+    dt : step lengths ``(lengths,)``, at least three, the longest first.
+    means : of each group of paths at each step length, ``(lengths, groups)``: of the squared error with power ½, or of
+        a signed difference with power 1.
     size : that of the solution itself: a larger error says nothing about an order.
     rounding : the error that rounding alone may be expected to make.
-    successive : the same as ``means``, between the solutions at each step length and the next one, ``(levels - 1,
+    successive : the same as ``means``, between the solutions at each step length and the next one, ``(lengths - 1,
         groups)``; with it, errors that level off are told.
 
     Example
@@ -108,11 +108,11 @@ def fit_order(
     elif power == 1 and (np.abs(whole) < SEEN * spread).any():
         regime = "below noise"
         reason = f"an error is within {SEEN:g} standard errors of 0; draw more paths, or use longer steps"
-    elif successive is not None and (level := _level(dt, means, successive, power, rounding)):
+    elif successive is not None and (floor := _floor(dt, means, successive, power, rounding)):
         regime = "levelling off"
         apart = np.abs(successive.mean(1)) ** power
         reason = (
-            f"the errors level off at {level:.2g}, while solutions at successive step lengths come together, the last "
+            f"the errors level off at {floor:.2g}, while solutions at successive step lengths come together, the last "
             f"two to {apart[-1]:.2g}: the reference is not the method's limit"
         )
     elif successive is not None and slope.mean + SEEN * slope.stderr < FLAT:
@@ -130,7 +130,7 @@ def fit_order(
     return OrderFit(slope, order, regime, reason)
 
 
-def _level(dt: Values, means: Values, successive: Values, power: float, rounding: float) -> float:
+def _floor(dt: Values, means: Values, successive: Values, power: float, rounding: float) -> float:
     """Where errors level off; 0 where they may go to 0."""
     errors, apart, groups = means[1:], successive, means.shape[1]
     last = float(np.abs(errors[-1].mean()))
@@ -150,9 +150,9 @@ def _level(dt: Values, means: Values, successive: Values, power: float, rounding
     [found] = constant(errors.mean(1, keepdims=True), apart.mean(1, keepdims=True))
     without = constant(left_out(errors), left_out(apart))
     stderr = math.sqrt((groups - 1) / groups * float(((without - without.mean()) ** 2).sum()))
-    level = float(max(found, 0.0) * last) ** power
-    seen = found > SEEN * stderr and level > APART * float(np.abs(apart[-1].mean())) ** power
-    return level if seen else 0.0
+    floor = float(max(found, 0.0) * last) ** power
+    seen = found > SEEN * stderr and floor > APART * float(np.abs(apart[-1].mean())) ** power
+    return floor if seen else 0.0
 
 
 def _jackknife(weights: Values, logs: Values, left_out: Values, paths: int, seed: int) -> Estimate:

@@ -94,13 +94,13 @@ class Convergence:
         """The local order between each step length and the next one."""
         return np.diff(np.log(self.errors)) / np.diff(np.log(self.dt))
 
-    def interval(self, level: float = 0.99) -> tuple[float, float]:
+    def interval(self, confidence: float = 0.99) -> tuple[float, float]:
         """Confidence interval of the order."""
-        return self.order.interval(level)
+        return self.order.interval(confidence)
 
-    def contains(self, order: float, level: float = 0.99) -> bool:
+    def contains(self, order: float, confidence: float = 0.99) -> bool:
         """Whether an order is in the interval; no order is where ``regime`` is not "asymptotic"."""
-        low, high = self.interval(level)
+        low, high = self.interval(confidence)
         return low <= arguments.real("order", order) <= high and self.regime == "asymptotic"
 
     def plot(self, axes: Axes | None = None) -> Axes:
@@ -151,7 +151,7 @@ def convergence(
     kind: OrderKind = "strong",
     functional: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]] | None = None,
     precision: float = 0.05,
-    level: float = 0.99,
+    confidence: float = 0.99,
     max_paths: int = 2**17,
 ) -> Convergence:
     """Measure a method's order of convergence on an SDE.
@@ -162,8 +162,8 @@ def convergence(
     x0 : ``(n,)``.
     grid : its ends alone are used, which may be given as (t0, t1); ``levels`` say how many steps there are.
     method : as for :func:`sdewm.solve`.
-    paths : how many; ``None`` finds it, from a pilot run, such that the order's interval at ``level`` has a half-width
-        of at most ``precision``. Rounded up to whole groups of 32.
+    paths : how many; ``None`` finds it, from a pilot run, such that the order's interval at ``confidence`` has a
+        half-width of at most ``precision``. Rounded up to whole groups of 32.
     seed : determines every path.
     levels : at least three increasing numbers; level L has 2^L steps.
     reference : a method, whose limit is taken to be right, or a function that returns the exact solution at the final
@@ -185,7 +185,7 @@ def convergence(
     found = compare_methods(
         sde, x0, grid,
         methods={name: method}, levels=levels, reference=reference, refine=refine, kind=kind, functional=functional,
-        paths=paths, precision=precision, level=level, max_paths=max_paths, seed=seed,
+        paths=paths, precision=precision, confidence=confidence, max_paths=max_paths, seed=seed,
     )  # fmt: skip
     return found[name]
 
@@ -204,7 +204,7 @@ def compare_methods(
     kind: OrderKind = "strong",
     functional: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]] | None = None,
     precision: float = 0.05,
-    level: float = 0.99,
+    confidence: float = 0.99,
     max_paths: int = 2**17,
 ) -> dict[str, Convergence]:
     """:func:`convergence` for several methods by name, on the same paths and against the same reference solutions.
@@ -227,7 +227,7 @@ def compare_methods(
     if functional is not None and kind == "strong":
         raise ValueError('functional: expected None for kind "strong", got a function; strong errors are of the state')
     x0 = arguments.state(x0)
-    precision, level = arguments.real("precision", precision, above=0.0), arguments.level(level)
+    precision, confidence = arguments.real("precision", precision, above=0.0), arguments.confidence(confidence)
     seed, max_paths = arguments.integer("seed", seed, 0), arguments.integer("max_paths", max_paths, 1)
     refine = arguments.integer("refine", refine)
     paths = None if paths is None else arguments.integer("paths", paths)
@@ -249,18 +249,19 @@ def compare_methods(
         for method in methods.values():
             check_system(sde, x0, grid, method=method)
         errors = _Errors(sde, x0, grid, methods, levels, reference, refine, kind, functional, seed)
-        table = _measured(errors, paths, precision, level, max_paths)
+        table = _measured(errors, paths, precision, confidence, max_paths)
         found = {name: _convergence(name, errors, i, table[i]) for i, name in enumerate(methods)}
     for kink, category in sorted(kinks.items()):
         warn_nonsmooth(kink, category)  # once, and not at each step of each method
     return found
 
 
-def _measured(errors: _Errors, paths: int | None, precision: float, level: float, max_paths: int) -> Values:
+def _measured(errors: _Errors, paths: int | None, precision: float, confidence: float, max_paths: int) -> Values:
     """The errors of so many paths, or of as many as the precision takes: see :class:`_Errors`."""
     if paths is None:
         table = errors(0, PILOT)
-        half_width = max(errors.fit(of_method).order.half_width(level) for of_method in table[:, : len(errors.levels)])
+        fits = [errors.fit(of_method) for of_method in table[:, : len(errors.levels)]]
+        half_width = max(fit.order.half_width(confidence) for fit in fits)
         # A tenth more, as the pilot's own estimate of the spread is uncertain.
         more = (half_width / precision) ** 2 if half_width < math.inf else 1.0  # infinite where an error is exactly 0
         paths = max(PILOT, math.ceil(1.1 * PILOT * more))

@@ -45,8 +45,8 @@ class Verdict:
         its standard error.
     expected : what the statistic is if the claim holds; for a relation of "≤", the most that it may be.
     numerical : error of the statistic that is not sampling error: extrapolation, cancellation.
-    level : false-failure rate of this one comparison, corrected for their number in the run; higher where replicates
-        are skewed by more than ½ (``python -m benchmarks.false_refutations``).
+    significance : false-failure rate of this one comparison, corrected for their number in the run; higher where
+        replicates are skewed by more than ½ (``python -m benchmarks.false_refutations``).
     detectable : the smallest deviation that this run would have seen with probability 0.95.
     margin : a claim counts as verified only where its whole 99.9 % interval is within this of the truth; at most half
         of the quantity itself.
@@ -67,7 +67,7 @@ class Verdict:
     stderr: float
     expected: float
     numerical: float
-    level: float
+    significance: float
     detectable: float
     margin: float
     scale: float
@@ -129,8 +129,8 @@ class Comparison:
     config: dict[str, Any] = field(default_factory=dict)
     excuse: str = ""
 
-    def judge(self, level: float, share: float = 1.0) -> Verdict:
-        """The verdict at a false-failure rate of ``level``; ``share`` as in :func:`share_of_look`.
+    def judge(self, significance: float, share: float = 1.0) -> Verdict:
+        """The verdict at a false-failure rate of ``significance``; ``share`` as in :func:`share_of_look`.
 
         Refuted: the statistic differs from what is expected by more than the numerical error and the two-sided
         half-width. Verified: it does not, and the whole 99.9 % interval, numerical error included, is within the
@@ -141,7 +141,7 @@ class Comparison:
         s = self.statistic
         reason = "; ".join(s.flags)
         reach = _reach(s, self.expected, self.numerical, share)
-        low, high = s.interval(1 - share * level)
+        low, high = s.interval(1 - share * significance)
         most, known = _size(self.scale)
         margin = min(self.margin, LARGEST_PART * known) if known > 0 else self.margin
         status: Status = "inconclusive"
@@ -152,7 +152,7 @@ class Comparison:
                 status = "verified"
             elif reach <= self.margin and (most <= self.margin or known == 0):
                 status, margin = "indistinguishable from 0", self.margin
-        return _verdict(self, status, level, share, 2, self.expected, margin, most, reach, "=", reason)
+        return _verdict(self, status, significance, share, 2, self.expected, margin, most, reach, "=", reason)
 
 
 @dataclass(frozen=True)
@@ -177,15 +177,15 @@ class Inequality:
     config: dict[str, Any] = field(default_factory=dict)
     vacuous: bool = False
 
-    def judge(self, level: float, share: float = 1.0) -> Verdict:
-        """The verdict at a false-failure rate of ``level``; ``share`` as in :func:`share_of_look`.
+    def judge(self, significance: float, share: float = 1.0) -> Verdict:
+        """The verdict at a false-failure rate of ``significance``; ``share`` as in :func:`share_of_look`.
 
         Refuted: the statistic exceeds the bound by more than the numerical error and the one-sided half-width.
         Verified: the whole 99.9 % interval, numerical error included, is within the bound. Inconclusive: neither, or
         the estimate is flagged.
         """
         s = self.statistic
-        low = s.interval(1 - 2 * share * level)[0] - self.numerical
+        low = s.interval(1 - 2 * share * significance)[0] - self.numerical
         high = s.interval(1 - share * DOUBT)[1] + self.numerical
         status: Status = "inconclusive"
         if s.flags or not math.isfinite(s.mean - self.bound):
@@ -195,7 +195,7 @@ class Inequality:
         elif math.isfinite(high - low):
             status = "refuted" if low > self.bound else "verified" if high <= self.bound else "inconclusive"
         reach, reason = high - self.bound, "; ".join(s.flags)
-        return _verdict(self, status, level, share, 1, self.bound, 0.0, abs(self.scale), reach, "≤", reason)
+        return _verdict(self, status, significance, share, 1, self.bound, 0.0, abs(self.scale), reach, "≤", reason)
 
 
 @dataclass(frozen=True)
@@ -219,9 +219,9 @@ Claimed = Comparison | Inequality
 Row = Claimed | LeftOut
 
 
-def judge_all(claimed: Sequence[Claimed], run_level: float = 1e-3) -> list[Verdict]:
-    """Judge a run so that it refutes anything true with probability ``run_level`` at most (Bonferroni)."""
-    return [c.judge(run_level / len(claimed)) for c in claimed]
+def judge_all(claimed: Sequence[Claimed], run_significance: float = 1e-3) -> list[Verdict]:
+    """Judge a run so that it refutes anything true with probability ``run_significance`` at most (Bonferroni)."""
+    return [c.judge(run_significance / len(claimed)) for c in claimed]
 
 
 def share_of_look(look: int) -> float:
@@ -247,13 +247,13 @@ def _reach(s: Estimate, expected: float, numerical: float, share: float) -> floa
 
 
 def _verdict(
-    c: Claimed, status: Status, level: float, share: float, sides: int, expected: float, margin: float, scale: float,
-    reach: float, relation: Relation, reason: str,
+    c: Claimed, status: Status, significance: float, share: float, sides: int, expected: float, margin: float,
+    scale: float, reach: float, relation: Relation, reason: str,
 ) -> Verdict:  # fmt: skip
     from scipy import stats
 
     s = c.statistic
-    threshold = s.half_width(1 - 2 / sides * share * level) + c.numerical
+    threshold = s.half_width(1 - 2 / sides * share * significance) + c.numerical
     detectable = threshold + float(stats.t.ppf(POWER, s.dof)) * s.stderr
     return Verdict(
         claim=c.claim,
@@ -266,7 +266,7 @@ def _verdict(
         stderr=s.stderr,
         expected=expected,
         numerical=c.numerical,
-        level=level,
+        significance=significance,
         detectable=detectable if math.isfinite(detectable) else math.inf,
         margin=margin,
         scale=scale,

@@ -11,7 +11,7 @@ import sdewm
 from sdewm.verdicts.judge import LeftOut, Verdict
 from sdewm.verification.identity import fingerprint
 from sdewm.verification.kept_records import UNREADABLE, KeptRecords, code_version
-from sdewm.verification.looks import LEVEL
+from sdewm.verification.looks import SIGNIFICANCE
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 from sdewm.verification.system_report import Held
@@ -35,7 +35,7 @@ class ClaimStore:
             "system": fingerprint(system),
             **asdict(settings),
             "budget": budget,
-            "level": LEVEL,
+            "significance": SIGNIFICANCE,
             "dtype": str(system.x0.dtype),
         }
         self._records = KeptRecords(root, lambda: code_version([Path(sdewm.__file__).parent]), say)

@@ -50,9 +50,9 @@ def term_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
             corrected = route in ("jets", VARIATION)
             estimates = []
             for term in TERMS:
-                levels = [samples.small[f"{loss}|{route}|{term}/{i}"] for i in range(samples.system.grids)]
+                on_grids = [samples.small[f"{loss}|{route}|{term}/{i}"] for i in range(samples.system.grids)]
                 share = 0.5 if term == "S" or (term == "Q" and corrected) else 1.0
-                estimates.append(samples.small.estimate(share * richardson(levels)[0]))
+                estimates.append(samples.small.estimate(share * richardson(on_grids)[0]))
             config = {"terms": list(TERMS), "paths": samples.small.paths}
             name = samples.system.named(loss)
             yield _curve(claim, name, route, np.arange(len(TERMS), dtype=float), estimates, config)

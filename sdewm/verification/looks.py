@@ -11,7 +11,7 @@ from sdewm.verification.settings import Settings
 # A true statement is refuted with this probability at most, however many looks it takes: some thousand judgements
 # make a run of them all one in a thousand. `python -m benchmarks.false_refutations` measures it: 1e-6 where replicates
 # have a skewness up to ½, as those of the closed forms do; 1e-5 at a skewness of 1, and 1e-4 at 4.
-LEVEL = 1e-6
+SIGNIFICANCE = 1e-6
 # The budget of what stays open: looks at 1, 2, 4, 8 and 16 rounds of sampling.
 LOOKS = 5
 
@@ -22,8 +22,8 @@ def decide(
     """Look at samples that double until every corrected row is decided, or the budget is spent.
 
     ``check`` makes the rows from the settings of a look. What a look decides stays decided: the next ones are for what
-    is open, and may spend less of the level. A look takes about as long as all before it: where ``seconds`` are given,
-    there is none that would go beyond them. The numbers of a look do not depend on it.
+    is open, and may spend less of the significance. A look takes about as long as all before it: where ``seconds`` are
+    given, there is none that would go beyond them. The numbers of a look do not depend on it.
     """
     rows: dict[RowKey, Verdict | LeftOut] = {}
     started = time.perf_counter()
@@ -40,7 +40,7 @@ def decide(
 def _judged(rows: Iterable[Row], share: float) -> dict[RowKey, Verdict | LeftOut]:
     found: dict[RowKey, Verdict | LeftOut] = {}
     for row in rows:
-        judged = row if isinstance(row, LeftOut) else row.judge(LEVEL, share)
+        judged = row if isinstance(row, LeftOut) else row.judge(SIGNIFICANCE, share)
         if judged.key in found:
             raise ValueError(f"check: expected one row for each {tuple(judged.key)}")
         found[judged.key] = judged

@@ -43,9 +43,9 @@ def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
     # Verdicts rest on the terms where these are held against what is known exactly; elsewhere they are for the reader.
     most = ENOUGH if system.truth is None else MOST
     for loss in system.losses:
-        for levels in zip(*(_coefficients(pilot, f"{loss}|jets", i) for i in range(system.grids)), strict=True):
+        for on_grids in zip(*(_coefficients(pilot, f"{loss}|jets", i) for i in range(system.grids)), strict=True):
             # A coefficient is verified where it is known that 0 is not in its place.
-            found = pilot.estimate(richardson(list(levels))[0])
+            found = pilot.estimate(richardson(list(on_grids))[0])
             paired = max(paired, min(ENOUGH, _paths(found, abs(found.mean), settings)))
         for values in _coefficients(pilot, f"{loss}|jets"):
             found = pilot.estimate(values)
@@ -60,8 +60,8 @@ def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
     return replace(BY_DEFAULT, paths=terms, paired=paired)
 
 
-def _coefficients(pilot: Sample, prefix: str, level: int = 0) -> tuple[Values, Values]:
-    terms = {name: np.asarray(pilot[f"{prefix}|{name}/{level}"]) for name in TERMS}
+def _coefficients(pilot: Sample, prefix: str, halvings: int = 0) -> tuple[Values, Values]:
+    terms = {name: np.asarray(pilot[f"{prefix}|{name}/{halvings}"]) for name in TERMS}
     return terms["P"] + terms["P~"], second_coefficient(terms, "corrected")
 
 

@@ -73,24 +73,24 @@ def term_grids(system: System) -> int:
 
 
 def sample_terms(system: System, drawn: Sampler) -> Sample:
-    """The terms of the corrected expansion, ``loss|jets|term/level``, by jets."""
+    """The terms of the corrected expansion, ``loss|jets|term/halvings``, by jets."""
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
-        for level in range(term_grids(system)):
-            values |= _jets(system, system.grid.coarsen(2**level), noise.coarsen(2**level), level)
+        for halvings in range(term_grids(system)):
+            values |= _jets(system, system.grid.coarsen(2**halvings), noise.coarsen(2**halvings), halvings)
         return values
 
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
 def sample_formulas(system: System, drawn: Sampler, formulas: Mapping[str, Corrections]) -> Sample:
-    """The terms by jets and by these formulas, ``loss|route|term/level``, on each grid and on common noise."""
+    """The terms by jets and by these formulas, ``loss|route|term/halvings``, on each grid and on common noise."""
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
-        for level in range(system.grids):
-            values |= _by_formulas(system, noise, level, formulas)
+        for halvings in range(system.grids):
+            values |= _by_formulas(system, noise, halvings, formulas)
         return values
 
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
@@ -101,34 +101,34 @@ def sample_routes(system: System, drawn: Sampler, h: float) -> Sample:
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
-        for level in range(system.grids):
-            values |= _by_formulas(system, noise, level, variants(system))
-            grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
+        for halvings in range(system.grids):
+            values |= _by_formulas(system, noise, halvings, variants(system))
+            grid, increments = system.grid.coarsen(2**halvings), noise.coarsen(2**halvings)
             if system.truth is None:
                 for case in CASES:
                     for k in STENCIL:
                         eps = (k * h, 0.0 if case == "zero drift" else k * h)
                         for loss, v in losses_at(system, system.losses, eps, grid, increments).items():
-                            values[f"{loss}|{case}|{k}/{level}"] = v
+                            values[f"{loss}|{case}|{k}/{halvings}"] = v
         return values
 
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
 def _by_formulas(
-    system: System, noise: Increments, level: int, formulas: Mapping[str, Corrections]
+    system: System, noise: Increments, halvings: int, formulas: Mapping[str, Corrections]
 ) -> dict[str, Tensor]:
-    grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
-    values = _jets(system, grid, increments, level)
+    grid, increments = system.grid.coarsen(2**halvings), noise.coarsen(2**halvings)
+    values = _jets(system, grid, increments, halvings)
     if formulas:
         found = formula_terms(system.family, system.losses, system.x0, grid, noise=increments, variants=formulas)
-        values |= {f"{loss}|{route}|{term}/{level}": v for (loss, route, term), v in found.items()}
+        values |= {f"{loss}|{route}|{term}/{halvings}": v for (loss, route, term), v in found.items()}
     return values
 
 
-def _jets(system: System, grid: TimeGrid, noise: Increments, level: int) -> dict[str, Tensor]:
+def _jets(system: System, grid: TimeGrid, noise: Increments, halvings: int) -> dict[str, Tensor]:
     terms = corrected_terms(system.family, system.losses, system.x0, grid, noise=noise, method=system.method)
-    return {f"{loss}|jets|{term}/{level}": v for (loss, term), v in terms.items()}
+    return {f"{loss}|jets|{term}/{halvings}": v for (loss, term), v in terms.items()}
 
 
 def losses_at(

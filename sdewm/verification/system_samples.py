@@ -182,21 +182,21 @@ def sample_system(system: System, settings: Settings) -> SystemSamples:
     paired: dict[str, dict[str, RouteCoefficients]] = {}
     paired_on_grid: dict[str, dict[str, RouteCoefficients]] = {}
     for loss in system.losses:
-        levels = [from_terms(large.values, f"{loss}|jets", i, "corrected") for i in range(term_grids(system))]
-        on_grid[loss] = levels[0]
-        corrected[loss] = _extrapolate(levels, numerical.setdefault((loss, "large"), {}))
+        on_grids = [from_terms(large.values, f"{loss}|jets", i, "corrected") for i in range(term_grids(system))]
+        on_grid[loss] = on_grids[0]
+        corrected[loss] = _extrapolate(on_grids, numerical.setdefault((loss, "large"), {}))
         paired[loss], paired_on_grid[loss] = {}, {}
         for route in ("jets", *variants(system)):
             form: Form = "corrected" if route in ("jets", VARIATION) else "printed"
-            levels = [from_terms(small.values, f"{loss}|{route}", i, form) for i in range(system.grids)]
-            paired_on_grid[loss][route] = levels[0]
-            paired[loss][route] = _extrapolate(levels, numerical.setdefault((loss, route), {}))
+            on_grids = [from_terms(small.values, f"{loss}|{route}", i, form) for i in range(system.grids)]
+            paired_on_grid[loss][route] = on_grids[0]
+            paired[loss][route] = _extrapolate(on_grids, numerical.setdefault((loss, route), {}))
         if system.truth is None:
             error = numerical.setdefault((loss, "measured"), {})
             rounding = {case: _rounding(taylor[loss, case, "corrected"]) for case in CASES}
-            levels = [_measured(small.values, loss, i, h, rounding, error) for i in range(system.grids)]
-            paired_on_grid[loss]["measured"] = levels[0]
-            paired[loss]["measured"] = _extrapolate(levels, error)
+            on_grids = [_measured(small.values, loss, i, h, rounding, error) for i in range(system.grids)]
+            paired_on_grid[loss]["measured"] = on_grids[0]
+            paired[loss]["measured"] = _extrapolate(on_grids, error)
     return SystemSamples(
         system=system,
         settings=settings,
@@ -253,9 +253,9 @@ def _taylor_tests(
     return {key: pool_tests([r[key] for r in rounds]) for key in rounds[0]}
 
 
-def from_terms(values: Mapping[str, Values], prefix: str, level: int, form: Form) -> RouteCoefficients:
+def from_terms(values: Mapping[str, Values], prefix: str, halvings: int, form: Form) -> RouteCoefficients:
     """The paper's sums of its terms: R = εP + ε²(Q + ½S) as printed, ½ε²(Q + S) corrected; and R̃."""
-    term = {name: values[f"{prefix}|{name}/{level}"] for name in TERMS}
+    term = {name: values[f"{prefix}|{name}/{halvings}"] for name in TERMS}
     second = second_coefficient(term, form)
     return RouteCoefficients(
         zero_drift=(term["P"], second - term["Q~"] - term["S~"]),
@@ -272,17 +272,17 @@ def _rounding(test: TaylorTest) -> float:
 def _measured(
     values: Mapping[str, Values],
     loss: str,
-    level: int,
+    halvings: int,
     h: float,
     rounding: Mapping[str, float],
     error: dict[str, float],
 ) -> RouteCoefficients:
     """First and second coefficient by central differences; ``error`` gathers five points against seven, and rounding"""
-    at_zero = values[f"{loss}|jets|loss0/{level}"]
+    at_zero = values[f"{loss}|jets|loss0/{halvings}"]
     weights = np.linalg.inv(np.vander([*STENCIL, 0], 7, increasing=True))
     cases = {}
     for case in CASES:
-        seven = np.stack([*(values[f"{loss}|{case}|{k}/{level}"] for k in STENCIL), at_zero])
+        seven = np.stack([*(values[f"{loss}|{case}|{k}/{halvings}"] for k in STENCIL), at_zero])
         fit = np.linalg.solve(np.vander([*STENCIL, 0], 7, increasing=True), seven)
         inner = [i for i, k in enumerate(STENCIL) if abs(k) < 3]
         five = np.linalg.solve(np.vander([*(STENCIL[i] for i in inner), 0], 5, increasing=True), seven[[*inner, -1]])
@@ -296,10 +296,10 @@ def _measured(
     return RouteCoefficients(zero_drift=cases["zero drift"], full=cases["full"])
 
 
-def _extrapolate(levels: list[RouteCoefficients], numerical: dict[str, float]) -> RouteCoefficients:
+def _extrapolate(on_grids: list[RouteCoefficients], numerical: dict[str, float]) -> RouteCoefficients:
     def one(pick: Callable[[RouteCoefficients], Values], key: str) -> Values:
-        value, change = richardson([pick(c) for c in levels])
-        numerical[key] = change if len(levels) > 1 else 0.0
+        value, change = richardson([pick(c) for c in on_grids])
+        numerical[key] = change if len(on_grids) > 1 else 0.0
         return value
 
     return RouteCoefficients(

@@ -176,7 +176,7 @@ def _explanation(verdicts: Sequence[Verdict]) -> str:
         "agrees with the truth at this precision, and 0 in its place would too. Vacuous: a constant is free, and the",
         "number is the smallest that will do. «seen from»: the smallest deviation that the run would have seen with",
         "probability 0.95.",
-        f"Each row is a test at the significance level {verdicts[0].level:.1e}, "
-        f"all together {sum(v.level for v in verdicts):.1e}.",
+        f"Each row is a test at the significance {verdicts[0].significance:.1e}, "
+        f"all together {sum(v.significance for v in verdicts):.1e}.",
     ]
     return "\n".join(lines)

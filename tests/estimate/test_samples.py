@@ -24,21 +24,21 @@ GRID = TimeGrid(0.0, 1.0, 1)
 LIKE = torch.zeros((), dtype=F64)
 
 
-@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
 @pytest.mark.parametrize("dof", [3, 15, math.inf])
-def test_interval_is_students(level, dof):
+def test_interval_is_students(confidence, dof):
     estimate = Estimate(2.0, 0.1, 1000, dof)
-    low, high = estimate.interval(level)
+    low, high = estimate.interval(confidence)
     law = stats.norm if dof == math.inf else stats.t(dof)
-    expected = [2.0 + 0.1 * end for end in law.interval(level)]
+    expected = [2.0 + 0.1 * end for end in law.interval(confidence)]
     assert (low, high) == pytest.approx(expected, rel=1e-12)
-    assert estimate.half_width(level) == pytest.approx((high - low) / 2, rel=1e-12)
+    assert estimate.half_width(confidence) == pytest.approx((high - low) / 2, rel=1e-12)
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0, -0.1, 95, math.nan])
-def test_impossible_levels_are_refused(level):
-    with refuses(ValueError, "level", "between 0 and 1", str(level)):
-        Estimate(0.0, 1.0, 10).interval(level)
+@pytest.mark.parametrize("confidence", [0.0, 1.0, -0.1, 95, math.nan])
+def test_impossible_confidences_are_refused(confidence):
+    with refuses(ValueError, "confidence", "between 0 and 1", str(confidence)):
+        Estimate(0.0, 1.0, 10).interval(confidence)
 
 
 def test_an_estimate_prints_its_error():
@@ -60,23 +60,23 @@ def test_a_flagged_estimate_says_so():
 # -- skewed replicates
 
 
-@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
 @pytest.mark.parametrize("skew", [1e-9, 0.3, 1.0, 4.0])
-def test_skewness_moves_one_end_to_the_root_of_halls_cubic(skew, level):
+def test_skewness_moves_one_end_to_the_root_of_halls_cubic(skew, confidence):
     """Its root in x = (mean − truth)/s at −t/√n, found by a root finder; the other end stays Student's."""
     n, stderr = 32, 0.1
-    t = stats.t.ppf(0.5 + level / 2, n - 1)
+    t = stats.t.ppf(0.5 + confidence / 2, n - 1)
 
     def cubic(x):
         return x + skew * x**2 / 3 + skew**2 * x**3 / 27 + skew / (6 * n) + t / math.sqrt(n)
 
     above = -optimize.brentq(cubic, -1e3, 0.0, xtol=1e-14) * stderr * math.sqrt(n)
     right, left = (Estimate(2.0, stderr, 64, n - 1, skew=sign * skew) for sign in (1, -1))
-    low, high = right.interval(level)
+    low, high = right.interval(confidence)
     assert low == pytest.approx(2.0 - t * stderr, rel=1e-12)
     assert high == pytest.approx(2.0 + max(above, t * stderr), rel=1e-8)
-    assert right.half_width(level) == left.half_width(level) == pytest.approx(high - 2.0, rel=1e-12)
-    assert left.interval(level) == pytest.approx((4.0 - high, 4.0 - low), rel=1e-12)
+    assert right.half_width(confidence) == left.half_width(confidence) == pytest.approx(high - 2.0, rel=1e-12)
+    assert left.interval(confidence) == pytest.approx((4.0 - high, 4.0 - low), rel=1e-12)
 
 
 def test_skewed_replicates_are_covered():
@@ -110,7 +110,7 @@ def test_coverage(name):
     """
     make, which = COVERAGE[name]
     truths = {"exp": math.exp(0.5), "cos": math.exp(-0.5) * math.cos(0.7)}
-    level, seeds = 0.9, 300
+    confidence, seeds = 0.9, 300
     covered = dict.fromkeys(which, 0)
 
     def evaluate(noise):
@@ -120,10 +120,10 @@ def test_coverage(name):
     for seed in range(seeds):
         found = sample(evaluate, make(seed), 1, GRID, LIKE)
         for quantity in which:
-            low, high = found.estimate(quantity).interval(level)
+            low, high = found.estimate(quantity).interval(confidence)
             covered[quantity] += low <= truths[quantity] <= high
     for quantity, count in covered.items():
-        assert stats.binomtest(count, seeds, level).pvalue > FALSE_FAILURE, f"{quantity}: {count} of {seeds}"
+        assert stats.binomtest(count, seeds, confidence).pvalue > FALSE_FAILURE, f"{quantity}: {count} of {seeds}"
 
 
 # -- what an estimate rests on
@@ -286,13 +286,13 @@ def test_richardson_is_exact_on_polynomials(coefficients):
     def value(dt: float) -> np.ndarray:
         return np.array([sum(c * dt**k for k, c in enumerate(coefficients))])
 
-    levels = [value(0.1 * 2**level) for level in range(len(coefficients))]
-    found, change = richardson(levels)
+    on_grids = [value(0.1 * 2**halvings) for halvings in range(len(coefficients))]
+    found, change = richardson(on_grids)
     assert found[0] == pytest.approx(coefficients[0], abs=1e-12 * 100)
-    if len(levels) == 1:
+    if len(on_grids) == 1:
         assert change == math.inf
     else:
-        before, _ = richardson(levels[:-1])
+        before, _ = richardson(on_grids[:-1])
         # What the last grid changed, where the finest grid is the same.
         assert change == pytest.approx(abs(found[0] - before[0]), abs=1e-12 * 100)
 

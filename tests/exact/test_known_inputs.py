@@ -72,22 +72,22 @@ def test_on_the_grid_only_the_last_increment_is_unknown():
     assert conditional_variance(drift, diffusion, 1.0, 20) == pytest.approx(0.49 / 20, rel=1e-9)
 
 
-@pytest.mark.parametrize("level", [0.05, 0.01, 1e-4, 1e-8])
-def test_the_distances_threshold_is_above_massarts(level):
+@pytest.mark.parametrize("significance", [0.05, 0.01, 1e-4, 1e-8])
+def test_the_distances_threshold_is_above_massarts(significance):
     n = 1000
     stderr = distance(np.linspace(0, 1, n)).stderr
-    massart = math.sqrt(0.5 * math.log(2 / level) / n)
-    assert massart <= stats.norm.isf(level / 2) * stderr <= 1.7 * massart
+    massart = math.sqrt(0.5 * math.log(2 / significance) / n)
+    assert massart <= stats.norm.isf(significance / 2) * stderr <= 1.7 * massart
 
 
 def test_the_sample_size_shows_the_deviation_it_is_made_for():
     """A normal whose mean is off so that the distance is 0.05; at 95 % power 40 runs show it but for a few."""
-    deviation, level = 0.05, 1e-3
-    n = paths_for(deviation, level)
+    deviation, significance = 0.05, 1e-3
+    n = paths_for(deviation, significance)
     shift = 2 * float(stats.norm.isf(0.5 - deviation / 2))  # sup |Φ(x) − Φ(x − s)| = 2Φ(s/2) − 1
     rng = np.random.default_rng(0)
     seen = 0
     for _ in range(40):
         found = distance(stats.norm.cdf(rng.standard_normal(n) + shift))
-        seen += found.mean > stats.norm.isf(level / 2) * found.stderr
+        seen += found.mean > stats.norm.isf(significance / 2) * found.stderr
     assert seen >= 34  # P(Binomial(40, 0.95) < 34) is below 1e-3

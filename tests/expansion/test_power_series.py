@@ -443,7 +443,7 @@ class PaperMinusJets:
     Extrapolated to Δt = 0 from three grids. Both sides see the same noise, which mostly cancels.
     """
 
-    levels = 3
+    grids = 3
 
     def __init__(self, system: System) -> None:
         self.variants = {"all": CORRECTED, **{c: CORRECTED - {c} for c in DROPPED}}
@@ -452,13 +452,13 @@ class PaperMinusJets:
 
         def evaluate(noise: Increments) -> dict[str, Tensor]:
             values = {}
-            for level in range(self.levels):
-                problem = (system.family, losses, system.x0, grid.coarsen(2**level))
-                increments = noise.coarsen(2**level)
+            for halvings in range(self.grids):
+                problem = (system.family, losses, system.x0, grid.coarsen(2**halvings))
+                increments = noise.coarsen(2**halvings)
                 jets = corrected_terms(*problem, noise=increments)
                 formulas = formula_terms(*problem, noise=increments, variants=self.variants)
                 for (_, variant, term), value in formulas.items():
-                    values[f"{variant}/{term}/{level}"] = value - jets["loss", term]
+                    values[f"{variant}/{term}/{halvings}"] = value - jets["loss", term]
             return values
 
         channels = noise_channels(system.family.base, torch.zeros(()), system.x0[None])
@@ -466,7 +466,7 @@ class PaperMinusJets:
 
     def difference(self, variant: str, term: str) -> tuple[Estimate, float]:
         """The estimate, and what bias may be left in it."""
-        value, left = richardson([self.sample[f"{variant}/{term}/{level}"] for level in range(self.levels)])
+        value, left = richardson([self.sample[f"{variant}/{term}/{halvings}"] for halvings in range(self.grids)])
         return self.sample.estimate(value), left
 
     def changes_nothing(self, variant: str) -> bool:

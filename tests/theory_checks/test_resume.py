@@ -260,8 +260,8 @@ SETTINGS = Settings(precision=1e-2, seed=3)
 def a_finished_unit(**changes) -> Finished:
     verdict = Verdict(
         claim="tables", system="summary", quantity="q, ²", form="corrected", reading="", status="verified",
-        statistic=np.float64(0.1), stderr=float("inf"), expected=1 / 3, numerical=1e-300, level=1e-6, detectable=0.0,
-        margin=-0.0, scale=5e-324, reach=1.0, paths=16, seconds=1.5,
+        statistic=np.float64(0.1), stderr=float("inf"), expected=1 / 3, numerical=1e-300, significance=1e-6,
+        detectable=0.0, margin=-0.0, scale=5e-324, reach=1.0, paths=16, seconds=1.5,
         config={"n": np.int64(3), "pair": (1, 2), "of": ("a",), "grid": Path("x")},
     )  # fmt: skip
     left_out = LeftOut("tables", "summary", "other", "printed", "", "no rate")
@@ -339,14 +339,14 @@ def test_only_the_same_unit_at_the_same_settings_is_taken_up(store, other):
 
 
 @pytest.mark.parametrize(
-    "changed", ["sdewm/noise/grid.py", "theory_checks/tables.py", "sdewm/worldmodel/data", "torch", "level"]
+    "changed", ["sdewm/noise/grid.py", "theory_checks/tables.py", "sdewm/worldmodel/data", "torch", "significance"]
 )
 def test_other_code_takes_up_nothing(store, monkeypatch, tmp_path, changed):
     store.keep(UNIT, a_finished_unit())
     if changed == "torch":
         monkeypatch.setattr("torch.__version__", "1.0")
-    elif changed == "level":
-        monkeypatch.setattr(unit_store, "LEVEL", 1e-3)
+    elif changed == "significance":
+        monkeypatch.setattr(unit_store, "SIGNIFICANCE", 1e-3)
     else:
         copies = [tmp_path / package.name for package in PACKAGES]
         for package, copy in zip(PACKAGES, copies, strict=True):
@@ -358,7 +358,7 @@ def test_other_code_takes_up_nothing(store, monkeypatch, tmp_path, changed):
         file.write_bytes(file.read_bytes() + b"\n")
     later = UnitStore(store.root, SETTINGS, print)
     assert later.take_up([UNIT]) == {}
-    if changed != "level":
+    if changed != "significance":
         assert later.seconds(UNIT) == 2.5  # which tell how long it will take
 
 

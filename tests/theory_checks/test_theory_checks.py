@@ -220,8 +220,8 @@ def test_judge_a_bound(mean, stderr, numerical, vacuous, status):
     assert bound.judge(1e-3).status == status
 
 
-def test_level_is_shared_among_the_comparisons():
-    assert {v.level for v in judge_all([comparison(0, 0.1)] * 20, run_level=1e-3)} == {5e-5}
+def test_the_significance_is_shared_among_the_comparisons():
+    assert {v.significance for v in judge_all([comparison(0, 0.1)] * 20, run_significance=1e-3)} == {5e-5}
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_command_writes_records(tmp_path, capsys):
     path = tmp_path / "report.json"
     assert main(["theorem_3_7", "--system", "gbm", "--quick", "--json", str(path), "--runs", str(tmp_path)]) == 0
     written = json.loads(path.read_text())
-    needed = {"claim", "system", "form", "reading", "status", "statistic", "stderr", "level", "detectable"}
+    needed = {"claim", "system", "form", "reading", "status", "statistic", "stderr", "significance", "detectable"}
     needed |= {"seconds", "seed", "config"}
     assert written["records"] and all(needed <= set(record) for record in written["records"])
     assert {record["form"] for record in written["records"]} == {"printed", "corrected"}

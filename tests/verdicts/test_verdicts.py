@@ -21,7 +21,7 @@ from sdewm.verdicts.record import as_record, write_json
 from sdewm.verdicts.words import failures, in_words, overall, summary
 from sdewm.verification.tables import print_claims, print_table
 
-LEVEL = 1e-6
+SIGNIFICANCE = 1e-6
 
 
 def comparison(
@@ -39,21 +39,21 @@ def test_a_formula_that_gives_zero_is_not_verified_by_a_margin_above_the_quantit
     """The coefficient 4.5e-4 at a margin of 1.3e-3: what is claimed is 0, and nothing tells it from the truth."""
     truth = Estimate(4.54e-4, 1.1e-4, 128, 15, 0)
     claimed_zero = comparison(-4.54e-4, 1.1e-4, margin=1.3e-3, scale=truth)
-    assert claimed_zero.judge(LEVEL).status == NEAR_ZERO
+    assert claimed_zero.judge(SIGNIFICANCE).status == NEAR_ZERO
     # The right formula cannot be told from 0 by that sample either, however close it comes.
-    assert comparison(1e-6, 1e-6, margin=1.3e-3, scale=truth).judge(LEVEL).status == NEAR_ZERO
+    assert comparison(1e-6, 1e-6, margin=1.3e-3, scale=truth).judge(SIGNIFICANCE).status == NEAR_ZERO
 
 
 def test_the_right_formula_is_verified_where_the_quantity_is_seen():
     seen = Estimate(4.54e-4, 1e-6, 128, 15, 0)
-    assert comparison(1e-6, 1e-6, margin=1.3e-3, scale=seen).judge(LEVEL).status == "verified"
+    assert comparison(1e-6, 1e-6, margin=1.3e-3, scale=seen).judge(SIGNIFICANCE).status == "verified"
     # … and 0 in its place is refuted.
-    assert comparison(-4.54e-4, 1e-6, margin=1.3e-3, scale=seen).judge(LEVEL).status == "refuted"
+    assert comparison(-4.54e-4, 1e-6, margin=1.3e-3, scale=seen).judge(SIGNIFICANCE).status == "refuted"
 
 
 def test_between_the_part_and_the_margin_a_quantity_that_is_larger_than_the_margin_is_open():
     """It is not near 0, and not within the part that verifies: more paths are wanted."""
-    verdict = comparison(0.0, 0.2, margin=1.0, scale=1.2).judge(LEVEL)
+    verdict = comparison(0.0, 0.2, margin=1.0, scale=1.2).judge(SIGNIFICANCE)
     assert 1.2 * LARGEST_PART < verdict.reach <= 1.0 and verdict.status == "inconclusive"
     assert verdict.sampling_decides
 
@@ -62,8 +62,8 @@ def test_a_quantity_whose_own_interval_holds_zero_is_not_told_from_it_however_we
     """On common paths a difference can be tiny where the quantity itself is lost in the noise."""
     for stderr, status in ((1.1e-4, NEAR_ZERO), (1.0e-4, "verified")):  # 4.1 of them are half of 99.9 %
         truth = Estimate(4.3e-4, stderr, 1600, 15, 0)
-        assert comparison(1e-13, 1e-13, margin=1e-5, scale=truth).judge(LEVEL).status == status
-    wide = comparison(0.0, 1e-3, margin=1e-5, scale=Estimate(0.0, 1.0, 1600, 15, 0)).judge(LEVEL)
+        assert comparison(1e-13, 1e-13, margin=1e-5, scale=truth).judge(SIGNIFICANCE).status == status
+    wide = comparison(0.0, 1e-3, margin=1e-5, scale=Estimate(0.0, 1.0, 1600, 15, 0)).judge(SIGNIFICANCE)
     assert wide.status == "inconclusive" and wide.sampling_decides
 
 
@@ -74,8 +74,9 @@ def test_only_what_the_estimate_of_the_quantity_is_sure_of_counts(sign):
     sure = 1.0 - stats.t.isf(0.0005, 15) * 0.1
     for off, status in ((-1e-6, "verified"), (1e-6, "indistinguishable from 0")):
         row = comparison(0.0, 0.0, margin=10.0, scale=truth, numerical=LARGEST_PART * sure + off)
-        assert row.judge(LEVEL).status == status
-    assert comparison(0.0, 0.0, margin=10.0, scale=truth).judge(LEVEL).margin == pytest.approx(LARGEST_PART * sure)
+        assert row.judge(SIGNIFICANCE).status == status
+    verdict = comparison(0.0, 0.0, margin=10.0, scale=truth).judge(SIGNIFICANCE)
+    assert verdict.margin == pytest.approx(LARGEST_PART * sure)
 
 
 sizes = st.floats(1e-6, 1e6)
@@ -85,11 +86,11 @@ sizes = st.floats(1e-6, 1e6)
 def test_a_verified_row_never_has_a_margin_above_its_quantity(deviation, stderr, numerical, margin, scale, sign):
     """Nor does its interval reach further, and with 0 in place of what is claimed it would not be verified."""
     row = comparison(sign * deviation, stderr, margin=margin, scale=scale, numerical=numerical)
-    verdict = row.judge(LEVEL)
+    verdict = row.judge(SIGNIFICANCE)
     if verdict.status == "verified":
         assert verdict.reach <= verdict.margin <= LARGEST_PART * scale
         zero = replace(row, statistic=replace(row.statistic, mean=scale))
-        assert zero.judge(LEVEL).status != "verified"
+        assert zero.judge(SIGNIFICANCE).status != "verified"
     if verdict.status == NEAR_ZERO:  # the quantity is known here
         assert scale <= margin and LARGEST_PART * scale < verdict.reach <= margin
 
@@ -104,9 +105,9 @@ def test_a_flagged_estimate_is_inconclusive_and_says_why(deviation):
     bound = Inequality("c", "s", "q", "printed", "", Estimate(deviation - 50, 0.1, 1600, 15, 0), 0.0, 0.0, 1.0)
     constant = replace(bound, vacuous=True)
     for claimed in (row, bound, constant):
-        assert claimed.judge(LEVEL).status != "inconclusive"
+        assert claimed.judge(SIGNIFICANCE).status != "inconclusive"
         flagged = replace(claimed, statistic=replace(claimed.statistic, flags=flags))
-        verdict = flagged.judge(LEVEL)
+        verdict = flagged.judge(SIGNIFICANCE)
         assert verdict.status == "inconclusive" and not verdict.sampling_decides
         assert verdict.reason == "a few paths carry the mean; its halves disagree"
 
@@ -114,27 +115,28 @@ def test_a_flagged_estimate_is_inconclusive_and_says_why(deviation):
 # -- looks
 
 
-def test_the_shares_of_all_looks_add_up_to_no_more_than_the_level():
+def test_the_shares_of_all_looks_add_up_to_no_more_than_the_significance():
     shares = [share_of_look(k) for k in range(60)]
     assert shares[0] == 0.5 and sum(shares) <= 1.0
     assert all(later == earlier / 2 for earlier, later in itertools.pairwise(shares))
 
 
-def test_a_look_judges_at_its_share_of_the_level_and_of_the_doubt():
-    level, share = 0.01, 0.25
-    half = stats.t.isf(share * level / 2, 15)
+def test_a_look_judges_at_its_share_of_the_significance_and_of_the_doubt():
+    significance, share = 0.01, 0.25
+    half = stats.t.isf(share * significance / 2, 15)
     for off, status in ((-1e-3, "inconclusive"), (1e-3, "refuted")):
-        assert comparison(half + off, 1.0, margin=1e-9, scale=1.0).judge(level, share).status == status
+        assert comparison(half + off, 1.0, margin=1e-9, scale=1.0).judge(significance, share).status == status
     need = stats.t.isf(share * 0.0005, 15)
     for off, status in ((1e-3, "verified"), (-1e-3, "inconclusive")):
-        assert comparison(0.0, 1.0, margin=need + off, scale=100.0).judge(level, share).status == status
-    one_sided = stats.t.isf(share * level, 15)
+        assert comparison(0.0, 1.0, margin=need + off, scale=100.0).judge(significance, share).status == status
+    one_sided = stats.t.isf(share * significance, 15)
     for off, status in ((-1e-3, "inconclusive"), (1e-3, "refuted")):
         excess = Estimate(one_sided + off, 1.0, 1600, 15, 0)
-        assert Inequality("c", "s", "q", "printed", "", excess, 0.0, 0.0, 1.0).judge(level, share).status == status
+        row = Inequality("c", "s", "q", "printed", "", excess, 0.0, 0.0, 1.0)
+        assert row.judge(significance, share).status == status
 
 
-def refuted_in_some_look(level: float, runs: int, share) -> int:
+def refuted_in_some_look(significance: float, runs: int, share) -> int:
     """True claims looked at five times, on 5, 10, … 80 normal replicates, until one look refutes them."""
     rng, refuted = np.random.default_rng(0), 0
     for draws in rng.normal(0.0, 1.0, (runs, 80)):
@@ -142,35 +144,35 @@ def refuted_in_some_look(level: float, runs: int, share) -> int:
             v = draws[: 5 * 2**look]
             s = Estimate(float(v.mean()), float(v.std(ddof=1) / math.sqrt(len(v))), len(v), len(v) - 1, 0)
             row = Comparison("c", "s", "q", "corrected", "", s, 0.0, 0.0, 1e-9, 1.0)
-            if row.judge(level, share(look)).status == "refuted":
+            if row.judge(significance, share(look)).status == "refuted":
                 refuted += 1
                 break
     return refuted
 
 
-def test_sampling_on_until_a_true_claim_is_refuted_does_so_at_the_level_at_most():
-    """600 claims at a level of 5 %; looks that spend all of it each would refute 15 %. One-sided binomial test."""
-    level, runs = 0.05, 600
-    refuted = refuted_in_some_look(level, runs, share_of_look)
-    assert stats.binomtest(refuted, runs, level, alternative="greater").pvalue > FALSE_FAILURE, refuted
-    greedy = refuted_in_some_look(level, runs, lambda look: 1.0)
-    assert stats.binomtest(greedy, runs, level, alternative="greater").pvalue < FALSE_FAILURE, greedy
+def test_sampling_on_until_a_true_claim_is_refuted_does_so_at_the_significance_at_most():
+    """600 claims at 5 %; looks that spend all of it each would refute 15 %. One-sided binomial test."""
+    significance, runs = 0.05, 600
+    refuted = refuted_in_some_look(significance, runs, share_of_look)
+    assert stats.binomtest(refuted, runs, significance, alternative="greater").pvalue > FALSE_FAILURE, refuted
+    greedy = refuted_in_some_look(significance, runs, lambda look: 1.0)
+    assert stats.binomtest(greedy, runs, significance, alternative="greater").pvalue < FALSE_FAILURE, greedy
 
 
 # -- counted as what it is
 
 
 def verified(**names: str) -> Verdict:
-    return comparison(0.0, 1e-3, margin=0.1, scale=1.0, **names).judge(LEVEL)
+    return comparison(0.0, 1e-3, margin=0.1, scale=1.0, **names).judge(SIGNIFICANCE)
 
 
 def refuted(**names: str) -> Verdict:
-    return comparison(1.0, 1e-3, margin=0.1, scale=1.0, **names).judge(LEVEL)
+    return comparison(1.0, 1e-3, margin=0.1, scale=1.0, **names).judge(SIGNIFICANCE)
 
 
 def near_zero_rows() -> list[Verdict]:
     row = comparison(0.9e-4, 0.0, margin=1.3e-3, scale=4.5e-4, numerical=2.5e-4)
-    return [row.judge(LEVEL), replace(row, form="printed").judge(LEVEL)]
+    return [row.judge(SIGNIFICANCE), replace(row, form="printed").judge(SIGNIFICANCE)]
 
 
 def test_readings_and_routes_together():

@@ -15,7 +15,7 @@ from sdewm.expansion.taylor import pool_tests, taylor_test
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo
 from sdewm.verdicts.judge import Comparison, LeftOut, Verdict
-from sdewm.verification.looks import LEVEL, LOOKS, decide
+from sdewm.verification.looks import LOOKS, SIGNIFICANCE, decide
 from sdewm.verification.settings import Settings, pooled
 
 FIRST = Settings(seed=3)
@@ -178,15 +178,15 @@ def test_two_rows_of_one_name_are_an_error():
         decided(check)
 
 
-def test_each_look_is_judged_at_its_share_of_the_level(monkeypatch):
+def test_each_look_is_judged_at_its_share_of_the_significance(monkeypatch):
     """Half of it at the first look, though one look is all there is."""
     shares: list[float] = []
     judge = Comparison.judge
 
-    def noted(self, level, share=1.0):
+    def noted(self, significance, share=1.0):
         shares.append(share)
-        assert level == LEVEL
-        return judge(self, level, share)
+        assert significance == SIGNIFICANCE
+        return judge(self, significance, share)
 
     monkeypatch.setattr(Comparison, "judge", noted)
     check = Check(a_row(stderr=100.0))

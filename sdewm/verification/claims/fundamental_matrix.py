@@ -63,7 +63,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
         yield LeftOut(CLAIM, system.name, RATE, "corrected", "", system.without_limit)
         return
     table = inverse_sample(system, settings)
-    squares = [table[f"{level}"] for level in range(system.grids)]
+    squares = [table[f"{halvings}"] for halvings in range(system.grids)]
     if min(float(s.mean()) for s in squares) < 1e-24 * n:
         yield LeftOut(CLAIM, system.name, RATE, "corrected", "", "ΦΦ⁻¹ is I to rounding")
         return
@@ -81,13 +81,13 @@ def inverse_sample(system: System, settings: Settings, round: int) -> Sample:
     phi, inverse = FundamentalMatrixSDE(system.family.base), InverseMatrixSDE(system.family.base)
     identity = torch.eye(len(system.x0), dtype=system.x0.dtype, device=system.x0.device)
 
-    def squares(noise: Increments, level: int) -> Tensor:
-        grid, increments = system.grid.coarsen(2**level), noise.coarsen(2**level)
+    def squares(noise: Increments, halvings: int) -> Tensor:
+        grid, increments = system.grid.coarsen(2**halvings), noise.coarsen(2**halvings)
         parts = [s.split(solve(s, s.initial(system.x0), grid, noise=increments))[1] for s in (phi, inverse)]
         return (parts[0] @ parts[1] - identity).square().sum((1, 2))
 
     def evaluate(noise: Increments) -> dict[str, Tensor]:
-        return {f"{level}": squares(noise, level) for level in range(system.grids)}
+        return {f"{halvings}": squares(noise, halvings) for halvings in range(system.grids)}
 
     paths = max(2**8, ENTRIES // len(system.x0) ** 2)
     drawn = sampler(system, settings, paths, round, purpose=5, block=paths)

@@ -1,4 +1,4 @@
-"""The levels that verdicts are given at: the quantiles to the digit, and what they mean on claims that are true."""
+"""Verdicts at a significance: the quantiles to the digit, and what it means on claims that are true."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def inequality(excess: float, *, numerical: float = 0.0) -> Inequality:
     return Inequality("claim", "system", "quantity", "corrected", "", statistic, 1e6, numerical, scale=1e6)
 
 
-@pytest.mark.parametrize("level", [0.05, 1e-3, 1e-6])
+@pytest.mark.parametrize("significance", [0.05, 1e-3, 1e-6])
 @pytest.mark.parametrize("numerical", [0.0, 0.7])
-def test_a_comparison_is_refuted_beyond_its_two_sided_half_width(level, numerical):
-    """Two-sided: half of the level to each side; Student's t, for the standard error is an estimate too."""
-    half = stats.t.isf(level / 2, DOF) + numerical
+def test_a_comparison_is_refuted_beyond_its_two_sided_half_width(significance, numerical):
+    """Two-sided: half of the significance to each side; Student's t, for the standard error is an estimate too."""
+    half = stats.t.isf(significance / 2, DOF) + numerical
     for sign in (1, -1):
-        assert comparison(sign * (half + 1e-3), numerical=numerical).judge(level).status == "refuted"
-        assert comparison(sign * (half - 1e-3), numerical=numerical).judge(level).status == "inconclusive"
+        assert comparison(sign * (half + 1e-3), numerical=numerical).judge(significance).status == "refuted"
+        assert comparison(sign * (half - 1e-3), numerical=numerical).judge(significance).status == "inconclusive"
 
 
-@pytest.mark.parametrize("level", [0.05, 1e-3, 1e-6])
+@pytest.mark.parametrize("significance", [0.05, 1e-3, 1e-6])
 @pytest.mark.parametrize("numerical", [0.0, 0.7])
-def test_an_inequality_is_refuted_beyond_its_one_sided_half_width(level, numerical):
-    half = stats.t.isf(level, DOF) + numerical
-    assert inequality(half + 1e-3, numerical=numerical).judge(level).status == "refuted"
-    assert inequality(half - 1e-3, numerical=numerical).judge(level).status == "inconclusive"
+def test_an_inequality_is_refuted_beyond_its_one_sided_half_width(significance, numerical):
+    half = stats.t.isf(significance, DOF) + numerical
+    assert inequality(half + 1e-3, numerical=numerical).judge(significance).status == "refuted"
+    assert inequality(half - 1e-3, numerical=numerical).judge(significance).status == "inconclusive"
 
 
 @pytest.mark.parametrize("numerical", [0.0, 0.7])
@@ -57,12 +57,12 @@ def test_what_is_verified_has_its_whole_interval_at_99_9_percent_within(numerica
 
 
 @pytest.mark.parametrize("make", ["comparison", "inequality"])
-def test_a_true_claim_is_refuted_at_its_level(make):
+def test_a_true_claim_is_refuted_at_its_significance(make):
     """5,000 claims that are true, at their edge, each on five normal replicates; binomial test.
 
-    The rate is 0.05. Levels that are not halved would refute 0.1 of comparisons, normal quantiles 0.12.
+    The rate is 0.05. Significances that are not halved would refute 0.1 of comparisons, normal quantiles 0.12.
     """
-    level, runs = 0.05, 5000
+    significance, runs = 0.05, 5000
     draws = np.random.default_rng(0).normal(1e6, 1.0, (runs, DOF + 1))
     refuted = 0
     for mean, stderr in zip(draws.mean(1), draws.std(1, ddof=1) / math.sqrt(DOF + 1), strict=True):
@@ -71,21 +71,21 @@ def test_a_true_claim_is_refuted_at_its_level(make):
             claim = Comparison("c", "s", "q", "corrected", "", s, 1e6, 0.0, 1e-9, scale=1e6)
         else:
             claim = Inequality("c", "s", "q", "corrected", "", s, 1e6, 0.0, scale=1e6)
-        refuted += claim.judge(level).status == "refuted"
-    assert stats.binomtest(refuted, runs, level).pvalue > FALSE_FAILURE, refuted
+        refuted += claim.judge(significance).status == "refuted"
+    assert stats.binomtest(refuted, runs, significance).pvalue > FALSE_FAILURE, refuted
 
 
-def test_the_level_of_a_run_is_shared_among_its_claims():
-    verdicts = judge_all([comparison(0.0), inequality(0.0), comparison(1.0)], run_level=3e-3)
-    assert [v.level for v in verdicts] == pytest.approx([1e-3] * 3)
+def test_the_significance_of_a_run_is_shared_among_its_claims():
+    verdicts = judge_all([comparison(0.0), inequality(0.0), comparison(1.0)], run_significance=3e-3)
+    assert [v.significance for v in verdicts] == pytest.approx([1e-3] * 3)
 
 
 def test_what_would_have_been_seen_is_what_is_seen_with_that_probability():
     """A deviation of ``detectable`` is refuted with probability 0.95 where the standard error is known."""
-    level, n = 0.01, 10**6
+    significance, n = 0.01, 10**6
     s = Estimate(0.0, 1.0, n, n - 1, 0)
-    detectable = Comparison("c", "s", "q", "corrected", "", s, 0.0, 0.0, 1.0, scale=1e6).judge(level).detectable
-    power = stats.norm.sf(stats.norm.isf(level / 2), loc=detectable)
+    detectable = Comparison("c", "s", "q", "corrected", "", s, 0.0, 0.0, 1.0, scale=1e6).judge(significance).detectable
+    power = stats.norm.sf(stats.norm.isf(significance / 2), loc=detectable)
     assert power == pytest.approx(0.95, abs=1e-3)
 
 
