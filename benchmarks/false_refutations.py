@@ -28,14 +28,14 @@ from rich.console import Console
 from rich.table import Table
 from scipy import optimize, stats
 
+from sdewm.arrays import Array
 from sdewm.estimate.samples import Sample
 from sdewm.verdicts.judge import Comparison, Inequality, Relation, share_of_look
 from sdewm.verdicts.record import environment
 from sdewm.verification.looks import LOOKS
 from sdewm.verification.settings import Settings
 
-Values = NDArray[np.float64]
-Law = Callable[[np.random.Generator, tuple[int, int]], Values]
+Law = Callable[[np.random.Generator, tuple[int, int]], Array]
 
 SKEWNESS = (0.5, 1.0, 2.0, 4.0)
 REPLICATES = Settings().draw(2**14, 0).replicates  # of a first look
@@ -71,7 +71,7 @@ def lognormal(skewness: float) -> Law:
     w = optimize.brentq(lambda w: (w + 2) * math.sqrt(w - 1) - abs(skewness), 1 + 1e-12, 100.0)
     sigma, sign = math.sqrt(math.log(w)), math.copysign(1.0, skewness)
 
-    def law(rng: np.random.Generator, shape: tuple[int, int]) -> Values:
+    def law(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
         values = np.exp(sigma * rng.normal(size=shape))
         return sign * (values - math.sqrt(w)) / math.sqrt(w * (w - 1))
 
@@ -103,12 +103,12 @@ def of_a_run(rounds: int = 16) -> dict[str, tuple[float, Law]]:
     return laws
 
 
-def _resampled(values: Values) -> Law:
+def _resampled(values: Array) -> Law:
     centred = values - values.mean()
     return lambda rng, shape: rng.choice(centred, size=shape)
 
 
-def refuted(values: Values, relation: Relation, significance: float, share: float = 1.0) -> NDArray[np.bool_]:
+def refuted(values: Array, relation: Relation, significance: float, share: float = 1.0) -> NDArray[np.bool_]:
     """Which of the rows of ``(claims, replicates)``, each with a mean of 0, refute that it is 0, or at most 0."""
     n = values.shape[1]
     t = values.mean(1) / (values.std(1, ddof=1) / math.sqrt(n))
@@ -120,7 +120,7 @@ def refuted(values: Values, relation: Relation, significance: float, share: floa
     return found
 
 
-def _claim(values: Values, relation: Relation) -> Comparison | Inequality:
+def _claim(values: Array, relation: Relation) -> Comparison | Inequality:
     statistic = Sample({}, len(values), 0).estimate(values)
     if relation == "=":
         return Comparison("claim", "system", "quantity", "corrected", "", statistic, 0.0, 0.0, 1e-9, 1.0)

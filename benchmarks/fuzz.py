@@ -315,7 +315,7 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
         "expand": (sdewm.expand, problem, estimate | {
             "grids": NUMBERS, "reading": OBJECTS, "executor": [None], "progress": [None]}),
         "taylor_test": (sdewm.taylor_test, problem, estimate | {
-            "eps": [*STATES, [0.4, 0.2, 0.1, 0.05], [math.nan] * 4], "level": NUMBERS}),
+            "eps": [*STATES, [0.4, 0.2, 0.1, 0.05], [math.nan] * 4], "confidence": NUMBERS}),
         "convergence": (sdewm.convergence, few | {"method": "euler"}, order | {"method": texts}),
         "compare_methods": (sdewm.compare_methods, few | {"methods": {"e": "euler"}},
                          order | {"methods": [*OBJECTS, {"a": "heun"}, {"a": 3}, ["euler"]]}),

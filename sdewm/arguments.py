@@ -85,14 +85,6 @@ def confidence(value: Any) -> float:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {shown(value)}") from None
 
 
-def level(value: Any) -> float:
-    """The level of a test's intervals, between 0 and 1."""
-    try:
-        return real("level", value, above=0.0, below=1.0)
-    except ValueError:
-        raise ValueError(f"level: expected a number between 0 and 1, got {shown(value)}") from None
-
-
 def choice(name: str, value: T, allowed: Collection[T]) -> T:
     """One of a few values, of the same type."""
     if not any(type(value) is type(one) and value == one for one in allowed):

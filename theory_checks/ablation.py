@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, richardson
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
@@ -65,7 +66,7 @@ def check(rows: Rows, settings: Settings) -> Iterator[Row]:
 
 
 def _zero(
-    rows: Rows, drawn: Sample, quantity: str, form: Form, reading: str, value: Values, left: float, margin: float,
+    rows: Rows, drawn: Sample, quantity: str, form: Form, reading: str, value: Array, left: float, margin: float,
     scale: Estimate,
 ) -> Row:  # fmt: skip
     # A difference that is exactly zero in theory is so to rounding only.
@@ -105,10 +106,10 @@ def _drawn(name: str, settings: Settings, round: int) -> Sample:
     return sample_formulas(_system(name), drawn, {**VARIANTS, **READ})
 
 
-def _coefficient(drawn: Sample, variant: str, order: int, against: str | None = None) -> tuple[Values, float]:
+def _coefficient(drawn: Sample, variant: str, order: int, against: str | None = None) -> tuple[Array, float]:
     """A coefficient in the limit Δt → 0, or its difference from another variant's, and what the last grid changed."""
 
-    def on(halvings: int, name: str) -> Values:
+    def on(halvings: int, name: str) -> Array:
         form: Form = "printed" if name == "E1" else "corrected"
         route = ALL if name == "E1" else name
         return from_terms(drawn.values, f"|{route}", halvings, form).full[order]

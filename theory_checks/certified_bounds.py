@@ -14,10 +14,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from sdewm.arrays import Array
 from sdewm.divergence.bounds import block_mean_squares, log_gronwall, mean_square, pathwise, supremum_from_mean_square
 from sdewm.divergence.distances import distances
 from sdewm.divergence.lipschitz import SlopeNetwork
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import sample
 from sdewm.exact import reference
 from sdewm.noise.increments import Increments
@@ -43,7 +44,7 @@ def check(rows: Rows, settings: Settings) -> Iterator[Row]:
     measured = sample_rollouts(rows.system, settings)
     times = [i for i in measured.system.times if i > 0]
 
-    def row(quantity: str, name: str, bounds: list[float], values: dict[int, Values], delta: float) -> Row:
+    def row(quantity: str, name: str, bounds: list[float], values: dict[int, Array], delta: float) -> Row:
         # Where the bound is tightest: it holds at every time asked for.
         logs = {i: math.log(float(values[i].mean())) - bounds[i] for i in times}
         i = max(logs, key=lambda k: logs[k])

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from sdewm.arrays import Array
 from sdewm.divergence.bounds import second_derivative_supremum
 from sdewm.divergence.distances import RepeatedIncrements
 from sdewm.divergence.rollout_terms import COMPOSED, smallest
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
 from sdewm.jets import Jet
 from sdewm.noise.increments import Increments
@@ -126,7 +127,7 @@ def _derivative_bounds(rows: Rows, settings: Settings) -> Iterator[Row]:
     certified = {1: c.supremum(of)}
     if c.whole_step is not None and c.drift is not None and c.diffusion is not None and c.curvatures is not None:
         certified[2] = second_derivative_supremum(c.whole_step, c.drift, c.diffusion, *c.curvatures, of.grid.dt, steps)
-    found: Mapping[Derivative, Values] = measured.sample.values
+    found: Mapping[Derivative, Array] = measured.sample.values
     for order, symbol, printed in ((1, "∂_i x", _log_first), (2, "∂²_ij x", _log_second)):
         largest = max((d for d in found if len(d.coordinates) == order), key=lambda d: float(found[d].mean()))
         value = measured.sample.estimate(largest)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sdewm.estimate.transport import Array, pushforward_density_on_circle
+from sdewm.arrays import Array
+from sdewm.estimate.transport import pushforward_density_on_circle
 from sdewm.expansion.forms import Form
 from sdewm.verdicts.judge import Comparison, Row
 from sdewm.verification.settings import Settings

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, richardson
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
@@ -140,7 +141,7 @@ FLOWS: dict[str, Callable[[], Flow]] = {
 }
 
 
-def slope(squares: Sequence[Values], paths: int, seed: int) -> tuple[Estimate, float]:
+def slope(squares: Sequence[Array], paths: int, seed: int) -> tuple[Estimate, float]:
     """The order p in rms ~ Δt^p from mean squares by replicate on grids, each half as fine as the one before.
 
     Extrapolated to Δt = 0 from the two finest pairs of grids; beside it, how much that moved it.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from sdewm.estimate.estimates import Values
+from sdewm.arrays import Array
 from sdewm.estimate.samples import Sample, sample
 from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion.forms import Form
@@ -99,7 +99,7 @@ def _drawn(system: str, settings: Settings, round: int) -> Sample:
     return sample(evaluate, sampler, channels, grid, problem.x0)
 
 
-def _rate(drawn: Sample, term: str) -> tuple[Values, float]:
+def _rate(drawn: Sample, term: str) -> tuple[Array, float]:
     """The rate at which the root mean square falls, replicate by replicate, and what the last halving changed."""
     logs = [0.5 * np.log2(drawn[At(term, i)]) for i in range(len(LADDER))]
     rates = [before - after for before, after in itertools.pairwise(logs)]

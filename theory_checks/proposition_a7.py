@@ -16,10 +16,11 @@ import numpy as np
 from sdewm.approximation.circle import TURN, CircleMeasure, CircleOracle
 from sdewm.approximation.coverings import annulus, immersed_disk
 from sdewm.approximation.densities import DiskMeasure, IntervalMeasure
-from sdewm.approximation.manifolds import Array, sphere_cap
+from sdewm.approximation.manifolds import sphere_cap
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
 from sdewm.approximation.smoothness import derivative, jacobians, order_of_kink, third_derivatives
+from sdewm.arrays import Array
 from sdewm.estimate.goodness_of_fit import distance, distance_between
 from sdewm.expansion.forms import Form
 from sdewm.verdicts.judge import Comparison, Inequality, Row

@@ -16,7 +16,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.goodness_of_fit import distance, paths_for
 from sdewm.estimate.samples import Sample, richardson, sample
 from sdewm.exact import reference
@@ -124,7 +125,7 @@ def _bias(settings: Settings) -> dict[str, object]:
 
 
 @cache
-def _frozen_sample(settings: Settings) -> tuple[KnownInputs, Values, tuple[int, ...]]:
+def _frozen_sample(settings: Settings) -> tuple[KnownInputs, Array, tuple[int, ...]]:
     inputs = _inputs().coarsen(4)
     times = (STEPS // 4, STEPS // 2, STEPS)
     n, m = inputs.diffusion.shape[1:]
@@ -214,7 +215,7 @@ def _kurtosis(found: Sample) -> Estimate:
     second, fourth = found["z²"], found["z⁴"]
     n = len(second)
 
-    def left_out(v: Values) -> Values:
+    def left_out(v: Array) -> Array:
         return (v.sum() - v) / (n - 1)
 
     values = left_out(fourth) / left_out(second) ** 2 - 3

@@ -11,13 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sdewm.arrays import Array
 from sdewm.divergence.bounds import StepConstants, block_supremum, mean_square, saturation
 from sdewm.divergence.distances import distances, sensitivity_suprema
 from sdewm.divergence.gru_cell import gru_lipschitz
 from sdewm.divergence.interval import interval
 from sdewm.divergence.lipschitz import SlopeNetwork, curvature, spectral_product
 from sdewm.divergence.rollout_terms import hessian_terms, jacobian_terms, suprema
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
 from sdewm.exact import reference
 from sdewm.noise.grid import TimeGrid
@@ -155,18 +156,18 @@ class Measured:
     settings: Settings
     sample: Sample
 
-    def divergence(self, delta: float, time: int) -> Values:
+    def divergence(self, delta: float, time: int) -> Array:
         """E sup ‖x^ε − x⁰‖² over ‖ε‖², up to the step ``time``."""
         return self.sample[Distance(delta, time)] / delta**2
 
-    def at_time(self, time: int) -> Values:
+    def at_time(self, time: int) -> Array:
         """E ‖x^ε − x⁰‖² over ‖ε‖² at the step ``time``, for the smallest ‖ε‖."""
         return self.sample[DistanceAt(time)] / LADDER[-1] ** 2
 
-    def estimate(self, values: Values) -> Estimate:
+    def estimate(self, values: Array) -> Estimate:
         return self.sample.estimate(values)
 
-    def log_estimate(self, values: Values, bound: float = 1.0) -> Estimate:
+    def log_estimate(self, values: Array, bound: float = 1.0) -> Estimate:
         return self.sample.log_estimate(values, bound)
 
     @property

@@ -17,9 +17,10 @@ import numpy as np
 from sdewm.approximation.densities import DiskMeasure, IntervalMeasure
 from sdewm.approximation.distances import sliced_w1, w1_between, w1_to_measure
 from sdewm.approximation.fit import Ridge, interpolation, random_features
-from sdewm.approximation.manifolds import Array, Manifold, arc, sphere_cap
+from sdewm.approximation.manifolds import Manifold, arc, sphere_cap
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.quantiles import QuantileMap
+from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.transport import w1_samples
 from sdewm.verdicts.judge import Row

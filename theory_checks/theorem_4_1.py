@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdewm.arrays import Array
 from sdewm.divergence.bounds import log_gronwall
 from sdewm.divergence.distances import divergence
 from sdewm.divergence.rollout_terms import COMPOSED, log_printed_bound, smallest_constant
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
 from sdewm.expansion.forms import Form
 from sdewm.noise.increments import Increments
@@ -184,7 +185,7 @@ def _measure_heavy(name: str, settings: Settings, round: int) -> Sample:
     return sample(evaluate, drawn, system.channels, system.grid, system.x0)
 
 
-def _heavy_quotients(settings: Settings) -> dict[float, Values]:
+def _heavy_quotients(settings: Settings) -> dict[float, Array]:
     """d_ε/δ for each M, replicate by replicate: M⁻³ E sup ‖x^{Me} − x⁰‖² over M⁻²."""
     found = _measure_heavy("latent", settings)
     return {m: found[m] / m for m in MAGNITUDES}

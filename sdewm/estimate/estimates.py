@@ -5,14 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from sdewm import arguments
-
-Values = NDArray[np.float64]
-
 
 # How many of 256 paths, and of fewer, must carry the spread of a quantity before its interval is trusted; of n more
 # the root of n/256 times as many. In samples with a heavy tail the number hardly grows with n, so that a fixed one

@@ -6,7 +6,8 @@ import math
 
 import scipy
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 
 # Massart's bound P(√n D > c) ≤ 2 exp(−2c²) gives c(α) = √(½ ln 2/α); 0.7 times the normal quantile is above it at every
 # significance α up to 5 %, so that a comparison of D with 0 fails by chance at its stated rate at most, for every n.
@@ -15,7 +16,7 @@ _SPREAD = 0.7
 FEWEST = 458
 
 
-def distance(probabilities: Values, seed: int | None = None) -> Estimate:
+def distance(probabilities: Array, seed: int | None = None) -> Estimate:
     """Kolmogorov's distance D between a sample and its supposed distribution F, from F at the sample ``(n,)``.
 
     Zero where the distribution is right; the standard error makes a two-sided test of D = 0 conservative at every
@@ -25,7 +26,7 @@ def distance(probabilities: Values, seed: int | None = None) -> Estimate:
     return Estimate(float(scipy.stats.kstest(probabilities, "uniform").statistic), _SPREAD / math.sqrt(n), n, seed=seed)
 
 
-def distance_between(x: Values, y: Values, seed: int | None = None) -> Estimate:
+def distance_between(x: Array, y: Array, seed: int | None = None) -> Estimate:
     """Kolmogorov's distance D between two independent samples ``(n,)`` of equal size, n ≥ 458.
 
     As in :func:`distance`: Massart's bound holds for two samples of n with n/2 in place of n, from that size on

@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.estimate.estimates import CARRIERS, LARGEST, Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import CARRIERS, LARGEST, Estimate
 from sdewm.jets import nonsmooth_met
 from sdewm.jets.registry import warn_nonsmooth
 from sdewm.jets.written import as_written
@@ -90,14 +91,14 @@ class Sample:
     ``doubts[name]`` is why nothing is known of a quantity, where that does not show in its moments.
     """
 
-    values: Mapping[Any, Values]
+    values: Mapping[Any, Array]
     paths: int
     seed: int
     moments: Mapping[Any, Moments] = field(default_factory=dict)
     pairs: Mapping[Any, Moments] = field(default_factory=dict)
     doubts: Mapping[Any, str] = field(default_factory=dict)
 
-    def __getitem__(self, name: Any) -> Values:
+    def __getitem__(self, name: Any) -> Array:
         return self.values[name]
 
     def estimate(self, values: Any, of: Sequence[Any] = ()) -> Estimate:
@@ -112,12 +113,12 @@ class Sample:
         flags = tuple(dict.fromkeys(reason for name in named for reason in self._flags(name)))
         return Estimate(float(np.mean(v)), stderr, self.paths, len(v) - 1, self.seed, flags, _skewness(scaled))
 
-    def log_estimate(self, values: Values, over: float = 1.0) -> Estimate:
+    def log_estimate(self, values: Array, over: float = 1.0) -> Estimate:
         """Of log(mean/``over``) for a positive quantity; the standard error to first order."""
         e = self.estimate(values)
         return Estimate(math.log(e.mean / over), e.stderr / e.mean, e.n, e.dof, e.seed)
 
-    def slope(self, above: Values, below: Values, span: float) -> Estimate:
+    def slope(self, above: Array, below: Array, span: float) -> Estimate:
         """Of log(E above/E below)/``span``: the rate in what changes by exp(``span``) between the two.
 
         To first order the logarithm of a ratio of means varies like the difference of relative deviations.
@@ -143,8 +144,8 @@ class Sample:
         )
 
 
-def _to_one(v: Values) -> tuple[Values, int]:
-    """Values in units of a power of two that is about the largest of them, which is exact; and its exponent."""
+def _to_one(v: Array) -> tuple[Array, int]:
+    """Array in units of a power of two that is about the largest of them, which is exact; and its exponent."""
     exponent = _exponent(float(np.abs(v).max()))
     return v * math.ldexp(1.0, -exponent), exponent
 
@@ -154,7 +155,7 @@ def _exponent(largest: float) -> int:
     return max(-1000, min(1000, math.frexp(largest)[1])) if math.isfinite(largest) else 0
 
 
-def _skewness(v: Values) -> float:
+def _skewness(v: Array) -> float:
     """The adjusted Fisher-Pearson coefficient; 0 where there is no spread beyond rounding."""
     n = len(v)
     deviation = v - np.mean(v)
@@ -248,7 +249,7 @@ def sample(
 class _Sums:
     """Of some replicates: their means, and the moments of their paths and of their antithetic pairs."""
 
-    means: dict[str, Values]
+    means: dict[str, Array]
     moments: dict[str, Moments]
     pairs: dict[str, Moments]
 
@@ -264,7 +265,7 @@ class _Replicates:
     like: Tensor
 
     def __call__(self, unit: range) -> _Sums:
-        sums: dict[str, Values] = {}
+        sums: dict[str, Array] = {}
         moments: dict[str, Moments] = {}
         pairs: dict[str, Moments] = {}
         with torch.no_grad():
@@ -339,7 +340,7 @@ def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:
     }
 
 
-def richardson(on_grids: list[Values]) -> tuple[Values, float]:
+def richardson(on_grids: list[Array]) -> tuple[Array, float]:
     """Extrapolate weak order 1 values to Δt = 0; the finest grid comes first, each next one is twice as coarse.
 
     The error of an Euler weak approximation has an expansion in whole powers of Δt (Talay & Tubaro 1990), of which

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import (
     Moments,
     ProgressCallback,
@@ -46,7 +47,7 @@ from sdewm.systems.perturbed import PerturbedSDE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Value = TypeVar("Value", Tensor, Values)
+Value = TypeVar("Value", Tensor, Array)
 # Within the radius each term of the series is at most this part of the one before. If it goes on so, what lies past
 # the second order is at most TRUST²/(1 - TRUST) = 1/12 of the first-order term.
 TRUST = 0.25
@@ -305,23 +306,23 @@ def expand(
     loud = compile is True
     walks = [
         corrected_walks(
-            family, summed, x0, grid.coarsen(2**level), method=method, order=order, compile=compiled, loud=loud
+            family, summed, x0, grid.coarsen(2**halvings), method=method, order=order, compile=compiled, loud=loud
         )
-        for level in range(grids)
+        for halvings in range(grids)
     ]
 
     def evaluate(increments: Increments) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
-        for level in range(grids):
-            g, noise = grid.coarsen(2**level), increments.coarsen(2**level)
+        for halvings in range(grids):
+            g, noise = grid.coarsen(2**halvings), increments.coarsen(2**halvings)
             if form == "corrected":
-                found = terms_along(walks[level], summed, g, noise)
+                found = terms_along(walks[halvings], summed, g, noise)
             else:
                 every = formula_terms(family, summed, x0, g, noise=noise, variants={reading: READINGS[reading]})
                 found = {(name, term): v for (name, _, term), v in every.items()}
             terms = {term: v for (_, term), v in found.items()}
             terms |= {"first": terms["P"] + terms["P~"], "second": second_coefficient(terms, form)}
-            values |= {f"{term}/{level}": v for term, v in terms.items()}
+            values |= {f"{term}/{halvings}": v for term, v in terms.items()}
         return values
 
     with nonsmooth_met() as kinks:
@@ -374,8 +375,8 @@ def check_problem(
     carrying_jets(method, family.base)
     probe = check_system(family.at(1.0), arguments.state(x0), grid, method=method)
     for loss in losses.values():
-        for level in range(grids):
-            loss.on(grid.coarsen(2**level))
+        for halvings in range(grids):
+            loss.on(grid.coarsen(2**halvings))
         check_loss("loss", loss.fn, loss.times, probe)
     return probe.channels
 
@@ -477,19 +478,19 @@ def summarize(
     raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], kinks: tuple[str, ...] = (),
     doubt: str = "",
 ) -> Expansion:  # fmt: skip
-    """An expansion from the replicate means of its terms on one or more grids, named ``term/level``.
+    """An expansion from the replicate means of its terms on one or more grids, named ``term/halvings``.
 
     ``doubt`` is why nothing is known of any of them.
     """
     names = ["loss0", "first", "second", *TERMS, *(["third"] if order == 3 else [])]
-    levels = [{name: raw[f"{name}/{level}"] for name in names} for level in range(grids)]
-    final: dict[str, Values] = {}
+    on_grids = [{name: raw[f"{name}/{halvings}"] for name in names} for halvings in range(grids)]
+    final: dict[str, Array] = {}
     bias: dict[str, float] = {}
     left: dict[str, float] = {}
-    for name in levels[0]:
-        final[name], change = richardson([values[name] for values in levels])
+    for name in on_grids[0]:
+        final[name], change = richardson([values[name] for values in on_grids])
         if grids > 1:
-            bias[name] = float((levels[0][name] - final[name]).mean())
+            bias[name] = float((on_grids[0][name] - final[name]).mean())
             left[name] = change
     # Extrapolation moves a value by its bias, and hardly changes which paths carry it.
     of_paths = (raw.moments, raw.pairs)

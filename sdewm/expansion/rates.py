@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 
 from sdewm import arguments
-from sdewm.estimate.estimates import Values
+from sdewm.arrays import Array
 from sdewm.estimate.samples import Sample
 
 KINDS: dict[str, str] = {
@@ -76,8 +76,8 @@ class Rate:
     outcome: Outcome
     rungs: int
 
-    def interval(self, level: float = 0.99) -> tuple[float, float]:
-        half = float(scipy.stats.t.ppf(0.5 + arguments.level(level) / 2, self.dof)) * self.stderr
+    def interval(self, confidence: float = 0.99) -> tuple[float, float]:
+        half = float(scipy.stats.t.ppf(0.5 + arguments.confidence(confidence) / 2, self.dof)) * self.stderr
         half += self.numerical + self.rounding
         return self.value - half, self.value + half
 
@@ -110,11 +110,11 @@ def largest_eps(*samples: Sample) -> float:
     return min(0.2 * min(bounds, default=1.0), LARGEST_EPS)
 
 
-def remainder_of(kind: str, mean: Values) -> Values:
+def remainder_of(kind: str, mean: Array) -> Array:
     return np.abs(mean) if kind == "weak" else np.sqrt(mean)
 
 
-def _extrapolated(values: Values) -> tuple[float, float]:
+def _extrapolated(values: Array) -> tuple[float, float]:
     """The limit of a sequence in ε, ε/2, ε/4, … whose error is a power series in ε; and how far it still moved.
 
     Of two values the error of first order is removed, of more the second order too.
@@ -127,7 +127,7 @@ def _extrapolated(values: Values) -> tuple[float, float]:
     return float(best[-1]), float(np.abs(best[-1] - others).max())
 
 
-def _shift(remainder: Values, rounding: float) -> float:
+def _shift(remainder: Array, rounding: float) -> float:
     """By how much the limit of the rates moves at most, where each remainder is off by ``rounding``."""
     # The limit weighs the logarithms of neighbouring rungs with opposite signs.
     signs = (-1.0) ** np.arange(len(remainder))
@@ -137,7 +137,7 @@ def _shift(remainder: Values, rounding: float) -> float:
     return shift if math.isfinite(shift) else math.inf
 
 
-def _jackknife(statistic: Callable[[Values], float], table: Values) -> float:
+def _jackknife(statistic: Callable[[Array], float], table: Array) -> float:
     """Standard error of a statistic of the means of ``(…, replicates)``, leaving out one replicate at a time.
 
     Infinite where the statistic is no number without one of them: that one made all that there was.
@@ -151,8 +151,8 @@ def _jackknife(statistic: Callable[[Values], float], table: Values) -> float:
 
 
 def rate_of(
-    kind: str, order: int, table: Values, ladder: tuple[float, ...], found: Sample, rounding: float, unit: float,
-    level: float,
+    kind: str, order: int, table: Array, ladder: tuple[float, ...], found: Sample, rounding: float, unit: float,
+    confidence: float,
 ) -> Rate:  # fmt: skip
     expected, resolved = _expected(kind, order, found, rounding, unit)
     nothing = Rate(math.nan, math.inf, math.inf, math.inf, table.shape[1] - 1, expected, "below roundoff", 0)
@@ -166,7 +166,7 @@ def rate_of(
     if not resolved:
         return replace(nothing, outcome="below noise")
 
-    def limit(mean: Values) -> float:
+    def limit(mean: Array) -> float:
         return _extrapolated(_local_rates(remainder_of(kind, mean)))[0]
 
     value, numerical = _extrapolated(_local_rates(remainder[:rungs]))
@@ -178,7 +178,7 @@ def rate_of(
         rounding=_shift(remainder[:rungs], rounding),
         rungs=rungs,
     )
-    low, high = rate.interval(level)
+    low, high = rate.interval(confidence)
     outcome: Outcome = "as expected"
     if high - low >= 1:
         outcome = "ε too large" if 2 * numerical > 0.5 else "below noise"
@@ -194,7 +194,7 @@ def rate_of(
     return replace(rate, outcome=outcome)
 
 
-def _local_rates(remainder: Values) -> Values:
+def _local_rates(remainder: Array) -> Array:
     return np.log2(remainder[:-1] / remainder[1:])
 
 

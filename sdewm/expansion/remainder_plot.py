@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from sdewm.arrays import Array
 from sdewm.drawing import CORRECTED, GUIDE, MEASURED, OTHER, drawn_on
-from sdewm.expansion.rates import Rate, Values
+from sdewm.expansion.rates import Rate
 
 LOOKS = (MEASURED, OTHER[0], CORRECTED)
 LEFT = {"strong": "left of the state", "loss": "left of the loss", "weak": "left of the mean loss"}
@@ -16,7 +17,7 @@ LEFT = {"strong": "left of the state", "loss": "left of the loss", "weak": "left
 
 def draw_remainders(
     ladder: Sequence[float],
-    remainders: Sequence[Values],
+    remainders: Sequence[Array],
     rates: Sequence[Rate],
     axes: Axes | None,
     kind: str,

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import ProgressCallback, Sample, SamplerName, check_how, make_sampler, pool, sample
 from sdewm.expansion.forms import FORMS, Form
 from sdewm.expansion.power_series import check_problem
@@ -81,7 +82,7 @@ class TaylorTest:
         weak remainder over ε³, and their paired difference; for order 2 in the corrected form.
     third_numerical, third_rounding : how far the limit's extrapolation still moved, and rounding may have moved it.
     dtype : of x0, in which the solutions were computed.
-    level : of the test of each rate.
+    confidence : of each rate's interval, by which it is judged.
     units : powers of two about as large as the state and the loss; the numbers of ``sample`` are in these, so that
         their squares are numbers for every scale of the loss.
 
@@ -93,13 +94,13 @@ class TaylorTest:
     eps: tuple[float, ...]
     order: int
     form: Form
-    remainders: dict[tuple[str, int], Values]
+    remainders: dict[tuple[str, int], Array]
     rates: dict[tuple[str, int], Rate]
     third: dict[str, Estimate]
     third_numerical: float
     third_rounding: float
     dtype: torch.dtype
-    level: float
+    confidence: float
     units: Units
     sample: Sample = field(repr=False)
 
@@ -165,7 +166,7 @@ class TaylorTest:
             f"What order k of the expansion leaves, from ε = {self.eps[0]:.3g} halved {len(self.eps) - 1} times:",
             *(f"  {kind:<6}  {meaning}" for kind, meaning in KINDS.items()),
             "",
-            f"        k  falls like ε to the power  {100 * self.level:.6g} % interval  expected",
+            f"        k  falls like ε to the power  {100 * self.confidence:.6g} % interval  expected",
         ]
         for (kind, order), rate in self.rates.items():
             lines.append(f"{kind:>6}  {order}  {self._fit(rate):<43}  {rate.expected:>8}  {self._outcome(rate)}")
@@ -177,7 +178,7 @@ class TaylorTest:
 
     def _fit(self, rate: Rate) -> str:
         if rate.rungs:
-            low, high = rate.interval(self.level)
+            low, high = rate.interval(self.confidence)
             return f"{rate.value:<26.3f}  [{low:.3f}, {high:.3f}]"
         return "nothing left but rounding" if rate.outcome == "exact" else "no rate"
 
@@ -201,7 +202,7 @@ def taylor_test(
     form: Form = "corrected",
     order: Literal[0, 1, 2] = 2,
     eps: Sequence[float] | None = None,
-    level: float = 0.99,
+    confidence: float = 0.99,
     executor: Executor | None = None,
     progress: ProgressCallback | None = None,
 ) -> TaylorTest:
@@ -218,7 +219,7 @@ def taylor_test(
         coefficients say that each term of the expansion is a fifth of the one before.
     order : the highest order of the expansion that is tested; all lower ones are tested too.
     form : "printed" expands as (33) and Lemma B.7 have it, with ε²∂²x in place of ½ε²∂²x.
-    level : of the two-sided test of each rate.
+    confidence : of the interval that each rate is to lie in.
 
     The other arguments and errors are those of :func:`sdewm.expand`. Leaves no state behind: the random numbers are
     the sampler's own.
@@ -230,7 +231,7 @@ def taylor_test(
     arguments.choice("form", form, FORMS)
     tests = taylor_tests(
         family, {"loss": loss}, x0, grid,
-        eps=eps, order=order, paths=paths, seed=seed, method=method, sampler=sampler, level=level,
+        eps=eps, order=order, paths=paths, seed=seed, method=method, sampler=sampler, confidence=confidence,
         executor=executor, progress=progress,
     )  # fmt: skip
     return tests["loss", form]
@@ -248,14 +249,14 @@ def taylor_tests(
     sampler: SamplerName | Sampler = "rqmc",
     order: Literal[0, 1, 2] = 2,
     eps: Sequence[float] | None = None,
-    level: float = 0.99,
+    confidence: float = 0.99,
     executor: Executor | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[tuple[str, Form], TaylorTest]:
     """:func:`taylor_test` for several losses and both forms, ``{(loss, form): test}``, on the same paths."""
     check_how(executor, progress)
     order = arguments.choice("order", order, (0, 1, 2))
-    level = arguments.level(level)
+    confidence = arguments.confidence(confidence)
     given = None if eps is None else check_ladder(eps)
     x0 = arguments.state(x0)
     summed = {name: as_summed(loss, grid) for name, loss in losses.items()}
@@ -275,14 +276,14 @@ def taylor_tests(
     found = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
     return {
         (name, form): _result(
-            _select(found, name, form), Units(units[None], units[name]), ladder, order, form, level, x0.dtype
+            _select(found, name, form), Units(units[None], units[name]), ladder, order, form, confidence, x0.dtype
         )
         for name in summed
         for form in FORMS
     }
 
 
-def pool_tests(tests: Sequence[TaylorTest], level: float = 0.99) -> TaylorTest:
+def pool_tests(tests: Sequence[TaylorTest], confidence: float = 0.99) -> TaylorTest:
     """Tests of one loss and form on independent samples as one test.
 
     Their ladders of ε have to be the same: give those after the first its ``eps``.
@@ -291,7 +292,7 @@ def pool_tests(tests: Sequence[TaylorTest], level: float = 0.99) -> TaylorTest:
     if any((t.eps, t.order, t.form, t.dtype) != (first.eps, first.order, first.form, first.dtype) for t in tests):
         raise ValueError("tests: expected the same ε, order, form and dtype in each")
     found = pool([_in_units(t, first.units) for t in tests], first.sample.seed)
-    return _result(found, first.units, first.eps, first.order, first.form, level, first.dtype)
+    return _result(found, first.units, first.eps, first.order, first.form, confidence, first.dtype)
 
 
 def _in_units(test: TaylorTest, units: Units) -> Sample:
@@ -449,9 +450,10 @@ def _select(found: Sample, loss: str, form: Form) -> Sample:
 
 
 def _result(
-    found: Sample, units: Units, ladder: tuple[float, ...], order: int, form: Form, level: float, dtype: torch.dtype
-) -> TaylorTest:
-    remainders: dict[tuple[str, int], Values] = {}
+    found: Sample, units: Units, ladder: tuple[float, ...], order: int, form: Form, confidence: float,
+    dtype: torch.dtype,
+) -> TaylorTest:  # fmt: skip
+    remainders: dict[tuple[str, int], Array] = {}
     rates: dict[tuple[str, int], Rate] = {}
     unit_of = {kind: units.state if kind in OF_STATE else units.loss for kind in KINDS}
     unit = torch.finfo(dtype).eps
@@ -460,7 +462,7 @@ def _result(
         for k in range(order + 1):
             table = np.stack([found[f"{kind}/{k}/{j}"] for j in range(len(ladder))])
             remainders[kind, k] = remainder_of(kind, table.mean(1)) * unit_of[kind]
-            rate = rate_of(kind, k, table, ladder, found, rounding[kind], unit, level)
+            rate = rate_of(kind, k, table, ladder, found, rounding[kind], unit, confidence)
             if k > 0 and rate.outcome == "exact" and rates[kind, k - 1].outcome == "below roundoff":
                 # Rounding hides the term before: a wrong one would have looked the same.
                 rate = replace(rates[kind, k - 1], expected=rate.expected)
@@ -469,8 +471,9 @@ def _result(
     # The limit over ε³ weighs the last three of its four rungs by 1/3, 2 and 8/3.
     hidden = units.loss * rounding["weak"] * (1 / 3 / ladder[1] ** 3 + 2 / ladder[2] ** 3 + 8 / 3 / ladder[3] ** 3)
     return TaylorTest(
-        ladder, order, form, remainders, rates, third, numerical, hidden if third else 0.0, dtype, level, units, found
-    )
+        ladder, order, form, remainders, rates, third, numerical, hidden if third else 0.0, dtype, confidence, units,
+        found,
+    )  # fmt: skip
 
 
 def _series(value: Tensor, space: JetSpace) -> Tensor:
@@ -492,5 +495,5 @@ def _third(found: Sample, ladder: tuple[float, ...], unit: float) -> tuple[dict[
     changes = (second[-1] - first[-1], 2 / 7 * (second[-1] - second[-2]))
     numerical = max(float(abs(change.mean())) for change in changes)
     predicted = unit * found["coefficient/3"]
-    estimates: Mapping[str, Values] = {"predicted": predicted, "measured": measured, "difference": measured - predicted}
+    estimates: Mapping[str, Array] = {"predicted": predicted, "measured": measured, "difference": measured - predicted}
     return {name: found.estimate(v) for name, v in estimates.items()}, numerical

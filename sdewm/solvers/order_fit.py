@@ -23,7 +23,8 @@ from typing import Literal
 import numpy as np
 import scipy
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 
 Regime = Literal[
     "asymptotic", "pre-asymptotic", "unstable", "at rounding", "below noise", "levelling off", "no convergence"
@@ -52,15 +53,15 @@ class OrderFit:
 
 
 def fit_order(
-    dt: Values,
-    means: Values,
+    dt: Array,
+    means: Array,
     power: float,
     *,
     paths: int,
     seed: int,
     size: float = math.inf,
     rounding: float = 0.0,
-    successive: Values | None = None,
+    successive: Array | None = None,
 ) -> OrderFit:
     """Fit the order to the errors ``|E means|^power``.
 
@@ -130,19 +131,19 @@ def fit_order(
     return OrderFit(slope, order, regime, reason)
 
 
-def _floor(dt: Values, means: Values, successive: Values, power: float, rounding: float) -> float:
+def _floor(dt: Array, means: Array, successive: Array, power: float, rounding: float) -> float:
     """Where errors level off; 0 where they may go to 0."""
     errors, apart, groups = means[1:], successive, means.shape[1]
     last = float(np.abs(errors[-1].mean()))
     if (np.abs(apart.mean(1)) ** power < ABOVE_ROUNDING * rounding).all():
         return last**power  # the method is exact, and the reference is another one
 
-    def constant(errors: Values, apart: Values) -> Values:
+    def constant(errors: Array, apart: Array) -> Array:
         """The constant in each of some fits, over the last error; all errors weigh the same."""
         columns = [1 / errors, apart / errors, dt[1:, None] * apart / errors][: len(errors)]
         return np.linalg.pinv(np.stack(columns, -1).swapaxes(0, 1)).sum(-1)[:, 0] / errors[-1]
 
-    def left_out(values: Values) -> Values:
+    def left_out(values: Array) -> Array:
         return (values.sum(1, keepdims=True) - values) / (groups - 1)
 
     if not (errors.mean(1).all() and left_out(errors).all()):
@@ -155,14 +156,14 @@ def _floor(dt: Values, means: Values, successive: Values, power: float, rounding
     return floor if seen else 0.0
 
 
-def _jackknife(weights: Values, logs: Values, left_out: Values, paths: int, seed: int) -> Estimate:
+def _jackknife(weights: Array, logs: Array, left_out: Array, paths: int, seed: int) -> Estimate:
     """A linear function of log errors, with its delete-one-group standard error."""
     values, groups = weights @ left_out, left_out.shape[1]
     stderr = math.sqrt((groups - 1) / groups * float(((values - values.mean()) ** 2).sum()))
     return Estimate(float(weights @ logs), stderr, paths, groups - 1, seed)
 
 
-def _misfit(design: Values, logs: Values, left_out: Values) -> float:
+def _misfit(design: Array, logs: Array, left_out: Array) -> float:
     """The p-value of Hotelling's T² for what a fit leaves of the log errors; 1 where it can describe them all."""
     contrasts = scipy.linalg.null_space(design.T).T
     (k, _), groups = contrasts.shape, left_out.shape[1]

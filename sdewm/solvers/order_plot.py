@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
+from sdewm.arrays import Array
 from sdewm.drawing import CORRECTED, GUIDE, drawn_on
-from sdewm.solvers.order_fit import Values
 
 
 def draw_order(
-    dt: Values, errors: Values, stderrs: Values, axes: Axes | None, *, label: str, declared: float, kind: str
+    dt: Array, errors: Array, stderrs: Array, axes: Axes | None, *, label: str, declared: float, kind: str
 ) -> Axes:
     """Errors ``(k,)`` at steps ``(k,)``, beside an order that a method declares; see ``Convergence.plot``."""
     seen = errors > 0  # others have no logarithm

@@ -23,7 +23,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.jets.registry import gathered, warn_nonsmooth
 from sdewm.jets.written import as_written
 from sdewm.noise.brownian import BrownianPath
@@ -79,9 +80,9 @@ class Convergence:
 
     method: str
     kind: OrderKind
-    dt: Values
-    errors: Values
-    stderrs: Values
+    dt: Array
+    errors: Array
+    stderrs: Array
     order: Estimate
     slope: Estimate
     own_slope: Estimate
@@ -90,7 +91,7 @@ class Convergence:
     reason: str = ""
 
     @property
-    def rates(self) -> Values:
+    def rates(self) -> Array:
         """The local order between each step length and the next one."""
         return np.diff(np.log(self.errors)) / np.diff(np.log(self.dt))
 
@@ -256,7 +257,7 @@ def compare_methods(
     return found
 
 
-def _measured(errors: _Errors, paths: int | None, precision: float, confidence: float, max_paths: int) -> Values:
+def _measured(errors: _Errors, paths: int | None, precision: float, confidence: float, max_paths: int) -> Array:
     """The errors of so many paths, or of as many as the precision takes: see :class:`_Errors`."""
     if paths is None:
         table = errors(0, PILOT)
@@ -278,7 +279,7 @@ def _measured(errors: _Errors, paths: int | None, precision: float, confidence: 
     return table
 
 
-def _convergence(name: str, errors: _Errors, i: int, table: Values) -> Convergence:
+def _convergence(name: str, errors: _Errors, i: int, table: Array) -> Convergence:
     """What the rows of errors of the method in this place say."""
     from_reference, from_next = table[: len(errors.levels)], table[len(errors.levels) :]
     means, strong = from_reference.mean(1), errors.kind == "strong"
@@ -337,7 +338,7 @@ class _Errors:
         if self.takes_areas:
             self.pairs = ~torch.eye(self.channels, dtype=torch.bool)
 
-    def __call__(self, first: int, paths: int) -> Values:
+    def __call__(self, first: int, paths: int) -> Array:
         """Groups of paths ``first`` to ``first + paths``, rounded up to whole groups, ``(methods, rows, groups)``.
 
         First a row for each level, against the reference, then one for each but the last, against the next level.
@@ -361,7 +362,7 @@ class _Errors:
             )
         return every
 
-    def fit(self, table: Values, successive: Values | None = None) -> OrderFit:
+    def fit(self, table: Array, successive: Array | None = None) -> OrderFit:
         """The order of errors ``(levels, groups)``; with those between successive levels, whether they level off."""
         return fit_order(
             self.dt[: len(table)], table, 0.5 if self.kind == "strong" else 1.0, paths=table.shape[1] * GROUP,
@@ -411,7 +412,7 @@ class _Errors:
         """What rounding may be expected to do to the final state over all steps, errors of either sign."""
         return torch.finfo(self.x0.dtype).eps * self.size * math.sqrt(self.grid.steps)
 
-    def _groups(self, x: Tensor, y: Tensor) -> Values:
+    def _groups(self, x: Tensor, y: Tensor) -> Array:
         value = ((x - y) ** 2).sum(-1) if self.kind == "strong" else self._of(x) - self._of(y)
         return value.view(-1, GROUP).mean(1).cpu().numpy()
 

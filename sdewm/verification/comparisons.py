@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import richardson
 from sdewm.expansion.forms import Form
 from sdewm.expansion.rates import ADVICE, Rate
@@ -190,7 +191,7 @@ def _terms(loss: str, case: ErrorCase, order: str) -> list[str]:
     return [f"{loss}|jets|{term}/0" for term in terms]
 
 
-def _pick(coefficients: RouteCoefficients, case: ErrorCase) -> tuple[Values, Values]:
+def _pick(coefficients: RouteCoefficients, case: ErrorCase) -> tuple[Array, Array]:
     return coefficients.zero_drift if case == "zero drift" else coefficients.full
 
 

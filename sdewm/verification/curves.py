@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, richardson, sample
 from sdewm.expansion.forms import Form
 from sdewm.expansion.power_series import corrected_terms
@@ -93,7 +94,7 @@ def loss_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
             yield _curve(claim, name, f"left by the {form}", eps, [found.estimate(v) for v in left], config)
 
 
-def _losses_and_terms(samples: SystemSamples, loss: str, eps: Values) -> Sample:
+def _losses_and_terms(samples: SystemSamples, loss: str, eps: Array) -> Sample:
     system, grid = samples.system, samples.system.grid
     losses = {loss: system.losses[loss]}
     printed = {CHARITABLE: READINGS[CHARITABLE]} if CHARITABLE in variants(system) else {}
@@ -113,7 +114,7 @@ def _losses_and_terms(samples: SystemSamples, loss: str, eps: Values) -> Sample:
     return sample(evaluate, drawn, channels(system), grid, system.x0)
 
 
-def _curve(claim: str, system: str, label: str, x: Values, estimates: list[Estimate], config: dict[str, Any]) -> Curve:
+def _curve(claim: str, system: str, label: str, x: Array, estimates: list[Estimate], config: dict[str, Any]) -> Curve:
     return Curve(claim, system, label, x.tolist(), [e.mean for e in estimates], [e.stderr for e in estimates], config)
 
 

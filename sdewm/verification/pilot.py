@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, richardson
 from sdewm.expansion.power_series import second_coefficient
 from sdewm.expansion.variation_of_constants import TERMS
@@ -60,7 +61,7 @@ def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
     return replace(BY_DEFAULT, paths=terms, paired=paired)
 
 
-def _coefficients(pilot: Sample, prefix: str, halvings: int = 0) -> tuple[Values, Values]:
+def _coefficients(pilot: Sample, prefix: str, halvings: int = 0) -> tuple[Array, Array]:
     terms = {name: np.asarray(pilot[f"{prefix}|{name}/{halvings}"]) for name in TERMS}
     return terms["P"] + terms["P~"], second_coefficient(terms, "corrected")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sdewm.estimate.estimates import Values
+from sdewm.arrays import Array
 from sdewm.estimate.samples import Sample, pool, richardson
 from sdewm.expansion.forms import Form
 from sdewm.expansion.power_series import TRUST, second_coefficient
@@ -45,8 +45,8 @@ LossCaseForm = tuple[str, str, str]
 class RouteCoefficients:
     """Replicate means of what one route gives for one loss: coefficients of ε and ε², without and with drift error."""
 
-    zero_drift: tuple[Values, Values]
-    full: tuple[Values, Values]
+    zero_drift: tuple[Array, Array]
+    full: tuple[Array, Array]
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _taylor_tests(
     return {key: pool_tests([r[key] for r in rounds]) for key in rounds[0]}
 
 
-def from_terms(values: Mapping[str, Values], prefix: str, halvings: int, form: Form) -> RouteCoefficients:
+def from_terms(values: Mapping[str, Array], prefix: str, halvings: int, form: Form) -> RouteCoefficients:
     """The paper's sums of its terms: R = εP + ε²(Q + ½S) as printed, ½ε²(Q + S) corrected; and R̃."""
     term = {name: values[f"{prefix}|{name}/{halvings}"] for name in TERMS}
     second = second_coefficient(term, form)
@@ -270,7 +270,7 @@ def _rounding(test: TaylorTest) -> float:
 
 
 def _measured(
-    values: Mapping[str, Values],
+    values: Mapping[str, Array],
     loss: str,
     halvings: int,
     h: float,
@@ -297,7 +297,7 @@ def _measured(
 
 
 def _extrapolate(on_grids: list[RouteCoefficients], numerical: dict[str, float]) -> RouteCoefficients:
-    def one(pick: Callable[[RouteCoefficients], Values], key: str) -> Values:
+    def one(pick: Callable[[RouteCoefficients], Array], key: str) -> Array:
         value, change = richardson([pick(c) for c in on_grids])
         numerical[key] = change if len(on_grids) > 1 else 0.0
         return value

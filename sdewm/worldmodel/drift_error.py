@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdewm.estimate.estimates import Values
+from sdewm.arrays import Array
 from sdewm.estimate.samples import QuasiMonteCarlo, Sample, sample
 from sdewm.expansion.power_series import corrected_terms
 from sdewm.noise.grid import TimeGrid
@@ -52,7 +52,7 @@ def drift_error_standard_errors(agent: Agent, episodes: Sequence[np.ndarray], se
     return mean | {"increase_signed": mean["increase"]}
 
 
-def loss_increase(agent: Agent, episode: np.ndarray, error: Error) -> dict[str, Values]:
+def loss_increase(agent: Agent, episode: np.ndarray, error: Error) -> dict[str, Array]:
     """``bias`` and ``increase`` under the drift error ε σ(h, s), σ = ``error``, along one episode, by replicate.
 
     As in :func:`drift_error_bias`, but over :data:`REPLICATED_STEPS` steps.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sdewm.estimate.estimates import Values
+from sdewm.arrays import Array
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.drift_error import Error, drift_error_bias, loss_increase
 from sdewm.worldmodel.error_growth import final_phi, flow_contraction, jacobian_statistics, rollout_divergence
@@ -47,8 +47,8 @@ def measure_robustness(agent: Agent, episodes: Sequence[np.ndarray], seed: int =
     }
 
 
-def measure_replicates(agent: Agent, episodes: Sequence[np.ndarray], error: Error) -> dict[str, Values]:
-    """Values of some quantities, by name, one for each replicate.
+def measure_replicates(agent: Agent, episodes: Sequence[np.ndarray], error: Error) -> dict[str, Array]:
+    """Array of some quantities, by name, one for each replicate.
 
     Replicates differ in the noise alone, so that what they spread by says nothing about another seed of training.
 

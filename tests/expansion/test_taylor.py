@@ -30,7 +30,7 @@ from sdewm.verification.settings import Settings
 GRID = TimeGrid(0.0, 1.0, 8)
 ORDERS = [(kind, order) for kind in KINDS for order in range(3)]
 # Nine rates at once in each test share the false-failure rate.
-LEVEL = 1 - FALSE_FAILURE / len(ORDERS)
+CONFIDENCE = 1 - FALSE_FAILURE / len(ORDERS)
 CIRCLE = PROBLEMS["circle"]()
 
 
@@ -43,14 +43,18 @@ def ladder(top: float, rungs: int = 6) -> list[float]:
 
 
 def run_circle(**options) -> TaylorTest:
-    return taylor_test(CIRCLE.family, CIRCLE.loss, CIRCLE.x0, GRID, **{"paths": 256, "level": LEVEL} | options)
+    return taylor_test(
+        CIRCLE.family, CIRCLE.loss, CIRCLE.x0, GRID, **{"paths": 256, "confidence": CONFIDENCE} | options
+    )
 
 
 def run_pure_noise(x0: float, loss, **options) -> TaylorTest:
     """dx = ε dB: odd orders vanish in expectation, and exactly under antithetic pairs."""
     family = PerturbedSDE(FunctionSDE(), FunctionSDE(None, constant(1.0)))
     start = torch.tensor([x0], dtype=F64)
-    return taylor_test(family, loss, start, GRID, sampler=AntitheticMonteCarlo(4096, 3), level=LEVEL, **options)
+    return taylor_test(
+        family, loss, start, GRID, sampler=AntitheticMonteCarlo(4096, 3), confidence=CONFIDENCE, **options
+    )
 
 
 def outcomes(result: TaylorTest, kind: str) -> list[str]:
@@ -72,10 +76,10 @@ def test_rates_are_one_two_three(name):
     else:
         problem = PROBLEMS[name]()
         family, loss, x0, grid = problem.family, problem.loss, problem.x0, grid_of(problem, 16)
-    result = taylor_test(family, loss, x0, grid, paths=2**10, level=LEVEL)
+    result = taylor_test(family, loss, x0, grid, paths=2**10, confidence=CONFIDENCE)
     assert result.passed and result.reasons == {}, str(result)
     for (kind, order), rate in result.rates.items():
-        low, high = rate.interval(LEVEL)
+        low, high = rate.interval(CONFIDENCE)
         assert low <= order + 1 <= high and high - low < 0.2 and rate.expected == order + 1, (kind, order)
     assert set(result.rates) == set(result.remainders) == set(ORDERS)
     assert all(a == 2 * b for a, b in zip(result.eps, result.eps[1:], strict=False))
@@ -97,14 +101,22 @@ def test_lower_orders_alone(order):
 
 def test_sequential_steps():
     family, x0 = reference.latent_family(), reference.initial_state()
-    assert taylor_test(family, reference.loss, x0, GRID, paths=256, method="euler-sequential", level=LEVEL).passed
+    assert taylor_test(
+        family, reference.loss, x0, GRID, paths=256, method="euler-sequential", confidence=CONFIDENCE
+    ).passed
 
 
 def test_areas():
     """Milstein's scheme for noise that does not commute, the ladder found by a pilot with areas of its own."""
     problem = PROBLEMS["linear"]()
     result = taylor_test(
-        problem.family, problem.loss, problem.x0, GRID, method="milstein", sampler=BrownianSampler(256, 0), level=LEVEL
+        problem.family,
+        problem.loss,
+        problem.x0,
+        GRID,
+        method="milstein",
+        sampler=BrownianSampler(256, 0),
+        confidence=CONFIDENCE,
     )
     assert [result.rates[key].outcome for key in ORDERS] == ["as expected"] * 9, str(result)
 
@@ -113,8 +125,8 @@ def test_linear_response_is_exact():
     """An Ornstein–Uhlenbeck process with additive error is linear in ε, a linear loss of it too."""
     family = PerturbedSDE(FunctionSDE(lambda t, x: -x, constant(0.4)), FunctionSDE(constant(0.3), constant(0.7)))
     x0 = torch.tensor([1.0], dtype=F64)
-    linear = taylor_test(family, lambda x: x.sum(-1), x0, GRID, paths=256, level=LEVEL)
-    square = taylor_test(family, lambda x: (x * x).sum(-1), x0, GRID, paths=256, level=LEVEL)
+    linear = taylor_test(family, lambda x: x.sum(-1), x0, GRID, paths=256, confidence=CONFIDENCE)
+    square = taylor_test(family, lambda x: (x * x).sum(-1), x0, GRID, paths=256, confidence=CONFIDENCE)
     for kind in KINDS:
         assert outcomes(linear, kind) == ["as expected", "exact", "exact"], kind
     for kind in ("loss", "weak"):
@@ -180,7 +192,7 @@ class Misread(PerturbedSDE):
 
 
 def run_misread(read) -> TaylorTest:
-    return taylor_test(Misread(read), CIRCLE.loss, CIRCLE.x0, GRID, paths=256, level=LEVEL)
+    return taylor_test(Misread(read), CIRCLE.loss, CIRCLE.x0, GRID, paths=256, confidence=CONFIDENCE)
 
 
 def test_a_wrong_first_derivative_is_found_at_every_order_from_one():
@@ -226,7 +238,7 @@ def test_a_ladder_below_noise():
     """Under plain randomness without pairs the odd orders of the mean are noise, and hide the even ones."""
     family = PerturbedSDE(FunctionSDE(), FunctionSDE(None, constant(1.0)))
     result = taylor_test(
-        family, lambda x: torch.cos(x).sum(-1), torch.tensor([0.7], dtype=F64), GRID, paths=256, level=LEVEL
+        family, lambda x: torch.cos(x).sum(-1), torch.tensor([0.7], dtype=F64), GRID, paths=256, confidence=CONFIDENCE
     )
     assert outcomes(result, "weak")[0] == outcomes(result, "weak")[2] == "below noise"
     assert set(result.reasons) == {("weak", 0), ("weak", 2)}
@@ -262,7 +274,7 @@ def rate_of_square(spread: float, coefficient: float = 1.0, rounding: float = 0.
 
 
 def test_a_rate_whose_interval_is_as_wide_as_the_orders_are_apart_is_below_noise():
-    """An interval of width 1 or more may hold two orders; the width is the interval's own, at the test's level."""
+    """An interval of width 1 or more may hold two orders; the width is the interval's own, at the test's confidence."""
     widths = []
     for spread in np.linspace(0.02, 0.6, 30):
         rate = rate_of_square(float(spread), coefficient=100.0)
@@ -402,7 +414,7 @@ def float32_case(name: str) -> tuple:
 
 def run_float32(name: str, **options) -> TaylorTest:
     *arguments, more = float32_case(name)
-    return taylor_test(*arguments, **{"paths": 2**10, "level": LEVEL} | more | options)
+    return taylor_test(*arguments, **{"paths": 2**10, "confidence": CONFIDENCE} | more | options)
 
 
 FLOAT32 = ["gbm", "ou", "linear", "circle", "torus", "reference", "recurrent"]
@@ -417,7 +429,7 @@ def test_in_float32_what_can_be_seen_is_as_expected_and_the_rest_is_below_roundo
             allowed += ("below noise",)
         assert rate.outcome in allowed and rate.expected == order + 1, str(result)
         if rate.outcome == "as expected":
-            low, high = rate.interval(LEVEL)
+            low, high = rate.interval(CONFIDENCE)
             assert low <= order + 1 <= high and high - low <= 0.5
     assert result.verdict.startswith("passed" if result.passed else "undecided, nothing failed")
     if "below roundoff" in result.reasons.values():
@@ -439,7 +451,7 @@ def test_in_float32_a_wrong_first_derivative_is_found(name):
     """Wrong by a tenth, and wrong altogether: the rung that measures rounding must not take either for rounding."""
     family, loss, x0, grid, more = float32_case(name)
     for read, wrong in ((lambda e: 1.1 * e, "derivative wrong"), (lambda e: e**2, "order higher than expected")):
-        result = taylor_test(Misread(read, family), loss, x0, grid, paths=256, level=LEVEL, **more)
+        result = taylor_test(Misread(read, family), loss, x0, grid, paths=256, confidence=CONFIDENCE, **more)
         for kind in ("strong", "loss"):
             assert outcomes(result, kind)[1:] == ["derivative wrong"] * 2, str(result)
         assert wrong in result.reasons.values()
@@ -452,7 +464,7 @@ def test_rounding_is_measured(name):
     family, loss, x0, grid, _ = float32_case(name)
     if name == "reference":
         family = reference.latent_family()
-    double = taylor_test(family, loss, x0.double(), grid, eps=single.eps, paths=256, level=LEVEL)
+    double = taylor_test(family, loss, x0.double(), grid, eps=single.eps, paths=256, confidence=CONFIDENCE)
     for kind in ("strong", "loss"):
         off = math.sqrt(single.sample[f"{kind}/2/5"].mean())  # all but rounding
         assert double.remainders[kind, 2][5] < 0.5 * off
@@ -463,11 +475,11 @@ def test_rounding_is_measured(name):
 def test_a_loss_that_cancels_is_rounded_by_more_than_its_own_last_digit():
     """x² by way of numbers as large as 10⁴: its size says nothing of its rounding, the rung far below does."""
     loss = lambda x: ((x + 100) ** 2 - 10_000 - 200 * x).sum(-1)  # noqa: E731
-    single = taylor_test(CIRCLE.family, loss, CIRCLE.x0.float(), GRID, paths=256, level=LEVEL)
+    single = taylor_test(CIRCLE.family, loss, CIRCLE.x0.float(), GRID, paths=256, confidence=CONFIDENCE)
     for kind in ("loss", "weak"):
         assert outcomes(single, kind)[1:] == ["below roundoff"] * 2, str(single)
     assert set(single.reasons.values()) == {"below roundoff"}
-    assert taylor_test(CIRCLE.family, loss, CIRCLE.x0, GRID, paths=256, level=LEVEL).passed
+    assert taylor_test(CIRCLE.family, loss, CIRCLE.x0, GRID, paths=256, confidence=CONFIDENCE).passed
 
 
 def test_without_the_measured_rounding_float32_gets_wrong_verdicts(monkeypatch):
@@ -480,7 +492,7 @@ def test_without_the_measured_rounding_float32_gets_wrong_verdicts(monkeypatch):
 def test_solutions_that_are_rounded_to_nothing_have_the_rounding_of_their_last_digit():
     """One path without noise: the rung far below is the unperturbed solution itself, and shows no rounding at all."""
     family = PerturbedSDE(FunctionSDE(lambda t, x: -x), FunctionSDE(constant(1e-3)))
-    result = taylor_test(family, lambda x: x.exp().sum(-1), torch.tensor([1.0]), GRID, paths=64, level=LEVEL)
+    result = taylor_test(family, lambda x: x.exp().sum(-1), torch.tensor([1.0]), GRID, paths=64, confidence=CONFIDENCE)
     for kind in KINDS:
         assert set(outcomes(result, kind)) <= {"as expected", "exact", "below roundoff"}, str(result)
 
@@ -507,7 +519,7 @@ def test_any_number_of_steps_will_do():
     """A grid that no coarser one divides."""
     problem = PROBLEMS["circle"]()
     grid = TimeGrid(0.0, problem.horizon, 7)
-    assert taylor_test(problem.family, problem.loss, problem.x0, grid, paths=256, level=LEVEL).eps
+    assert taylor_test(problem.family, problem.loss, problem.x0, grid, paths=256, confidence=CONFIDENCE).eps
 
 
 def test_a_ladder_in_float32_stays_as_given_and_its_rungs_at_rounding_are_left_out():
@@ -524,8 +536,8 @@ def test_an_order_past_one_that_is_hidden_is_not_called_exact():
     family = PerturbedSDE(FunctionSDE(lambda t, x: -x, constant(0.4)), FunctionSDE(constant(0.3), constant(0.7)))
     x0 = torch.tensor([1.0])
     loss = lambda x: (x + 3e-5 * x * x).sum(-1)  # noqa: E731
-    single = taylor_test(family, loss, x0, GRID, paths=256, level=LEVEL)
-    double = taylor_test(family, loss, x0.double(), GRID, paths=256, level=LEVEL)
+    single = taylor_test(family, loss, x0, GRID, paths=256, confidence=CONFIDENCE)
+    double = taylor_test(family, loss, x0.double(), GRID, paths=256, confidence=CONFIDENCE)
     assert outcomes(single, "loss") == ["as expected", "below roundoff", "below roundoff"]
     assert outcomes(double, "loss") == ["as expected", "as expected", "exact"]
     # A state that is linear in ε is exact in either.
@@ -536,7 +548,7 @@ def test_an_order_past_one_that_is_hidden_is_not_called_exact():
 def test_a_remainder_that_float32_sees_is_not_called_exact():
     """cos about 0: all coefficients past ε² that are known are zero, and the remainder is ε⁴."""
     family = PerturbedSDE(FunctionSDE(), FunctionSDE(None, constant(1.0)))
-    result = taylor_test(family, lambda x: torch.cos(x).sum(-1), torch.zeros(1), GRID, paths=256, level=LEVEL)
+    result = taylor_test(family, lambda x: torch.cos(x).sum(-1), torch.zeros(1), GRID, paths=256, confidence=CONFIDENCE)
     assert result.rates["loss", 2].expected == result.rates["weak", 2].expected == 4
     for kind in ("loss", "weak"):
         assert outcomes(result, kind)[2] in ("as expected", "below roundoff"), str(result)
@@ -555,9 +567,9 @@ def test_the_first_line_is_the_verdict():
     table = [line for line in lines if line.endswith("as expected")]
     assert [tuple(line.split()[:2]) for line in table] == [(kind, str(order)) for kind, order in ORDERS]
     for line, ((kind, order), rate) in zip(table, result.rates.items(), strict=True):
-        low, high = rate.interval(LEVEL)
+        low, high = rate.interval(CONFIDENCE)
         assert line.split()[2:6] == [f"{rate.value:.3f}", f"[{low:.3f},", f"{high:.3f}]", str(order + 1)], kind
-    assert f"{100 * LEVEL:.6g} % interval" in str(result)
+    assert f"{100 * CONFIDENCE:.6g} % interval" in str(result)
     assert [line.split()[0] for line in lines[-3:]] == list(result.third)
     assert str(result).count("third") == 1 and "Coefficient of ε³" in str(result)
     assert max(map(len, lines)) <= 120
@@ -577,7 +589,9 @@ def test_a_failure_and_what_hides_are_said_in_words():
 
 def test_exact_is_no_rate_but_passes():
     family = PerturbedSDE(FunctionSDE(lambda t, x: -x, constant(0.4)), FunctionSDE(constant(0.3), constant(0.7)))
-    result = taylor_test(family, lambda x: x.sum(-1), torch.tensor([1.0], dtype=F64), GRID, paths=256, level=LEVEL)
+    result = taylor_test(
+        family, lambda x: x.sum(-1), torch.tensor([1.0], dtype=F64), GRID, paths=256, confidence=CONFIDENCE
+    )
     assert result.verdict == "passed: all remainders fall as fast as the expansion says or are zero"
     assert str(result).count("nothing left but rounding") == 6 and "inf" not in str(result)
 
