@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sdewm.auditing.over_episodes import bounded
 from sdewm.estimate.estimates import Estimate
 
-LEVEL = 0.95  # of every interval
+CONFIDENCE = 0.95  # of every interval
 FEW = 10  # episodes: with fewer, intervals are wide
 SHARE = 1 / 12  # of the first-order term, that an expansion may be off by within its radius
 AGREES = 4.0  # standard errors that two estimates of one number may be apart
@@ -91,7 +91,7 @@ class Findings:
     def better(self) -> tuple[bool, ...]:
         """For each number of steps ahead, whether the model is better than both guesses, at 95 %."""
         return tuple(
-            all(e.interval(LEVEL)[1] < 1 for e in pair)
+            all(e.interval(CONFIDENCE)[1] < 1 for e in pair)
             for pair in zip(self.against_mean, self.against_last, strict=True)
         )
 
@@ -99,8 +99,8 @@ class Findings:
     def trust_horizon(self) -> int:
         """Up to how many steps ahead predictions beat both guesses without a gap; 0 where there is no such number.
 
-        Steps are asked one after the other, and the first that fails ends it. So the level holds for the answer as a
-        whole, though there are many steps.
+        Steps are asked one after the other, and the first that fails ends it. So the confidence holds for the answer as
+        a whole, though there are many steps.
         """
         if not self.trusted:
             return 0
@@ -118,7 +118,7 @@ class Findings:
             return f"Up to {n} steps ahead, the most that was asked, predictions beat both guesses."
         reasons = []
         for name, e in (("the mean observation's", self.against_mean[n]), ("the last frame's", self.against_last[n])):
-            low, high = bounded(e, LEVEL, 0.0)
+            low, high = bounded(e, CONFIDENCE, 0.0)
             if high >= 1:
                 known = "" if low > 1 else ", so that it is not known to be smaller"
                 reasons.append(f"the error is {e.mean:.2g} times {name}, 95 % interval {low:.2g} to {high:.2g}{known}")
@@ -148,7 +148,7 @@ class Findings:
                 f"{self.episodes} episodes: intervals have {self.episodes - 1} degrees of freedom, and are wide. What "
                 "differs between episodes is seen through these alone."
             )
-        if self.small_growth[-1].interval(LEVEL)[0] > 1:
+        if self.small_growth[-1].interval(CONFIDENCE)[0] > 1:
             found.append(
                 f"A small error in z̃ grows: after {self.horizon} steps it is {self.small_growth[-1].mean:.2g} times as "
                 "large."

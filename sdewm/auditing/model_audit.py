@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdewm.auditing.findings import LEVEL, ExpandedLoss, Findings, radius_in_words, steps_shown
+from sdewm.auditing.findings import CONFIDENCE, ExpandedLoss, Findings, radius_in_words, steps_shown
 from sdewm.auditing.over_episodes import bounded
 from sdewm.estimate.estimates import Estimate
 from sdewm.verdicts.record import environment, write_json
@@ -74,7 +74,8 @@ class ModelAudit(Findings):
             "cautions": list(self.cautions),
             "run": {
                 "episodes": self.episodes, "windows": self.windows, "context": self.context, "horizon": self.horizon,
-                "steps": self.steps, "paths": self.paths, "seed": self.seed, "level": LEVEL, "seconds": self.seconds,
+                "steps": self.steps, "paths": self.paths, "seed": self.seed, "confidence": CONFIDENCE,
+                "seconds": self.seconds,
             },
             "environment": environment(self.dtype),
             "open loop": {
@@ -133,7 +134,7 @@ def _ratio(e: Estimate) -> dict[str, Any]:
 
 
 def _number(e: Estimate, least: float = -math.inf, most: float = math.inf) -> dict[str, Any]:
-    low, high = bounded(e, LEVEL, least, most)
+    low, high = bounded(e, CONFIDENCE, least, most)
     found = {"mean": e.mean, "stderr": e.stderr, "low": low, "high": high}
     finite = {name: value if math.isfinite(value) else None for name, value in found.items()}
     return finite | {"n": e.n, "dof": e.dof, "seed": e.seed, "flags": list(e.flags)}

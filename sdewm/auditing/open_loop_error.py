@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sdewm.adapters.gaussian_rssm import Filtered, GaussianRSSM, Recording
-from sdewm.estimate.estimates import Values
+from sdewm.arrays import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,9 @@ class Errors:
     ``last`` observation seen, left where it is. ``windows``: predictions in all.
     """
 
-    model: Values
-    mean: Values
-    last: Values
+    model: Array
+    mean: Array
+    last: Array
     windows: int
 
 

@@ -6,24 +6,25 @@ import math
 
 import numpy as np
 
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 
 ONE = "one episode alone: what another one would give is not known"
 
 
-def bounded(e: Estimate, level: float, least: float = -math.inf, most: float = math.inf) -> tuple[float, float]:
+def bounded(e: Estimate, confidence: float, least: float = -math.inf, most: float = math.inf) -> tuple[float, float]:
     """The interval of a number that cannot be below ``least`` or above ``most``."""
-    low, high = e.interval(level)
+    low, high = e.interval(confidence)
     return max(low, least), min(high, most)
 
 
-def mean_over(values: Values, n: int, seed: int | None = None) -> Estimate:
+def mean_over(values: Array, n: int, seed: int | None = None) -> Estimate:
     """The mean of one value per episode ``(episodes,)``, with n samples in all."""
     return ratio_over(values, np.ones_like(values), n, seed)
 
 
 def ratio_over(
-    above: Values, below: Values, n: int, seed: int | None = None, *, power: float = 1.0, flags: tuple[str, ...] = ()
+    above: Array, below: Array, n: int, seed: int | None = None, *, power: float = 1.0, flags: tuple[str, ...] = ()
 ) -> Estimate:
     """(Σ above / Σ below)^power of values per episode ``(episodes,)``, with the standard error of a jackknife.
 

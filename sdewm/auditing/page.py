@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from sdewm.auditing.findings import LEVEL, Findings, steps_shown
+from sdewm.auditing.findings import CONFIDENCE, Findings, steps_shown
 from sdewm.auditing.over_episodes import bounded
 from sdewm.auditing.plots import draw_errors, draw_expansion, draw_growth
 from sdewm.drawing import styled
@@ -43,7 +43,7 @@ def write_audit_page(found: Findings, path: Path) -> None:
         filters,
         found=found,
         facts=facts,
-        level=f"{100 * LEVEL:g} %",
+        confidence=f"{100 * CONFIDENCE:g} %",
         shown=steps_shown(found.horizon),
         errors=_picture(partial(draw_errors, found)),
         growth=_picture(partial(draw_growth, found)),
@@ -59,7 +59,7 @@ def value(e: Estimate) -> str:
 
 
 def interval_text(e: Estimate) -> str:
-    """The interval at the audit's level."""
+    """The interval at the audit's confidence."""
     return _interval(e)
 
 
@@ -81,7 +81,7 @@ def radius_text(radius: float) -> str:
 
 
 def _interval(e: Estimate, least: float = -math.inf, most: float = math.inf) -> str:
-    low, high = bounded(e, LEVEL, least, most)
+    low, high = bounded(e, CONFIDENCE, least, most)
     return f"{low:.3g} to {high:.3g}" if math.isfinite(low) and math.isfinite(high) else "unknown"
 
 

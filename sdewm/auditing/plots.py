@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from sdewm.auditing.findings import LEVEL, ExpandedLoss, Findings
+from sdewm.auditing.findings import CONFIDENCE, ExpandedLoss, Findings
 from sdewm.auditing.over_episodes import bounded
 from sdewm.drawing import CORRECTED, GUIDE, MEASURED, PRINTED, Look, drawn_on
 from sdewm.estimate.estimates import Estimate
@@ -62,6 +62,6 @@ def draw_expansion(e: ExpandedLoss, axes: Axes | None) -> Axes:
 
 
 def _band(axes: Axes, x: Sequence[int], values: Sequence[Estimate], look: Look, label: str) -> None:
-    low, high = zip(*(bounded(e, LEVEL, ABOVE_ZERO) for e in values), strict=True)
+    low, high = zip(*(bounded(e, CONFIDENCE, ABOVE_ZERO) for e in values), strict=True)
     axes.fill_between(x, low, high, color=look.color, alpha=0.15, lw=0)
     axes.plot(x, [e.mean for e in values], **look.line(), label=label, ms=2.5)

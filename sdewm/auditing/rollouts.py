@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sdewm.adapters.gaussian_rssm import GaussianRSSM
+from sdewm.arrays import Array
 from sdewm.auditing.open_loop_error import Followed
-from sdewm.estimate.estimates import CARRIERS, Values
+from sdewm.estimate.estimates import CARRIERS
 from sdewm.jets.forward_mode import load_forward_mode
 from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.jacobian import exact_jacobian, logarithmic_norm
@@ -34,12 +35,12 @@ class Growth:
     """
 
     pairs: int
-    size: Values
-    apart: Values
-    small_apart: Values
-    farthest: Values
-    small_farthest: Values
-    carriers: Values
+    size: Array
+    apart: Array
+    small_apart: Array
+    farthest: Array
+    small_farthest: Array
+    carriers: Array
 
     @property
     def flags(self) -> tuple[tuple[str, ...], ...]:
@@ -59,9 +60,9 @@ class LogNorms:
     ``expanding``: the share of states where the latter is above 0. ``states``: in all.
     """
 
-    mu: Values
-    log_sigma: Values
-    expanding: Values
+    mu: Array
+    log_sigma: Array
+    expanding: Array
     states: int
 
 
