@@ -34,6 +34,8 @@ myst_substitutions = {
     "benchmark_commands": tables.benchmark_commands(),
     "gallery": tables.gallery(),
     "settings": tables.settings(),
+    "perturbed": tables.perturbed(),
+    "perturbed_reach": tables.perturbed_reach(),
 }
 
 default_role = "code"

@@ -15,6 +15,7 @@ from sdewm.page.command_line import add_report_parser
 from sdewm.streams import take_any_character
 from sdewm.verification.command_line import add_verify_parser
 from sdewm.worldmodel.command_line import EXAMPLES, add_commands
+from sdewm.worldmodel.predict_command import add_predict_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sdewm {sdewm.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_commands(commands)
+    add_predict_parser(commands)
     add_verify_parser(commands)
     add_audit_parser(commands)
     add_report_parser(commands)

@@ -18,15 +18,32 @@ from sdewm.worldmodel.episodes import play, random_policy
 from sdewm.worldmodel.evaluation import Evaluation, evaluate
 from sdewm.worldmodel.fit import fit
 from sdewm.worldmodel.gaussian import Gaussian, kl_divergence
+from sdewm.worldmodel.held_out_error import HeldOut, held_out
 from sdewm.worldmodel.jacobian import Norms, as_drift, exact_norms, jacobian_penalty, logarithmic_norm
 from sdewm.worldmodel.learner import Learner
-from sdewm.worldmodel.perturbations import GaussianNoise, MaskedNoise, Perturbation, Rotation, seen_through
+from sdewm.worldmodel.loss_prediction import LossPrediction, PredictedIncrease, Windows, predict_losses
+from sdewm.worldmodel.measured_increase import measure_losses
+from sdewm.worldmodel.open_loop_loss import open_loop_loss
+from sdewm.worldmodel.perturbations import (
+    GaussianNoise,
+    MaskedNoise,
+    Perturbation,
+    Rotation,
+    perturbation_of,
+    seen_through,
+)
 from sdewm.worldmodel.pictures import prediction_video, write_gif
 from sdewm.worldmodel.prediction import heldout_scores, open_loop, open_loop_error
 from sdewm.worldmodel.replay import Replay, Sequences, to_sequences
+from sdewm.worldmodel.representation_error import (
+    EpisodeError,
+    ErrorCoefficients,
+    RepresentationError,
+    representation_error,
+)
 from sdewm.worldmodel.run import Run
 from sdewm.worldmodel.saved_agent import load_agent
-from sdewm.worldmodel.sde import as_sde, block_sizes, initial_state, recorded_observation
+from sdewm.worldmodel.sde import as_sde, block_sizes, initial_state, recorded_actions, recorded_observation
 from sdewm.worldmodel.sde_losses import consistency_loss, reconstruction_loss, reward_loss
 from sdewm.worldmodel.shipped import load_trained
 from sdewm.worldmodel.train import train
@@ -44,20 +61,27 @@ __all__ = [
     "EncoderError",
     "Environment",
     "EnvironmentFailure",
+    "EpisodeError",
+    "ErrorCoefficients",
     "Evaluation",
     "FilteredStates",
     "Gaussian",
     "GaussianNoise",
+    "HeldOut",
     "Learner",
+    "LossPrediction",
     "MaskedNoise",
     "Norms",
     "Perturbation",
     "PointMass",
+    "PredictedIncrease",
     "Replay",
+    "RepresentationError",
     "Rotation",
     "Run",
     "Sequences",
     "TimeStep",
+    "Windows",
     "WorldModel",
     "action_value",
     "as_drift",
@@ -68,6 +92,7 @@ __all__ = [
     "evaluate",
     "exact_norms",
     "fit",
+    "held_out",
     "heldout_scores",
     "imagine",
     "initial_state",
@@ -78,14 +103,20 @@ __all__ = [
     "load_trained",
     "logarithmic_norm",
     "make_environment",
+    "measure_losses",
     "open_loop",
     "open_loop_error",
+    "open_loop_loss",
+    "perturbation_of",
     "play",
+    "predict_losses",
     "prediction_video",
     "preset",
     "random_policy",
     "reconstruction_loss",
+    "recorded_actions",
     "recorded_observation",
+    "representation_error",
     "reward_loss",
     "seen_through",
     "to_sequences",

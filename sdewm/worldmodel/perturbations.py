@@ -9,6 +9,7 @@ variance are arguments without defaults.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -83,6 +84,24 @@ class Rotation:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return ndimage.rotate(_checked(image), self.degrees, axes=(2, 1), reshape=False, order=1, mode="nearest")
+
+
+PerturbationKind = Literal["noise", "rotation", "mask"]
+
+
+def perturbation_of(kind: PerturbationKind, size: float) -> Perturbation:
+    """A perturbation by one number: the noise's standard deviation, degrees, or the percentage of pixels masked.
+
+    Noise has mean 0 and is added to intensities in [0, 1]; a mask has N(0.5, 0.15) in a pixel's place. ``ValueError``
+    for another kind, or for a size that it cannot have.
+
+    Example: ``perturbation_of("noise", 0.02) == GaussianNoise(0.0, 0.0004)``.
+    """
+    kind = arguments.choice("kind", kind, get_args(PerturbationKind))
+    size = arguments.real("size", size, least=-math.inf if kind == "rotation" else 0.0)
+    if kind == "rotation":
+        return Rotation(size)
+    return GaussianNoise(0.0, size**2) if kind == "noise" else MaskedNoise(size, 0.5, 0.15)
 
 
 def seen_through(perturbation: Perturbation, policy: Policy, seed: int) -> Policy:

@@ -39,6 +39,7 @@ MADE_BY = {
     "strong_order": "python -m benchmarks.strong_order --json",
     "open_loop": "python -m benchmarks.open_loop --json",
     "learning_curves": "sdewm train",
+    "pixels_to_epsilon": "python -m benchmarks.pixels_to_epsilon --json",
     "approximation_rates": "python -m benchmarks.approximation --json",
 }
 
@@ -103,6 +104,16 @@ def test_approximation_rates_follow_their_numbers(tmp_path):
         draw("approximation_rates", tmp_path)["approximation_rates.svg"]
         != recorded("approximation_rates")["approximation_rates.svg"]
     )
+
+
+def test_predictions_under_perturbed_images_follow_their_numbers(tmp_path):
+    record = json.loads((RESULTS / "pixels_to_epsilon.json").read_text())
+    asked = ("walker_walk", "rotation", 1.0, "J_O")
+    row = next(r for r in record["rows"] if (r["model"], r["kind"], r["size"], r["loss"]) == asked)
+    row["predicted"][0] *= 1.5
+    (tmp_path / "pixels_to_epsilon.json").write_text(json.dumps(record))
+    file = "pixels_to_epsilon.svg"
+    assert draw("pixels_to_epsilon", tmp_path)[file] != recorded("pixels_to_epsilon")[file]
 
 
 def test_rates_that_are_not_all_measured_say_how_to_go_on(tmp_path, capsys):
