@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.estimate.estimates import Estimate, Values
+from sdewm.arrays import Array
+from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
 from sdewm.expansion.power_series import corrected_walks, terms_along
 from sdewm.noise.grid import TimeGrid
@@ -120,9 +121,9 @@ class PredictedIncrease:
     cut: Estimate
     flags: tuple[str, ...]
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Around ``increase``: its own error bar, and to the side of ``simulated`` what the series leaves out."""
-        low, high = self.increase.interval(level)
+        low, high = self.increase.interval(confidence)
         return low + min(self.cut.mean, 0.0), high + max(self.cut.mean, 0.0)
 
 
@@ -231,7 +232,7 @@ def _mean_of(samples: Sequence[Sample], seed: int) -> Sample:
 
 
 def _summary(whole: Sample, loss: str, error: RepresentationError) -> PredictedIncrease:
-    def of(term: str) -> Values:
+    def of(term: str) -> Array:
         return whole[loss, term]
 
     first = of("P") + of("P~")

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdewm import arguments
+from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 from sdewm.systems.latent import InTime
 from sdewm.worldmodel.gaussian import Gaussian
@@ -266,7 +267,7 @@ def _pooled(values: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(values)).mean(0)
 
 
-def _deviations(found: Sequence[EpisodeError], spread: Tensor, draws: int) -> tuple[NDArray[np.float64], ...]:
+def _deviations(found: Sequence[EpisodeError], spread: Tensor, draws: int) -> tuple[Array, ...]:
     """(μ_k − μ) in units of the spread, (K, T, stoch) for each episode."""
     return tuple(((e.drawn.mean - e.clean.mean) / spread).expand(draws, -1, -1).numpy() for e in found)
 
@@ -318,7 +319,7 @@ def _excess(found: Sequence[EpisodeError], spread: Tensor, seed: int) -> Estimat
     return Estimate(float(by_time.mean()), _stderr(by_time), draws, max(len(by_time) - 1, 1), seed)
 
 
-def _stderr(values: NDArray[np.float64]) -> float:
+def _stderr(values: Array) -> float:
     return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
