@@ -17,7 +17,7 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.checks import named
-from sdewm.systems.latent import BlockSizes, LatentSDE, RecordedObservation
+from sdewm.systems.latent import BlockSizes, InTime, LatentSDE, RecordedObservation
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.verification.system import System
@@ -26,6 +26,7 @@ CHUNK = 64  # frames that are encoded together
 
 MeanAndStd = tuple[Tensor, Tensor]
 LossInTime = Callable[[Any, Tensor], Tensor]
+Acting = Callable[[Tensor, Tensor], Tensor] | InTime
 
 
 class Recording(NamedTuple):
@@ -203,8 +204,11 @@ class GaussianRSSM:
             said.append(self.observed(self.decoded(h, z)))
         return torch.stack(said, 1)
 
-    def as_sde(self, episode: Recording) -> LatentSDE:
-        """The model as (5)–(8) along an episode of :meth:`recording`.
+    def as_sde(self, episode: Recording, policy: Acting | None = None) -> LatentSDE:
+        """The model as (5)–(8) along an episode of :meth:`recording`; ``policy`` is the model's own by default.
+
+        A loss along recorded frames asks for ``sdewm.worldmodel.sde.recorded_actions(episode.actions)``: under a policy
+        of its own the model acts otherwise than in the frames that it is held against.
 
         Each observation is embedded once, and s_t is its embedding. Time is counted in the model's steps; with the
         method "euler-sequential" and Δt = 1 a step of the solver is a step of the model, and nothing is approximated.
@@ -217,7 +221,7 @@ class GaussianRSSM:
             p=lambda h: self.prior(h)[0],
             p_bar=lambda h: self.prior(h)[1],
             q_dec=self.decoded,
-            policy=self.policy,
+            policy=policy or self.policy,
             observation=_in_time(embedded),
             sizes=self.sizes,
             leak=1.0,
@@ -263,6 +267,7 @@ class GaussianRSSM:
         steps: int = 8,
         sigma: Float[Tensor, " z"] | None = None,
         sigma_bar: Float[Tensor, " z"] | None = None,
+        policy: Acting | None = None,
     ) -> System:
         """What :func:`sdewm.verify` takes: the model under an error of its encoder, along a stretch of an episode.
 
@@ -272,6 +277,8 @@ class GaussianRSSM:
         sigma, sigma_bar : the error, ε ``sigma`` in the mean of z and ε ``sigma_bar`` in its spread; each ``(z,)``. By
             default ``sigma_bar`` is the latent's own spread along the episode, so that ε = 1 is an error as large as
             what it falsifies, and there is no ``sigma``.
+
+        policy : as for :meth:`as_sde`. The claim on rollouts needs one that does not follow the time.
 
         The losses are those of :meth:`losses`, in the mean over the steps.
 
@@ -289,7 +296,7 @@ class GaussianRSSM:
         filtered = self.filter(episode)
         if sigma is None and sigma_bar is None:
             sigma_bar = latent_spread([filtered])
-        sde = self.as_sde(episode)
+        sde = self.as_sde(episode, policy)
         error = sde.encoder_error(self._constant("sigma", sigma), self._constant("sigma_bar", sigma_bar))
         times = tuple(float(t) for t in range(start + 1, start + steps + 1))
         losses = {name: SummedLoss(fn, times, (1 / steps,) * steps) for name, fn in self.losses(episode).items()}

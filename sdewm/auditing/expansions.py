@@ -22,6 +22,7 @@ from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import trajectory
 from sdewm.systems.losses import SummedLoss
 from sdewm.verification.system import System
+from sdewm.worldmodel.sde import recorded_actions
 
 EPISODES = 3  # that an expansion starts in, at most: each takes seconds
 AT_MOST = 1.0  # the error that a series without an end is held against: as large as the latent's own spread
@@ -33,8 +34,9 @@ def expansions(
     """From the first start of each of a few episodes, under each error; in words what cannot be expanded."""
     errors = {"noise": {"sigma_bar": spread}, "drift": {"sigma": spread}}
     for number, f in enumerate(followed[:EPISODES]):
+        policy = recorded_actions(f.episode.actions)  # frames were recorded under these
         for error, given in errors.items():
-            system = model.system(f.episode, start=f.starts[0], steps=steps, **given)
+            system = model.system(f.episode, start=f.starts[0], steps=steps, policy=policy, **given)
             for name, loss in system.losses.items():
                 what = (number, f.starts[0], error, name or "reconstruction")
                 try:

@@ -12,6 +12,7 @@ from torch import nn
 from sdewm import LatentRollout, TimeGrid, solve, verify
 from sdewm.adapters import GaussianRSSM, Recording
 from sdewm.adapters.gaussian_rssm import latent_spread
+from sdewm.worldmodel.sde import recorded_actions
 
 Z, H, S, A = 3, 6, 4, 2
 
@@ -96,6 +97,15 @@ def test_the_system_is_verified(model, episode):
     report = verify(model.system(episode, start=2, steps=4), ["expansion", "divergence"])
     assert report.ok, report
     assert LatentRollout(model.as_sde(episode)).dimension == H + Z
+
+
+def test_a_system_can_act_as_the_record_did(model, episode):
+    system = model.system(episode, start=3, steps=1, policy=recorded_actions(episode.actions))
+    sde = system.family.base
+    old = sde.blocks(system.x0.unsqueeze(0))
+    noise = torch.zeros(1, 1, 2 * Z, dtype=torch.float64)
+    x = sde.blocks(solve(sde, system.x0, system.grid, method="euler-sequential", noise=noise))
+    torch.testing.assert_close(x.h, model.recurrent(old.h, old.z, episode.actions[3:4]))
 
 
 def test_the_spread_is_that_of_draws(model, episode):
