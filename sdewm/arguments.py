@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from sdewm.jets import Jet
@@ -115,7 +116,7 @@ def has(name: str, value: Any, attributes: Collection[str], expected: str) -> An
     return value
 
 
-def tensor(name: str, value: Any) -> Tensor:
+def tensor(name: str, value: Any) -> Float[Tensor, "..."]:
     """A tensor of finite floating-point numbers.
 
     A floating-point tensor or array keeps its dtype; whole numbers, and lists of numbers, become float64. Jets pass
@@ -142,7 +143,7 @@ def tensor(name: str, value: Any) -> Tensor:
     return value
 
 
-def state(value: Any, *, many: bool = False) -> Tensor:
+def state(value: Any, *, many: bool = False) -> Float[Tensor, "*paths n"]:
     """The argument x0, by the rules of :func:`tensor`: ``(n,)``, or with ``many`` ``(paths, n)`` as well.
 
     In float32 or float64, in which everything is computed, and outside of :func:`torch.inference_mode`.
@@ -164,6 +165,6 @@ def state(value: Any, *, many: bool = False) -> Tensor:
     return x0
 
 
-def finite(value: Tensor) -> bool:
+def finite(value: Shaped[Tensor, "..."]) -> bool:
     """Whether all numbers of a tensor, or all coefficients of a jet, are finite."""
     return bool(torch.isfinite(value.coefficients if isinstance(value, Jet) else value).all())

@@ -172,7 +172,7 @@ def families(draw: st.DrawFn, noise_types: Sequence[str] = NOISE_TYPES, largest:
     return _Shown(base, error)
 
 
-def initial_states(size: int) -> st.SearchStrategy[Tensor]:
+def initial_states(size: int) -> st.SearchStrategy[Float[Tensor, " size"]]:
     """States ``(size,)``, float64, each coordinate standard normal."""
     return SEEDS.map(lambda seed: _normal(seed, size))
 

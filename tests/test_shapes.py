@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +16,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPE = re.compile(r"""\[(?:Tensor|np\.ndarray), ["']([^"']*)["']\]""")
+SHAPED = re.compile(r"\b[A-Z]\w*\[(?:Tensor|np\.ndarray), '[^']*'\]")
 FILES = sorted((ROOT / "sdewm").rglob("*.py"))
+# Public functions of tensors whose shape is not said, by the start of their name, and why.
+WITHOUT = {
+    "sdewm.jets.": "rules take tensors of any shape, as the functions of torch that they are for",
+    "sdewm.kernels.": "a compiled step takes what the plain one takes",
+    "sdewm.adapters.dreamerv3_torch.from_dreamerv3_torch": "functions of the user, whose shapes are theirs",
+    "sdewm.adapters.torchrl.from_torchrl": "modules of TorchRL, whose shapes are theirs",
+    "sdewm.sensitivity.systems.Prolongation.split": "parts of several shapes, which each system names",
+    "sdewm.worldmodel.checkpoint.": "tensors of any shape, by name",
+    "sdewm.worldmodel.learner.Learner.tensors": "tensors of any shape, by name",
+    "sdewm.worldmodel.learner.Learner.restore": "tensors of any shape, by name",
+}
 FAST = (
     "systems/test_latent.py",
     "noise/test_levy.py",
@@ -89,6 +102,39 @@ def test_annotations_of_shapes_can_be_read(file):
         for hint in (getattr(node, "annotation", None), getattr(node, "returns", None)):
             if hint is not None and SHAPE.search(ast.unparse(hint)):
                 eval(ast.unparse(hint), names)
+
+
+def public(body: list[ast.stmt], name: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Functions and methods without a leading underscore in their name or class; with ``__init__`` and such."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public(node.body, f"{name}.{node.name}")
+        elif isinstance(node, ast.FunctionDef) and (not node.name.startswith("_") or node.name.endswith("__")):
+            yield f"{name}.{node.name}", node
+
+
+def without_shape(file: Path, root: Path) -> Iterator[str]:
+    """Public functions of a file that take or return a tensor or an array, and do not say its shape."""
+    module = ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    for name, function in public(ast.parse(file.read_text(encoding="utf-8")).body, module):
+        given = [node.annotation for node in ast.walk(function.args) if isinstance(node, ast.arg)]
+        hints = [SHAPED.sub("", ast.unparse(hint)) for hint in (*given, function.returns) if hint is not None]
+        if any(re.search(r"\b(Tensor|ndarray|NDArray|Array)\b", hint) for hint in hints):
+            yield name
+
+
+def test_public_functions_say_the_shapes_of_their_tensors():
+    found = {name for file in FILES for name in without_shape(file, ROOT)}
+    assert sorted(name for name in found if not name.startswith(tuple(WITHOUT))) == []
+    assert [start for start in WITHOUT if not any(name.startswith(start) for name in found)] == []
+
+
+def test_a_missing_shape_is_seen(tmp_path):
+    (tmp_path / "one.py").write_text(
+        'def f(x: Tensor) -> int: ...\ndef _g(x: Tensor): ...\ndef h(x: Float[Tensor, " n"]) -> float: ...\n'
+        "class A:\n    def k(self, *x: int) -> list[np.ndarray] | None: ...\n"
+    )
+    assert list(without_shape(tmp_path / "one.py", tmp_path)) == ["one.f", "one.A.k"]
 
 
 def test_axes_are_named_as_the_documentation_names_them():

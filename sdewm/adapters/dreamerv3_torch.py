@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -133,7 +134,7 @@ def from_dreamerv3_torch(
     )
 
 
-def symlog(x: Tensor) -> Tensor:
+def symlog(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """sign(x) log(|x| + 1), in which vectors are read and predicted there."""
     return torch.sign(x) * torch.log1p(torch.abs(x))
 

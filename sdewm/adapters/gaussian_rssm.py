@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from sdewm import arguments
@@ -157,13 +157,13 @@ class GaussianRSSM:
         return Recording(observations, actions, rewards)
 
     @torch.no_grad()
-    def embeddings(self, observations: Tensor) -> Float[Tensor, "times embedding"]:
+    def embeddings(self, observations: Num[Tensor, "times ..."]) -> Float[Tensor, "times embedding"]:
         """What ``embed`` makes of observations (T, *shape)."""
         parts = [self._rows("embed", self.embed, chunk) for chunk in observations.split(CHUNK)]
         return torch.cat(parts).flatten(1)
 
     @torch.no_grad()
-    def targets(self, observations: Tensor) -> Float[Tensor, "times numbers"]:
+    def targets(self, observations: Num[Tensor, "times ..."]) -> Float[Tensor, "times numbers"]:
         """What the decoder should have said of observations (T, *shape), flat."""
         found = torch.cat([self._rows("target", self.target, chunk).flatten(1) for chunk in observations.split(CHUNK)])
         said = self.observed(torch.zeros(1, self.sizes.s_tilde).to(found)).shape[-1]

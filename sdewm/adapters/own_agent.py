@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from sdewm.adapters.gaussian_rssm import GaussianRSSM, Recording
 from sdewm.worldmodel.agent import Agent
-from sdewm.worldmodel.replay import to_sequences
+from sdewm.worldmodel.replay import Episode, to_sequences
 
 
 def from_agent(agent: Agent, name: str = "agent") -> GaussianRSSM:
@@ -33,7 +32,7 @@ def from_agent(agent: Agent, name: str = "agent") -> GaussianRSSM:
     )
 
 
-def as_recording(records: np.ndarray, agent: Agent) -> Recording:
+def as_recording(records: Episode, agent: Agent) -> Recording:
     """An episode's records, as :func:`sdewm.worldmodel.load_trained` gives them; rewards as the model predicts them."""
     episode = to_sequences(records[None], agent.world_model.latent_spread.dtype)
     rewards = agent.world_model.reward_target(episode.rewards[0])

@@ -13,10 +13,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 from scipy.optimize.elementwise import find_root
 
 from sdewm import arguments
-from sdewm.arrays import Array
 
 TURN = 2 * math.pi
 
@@ -33,16 +33,16 @@ class CircleMeasure:
         if not lowest > 0:
             raise ValueError(f"cosines, sines: expected a positive density, got one that goes to {lowest:g}")
 
-    def density(self, theta: Array) -> Array:
+    def density(self, theta: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         waves = sum((a * np.cos(n * theta) for n, a in enumerate(self.cosines, 1)), np.zeros_like(theta))
         return (1 + sum((b * np.sin(n * theta) for n, b in enumerate(self.sines, 1)), waves)) / TURN
 
-    def cdf(self, theta: Array) -> Array:
+    def cdf(self, theta: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """The mass from angle 0 on; grows by 1 with each turn."""
         rest = sum((a * np.sin(n * theta) / n for n, a in enumerate(self.cosines, 1)), np.zeros_like(theta))
         return (theta + sum((b * (1 - np.cos(n * theta)) / n for n, b in enumerate(self.sines, 1)), rest)) / TURN
 
-    def quantile(self, u: Array) -> Array:
+    def quantile(self, u: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """The inverse of :meth:`cdf`."""
         turns = np.floor(u)
         ends = (TURN * turns, TURN * (turns + 1))
@@ -64,6 +64,6 @@ class CircleOracle:
     def __post_init__(self) -> None:
         arguments.integer("sheets", self.sheets, least=1)
 
-    def __call__(self, theta: Array) -> Array:
+    def __call__(self, theta: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """At angles; the values are angles too, of ``sheets`` turns."""
         return self.target.quantile(self.source.covered(self.sheets).cdf(self.sheets * theta))

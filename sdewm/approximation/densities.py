@@ -46,19 +46,19 @@ class IntervalMeasure:
         if lowest < 0 or not self._mass > 0:
             raise ValueError(f"coefficients: expected a density ≥ 0 that is not 0, got one that goes to {lowest:g}")
 
-    def density(self, x: Array) -> Array:
+    def density(self, x: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         return self._weight(x) / self._mass
 
-    def cdf(self, x: Array) -> Array:
+    def cdf(self, x: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """The distribution function at ``x``, of any shape."""
         return (self._integral(np.asarray(x)) - self._integral(np.array(-1.0))) / self._mass
 
-    def integrated_cdf(self, x: Array) -> Array:
+    def integrated_cdf(self, x: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """The integral of :meth:`cdf` from −1 on; the distribution function is 0 below −1 and 1 above 1."""
         inside = np.clip(x, -1.0, 1.0)
         return self._twice(inside) - self._twice(np.array(-1.0)) + np.maximum(x - 1.0, 0.0)
 
-    def quantile(self, u: Array) -> Array:
+    def quantile(self, u: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """The inverse of :meth:`cdf`, to rounding; ``RuntimeError`` where the search does not end."""
         u = np.clip(np.asarray(u, dtype=np.float64), 0.0, 1.0)
         ends = (np.full_like(u, -1.0), np.full_like(u, 1.0))

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
 from sdewm.approximation.densities import IntervalMeasure
-from sdewm.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class QuantileMap:
     source: IntervalMeasure
     target: IntervalMeasure
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         return self.target.quantile(self.source.cdf(x))
 
-    def inverse(self, y: Array) -> Array:
+    def inverse(self, y: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         return self.source.quantile(self.target.cdf(y))
 
-    def slope(self, x: Array) -> Array:
+    def slope(self, x: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """g′ = p/(q∘g); infinite where only the target's density vanishes."""
         with np.errstate(divide="ignore"):
             return self.source.density(x) / self.target.density(self(x))

@@ -122,7 +122,9 @@ def in_float64(name: str, module: nn.Module) -> Any:
     return exact.requires_grad_(False)
 
 
-def same_values(name: str, kind: str, value: Tensor, expected: Tensor, size: Tensor) -> None:
+def same_values(
+    name: str, kind: str, value: Float[Tensor, "..."], expected: Float[Tensor, "..."], size: Float[Tensor, "..."]
+) -> None:
     """``ValueError`` where a layer's values are not those expected, up to the rounding of numbers of this size."""
     if value.shape != expected.shape or not bool(((value - expected).abs() <= ROUNDINGS * math.ulp(1.0) * size).all()):
         raise ValueError(

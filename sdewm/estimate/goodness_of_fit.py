@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import scipy
+from jaxtyping import Float64
 
-from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 
 # Massart's bound P(√n D > c) ≤ 2 exp(−2c²) gives c(α) = √(½ ln 2/α); 0.7 times the normal quantile is above it at every
@@ -16,7 +17,7 @@ _SPREAD = 0.7
 FEWEST = 458
 
 
-def distance(probabilities: Array, seed: int | None = None) -> Estimate:
+def distance(probabilities: Float64[np.ndarray, " points"], seed: int | None = None) -> Estimate:
     """Kolmogorov's distance D between a sample and its supposed distribution F, from F at the sample ``(n,)``.
 
     Zero where the distribution is right; the standard error makes a two-sided test of D = 0 conservative at every
@@ -26,7 +27,7 @@ def distance(probabilities: Array, seed: int | None = None) -> Estimate:
     return Estimate(float(scipy.stats.kstest(probabilities, "uniform").statistic), _SPREAD / math.sqrt(n), n, seed=seed)
 
 
-def distance_between(x: Array, y: Array, seed: int | None = None) -> Estimate:
+def distance_between(x: Float64[np.ndarray, " _"], y: Float64[np.ndarray, " _"], seed: int | None = None) -> Estimate:
     """Kolmogorov's distance D between two independent samples ``(n,)`` of equal size, n ≥ 458.
 
     As in :func:`distance`: Massart's bound holds for two samples of n with n/2 in place of n, from that size on

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import cloudpickle
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sdewm import arguments
@@ -98,7 +98,7 @@ class Sample:
     pairs: Mapping[Any, Moments] = field(default_factory=dict)
     doubts: Mapping[Any, str] = field(default_factory=dict)
 
-    def __getitem__(self, name: Any) -> Array:
+    def __getitem__(self, name: Any) -> Float64[np.ndarray, " replicates"]:
         return self.values[name]
 
     def estimate(self, values: Any, of: Sequence[Any] = ()) -> Estimate:
@@ -113,12 +113,14 @@ class Sample:
         flags = tuple(dict.fromkeys(reason for name in named for reason in self._flags(name)))
         return Estimate(float(np.mean(v)), stderr, self.paths, len(v) - 1, self.seed, flags, _skewness(scaled))
 
-    def log_estimate(self, values: Array, over: float = 1.0) -> Estimate:
+    def log_estimate(self, values: Float64[np.ndarray, " replicates"], over: float = 1.0) -> Estimate:
         """Of log(mean/``over``) for a positive quantity; the standard error to first order."""
         e = self.estimate(values)
         return Estimate(math.log(e.mean / over), e.stderr / e.mean, e.n, e.dof, e.seed)
 
-    def slope(self, above: Array, below: Array, span: float) -> Estimate:
+    def slope(
+        self, above: Float64[np.ndarray, " replicates"], below: Float64[np.ndarray, " replicates"], span: float
+    ) -> Estimate:
         """Of log(E above/E below)/``span``: the rate in what changes by exp(``span``) between the two.
 
         To first order the logarithm of a ratio of means varies like the difference of relative deviations.
@@ -308,7 +310,7 @@ def _in_another_process(sent: bytes, unit: range) -> tuple[_Sums, set[str]]:
         torch.set_default_dtype(before)
 
 
-def check_numbers(name: Any, value: Tensor) -> None:
+def check_numbers(name: Any, value: Float[Tensor, "..."]) -> None:
     """Raise ``ArithmeticError`` where a path's value is no number, or such that double precision may not hold the
     sum: nothing would be known of the mean."""
     bad = int((~(value.abs() < LARGEST)).sum())
@@ -340,7 +342,7 @@ def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:
     }
 
 
-def richardson(on_grids: list[Array]) -> tuple[Array, float]:
+def richardson(on_grids: list[Float64[np.ndarray, "..."]]) -> tuple[Float64[np.ndarray, "..."], float]:
     """Extrapolate weak order 1 values to Δt = 0; the finest grid comes first, each next one is twice as coarse.
 
     The error of an Euler weak approximation has an expansion in whole powers of Δt (Talay & Tubaro 1990), of which

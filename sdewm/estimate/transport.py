@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy
+from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from sdewm.arrays import Array
@@ -77,7 +78,11 @@ def w1_samples(x: ArrayLike, y: ArrayLike) -> float:
     return float(cost[scipy.optimize.linear_sum_assignment(cost)].mean())
 
 
-def pushforward_density_on_circle(density: Callable[[Array], Array], sheets: int, at: Array) -> Array:
+def pushforward_density_on_circle(
+    density: Callable[[Float64[np.ndarray, "..."]], Float64[np.ndarray, "..."]],
+    sheets: int,
+    at: Float64[np.ndarray, "..."],
+) -> Float64[np.ndarray, "..."]:
     """The density, at angles ``at``, of what θ ↦ sheets·θ pushes a measure of the circle to.
 
     Each angle has as many preimages as there are sheets, and each contributes density/sheets.

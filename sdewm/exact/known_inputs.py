@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sdewm.noise.grid import TimeGrid
@@ -78,7 +77,7 @@ def record_inputs(
 
 
 def conditional_variance(
-    drift: NDArray[np.float64], diffusion: NDArray[np.float64], horizon: float, steps: int
+    drift: Float64[np.ndarray, "2 2"], diffusion: Float64[np.ndarray, "2 channels"], horizon: float, steps: int
 ) -> float:
     """Var(x_1(T) | x_2 at every time of the grid) for dx = A x dt + G dB from 0, on Euler–Maruyama's grid; exact.
 

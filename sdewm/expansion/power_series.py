@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sdewm import arguments
@@ -148,9 +147,13 @@ class Expansion:
     def predict(self, eps: float) -> Estimate: ...
 
     @overload
-    def predict(self, eps: Sequence[float] | NDArray[np.float64] | Tensor) -> list[Estimate]: ...
+    def predict(
+        self, eps: Sequence[float] | Float64[np.ndarray, " points"] | Float[Tensor, " points"]
+    ) -> list[Estimate]: ...
 
-    def predict(self, eps: float | Sequence[float] | NDArray[np.float64] | Tensor) -> Estimate | list[Estimate]:
+    def predict(
+        self, eps: float | Sequence[float] | Float64[np.ndarray, " points"] | Float[Tensor, " points"]
+    ) -> Estimate | list[Estimate]:
         """E L(x^ε) to second order, with the error bar of the whole sum.
 
         ``eps`` is one number, or several, shape ``(k,)``, which give a list of k estimates. Raises ``ValueError`` where
@@ -454,7 +457,7 @@ def terms_along(
 
 def third_along(
     walks: Sequence[Walks], losses: Mapping[str, SummedLoss], grid: TimeGrid, noise: Increments
-) -> dict[tuple[str, str], Tensor]:
+) -> dict[tuple[str, str], Float[Tensor, " paths"]]:
     """The third coefficient per path, ``{(loss, "third"): (paths,)}``, along walks in one parameter, if there are."""
     _, line = _spaces()
     weights = {name: loss.on(grid) for name, loss in losses.items()}

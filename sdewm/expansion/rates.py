@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import scipy
+from jaxtyping import Float64
 
 from sdewm import arguments
 from sdewm.arrays import Array
@@ -110,7 +111,7 @@ def largest_eps(*samples: Sample) -> float:
     return min(0.2 * min(bounds, default=1.0), LARGEST_EPS)
 
 
-def remainder_of(kind: str, mean: Array) -> Array:
+def remainder_of(kind: str, mean: Float64[np.ndarray, " values"]) -> Float64[np.ndarray, " values"]:
     return np.abs(mean) if kind == "weak" else np.sqrt(mean)
 
 
@@ -151,8 +152,8 @@ def _jackknife(statistic: Callable[[Array], float], table: Array) -> float:
 
 
 def rate_of(
-    kind: str, order: int, table: Array, ladder: tuple[float, ...], found: Sample, rounding: float, unit: float,
-    confidence: float,
+    kind: str, order: int, table: Float64[np.ndarray, "values replicates"], ladder: tuple[float, ...], found: Sample,
+    rounding: float, unit: float, confidence: float,
 ) -> Rate:  # fmt: skip
     expected, resolved = _expected(kind, order, found, rounding, unit)
     nothing = Rate(math.nan, math.inf, math.inf, math.inf, table.shape[1] - 1, expected, "below roundoff", 0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float64
 from matplotlib.axes import Axes
 
-from sdewm.arrays import Array
 from sdewm.drawing import CORRECTED, GUIDE, MEASURED, OTHER, drawn_on
 from sdewm.expansion.rates import Rate
 
@@ -17,7 +17,7 @@ LEFT = {"strong": "left of the state", "loss": "left of the loss", "weak": "left
 
 def draw_remainders(
     ladder: Sequence[float],
-    remainders: Sequence[Array],
+    remainders: Sequence[Float64[np.ndarray, " points"]],
     rates: Sequence[Rate],
     axes: Axes | None,
     kind: str,

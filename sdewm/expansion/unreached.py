@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.estimate.samples import Moments
@@ -18,7 +19,9 @@ from sdewm.systems.sde import FROM_INSIDE, SDE
 FURTHER = tuple(2.0**k for k in range(11))
 
 
-def unreached(found: Moments, loss: SummedLoss, sde: SDE, x0: Tensor, grid: TimeGrid, *, channels: int) -> str:
+def unreached(
+    found: Moments, loss: SummedLoss, sde: SDE, x0: Float[Tensor, " n"], grid: TimeGrid, *, channels: int
+) -> str:
     """Why nothing is known of a mean whose paths all have the value that is ``found``; empty where it is known.
 
     That is where paths differ, and the loss further out is another one, as max(x − 5, 0) is. A loss that is constant,
@@ -32,7 +35,7 @@ def unreached(found: Moments, loss: SummedLoss, sde: SDE, x0: Tensor, grid: Time
     )
 
 
-def _changes(loss: SummedLoss, sde: SDE, x0: Tensor, grid: TimeGrid, channels: int) -> bool:
+def _changes(loss: SummedLoss, sde: SDE, x0: Float[Tensor, " n"], grid: TimeGrid, channels: int) -> bool:
     visits = pilot(sde, x0[None], grid, channels=channels, generator=torch.Generator().manual_seed(0))
     if not visits or bool((visits[-1].x == visits[-1].x[:1]).all()):
         return False

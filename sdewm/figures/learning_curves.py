@@ -9,6 +9,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Num
 from matplotlib.axes import Axes
 
 from sdewm.drawing import CORRECTED, GUIDE, OTHER, save, styled
@@ -52,7 +53,7 @@ def runs(folder: Path, name: str) -> dict[int, list[dict]]:
     return dict(sorted(found.items()))
 
 
-def evaluations(lines: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+def evaluations(lines: list[dict]) -> tuple[Num[np.ndarray, " points"], Num[np.ndarray, " points"]]:
     """Frames and returns of the actor's mode."""
     scored = [(line["frames"], line["return"]) for line in lines if line["kind"] == "evaluation"]
     return np.array([f for f, _ in scored]), np.array([r for _, r in scored])

@@ -57,17 +57,19 @@ class PrintedSecondVariationSDE(Prolongation):
         super().__init__(sde)
         self.reading = reading
 
-    def initial(self, x0: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    def initial(
+        self, x0: Float[Tensor, "... n"], u: Float[Tensor, "... n"], v: Float[Tensor, "... n"]
+    ) -> Float[Tensor, "... N"]:
         """(x0, u, v, v), or (x0, u, v, 0) in the other readings; ``(..., 4 n)`` from three of ``(..., n)``."""
         u, v = u.expand(x0.shape), v.expand(x0.shape)
         return torch.cat([x0, u, v, v if self.reading == "literal" else torch.zeros_like(v)], -1)
 
-    def split(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def split(self, state: Float[Tensor, "*paths N"]) -> tuple[Float[Tensor, "*paths n"], ...]:
         """x, ∂_i x, ∂_j x and what (53) calls ∂²_ij x, each ``(..., n)``."""
         x, u, v, w = state.tensor_split(4, -1)
         return x, u, v, w
 
-    def rows(self, coefficient: CoefficientOf, state: Tensor) -> list[Tensor]:
+    def rows(self, coefficient: CoefficientOf, state: Float[Tensor, "*paths N"]) -> list[Float[Tensor, "*paths n"]]:
         x, u, v, w = self.split(state)
 
         def g(p: Tensor) -> Tensor:

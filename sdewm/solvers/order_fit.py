@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 import scipy
+from jaxtyping import Float64
 
 from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
@@ -53,15 +54,15 @@ class OrderFit:
 
 
 def fit_order(
-    dt: Array,
-    means: Array,
+    dt: Float64[np.ndarray, " lengths"],
+    means: Float64[np.ndarray, "lengths groups"],
     power: float,
     *,
     paths: int,
     seed: int,
     size: float = math.inf,
     rounding: float = 0.0,
-    successive: Array | None = None,
+    successive: Float64[np.ndarray, "_ groups"] | None = None,
 ) -> OrderFit:
     """Fit the order to the errors ``|E means|^power``.
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from sdewm.arrays import Array
 from sdewm.drawing import CORRECTED, GUIDE, drawn_on
 
 
 def draw_order(
-    dt: Array, errors: Array, stderrs: Array, axes: Axes | None, *, label: str, declared: float, kind: str
+    dt: Float64[np.ndarray, " lengths"],
+    errors: Float64[np.ndarray, " lengths"],
+    stderrs: Float64[np.ndarray, " lengths"],
+    axes: Axes | None,
+    *,
+    label: str,
+    declared: float,
+    kind: str,
 ) -> Axes:
     """Errors ``(k,)`` at steps ``(k,)``, beside an order that a method declares; see ``Convergence.plot``."""
     seen = errors > 0  # others have no logarithm

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sdewm import arguments
@@ -91,7 +91,7 @@ class Convergence:
     reason: str = ""
 
     @property
-    def rates(self) -> Array:
+    def rates(self) -> Float64[np.ndarray, " lengths"]:
         """The local order between each step length and the next one."""
         return np.diff(np.log(self.errors)) / np.diff(np.log(self.dt))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet
@@ -29,13 +30,19 @@ class Rows:
     ``first`` is the walk's first increment, which makes the choice another one for each block and the same each time.
     """
 
-    def __init__(self, grid: TimeGrid, first: Tensor) -> None:
+    def __init__(self, grid: TimeGrid, first: Float[Tensor, "paths channels"]) -> None:
         number = first[0, 0].item() if first.numel() else 0.0
         self.steps = set(range(int(abs(number) * 2**40) % LOOK_EVERY, grid.steps, LOOK_EVERY))
         if len(first) > PATHS:
             self.steps.add(0)
 
-    def hold(self, step: Callable[..., Tensor], x: Tensor, increment: tuple[Tensor, ...], after: Tensor) -> None:
+    def hold(
+        self,
+        step: Callable[..., Float[Tensor, "paths n"]],
+        x: Float[Tensor, "paths n"],
+        increment: tuple[Float[Tensor, "paths ..."], ...],
+        after: Float[Tensor, "paths n"],
+    ) -> None:
         """``ValueError`` where some rows of ``after = step(x, *increment)`` are others when stepped by themselves.
 
         The rows are from the middle, so that what looks at rows before its own, or after it, shows.
@@ -50,7 +57,7 @@ class Rows:
                 raise changing("sde", again) if again else mixed("sde", gap)
 
 
-def tolerance(truth: Tensor) -> Tensor:
+def tolerance(truth: Float[Tensor, "paths n"]) -> Float[Tensor, " n"]:
     """How far states ``(paths, n)`` may be off, ``(n,)``: half of the digits of each component.
 
     What cancels to next to nothing has the rounding of what it is made of, which is of any component's size.
@@ -59,7 +66,7 @@ def tolerance(truth: Tensor) -> Tensor:
     return eps**0.5 * sizes + 1e3 * eps * sizes.max()
 
 
-def difference(found: Tensor, there: Tensor) -> float:
+def difference(found: Float[Tensor, "paths n"], there: Float[Tensor, "paths n"]) -> float:
     """The largest difference beyond rounding, zero where there is none; what is not finite is looked at elsewhere."""
     one, two = (y.coefficients if isinstance(y, Jet) else y.unsqueeze(0) for y in (found.detach(), there.detach()))
     if torch.equal(one, two):

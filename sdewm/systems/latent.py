@@ -26,13 +26,15 @@ class InTime:
     tensor([[3., 3.]])
     """
 
-    function: Callable[..., Tensor]
+    function: Callable[..., Float[Tensor, "..."]]
 
-    def __call__(self, t: Float[Tensor, ""], *blocks: Tensor) -> Tensor:
+    def __call__(self, t: Float[Tensor, ""], *blocks: Float[Tensor, "paths _"]) -> Float[Tensor, "..."]:
         return self.function(t, *blocks)
 
 
-TwoInputs = Callable[[Tensor, Tensor], Tensor] | InTime
+Block = Float[Tensor, "paths size"]
+BlockNoise = Float[Tensor, " size"] | Float[Tensor, "paths size *channels"]
+TwoInputs = Callable[[Block, Block], Block | BlockNoise] | InTime
 
 
 class BlockSizes(NamedTuple):
@@ -166,14 +168,14 @@ class LatentSDE:
         *,
         q_enc: TwoInputs,
         q_enc_bar: TwoInputs | None,
-        f: Callable[[Tensor, Tensor, Tensor], Tensor],
-        f_bar: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
-        p: Callable[[Tensor], Tensor],
-        p_bar: Callable[[Tensor], Tensor] | None,
+        f: Callable[[Float[Tensor, "paths h"], Float[Tensor, "paths z"], Block], Float[Tensor, "paths h"]],
+        f_bar: Callable[[Float[Tensor, "paths h"], Float[Tensor, "paths z"], Block], BlockNoise] | None = None,
+        p: Callable[[Float[Tensor, "paths h"]], Block],
+        p_bar: Callable[[Float[Tensor, "paths h"]], BlockNoise] | None,
         q_dec: TwoInputs,
         q_dec_bar: TwoInputs | None = None,
         policy: TwoInputs,
-        observation: Callable[[Tensor], Tensor] | SDE,
+        observation: Callable[[Float[Tensor, ""]], Float[Tensor, "..."]] | SDE,
         sizes: BlockSizes,
         leak: float = 0.0,
         observation0: Float[Tensor, " size"] | None = None,
@@ -477,7 +479,9 @@ class _EncoderError:
         return self.model.stages[stage].block == self.model.block_slices.z
 
 
-def at_time(function: Callable[..., Tensor], t: Float[Tensor, ""], *blocks: Tensor) -> Tensor:
+def at_time(
+    function: Callable[..., Float[Tensor, "..."]], t: Float[Tensor, ""], *blocks: Float[Tensor, "paths _"]
+) -> Float[Tensor, "..."]:
     """A coefficient of some blocks, and of the time where it is :class:`InTime`."""
     return function(t, *blocks) if isinstance(function, InTime) else function(*blocks)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate
@@ -29,13 +30,13 @@ def few_paths(system: System, settings: Settings) -> Increments:
     return next(iter(drawn.draw(range(drawn.replicates), channels(system), system.grid, system.x0)))
 
 
-def relative(value: Tensor, truth: Tensor) -> float:
+def relative(value: Float[Tensor, "..."], truth: Float[Tensor, "..."]) -> float:
     """Root mean square of the difference, in parts of the truth's."""
     return float((value - truth).square().mean().sqrt() / truth.square().mean().sqrt())
 
 
 @once_for_system
-def reach(system: System) -> Tensor:
+def reach(system: System) -> Float[Tensor, " n"]:
     """How large each state of the base is, ``(n,)``: at least x0, and as far as pilot paths go.
 
     At most ``1 + |x0|``, about which a function of a usual size changes; for a state that stays at 0 that is all there
@@ -50,7 +51,12 @@ def reach(system: System) -> Tensor:
     return torch.minimum(torch.where(found > 0, found, usual), usual)
 
 
-def rounding(route: Callable[[Tensor], Tensor], x0: Tensor, steps: int, size: Tensor) -> float:
+def rounding(
+    route: Callable[[Float[Tensor, " n"]], Float[Tensor, "..."]],
+    x0: Float[Tensor, " n"],
+    steps: int,
+    size: Float[Tensor, " n"],
+) -> float:
     """How far rounding may move what a route gives, relative: what it makes of an x0 that differs in its last digits.
 
     ``size`` ``(n,)`` is how large states are, see :func:`reach`.

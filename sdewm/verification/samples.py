@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.estimate.samples import Sample, sample
@@ -133,7 +134,7 @@ def _jets(system: System, grid: TimeGrid, noise: Increments, halvings: int) -> d
 
 def losses_at(
     system: System, losses: Mapping[str, SummedLoss], eps: tuple[float, float], grid: TimeGrid, noise: Increments
-) -> dict[str, Tensor]:
+) -> dict[str, Float[Tensor, " paths"]]:
     """Each loss per path, ``(paths,)``, at the magnitudes ``eps`` of the diffusion and of the drift error."""
     weights = {name: loss.on(grid) for name, loss in losses.items()}
     total: dict[str, Tensor] = {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from sdewm.arrays import Array
 from sdewm.estimate.samples import Sample, pool, richardson
@@ -253,7 +254,9 @@ def _taylor_tests(
     return {key: pool_tests([r[key] for r in rounds]) for key in rounds[0]}
 
 
-def from_terms(values: Mapping[str, Array], prefix: str, halvings: int, form: Form) -> RouteCoefficients:
+def from_terms(
+    values: Mapping[str, Float64[np.ndarray, " replicates"]], prefix: str, halvings: int, form: Form
+) -> RouteCoefficients:
     """The paper's sums of its terms: R = εP + ε²(Q + ½S) as printed, ½ε²(Q + S) corrected; and R̃."""
     term = {name: values[f"{prefix}|{name}/{halvings}"] for name in TERMS}
     second = second_coefficient(term, form)

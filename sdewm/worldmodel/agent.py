@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from sdewm.systems.latent import LatentSDE
@@ -23,7 +23,7 @@ class Agent(nn.Module):
     A critic starts at zero everywhere, and stays there where the actor learns by imitation.
     """
 
-    return_spread: Tensor
+    return_spread: Float[Tensor, ""]
 
     def __init__(self, config: Config, observation_shape: tuple[int, ...], action_size: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Agent(nn.Module):
 
     def as_sde(
         self,
-        observations: Tensor,
+        observations: Num[Tensor, "times ..."],
         *,
         actions: Float[Tensor, "times actions"] | None = None,
         error_channels: int = 0,

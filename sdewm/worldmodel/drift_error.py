@@ -8,9 +8,9 @@ from functools import reduce
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from sdewm.arrays import Array
 from sdewm.estimate.samples import QuasiMonteCarlo, Sample, sample
 from sdewm.expansion.power_series import corrected_terms
 from sdewm.noise.grid import TimeGrid
@@ -21,17 +21,17 @@ from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.error_growth import ERROR
 from sdewm.worldmodel.latent_rollout import HORIZON, STARTS, normal
-from sdewm.worldmodel.replay import to_sequences
+from sdewm.worldmodel.replay import Episode, to_sequences
 from sdewm.worldmodel.sde import initial_state
 from sdewm.worldmodel.sde_losses import reconstruction_loss
 
 LOSS_PATHS = 2**6  # noises for an expected loss
 REPLICATED_STEPS, REPLICATED_PATHS = 5, 2**8  # in replicates: 8 noises each, so that a logarithm is of a mean
 
-Error = Callable[[Tensor, Tensor], Tensor]  # σ(h, s)
+Error = Callable[[Float[Tensor, "paths h"], Float[Tensor, "paths size"]], Float[Tensor, "paths z"]]  # σ(h, s)
 
 
-def drift_error_bias(agent: Agent, episodes: Sequence[np.ndarray], seed: int) -> dict[str, float]:
+def drift_error_bias(agent: Agent, episodes: Sequence[Episode], seed: int) -> dict[str, float]:
     """R̃ of Corollary 3.8 under a drift error alone, and the increase of the expected loss as measured.
 
     From the times :data:`STARTS` of each episode, over :data:`HORIZON` steps of filtering under an encoder error
@@ -45,14 +45,14 @@ def drift_error_bias(agent: Agent, episodes: Sequence[np.ndarray], seed: int) ->
     return {"loss0": mean["loss0"], **sizes, "increase_signed": mean["increase"]}
 
 
-def drift_error_standard_errors(agent: Agent, episodes: Sequence[np.ndarray], seed: int) -> dict[str, float]:
+def drift_error_standard_errors(agent: Agent, episodes: Sequence[Episode], seed: int) -> dict[str, float]:
     """Standard errors of what :func:`drift_error_bias` returns; not below, since starts share their noise."""
     found = [{name: s.estimate(name).stderr for name in s.values} for s in _own_errors(agent, episodes, seed)]
     mean = {name: sum(f[name] for f in found) / len(found) for name in found[0]}
     return mean | {"increase_signed": mean["increase"]}
 
 
-def loss_increase(agent: Agent, episode: np.ndarray, error: Error) -> dict[str, Array]:
+def loss_increase(agent: Agent, episode: Episode, error: Error) -> dict[str, Float64[np.ndarray, " replicates"]]:
     """``bias`` and ``increase`` under the drift error ε σ(h, s), σ = ``error``, along one episode, by replicate.
 
     As in :func:`drift_error_bias`, but over :data:`REPLICATED_STEPS` steps.
@@ -61,7 +61,7 @@ def loss_increase(agent: Agent, episode: np.ndarray, error: Error) -> dict[str, 
     return {name: np.mean([abs(f[name]) for f in found], 0) for name in ("bias", "increase")}
 
 
-def _own_errors(agent: Agent, episodes: Sequence[np.ndarray], seed: int) -> Iterator[Sample]:
+def _own_errors(agent: Agent, episodes: Sequence[Episode], seed: int) -> Iterator[Sample]:
     config, spread = agent.config, agent.world_model.latent_spread
     weights = normal(torch.Generator().manual_seed(1), config.deter, config.stoch, like=spread) / config.deter**0.5
 
@@ -72,7 +72,7 @@ def _own_errors(agent: Agent, episodes: Sequence[np.ndarray], seed: int) -> Iter
 
 
 def _drift_errors(
-    agent: Agent, episodes: Sequence[np.ndarray], error: Error, steps: int, paths: int, seed: int
+    agent: Agent, episodes: Sequence[Episode], error: Error, steps: int, paths: int, seed: int
 ) -> Iterator[Sample]:
     model = agent.world_model
     for records in episodes:
@@ -89,7 +89,14 @@ def _drift_errors(
 
 
 def bias_and_increase(
-    family: PerturbedSDE, loss: SummedLoss, x0: Tensor, grid: TimeGrid, *, eps: float, paths: int, seed: int
+    family: PerturbedSDE,
+    loss: SummedLoss,
+    x0: Float[Tensor, " n"],
+    grid: TimeGrid,
+    *,
+    eps: float,
+    paths: int,
+    seed: int,
 ) -> Sample:
     """``loss0``, ``bias_first``, ``bias`` and ``increase`` of :func:`drift_error_bias`, signed, from one start."""
     losses, weights = {"": loss}, loss.on(grid)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -54,7 +55,9 @@ class EncoderError:
             config.error, config.error_variance, config.error_mean, config.error_redraw, config.error_unit
         )
 
-    def draw(self, batch: int, steps: int, spread: Tensor, generator: torch.Generator) -> Tensor | None:
+    def draw(
+        self, batch: int, steps: int, spread: Float[Tensor, " z"], generator: torch.Generator
+    ) -> Float[Tensor, "batch times z"] | None:
         """Errors (batch, steps, stoch) of training sequences, one a row, in z's own unit; None for none.
 
         ``spread`` (stoch,) is that of z.
@@ -65,7 +68,7 @@ class EncoderError:
         law = self._law(batch, 1 if self.redraw == "episode" else steps, generator, spread.dtype)
         return self._sample(law, (batch, steps, len(spread)), spread, generator)
 
-    def stream(self, spread: Tensor, generator: torch.Generator) -> Iterator[Tensor | None]:
+    def stream(self, spread: Float[Tensor, " z"], generator: torch.Generator) -> Iterator[Float[Tensor, "1 z"] | None]:
         """Errors (1, stoch) of one episode of unknown length, one a step."""
         if self.kind == "none":
             yield from itertools.repeat(None)

@@ -9,12 +9,12 @@ import numpy as np
 
 from sdewm import arguments
 from sdewm.worldmodel.environments import Environment, EnvironmentFailure, Policy, TimeStep, check_step
-from sdewm.worldmodel.replay import to_episode
+from sdewm.worldmodel.replay import Episode, to_episode
 
 
 def play(
     environment: Environment, policy: Policy, seed: int, *, watch: Callable[[TimeStep], None] | None = None
-) -> np.ndarray:
+) -> Episode:
     """One episode, as the replay's records. ``watch`` is given every step as it comes.
 
     :class:`EnvironmentFailure` where the environment raises anything, or returns what it may not.

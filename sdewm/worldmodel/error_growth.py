@@ -13,6 +13,7 @@ product over n = 1 … N − 1. It is the step's counterpart of a one-sided Lips
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets.forward_mode import load_forward_mode
@@ -26,7 +27,9 @@ ERROR = 0.5  # size of an error, in the latent's own spread
 
 
 @torch.no_grad()
-def rollout_divergence(model: Dynamics, start: Latent, spread: Tensor, generator: torch.Generator) -> dict[str, float]:
+def rollout_divergence(
+    model: Dynamics, start: Latent, spread: Float[Tensor, " z"], generator: torch.Generator
+) -> dict[str, float]:
     """Rollouts from z̃ + ε against those from z̃, on common noise; ε normal, :data:`ERROR` of the latent's spread.
 
     ``divergence`` is d_ε / E|ε|² of Theorem 4.1, E sup_t (|h^ε − h⁰|² + |z̃^ε − z̃⁰|²) over E|ε|²; it counts t = 0, so
@@ -50,7 +53,9 @@ def rollout_divergence(model: Dynamics, start: Latent, spread: Tensor, generator
     }
 
 
-def jacobian_statistics(model: Dynamics, start: Latent, spread: Tensor, generator: torch.Generator) -> dict[str, float]:
+def jacobian_statistics(
+    model: Dynamics, start: Latent, spread: Float[Tensor, " z"], generator: torch.Generator
+) -> dict[str, float]:
     """Jacobians along rollouts, and the fundamental matrix Φ that they make.
 
     - ``map_h``, ``drift_h``, ``map_z``: mean Frobenius norms of ∂_h f, ∂_h f − I and ∂_z f, the action being π(h, z̃);
@@ -141,7 +146,12 @@ def final_phi(model: Dynamics, start: Latent, generator: torch.Generator) -> flo
     return float((dh.square().sum(-1) + dz.square().sum(-1)).mean())
 
 
-def mean_square_growth(in_h: Tensor, in_z: Tensor, p: Tensor, p_bar: Tensor) -> Tensor:
+def mean_square_growth(
+    in_h: Float[Tensor, "... h h"],
+    in_z: Float[Tensor, "... h z"],
+    p: Float[Tensor, "... z h"],
+    p_bar: Float[Tensor, "... z h"],
+) -> Float[Tensor, "..."]:
     """ρ of this module's docstring from ∂_h f, ∂_z f, ∂p and ∂p̄, (…, rows, columns) each: (…)."""
     a = in_h + in_z @ p
     weights = in_z.square().sum(-2).unsqueeze(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Num
 
 from sdewm.worldmodel.environments import DeepMindControl, Environment
 
@@ -40,7 +41,7 @@ class ScriptedGait:
         self._noise = np.zeros(actions)
         self._time = 0.0
 
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
+    def __call__(self, observation: Num[np.ndarray, "..."]) -> Float[np.ndarray, " actions"]:
         persistence = 0.9  # of the exploration noise, from one agent step to the next
         innovation = self._noise_scale * np.sqrt(1 - persistence**2)
         self._noise = persistence * self._noise + innovation * self._rng.normal(size=self._noise.shape)

@@ -30,7 +30,7 @@ def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Tensor, "..."]:
     return 0.5 * (ratio * ratio + shift * shift - 1 - 2 * ratio.log()).sum(-1)
 
 
-def positive(name: str, std: Tensor, most: float = math.inf) -> None:
+def positive(name: str, std: Float[Tensor, "..."], most: float = math.inf) -> None:
     """``ValueError`` for a standard deviation that is not positive, or larger than ``most``."""
     value = std.value if isinstance(std, Jet) else std
     if not bool(((value > 0) & (value <= most)).all()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -17,22 +18,22 @@ class ImageBasis(nn.Module):
     where the last bracket is what no s̃ can reach.
     """
 
-    vectors: Tensor
+    vectors: Float[Tensor, "size pixels"]
 
     def __init__(self, size: int, pixels: int) -> None:
         super().__init__()
         self.register_buffer("vectors", _orthonormal(torch.randn(size, pixels)))
 
-    def coordinates(self, images: Tensor) -> Tensor:
+    def coordinates(self, images: Float[Tensor, "... pixels"]) -> Float[Tensor, "... size"]:
         """Of images (..., pixels): (..., size)."""
         return images @ self.vectors.T / self.vectors.shape[1]
 
-    def images(self, coordinates: Tensor) -> Tensor:
+    def images(self, coordinates: Float[Tensor, "... size"]) -> Float[Tensor, "... pixels"]:
         """The inverse on the span: (..., size) to (..., pixels)."""
         return coordinates @ self.vectors
 
     @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
+    def fit(self, images: Float[Tensor, "count pixels"]) -> None:
         """Take the basis from centred training images (N, pixels)."""
         _, vectors = torch.linalg.eigh(images.T @ images)
         self.vectors.copy_(_orthonormal(vectors.T.flip(0)[: len(self.vectors)]))

@@ -22,7 +22,8 @@ from sdewm.systems.checks import named
 PenaltyForm = Literal["norm", "square"]
 Target = Literal["map", "drift"]
 Wrt = Literal["h", "z", "hz"]
-BatchFunction = Callable[..., Tensor]
+BatchFunction = Callable[..., Float[Tensor, "batch outputs"]]
+Inputs = tuple[Float[Tensor, "batch ..."], ...]
 
 INPUTS: dict[Wrt, tuple[int, ...]] = {"h": (0,), "z": (1,), "hz": (0, 1)}  # places among the cell's inputs (h, z, a)
 ROUNDINGS = 1e4  # that one value may differ by when it is computed again, as on several threads
@@ -31,11 +32,11 @@ FLOOR = 1e-12  # under the root, so that its gradient is finite where the Jacobi
 
 def jacobian_penalty(
     function: BatchFunction,
-    inputs: tuple[Tensor, ...],
+    inputs: Inputs,
     wrt: tuple[int, ...],
     generator: torch.Generator,
     form: PenaltyForm = "norm",
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """‖J‖_F or ½‖J‖_F² of ``function`` at ``inputs``, estimated by a single random projection: a scalar to minimize.
 
     Hoffman, Roberts and Yaida (2019): with v uniform on the unit sphere of the n outputs, n‖vᵀJ‖² has expectation
@@ -62,12 +63,12 @@ def jacobian_penalty(
 class Norms(NamedTuple):
     """Norms of Jacobians, (B,) each: Frobenius, largest singular value, and logarithmic norm μ₂."""
 
-    frobenius: Tensor
-    spectral: Tensor
-    logarithmic: Tensor
+    frobenius: Float[Tensor, " batch"]
+    spectral: Float[Tensor, " batch"]
+    logarithmic: Float[Tensor, " batch"]
 
 
-def exact_norms(function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]) -> Norms:
+def exact_norms(function: BatchFunction, inputs: Inputs, wrt: tuple[int, ...]) -> Norms:
     """The norms of the :func:`exact_jacobian` itself. μ₂ is not a number where the matrix is not square.
 
     Raises what :func:`exact_jacobian` does.
@@ -82,8 +83,8 @@ def exact_norms(function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[
 
 
 def exact_jacobian(
-    function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...], *, create_graph: bool = False
-) -> Tensor:
+    function: BatchFunction, inputs: Inputs, wrt: tuple[int, ...], *, create_graph: bool = False
+) -> Float[Tensor, "batch outputs inputs"]:
     """J of ``function`` at ``inputs``, (B, n, m), m the size of the inputs ``wrt`` together; n backward passes.
 
     Arguments as in :func:`jacobian_penalty`. ``create_graph`` keeps what is needed to differentiate J.
@@ -121,8 +122,8 @@ def as_drift(cell: BatchFunction) -> BatchFunction:
 
 
 def _evaluate(
-    function: BatchFunction, inputs: tuple[Tensor, ...], wrt: tuple[int, ...]
-) -> tuple[tuple[Tensor, ...], Tensor]:
+    function: BatchFunction, inputs: Inputs, wrt: tuple[int, ...]
+) -> tuple[Inputs, Float[Tensor, "batch outputs"]]:
     """Inputs as leaves that require gradients at ``wrt``, and the function's value (B, n) there."""
     arguments.function("function", function, "(inputs, …)")
     if not isinstance(inputs, tuple | list) or not inputs:

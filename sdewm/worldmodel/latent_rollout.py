@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.gaussian import Gaussian
-from sdewm.worldmodel.replay import to_sequences
+from sdewm.worldmodel.replay import Episode, to_sequences
 
 HORIZON = 15  # steps of a rollout: DreamerV2's imagination horizon
 STARTS = (10, 30, 50, 70)  # times of each episode that rollouts start from
@@ -61,7 +61,7 @@ def dynamics(agent: Agent) -> Dynamics:
 
 
 @torch.no_grad()
-def starting_states(agent: Agent, episodes: Sequence[np.ndarray]) -> Latent:
+def starting_states(agent: Agent, episodes: Sequence[Episode]) -> Latent:
     """Filtered states at the times :data:`STARTS` of each episode's records, z at the posterior's mean.
 
     ``ValueError`` where an episode ends before a rollout from the last of them would.
@@ -78,6 +78,6 @@ def repeated(states: Latent, times: int) -> Latent:
     return Latent(*(part.repeat_interleave(times, 0) for part in states))
 
 
-def normal(generator: torch.Generator, *shape: int, like: Tensor) -> Tensor:
+def normal(generator: torch.Generator, *shape: int, like: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Standard normal numbers of the shape, in the dtype of ``like``."""
     return torch.randn(shape, generator=generator, dtype=like.dtype)

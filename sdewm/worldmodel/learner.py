@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdewm.worldmodel.agent import Agent
@@ -38,7 +39,7 @@ class Learner:
         }
         self.updates = 0
 
-    def update(self, batch: Sequences) -> dict[str, Tensor]:
+    def update(self, batch: Sequences) -> dict[str, Float[Tensor, ""]]:
         """One update of everything on a batch of the replay; returns scalars worth watching."""
         filtered, metrics = self._update_model(batch)
         imitates = self.config.behaviour == "imitation"

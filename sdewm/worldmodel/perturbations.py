@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 import numpy as np
+from jaxtyping import Float
 from scipy import ndimage
 
 from sdewm import arguments
 from sdewm.worldmodel.environments import Policy
 
 NoiseMode = Literal["add", "replace"]
+Image = Float[np.ndarray, "_ rows columns"]
 
 
 class Perturbation(Protocol):
     """An image to an image, with the randomness that it is given."""
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray: ...
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class GaussianNoise:
     def __post_init__(self) -> None:
         _check_noise(self)
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         image = _checked(image)
         return _clipped(_noisy(image, self.mean, self.variance, self.mode, rng), self.clip)
 
@@ -61,7 +63,7 @@ class MaskedNoise:
         if self.percent > 100:
             raise ValueError(f"percent: expected a number in [0, 100], got {self.percent!r}")
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         image = _checked(image)
         noisy = _noisy(image, self.mean, self.variance, self.mode, rng)
         pixels = image.shape[-2] * image.shape[-1]
@@ -82,7 +84,7 @@ class Rotation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "degrees", arguments.real("degrees", self.degrees))
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         return ndimage.rotate(_checked(image), self.degrees, axes=(2, 1), reshape=False, order=1, mode="nearest")
 
 

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
 
 from sdewm import arguments
 from sdewm.worldmodel.prediction import open_loop
-from sdewm.worldmodel.replay import to_sequences
+from sdewm.worldmodel.replay import Episode, to_sequences
 from sdewm.worldmodel.world_model import WorldModel
 
 ENLARGED = 192  # pixels per side of a picture in a video, at least
 
 
-def prediction_video(model: WorldModel, episode: np.ndarray, context: int) -> list[np.ndarray]:
+def prediction_video(model: WorldModel, episode: Episode, context: int) -> list[UInt8[np.ndarray, "rows columns 3"]]:
     """Pictures (size, 2 size, 3) of an episode's images: the truth on the left, the model's on the right.
 
     The model's picture is the reconstruction while it sees, and the prediction, in a white frame, after ``context``
@@ -40,14 +41,16 @@ def prediction_video(model: WorldModel, episode: np.ndarray, context: int) -> li
     return pictures
 
 
-def picture(image: np.ndarray) -> np.ndarray:
+def picture(image: UInt8[np.ndarray, "_ rows rows"]) -> UInt8[np.ndarray, "columns columns 3"]:
     """An observation (1 or 3, size, size) uint8 as (size', size', 3), each pixel enlarged to a square."""
     colour = np.repeat(image, 3, 0) if len(image) == 1 else image
     factor = -(-ENLARGED // image.shape[-1])
     return colour.transpose(1, 2, 0).repeat(factor, 0).repeat(factor, 1)
 
 
-def write_gif(path: Path | str, pictures: Sequence[np.ndarray], frames_per_second: float = 20.0) -> None:
+def write_gif(
+    path: Path | str, pictures: Sequence[UInt8[np.ndarray, "rows columns 3"]], frames_per_second: float = 20.0
+) -> None:
     """Pictures (height, width, 3) uint8 as an animated GIF that repeats."""
     if not pictures:
         raise ValueError("pictures: expected at least one, got none")

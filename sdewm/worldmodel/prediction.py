@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.worldmodel.replay import Sequences, to_sequences
+from sdewm.worldmodel.replay import Episode, Sequences, to_sequences
 from sdewm.worldmodel.world_model import WorldModel
 
 CONTEXT, HORIZON = 10, 30  # steps of a held-out window that are seen, and that are then predicted
@@ -24,12 +25,12 @@ class OpenLoopError(NamedTuple):
     data's mean. All (T − context,), in nats.
     """
 
-    predicted: Tensor
-    held: Tensor
-    mean: Tensor
+    predicted: Float[Tensor, " steps"]
+    held: Float[Tensor, " steps"]
+    mean: Float[Tensor, " steps"]
 
 
-def windows(episodes: Sequence[np.ndarray], length: int, dtype: torch.dtype = torch.float32) -> Sequences:
+def windows(episodes: Sequence[Episode], length: int, dtype: torch.dtype = torch.float32) -> Sequences:
     """Stretches of ``length`` steps of episodes' records, half overlapping, none over an episode's end, as a batch.
 
     ``ValueError`` where no episode is so long.
@@ -42,7 +43,7 @@ def windows(episodes: Sequence[np.ndarray], length: int, dtype: torch.dtype = to
 
 
 @torch.no_grad()
-def open_loop(model: WorldModel, batch: Sequences, context: int) -> Tensor:
+def open_loop(model: WorldModel, batch: Sequences, context: int) -> Float[Tensor, "batch steps ..."]:
     """Standardized observations predicted after ``context`` ones were seen: (B, T − context, *shape).
 
     z is the posterior's mean while observations are seen, then the prior's. ``ValueError`` unless 1 ≤ context < T.
@@ -66,7 +67,7 @@ def open_loop_error(model: WorldModel, batch: Sequences, context: int) -> OpenLo
 
 
 @torch.no_grad()
-def heldout_scores(model: WorldModel, episodes: Sequence[np.ndarray]) -> dict[str, float]:
+def heldout_scores(model: WorldModel, episodes: Sequence[Episode]) -> dict[str, float]:
     """The objective's parts on windows of episodes, z at the posterior's mean, and the error of open loops.
 
     ``open_N``: of :func:`open_loop_error`, N steps after :data:`CONTEXT` observations seen; ``held_N``: of the last of

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num, Shaped
 from torch import Tensor
 
 from sdewm import arguments
 from sdewm.files import make_folder, sync_folder, write_whole
 from sdewm.worldmodel.checkpoint import CheckpointError
 from sdewm.worldmodel.environments import TimeStep
+
+Episode = Shaped[np.ndarray, " times"]  # records of type :func:`step_dtype`, one for each time
 
 OWN_FILE = re.compile(r"\d{6,}\.npy(\.partial)?")
 
@@ -29,7 +31,7 @@ class Sequences(NamedTuple):
     t begins an episode, so that nothing before it has to do with it.
     """
 
-    observations: Tensor
+    observations: Num[Tensor, "batch times ..."]
     actions: Float[Tensor, "batch times actions"]
     rewards: Float[Tensor, "batch times"]
     terminal: Bool[Tensor, "batch times"]
@@ -50,7 +52,7 @@ def step_dtype(observation_shape: Sequence[int], action_size: int) -> np.dtype[A
     )
 
 
-def to_episode(steps: Sequence[TimeStep], actions: Sequence[np.ndarray]) -> np.ndarray:
+def to_episode(steps: Sequence[TimeStep], actions: Sequence[Float[np.ndarray, " actions"]]) -> Episode:
     """Steps 0, …, n of an episode and the actions 0, …, n − 1 between them as n + 1 records; the last action is 0."""
     shape, size = np.shape(steps[0].observation), len(actions[0])
     episode = np.zeros(len(steps), step_dtype(shape, size))
@@ -62,7 +64,7 @@ def to_episode(steps: Sequence[TimeStep], actions: Sequence[np.ndarray]) -> np.n
     return episode
 
 
-def to_sequences(records: np.ndarray, dtype: torch.dtype = torch.float32) -> Sequences:
+def to_sequences(records: Shaped[np.ndarray, "batch times"], dtype: torch.dtype = torch.float32) -> Sequences:
     """Records (B, T) as tensors, those of floating point in ``dtype``."""
     fields = ("observation", "action", "reward", "terminal", "first")
     tensors = (torch.from_numpy(np.ascontiguousarray(records[name])) for name in fields)
@@ -74,7 +76,7 @@ def episode_file(folder: Path | str, number: int) -> Path:
     return Path(folder) / f"{number:06d}.npy"
 
 
-def write_episode(file: Path, episode: np.ndarray) -> None:
+def write_episode(file: Path, episode: Episode) -> None:
     """Write an episode's records, all or nothing."""
     write_whole(file, lambda stream: np.save(stream, episode, allow_pickle=False))
 
@@ -112,7 +114,7 @@ class Replay:
         self.steps = 0
         self._ends = np.zeros(0, np.int64)
 
-    def add(self, number: int, episode: np.ndarray) -> None:
+    def add(self, number: int, episode: Episode) -> None:
         """Write an episode and take it into the index."""
         write_episode(self._file(number), episode)
         self._take([*self.index, HeldEpisode(number, len(episode), _checksum(episode))])
@@ -149,7 +151,7 @@ class Replay:
             if file not in held and OWN_FILE.fullmatch(file.name):
                 file.unlink()
 
-    def episode(self, number: int) -> np.ndarray:
+    def episode(self, number: int) -> Episode:
         """The records of one episode, read when they are touched."""
         file = self._file(number)
         try:
@@ -170,11 +172,11 @@ class Replay:
         starts = torch.randint(self.steps - length + 1, (batch,), generator=generator).tolist()
         return to_sequences(np.stack([self._stretch(start, length) for start in starts]))
 
-    def observations(self) -> Tensor:
+    def observations(self) -> Num[Tensor, "count ..."]:
         """Every observation held, (steps, *shape), in memory."""
         return torch.from_numpy(np.concatenate([self.episode(number)["observation"] for number, *_ in self.index]))
 
-    def _stretch(self, start: int, length: int) -> np.ndarray:
+    def _stretch(self, start: int, length: int) -> Episode:
         parts, missing = [], length
         entry = int(np.searchsorted(self._ends, start, side="right"))
         offset = start - (int(self._ends[entry - 1]) if entry else 0)
@@ -206,7 +208,7 @@ class Replay:
         return episode_file(self.folder, number)
 
 
-def _checksum(episode: np.ndarray) -> int:
+def _checksum(episode: Episode) -> int:
     return zlib.crc32(episode.tobytes())
 
 

@@ -9,22 +9,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
-from sdewm.arrays import Array
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.drift_error import Error, drift_error_bias, loss_increase
 from sdewm.worldmodel.error_growth import final_phi, flow_contraction, jacobian_statistics, rollout_divergence
 from sdewm.worldmodel.jacobian import exact_norms
 from sdewm.worldmodel.latent_rollout import dynamics, starting_states
 from sdewm.worldmodel.prediction import windows
-from sdewm.worldmodel.replay import to_sequences
+from sdewm.worldmodel.replay import Episode, to_sequences
 
 WINDOW = 32  # steps of the windows that the objective is taken over
 REPLICATES = 8
 EPISODES = 2  # that replicates start from
 
 
-def measure_robustness(agent: Agent, episodes: Sequence[np.ndarray], seed: int = 0) -> dict[str, float]:
+def measure_robustness(agent: Agent, episodes: Sequence[Episode], seed: int = 0) -> dict[str, float]:
     """Everything for one agent, by name; the docstrings of the parts say what is what.
 
     ``latent_spread`` is the root mean square of the latent's own unit, ``reconstruction`` and ``kl`` are of the
@@ -47,7 +47,9 @@ def measure_robustness(agent: Agent, episodes: Sequence[np.ndarray], seed: int =
     }
 
 
-def measure_replicates(agent: Agent, episodes: Sequence[np.ndarray], error: Error) -> dict[str, Array]:
+def measure_replicates(
+    agent: Agent, episodes: Sequence[Episode], error: Error
+) -> dict[str, Float64[np.ndarray, " replicates"]]:
     """Array of some quantities, by name, one for each replicate.
 
     Replicates differ in the noise alone, so that what they spread by says nothing about another seed of training.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from sdewm import arguments
@@ -16,8 +17,8 @@ from sdewm.worldmodel.world_model import WorldModel
 
 def as_sde(
     model: WorldModel,
-    observations: Tensor,
-    policy: Callable[[Tensor, Tensor], Tensor] | InTime,
+    observations: Num[Tensor, "times ..."],
+    policy: Callable[[Float[Tensor, "paths h"], Float[Tensor, "paths z"]], Float[Tensor, "paths actions"]] | InTime,
     error_channels: int = 0,
 ) -> LatentSDE:
     """The learned coefficients as a :class:`LatentSDE` driven by a recorded episode's observations (T, ...).
@@ -54,7 +55,7 @@ def as_sde(
     )
 
 
-def recorded_actions(actions: Tensor) -> InTime:
+def recorded_actions(actions: Float[Tensor, "steps actions"]) -> InTime:
     """A policy that does what a record did: row n of actions (T, action_size) from t = n until n + 1.
 
     Frames were recorded under these actions, so that a loss along them is of the model alone; under a policy of (h, z)
@@ -70,7 +71,7 @@ def recorded_actions(actions: Tensor) -> InTime:
     return InTime(policy)
 
 
-def recorded_observation(model: WorldModel, observations: Tensor) -> RecordedObservation:
+def recorded_observation(model: WorldModel, observations: Num[Tensor, "times ..."]) -> RecordedObservation:
     """s_t of an episode's observations (T, ...), images in [0, 1], in the model's dtype: observation n at t = n."""
     s = observations.to(model.observation_mean.dtype)
     s = s / 255 if observations.dtype == torch.uint8 else s
@@ -78,7 +79,9 @@ def recorded_observation(model: WorldModel, observations: Tensor) -> RecordedObs
 
 
 @torch.no_grad()
-def initial_state(model: WorldModel, observations: Tensor, actions: Tensor, t: int = 10) -> Tensor:
+def initial_state(
+    model: WorldModel, observations: Num[Tensor, "times ..."], actions: Float[Tensor, "steps actions"], t: int = 10
+) -> Float[Tensor, " n"]:
     """A typical state x = (z, h, z̃, s̃) of the SDE at an episode's time t, (n,).
 
     The episode, observations (T, ...) and actions (T, action_size), is filtered from h = 0 at its first time to t

@@ -13,7 +13,7 @@ import numpy as np
 from sdewm.files import write_text, write_whole
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from sdewm.worldmodel.replay import Replay, split
+from sdewm.worldmodel.replay import Episode, Replay, split
 from sdewm.worldmodel.saved_agent import load_agent
 
 DATA = files("sdewm.worldmodel") / "data"
@@ -21,7 +21,7 @@ WALKER = "walker_walk"
 LEAN, LEAN_REGULARIZED = "cartpole_balance_jacobian_0", "cartpole_balance_jacobian_1"
 
 
-def load_trained(name: str = WALKER) -> tuple[Agent, list[np.ndarray]]:
+def load_trained(name: str = WALKER) -> tuple[Agent, list[Episode]]:
     """An agent that ships, in float64 and frozen, and the records of episodes that it never trained on.
 
     - :data:`WALKER`: the preset "walker", a small model of pixels that imitates a scripted gait; and the ends of its

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.worldmodel.gaussian import Gaussian, positive
@@ -18,7 +19,9 @@ FARTHEST = 1e4
 WIDEST = 1e4
 
 
-def truncated_normal(gaussian: Gaussian, uniform: Tensor) -> tuple[Tensor, Tensor]:
+def truncated_normal(
+    gaussian: Gaussian, uniform: Float[Tensor, "... n"]
+) -> tuple[Float[Tensor, "... n"], Float[Tensor, "..."]]:
     """A sample of a normal truncated to [−1, 1], and the entropy, summed over the last dimension.
 
     ``uniform`` in [0, 1), of the mean's shape, is pushed through the quantile function, so that gradients reach mean

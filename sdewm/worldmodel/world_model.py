@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,8 +67,8 @@ class WorldModel(nn.Module):
     ``latent_spread`` (stoch,): standard deviation of each coordinate of z over the training data, a running mean.
     """
 
-    observation_mean: Tensor
-    observation_scale: Tensor
+    observation_mean: Float[Tensor, "..."]
+    observation_scale: Float[Tensor, "..."]
     latent_spread: Float[Tensor, " z"]
 
     def __init__(self, config: Config, observation_shape: tuple[int, ...], action_size: int) -> None:
@@ -118,7 +118,7 @@ class WorldModel(nn.Module):
 
     # The coefficient functions. h: (..., deter), z: (..., stoch), a: (..., action_size), s: (..., *observation_shape).
 
-    def embed(self, s: Tensor) -> Float[Tensor, "... embedding"]:
+    def embed(self, s: Num[Tensor, "..."]) -> Float[Tensor, "... embedding"]:
         """The encoder's embedding of observations, (..., embed)."""
         leading = s.shape[: s.ndim - len(self.observation_shape)]
         flat = self.standardize(s).reshape(-1, *self.observation_shape)
@@ -142,7 +142,7 @@ class WorldModel(nn.Module):
         """What the decoder says, flat: a standardized observation, or its coordinates in ``basis``, (..., s_tilde)."""
         return self._head(self.decoder, h, z)
 
-    def decode(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Tensor:
+    def decode(self, h: Float[Tensor, "... h"], z: Float[Tensor, "... z"]) -> Float[Tensor, "..."]:
         """The mean of the standardized observation, (..., *observation_shape)."""
         s = self.s_tilde(h, z)
         return (s if self.basis is None else self.basis.images(s)).unflatten(-1, self.observation_shape)
@@ -159,13 +159,13 @@ class WorldModel(nn.Module):
 
     # Observations and rewards.
 
-    def standardize(self, s: Tensor) -> Tensor:
+    def standardize(self, s: Num[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Observations as the model sees them; uint8 images are brought to [0, 1] first."""
         if s.dtype == torch.uint8:
             s = s.to(self.observation_mean.dtype) / 255
         return (s - self.observation_mean) / self.observation_scale
 
-    def observations(self, standardized: Tensor) -> Tensor:
+    def observations(self, standardized: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """The inverse: images in [0, 1] but for overshoot, or states."""
         return standardized * self.observation_scale + self.observation_mean
 
@@ -175,7 +175,7 @@ class WorldModel(nn.Module):
         return torch.tanh(scaled) if self.config.reward_clip == "tanh" else scaled
 
     @torch.no_grad()
-    def fit_observations(self, s: Tensor) -> None:
+    def fit_observations(self, s: Num[Tensor, "count ..."]) -> None:
         """Take the mean, of a state each coordinate's spread, and the basis, from observations (N, *observation_shape).
 
         A configuration that does not ask for it leaves mean and spread as they are.
@@ -199,7 +199,7 @@ class WorldModel(nn.Module):
 
     def observe(
         self,
-        s: Tensor,
+        s: Num[Tensor, "batch times ..."],
         actions: Float[Tensor, "batch times actions"],
         first: Bool[Tensor, "batch times"],
         noise: Float[Tensor, "batch times z"],
@@ -297,7 +297,7 @@ class WorldModel(nn.Module):
         spread = filtered.posterior.mean.flatten(0, 1).std(0)
         self.latent_spread.lerp_(spread, 1 - SPREAD_MOMENTUM)
 
-    def posterior_of(self, h: Tensor, from_s: Tensor) -> Gaussian:
+    def posterior_of(self, h: Float[Tensor, "... h"], from_s: Float[Tensor, "... neurons"]) -> Gaussian:
         """q(z | h, s), s through what ``posterior_from_s`` makes of its embedding."""
         return self.posterior_head(self.activation(self.posterior_from_h(h) + from_s))
 

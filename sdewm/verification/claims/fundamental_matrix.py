@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.estimate.samples import Sample, richardson, sample
@@ -94,13 +95,13 @@ def inverse_sample(system: System, settings: Settings, round: int) -> Sample:
     return sample(evaluate, drawn, channels(system), system.grid, system.x0)
 
 
-def by_equation(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments) -> Tensor:
+def by_equation(sde: SDE, x0: Float[Tensor, " n"], grid: TimeGrid, *, noise: Increments) -> Float[Tensor, "paths n n"]:
     """Φ at the final time, ``(paths, n, n)``, by Euler's scheme for (43)–(44)."""
     system = FundamentalMatrixSDE(sde)
     return system.split(solve(system, system.initial(x0), grid, noise=noise))[1]
 
 
-def by_product(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments) -> Tensor:
+def by_product(sde: SDE, x0: Float[Tensor, " n"], grid: TimeGrid, *, noise: Increments) -> Float[Tensor, "paths n n"]:
     """Φ as the product of the steps' own Jacobians."""
     identity = torch.eye(len(x0), dtype=x0.dtype, device=x0.device)
     phi = identity
@@ -111,8 +112,14 @@ def by_product(sde: SDE, x0: Tensor, grid: TimeGrid, *, noise: Increments) -> Te
 
 
 def by_differences(
-    sde: SDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments, h: float | Tensor
-) -> tuple[Tensor, float]:
+    sde: SDE,
+    x0: Float[Tensor, " n"],
+    grid: TimeGrid,
+    *,
+    method: Method,
+    noise: Increments,
+    h: float | Float[Tensor, " n"],
+) -> tuple[Float[Tensor, "paths n n"], float]:
     """Φ by central differences of fourth order, and how far those with twice the step are off, relative.
 
     ``h`` is the step of all coordinates, or of each, ``(n,)``.

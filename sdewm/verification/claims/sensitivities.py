@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace, Parameter, nonsmooth_met
@@ -61,16 +62,16 @@ def _part_by_jets(i: int, system: System, noise: Increments, x0: Tensor) -> Tens
 
 
 def by_equations(
-    family: PerturbedSDE, eps: float, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments
-) -> tuple[Tensor, Tensor]:
+    family: PerturbedSDE, eps: float, x0: Float[Tensor, " n"], grid: TimeGrid, *, method: Method, noise: Increments
+) -> tuple[Float[Tensor, "paths n"], Float[Tensor, "paths n"]]:
     """∂x and ∂²x at the final time, each ``(paths, n)``: (38)-(40) as a system of SDEs; (36) and (37) at ε ≠ 0."""
     system = SensitivitySDE(family, eps)
     return system.split(solve(system, system.initial(x0), grid, method=method, noise=noise))[1:]
 
 
 def by_jets(
-    family: PerturbedSDE, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments
-) -> tuple[Tensor, Tensor]:
+    family: PerturbedSDE, x0: Float[Tensor, " n"], grid: TimeGrid, *, method: Method, noise: Increments
+) -> tuple[Float[Tensor, "paths n"], Float[Tensor, "paths n"]]:
     """The same at ε = 0 by jets through the steps."""
     x = solve(family.at(Parameter(JetSpace(1, 2), 0)), x0, grid, method=method, noise=noise)
     if not isinstance(x, Jet):  # nothing depends on ε
@@ -79,8 +80,15 @@ def by_jets(
 
 
 def by_differences(
-    family: PerturbedSDE, eps: float, x0: Tensor, grid: TimeGrid, *, method: Method, noise: Increments, h: float
-) -> tuple[tuple[Tensor, Tensor], tuple[float, float]]:
+    family: PerturbedSDE,
+    eps: float,
+    x0: Float[Tensor, " n"],
+    grid: TimeGrid,
+    *,
+    method: Method,
+    noise: Increments,
+    h: float,
+) -> tuple[tuple[Float[Tensor, "paths n"], Float[Tensor, "paths n"]], tuple[float, float]]:
     """The same by central differences of sixth order, and how far those of fourth order are off, relative."""
 
     def at(k: int) -> Tensor:

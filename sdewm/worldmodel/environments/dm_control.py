@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from sdewm.worldmodel.config import Config
 from sdewm.worldmodel.environments.images import as_observation
@@ -84,7 +85,7 @@ class DeepMindControl:
         self._environment.task.random.seed(seed % 2**32)
         return self._observe(self._environment.reset(), 0.0)
 
-    def step(self, action: np.ndarray) -> TimeStep:
+    def step(self, action: Float[np.ndarray, " actions"]) -> TimeStep:
         within = self._low + (np.asarray(action, float) + 1) / 2 * (self._high - self._low)
         reward = 0.0
         for _ in range(self.action_repeat):
@@ -94,7 +95,7 @@ class DeepMindControl:
                 break
         return self._observe(step, reward)
 
-    def render(self, size: int) -> np.ndarray:
+    def render(self, size: int) -> UInt8[np.ndarray, "rows rows 3"]:
         """An image (size, size, 3) uint8 of the scene as it is; ``ImportError`` without a renderer."""
         _require_renderer()
         flags = {"shadow": False, "reflection": False} if self._fast else {}

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from sdewm.worldmodel.config import Config
@@ -78,7 +79,7 @@ class GymnasiumEnvironment:
         observation, _ = self._environment.reset(seed=seed)
         return TimeStep(self._observe(observation), 0.0, False, False)
 
-    def step(self, action: np.ndarray) -> TimeStep:
+    def step(self, action: Float[np.ndarray, " actions"]) -> TimeStep:
         space = self._environment.action_space
         within = self._low + (np.asarray(action, float) + 1) / 2 * (self._high - self._low)
         total, terminated, truncated = 0.0, False, False
@@ -91,7 +92,7 @@ class GymnasiumEnvironment:
                 break
         return TimeStep(self._observe(observation), total, bool(terminated), bool(terminated or truncated))
 
-    def render(self, size: int) -> np.ndarray:
+    def render(self, size: int) -> UInt8[np.ndarray, "rows rows 3"]:
         """An image (size, size, 3) uint8; ``ImportError`` where the environment draws none."""
         if self._environment.render_mode != "rgb_array":
             raise ImportError("pictures need an environment that was made with render_mode='rgb_array'")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import UInt8
 
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # luma of red, green and blue
 
 
-def as_observation(colour: np.ndarray, channels: int, supersample: int = 1) -> np.ndarray:
+def as_observation(
+    colour: UInt8[np.ndarray, "rows columns 3"], channels: int, supersample: int = 1
+) -> UInt8[np.ndarray, "_ rows columns"]:
     """An image (height, width, 3) uint8 as an observation (channels, height', width') uint8.
 
     ``channels`` is 1 for grey, 3 for colour. Squares of ``supersample`` pixels a side are averaged to one.

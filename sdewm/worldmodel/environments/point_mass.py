@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from sdewm import arguments
 from sdewm.worldmodel.config import Config
@@ -34,7 +35,7 @@ class PointMass:
         self._position, self._velocity, self._frame = rng.uniform(-1, 1), 0.0, 0
         return TimeStep(self._observe(), 0.0, False, False)
 
-    def step(self, action: np.ndarray) -> TimeStep:
+    def step(self, action: Float[np.ndarray, " actions"]) -> TimeStep:
         reward, terminal, last = 0.0, False, False
         for _ in range(self.action_repeat):
             self._velocity += 0.1 * (float(action[0]) - 0.5 * self._velocity)
@@ -47,7 +48,7 @@ class PointMass:
                 break
         return TimeStep(self._observe(), reward, terminal, last)
 
-    def render(self, size: int) -> np.ndarray:
+    def render(self, size: int) -> UInt8[np.ndarray, "rows rows 3"]:
         """An image (size, size, 3) uint8."""
         return np.repeat(self._image(size)[0, :, :, None], 3, axis=2)
 

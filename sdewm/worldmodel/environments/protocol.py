@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float, Num, UInt8
 
 from sdewm.worldmodel.config import Config
 
@@ -18,7 +19,7 @@ class TimeStep(NamedTuple):
     terminal state or a time limit was reached.
     """
 
-    observation: np.ndarray
+    observation: Num[np.ndarray, "..."]
     reward: float
     terminal: bool
     last: bool
@@ -38,18 +39,23 @@ class Environment(Protocol):
 
     def reset(self, seed: int) -> TimeStep: ...
 
-    def step(self, action: np.ndarray) -> TimeStep: ...
+    def step(self, action: Float[np.ndarray, " actions"]) -> TimeStep: ...
 
 
 @runtime_checkable
 class Renderable(Protocol):
     """An environment that can show itself: an image (size, size, 3) uint8."""
 
-    def render(self, size: int) -> np.ndarray: ...
+    def render(self, size: int) -> UInt8[np.ndarray, "rows rows 3"]: ...
 
 
 MakeEnvironment = Callable[[], Environment]
-Policy = Callable[[np.ndarray], np.ndarray]  # observation to action, within one episode
+Policy = Callable[
+    [
+        Num[np.ndarray, "..."],
+    ],
+    Float[np.ndarray, " actions"],
+]  # observation to action, within one episode
 
 
 class EnvironmentFailure(Exception):
