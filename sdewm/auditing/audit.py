@@ -17,11 +17,12 @@ from sdewm.auditing.open_loop_error import follow, open_loop_errors
 from sdewm.auditing.over_episodes import mean_over, ratio_over
 from sdewm.auditing.rollouts import error_growth, logarithmic_norms
 from sdewm.worldmodel.agent import Agent
+from sdewm.worldmodel.replay import Episode
 
 
 def audit(
     model: GaussianRSSM | Agent,
-    episodes: Sequence[Recording] | Sequence[np.ndarray],
+    episodes: Sequence[Recording] | Sequence[Episode],
     *,
     horizon: int = 30,
     context: int = 10,

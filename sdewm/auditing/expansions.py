@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.adapters.gaussian_rssm import GaussianRSSM
@@ -29,7 +30,7 @@ AT_MOST = 1.0  # the error that a series without an end is held against: as larg
 
 
 def expansions(
-    model: GaussianRSSM, followed: Sequence[Followed], spread: Tensor, steps: int, paths: int, seed: int
+    model: GaussianRSSM, followed: Sequence[Followed], spread: Float[Tensor, " z"], steps: int, paths: int, seed: int
 ) -> Iterator[ExpandedLoss | str]:
     """From the first start of each of a few episodes, under each error; in words what cannot be expanded."""
     errors = {"noise": {"sigma_bar": spread}, "drift": {"sigma": spread}}

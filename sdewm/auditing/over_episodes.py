@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from jaxtyping import Float64
 
-from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 
 ONE = "one episode alone: what another one would give is not known"
@@ -18,13 +18,19 @@ def bounded(e: Estimate, confidence: float, least: float = -math.inf, most: floa
     return max(low, least), min(high, most)
 
 
-def mean_over(values: Array, n: int, seed: int | None = None) -> Estimate:
+def mean_over(values: Float64[np.ndarray, " replicates"], n: int, seed: int | None = None) -> Estimate:
     """The mean of one value per episode ``(episodes,)``, with n samples in all."""
     return ratio_over(values, np.ones_like(values), n, seed)
 
 
 def ratio_over(
-    above: Array, below: Array, n: int, seed: int | None = None, *, power: float = 1.0, flags: tuple[str, ...] = ()
+    above: Float64[np.ndarray, " replicates"],
+    below: Float64[np.ndarray, " replicates"],
+    n: int,
+    seed: int | None = None,
+    *,
+    power: float = 1.0,
+    flags: tuple[str, ...] = (),
 ) -> Estimate:
     """(Σ above / Σ below)^power of values per episode ``(episodes,)``, with the standard error of a jackknife.
 

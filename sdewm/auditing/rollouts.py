@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.adapters.gaussian_rssm import GaussianRSSM
@@ -73,7 +74,7 @@ def as_dynamics(model: GaussianRSSM) -> Dynamics:
 
 @torch.no_grad()
 def error_growth(
-    model: GaussianRSSM, followed: Sequence[Followed], horizon: int, spread: Tensor, seed: int
+    model: GaussianRSSM, followed: Sequence[Followed], horizon: int, spread: Float[Tensor, " z"], seed: int
 ) -> tuple[Growth, list[Latent]]:
     """How an error grows, normal and :data:`ERROR` of the latent's spread; and a state of each rollout and step."""
     of, generator = as_dynamics(model), torch.Generator().manual_seed(seed)

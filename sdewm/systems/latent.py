@@ -28,7 +28,7 @@ class InTime:
 
     function: Callable[..., Float[Tensor, "..."]]
 
-    def __call__(self, t: Float[Tensor, ""], *blocks: Float[Tensor, "paths _"]) -> Float[Tensor, "..."]:
+    def __call__(self, t: Float[Tensor, ""], *blocks: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return self.function(t, *blocks)
 
 
@@ -480,7 +480,7 @@ class _EncoderError:
 
 
 def at_time(
-    function: Callable[..., Float[Tensor, "..."]], t: Float[Tensor, ""], *blocks: Float[Tensor, "paths _"]
+    function: Callable[..., Float[Tensor, "..."]], t: Float[Tensor, ""], *blocks: Float[Tensor, "..."]
 ) -> Float[Tensor, "..."]:
     """A coefficient of some blocks, and of the time where it is :class:`InTime`."""
     return function(t, *blocks) if isinstance(function, InTime) else function(*blocks)
