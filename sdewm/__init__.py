@@ -1,6 +1,7 @@
 """Numerical SDE simulation and verification toolkit for the theory of world models under representation errors."""
 
 from sdewm.divergence.lipschitz import SlopeNetwork
+from sdewm.divergence.path_bounds import PathBounds, certify
 from sdewm.divergence.policy import LocalMaximizer
 from sdewm.estimate.estimates import Estimate
 from sdewm.expansion.power_series import BeyondRadius, Expansion, expand
@@ -51,6 +52,7 @@ __all__ = [
     "MonteCarlo",
     "NonFiniteLoss",
     "NonFiniteState",
+    "PathBounds",
     "PerturbedSDE",
     "QuasiMonteCarlo",
     "Rate",
@@ -62,6 +64,7 @@ __all__ = [
     "System",
     "TaylorTest",
     "TimeGrid",
+    "certify",
     "check_sde",
     "compare_methods",
     "convergence",

@@ -91,6 +91,7 @@ def test_the_first_arguments_of_the_public_functions():
     of_sde, of_family = ["sde", "x0", "grid"], ["family", "loss", "x0", "grid"]
     assert found == {
         "check_sde": ["system", "x0", "grid"],
+        "certify": of_sde,
         "compare_methods": of_sde,
         "convergence": of_sde,
         "expand": of_family,

@@ -180,6 +180,21 @@ def test_a_leak_counted_twice_is_refuted_path_by_path(broken_certificate):
     assert "log of ‖x^ε − x⁰‖ over its bound, largest of all paths" in found
 
 
+@pytest.mark.parametrize("side", ["upper", "lower"])
+def test_bounds_along_paths_that_are_a_little_too_sharp_are_refuted(broken, side):
+    """By a part in a thousand millions: without the remainder they are wrong by more."""
+    honest = certified_bounds.certify
+
+    def sharper(*args, **kwargs):
+        found = honest(*args, **kwargs)
+        factor = {"upper": 1 - 1e-9, "lower": 1 + 1e-9}[side]
+        return dataclasses.replace(found, **{side: getattr(found, side) * factor})
+
+    broken.setattr(certified_bounds, "certify", sharper)
+    found = judge_all(list(certified_bounds._along_paths(Rows("certified_bounds", "latent"), QUICK)))
+    assert [v.reading for v in found if v.status == "refuted"] == [f"{side} bound"]
+
+
 def test_a_bound_on_one_column_is_none_on_the_matrix(broken):
     """(18) is about ‖Φ‖_F: without the factor n the bound fails at once."""
     broken.setattr(fundamental_matrix_bound, "supremum_from_mean_square", lambda s, *a: [v / 9 for v in s])
