@@ -24,7 +24,7 @@ from sdewm.jets import nonsmooth_met
 from sdewm.jets.registry import warn_nonsmooth
 from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.increments import Increments, StreamedIncrements
+from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import AntitheticMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
 Evaluate = Callable[[Increments], Mapping[Any, Float[Tensor, " paths"]]]
@@ -280,7 +280,7 @@ class _Replicates:
                     by_replicate = value.view(len(unit), -1).sum(1, dtype=torch.float64).cpu().numpy()
                     sums[name] = sums.get(name, 0.0) + by_replicate
                 _add(moments, _moments(found))
-                if isinstance(increments, StreamedIncrements) and increments.mirrored:
+                if getattr(increments, "mirrored", False):
                     means = {name: value.view(len(unit), 2, -1).mean(1).flatten() for name, value in found.items()}
                     _add(pairs, _moments(means))
         return _Sums({name: total / self.sampler.per_replicate for name, total in sums.items()}, moments, pairs)

@@ -39,6 +39,7 @@ from sdewm.noise.samplers import AntitheticMonteCarlo, Sampler
 from sdewm.solvers.compiled import Compile, Walks, pays
 from sdewm.solvers.loop import check_system
 from sdewm.solvers.methods import Method, carrying_jets
+from sdewm.solvers.sampling import sampler_for
 from sdewm.systems.checks import check_loss
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
@@ -304,7 +305,7 @@ def expand(
     x0 = arguments.state(x0)
     summed = {"loss": as_summed(loss, grid)}
     channels = check_problem(family, summed, x0, grid, method=method, grids=grids)
-    drawn = make_sampler(sampler, paths, seed)
+    drawn = sampler_for(make_sampler(sampler, paths, seed), family.at(1.0), x0, grid, method=method)
     compiled = pays(compile, drawn.paths, grid, 6 * len(x0)) and form == "corrected"
     loud = compile is True
     walks = [
@@ -345,7 +346,10 @@ def _size_of_third(
     The first two do not tell: at an inflection of the loss the second vanishes, and the third does not.
     """
     paths = min(drawn.paths, FEW)
-    few = replace(drawn, paths=paths) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(paths, drawn.seed)
+    few: Sampler = (
+        replace(drawn, paths=paths) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(paths, drawn.seed)
+    )
+    few = sampler_for(few, family.at(1.0), x0, grid, method=method)
     walks = corrected_walks(family, losses, x0, grid, method=method, order=3)[1:]
 
     def evaluate(increments: Increments) -> dict[str, Tensor]:

@@ -38,6 +38,7 @@ from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import AntitheticMonteCarlo, Sampler
 from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import Method
+from sdewm.solvers.sampling import sampler_for
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 
@@ -261,9 +262,10 @@ def taylor_tests(
     x0 = arguments.state(x0)
     summed = {name: as_summed(loss, grid) for name, loss in losses.items()}
     channels = check_problem(family, summed, x0, grid, method=method, grids=1)
-    drawn = make_sampler(sampler, paths, seed)
+    drawn = sampler_for(make_sampler(sampler, paths, seed), family.at(1.0), x0, grid, method=method)
     # Sizes alone are asked of the pilot, and those of few paths will do.
-    few = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(64, seed)
+    few: Sampler = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(64, seed)
+    few = sampler_for(few, family.at(1.0), x0, grid, method=method)
     problem = family, summed, x0, grid, method
     units = _units(sample(_Largest(*problem), few, channels, grid, x0))
     pilot = sample(_Paths(*problem, units, (), order), few, channels, grid, x0)

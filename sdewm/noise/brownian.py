@@ -215,9 +215,11 @@ class BrownianSampler:
     the same as that of ``BrownianPath(seed, …, first=p)``. Areas are drawn on the grid that is asked for and combined
     by Chen's relation on coarser ones. The grid must have a power of two of steps.
 
-    There is no quasi-Monte Carlo with areas. A path of n steps with m noises has n m good dimensions; its areas take
-    n normals(m, terms) more, which with a tolerance of h^{3/2} is more than that (for m = 8, h = 1/64: 52 normals per
-    step for the areas, 8 for the increments), are all of the same small weight, and have no order to put them in.
+    There is no quasi-Monte Carlo with areas that are the path's own (means by "platen-weak" do without, see
+    :class:`~sdewm.noise.further_channels.MomentAreas`). A path of n steps with m noises has n m good dimensions; its
+    areas take n normals(m, terms) more, which with a tolerance of h^{3/2} is more than that (for m = 8, h = 1/64: 52
+    normals per step for the areas, 8 for the increments), are all of the same small weight, and have no order to put
+    them in.
 
     Parameters
     ----------

@@ -33,6 +33,7 @@ class Stepper(ABC):
     summary : the method in a few words, for lists.
     needs_areas : whether ``step`` takes Lévy areas ``(paths, m, m)``; by default if the structure has a need of them.
     may_need_areas : whether that depends on the noise, and is known of what :meth:`prepare` returns.
+    moments_suffice : whether areas serve that are right in the mean alone, as means by a weak scheme ask no more.
     needs_time_areas : whether ``step`` takes, in their place, integrals of B(s) − B(t) over the step, ``(paths, m)``.
     structure : what the steps take the noise to be; held against the states that a solve reaches.
     differentiates : whether steps take derivatives of coefficients; compiled modules are then run as they were written,
@@ -57,6 +58,7 @@ class Stepper(ABC):
     commuting_order: float | None = None
     summary: str = ""
     may_need_areas: bool = False
+    moments_suffice: bool = False
     needs_time_areas: bool = False
     structure: NoiseStructure | None = None
     differentiates: bool = False

@@ -38,6 +38,18 @@ class IncrementsWithAreas(Protocol):
 
 
 @runtime_checkable
+class IncrementsWithMomentAreas(Protocol):
+    """Increments that come with areas that are right in the mean alone, as some estimates draw them.
+
+    ``moment_areas`` yields increments ``(paths, m)`` and areas ``(paths, m, m)``, step by step.
+    """
+
+    def moment_areas(
+        self,
+    ) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"]]]: ...
+
+
+@runtime_checkable
 class IncrementsWithTimeAreas(Protocol):
     """Increments that come with integrals over time, as those of ``BrownianPath(...).at(level, finest=level)``.
 
@@ -200,6 +212,8 @@ def _increments(chosen: Stepper, noise: Increments, method: Method, like: Tensor
         return ((dB.to(device, dtype), area.to(device, dtype)) for dB, area in noise.time_areas())
     if not chosen.needs_areas:
         return ((dB.to(device, dtype),) for dB in noise)
+    if chosen.moments_suffice and isinstance(noise, IncrementsWithMomentAreas):
+        return ((dB.to(device, dtype), area.to(device, dtype)) for dB, area in noise.moment_areas())
     if not isinstance(noise, IncrementsWithAreas):
         raise ValueError(
             f"noise: {method!r} needs Lévy areas, as the diffusion vectors do not commute, and {type(noise).__name__} "

@@ -16,6 +16,7 @@ from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import Sampler
 from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import stepper
+from sdewm.solvers.sampling import sampler_for
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 from sdewm.systems.sde import SDE
@@ -65,7 +66,8 @@ def sampler(
     """Where one round's paths come from: as the settings say, or plain paths with areas where the method takes them."""
     if needs_areas(system):
         return BrownianSampler(paths, settings.stream(round, purpose), block=block)  # type: ignore[return-value]
-    return settings.draw(paths, round, purpose, widen=widen, block=block)
+    drawn = settings.draw(paths, round, purpose, widen=widen, block=block)
+    return sampler_for(drawn, system.family.at(1.0), system.x0, system.grid, method=system.method)
 
 
 def term_grids(system: System) -> int:

@@ -19,7 +19,8 @@ class PlatenWeak2(Stepper):
 
     The two-point variables V_kl of the book are twice the noise's Lévy areas, which have the same moments as far as
     the order goes; so the scheme draws nothing of its own, runs coupled to others, and with them has Milstein's terms
-    and his strong order 1. It makes four evaluations of the diffusion for each channel, whatever the structure.
+    and his strong order 1. Estimates of means draw areas of those moments, by any sampler. It makes four evaluations
+    of the diffusion for each channel, whatever the structure.
     """
 
     strong_order = 1.0
@@ -27,6 +28,7 @@ class PlatenWeak2(Stepper):
     sde_types = ("ito",)
     summary = "Platen's explicit scheme of weak order 2"
     may_need_areas = True
+    moments_suffice = True
 
     def __init__(self, structure: NoiseStructure | None = None) -> None:
         self.structure = structure
@@ -55,6 +57,7 @@ class PreparedWeak2(Stepper):
     strong_order = PlatenWeak2.strong_order
     weak_order = PlatenWeak2.weak_order
     sde_types = PlatenWeak2.sde_types
+    moments_suffice = True
 
     def __init__(self, structure: NoiseStructure) -> None:
         self.structure: NoiseStructure = structure
