@@ -10,7 +10,7 @@ from support import refuses
 from sdewm import InTime
 from sdewm.noise.increments import StoredIncrements
 from sdewm.solvers.loop import trajectory
-from sdewm.worldmodel import Rotation, initial_state, load_trained, to_sequences
+from sdewm.worldmodel import GaussianNoise, Rotation, initial_state, load_trained, to_sequences
 from sdewm.worldmodel import loss_prediction as module
 from sdewm.worldmodel.loss_prediction import CLOSE, LOSSES, Windows, predict_losses
 from sdewm.worldmodel.measured_increase import losses_of_paths, measure_losses
@@ -141,6 +141,16 @@ def test_the_series_is_that_of_the_error_scaled():
         assert large.parts["drift", "curvature"].mean == pytest.approx(
             4 * small.parts["drift", "curvature"].mean, rel=0.02
         )
+
+
+@pytest.mark.parametrize("config", [PIXELS, WALKER], ids=["pixels", "walker"])
+def test_of_small_noise_the_series_leaves_nothing_out(config):
+    """Its curvature, which noise brings by its diffusion, is many times what the fitted SDE has beyond the series."""
+    model, episodes = tiny_agent(config).world_model, [random_episode(config, 0)]
+    noise = GaussianNoise(0.0, 0.01**2, clip=False)
+    found = predict_losses(model, noise, episodes, windows=Windows((5, 20), 3, 2), draws=16, paths=32)
+    for one in found.losses.values():
+        assert abs(one.cut.mean) < 0.1 * abs(one.parts["diffusion", "curvature"].mean)
 
 
 def test_a_perturbation_that_stays_is_flagged():
