@@ -32,6 +32,8 @@ SEED, STEPS, HORIZONS, SHARP = 0, 50, (1, 5, 15, 50), 1.5
 SIZES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5)
 # Paths and directions e_1, e_2, … of z̃: what a larger state costs is its square, and more.
 SYSTEMS = {"latent": (256, 2), "trained-step": (128, 4), "lean": (16, 2), "lean-regularized": (16, 2)}
+# System, paths, and the numbers of tubes that segments of size 1e-2 are covered by.
+TUBES = (("trained-step", 16, (1, 4, 16)),)
 
 
 def problem(name: str, steps: int = STEPS) -> tuple[LatentRollout, Tensor, TimeGrid, str]:
@@ -89,6 +91,40 @@ def radius(rows: list[dict[str, Any]], steps: int) -> float:
     return found
 
 
+def table(record: dict[str, Any]) -> str:
+    """The record in Markdown: the ratio of means by system, horizon and size, and the radii."""
+    shown = [c for c in SIZES if c in (1e-3, 5e-3, 1e-2, 5e-2, 0.1)]
+    head = ["model", "steps", "E sup ‖Δ‖²/‖ε‖²", *(f"‖ε‖ = {c:g}" for c in shown), "radius"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, of in record["systems"].items():
+        for steps in HORIZONS:
+            rows = {row["size"]: row for row in of["rows"] if row["steps"] == steps}
+            least = rows[SIZES[0]]
+            radius_ = of["radius"][str(steps)]
+            cells = [name, str(steps), f"{least['measured']:.3g} ± {least['stderr']:.1g}"]
+            cells += [_ratio(rows[c]) for c in shown] + [f"{radius_:g}" if radius_ else "none"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def tube_table(record: dict[str, Any]) -> str:
+    """What more tubes give at 1e-2 and 50 steps, and at what cost."""
+    lines = [
+        "| model | tubes | bound over measured | paths with a sharp bound | seconds a path |",
+        "|---|---|---|---|---|",
+    ]
+    for of in record["tubes"]:
+        row, seconds = of["rows"][-1], of["seconds"] / of["paths"]
+        ratio = f"{row['ratio']:.4f}" if row["ratio"] < 100 else "infinite"
+        lines.append(f"| {of['system']} | {of['tubes']} | {ratio} | {row['sharp']:.0%} | {seconds:.2f} |")
+    return "\n".join(lines)
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    """The ratio of means, or where it is beyond 100 the share of paths whose own bound is sharp."""
+    return f"{row['ratio']:.3f}" if row["ratio"] < 100 else f"({row['sharp']:.0%})"
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the record goes")
@@ -101,9 +137,12 @@ def main(arguments: list[str] | None = None) -> None:
         record["systems"][name] = certified(name, paths, directions, SIZES)
         console.print(name, record["systems"][name]["radius"], f"{record['systems'][name]['seconds']:.0f} s")
     record["timed"] = certified("trained-step", 256, 8, (1e-2,))
-    record["tubes"] = [certified("trained-step", 16, 1, (1e-2,), tubes) for tubes in (1, 4, 16)]
+    record["tubes"] = []
+    for name, paths, counts in TUBES:
+        record["tubes"] += [{"system": name, **certified(name, paths, 1, (1e-2,), tubes)} for tubes in counts]
     for found in (record["timed"], *record["tubes"]):
-        console.print(found["tubes"], found["rows"][-1], f"{found['seconds']:.0f} s")
+        console.print(found.get("system"), found["tubes"], found["rows"][-1], f"{found['seconds']:.0f} s")
+    print(table(record), tube_table(record), sep="\n\n")
     if given.json:
         given.json.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 

@@ -161,11 +161,11 @@ class _Walk:
     @torch.no_grad()
     def __init__(self, sde: SDE, start: Tensor, spans: Tensor, grid: TimeGrid, method: Method, noise: Tensor) -> None:
         x, linear = start.clone(), spans
-        second = box = torch.zeros_like(spans)
-        n = x.shape[-1]
+        second, n = torch.zeros_like(spans), x.shape[-1]
+        box = 4 * UNIT * (x.abs() + spans.abs())  # by which the start may be off, where it is a sum that was rounded
         chosen = stepper(method, sde).prepare(sde, x, grid).begin()
-        flows: list[Tensor] = []
-        remainders: list[Tensor] = []
+        unit = torch.eye(n, dtype=x.dtype, device=x.device).expand(len(x), n, n)
+        flows, remainders = [unit], [box]
         found = [(x, linear, second, box)]
         for i, dB in enumerate(noise):
             t = torch.full((), grid.time(i), dtype=x.dtype, device=x.device)
@@ -176,10 +176,7 @@ class _Walk:
             # What rounding does to ℓ, and to what is carried from step to step.
             rounding = 2 * (n + 8) * UNIT * _apply(jacobian.abs(), linear.abs() + box)
             remainders.append(carried(out) + rounding)
-            flows = [
-                *(jacobian @ flow for flow in flows),
-                torch.eye(n, dtype=x.dtype, device=x.device).expand_as(jacobian),
-            ]
+            flows = [*(jacobian @ flow for flow in flows), unit]
             parts = [_apply(flow.abs(), rest) for flow, rest in zip(flows, remainders, strict=True)]
             box = torch.stack(parts).sum(0)
             box = (box * (1 + SLACK)).nan_to_num(math.inf, math.inf)
