@@ -27,7 +27,7 @@ from torch import Tensor
 EnclosureRule = Callable[..., Any]
 ENCLOSURE_RULES: dict[Callable[..., Any], EnclosureRule] = {}
 """torch function -> the same function of enclosures; filled by :mod:`sdewm.divergence.enclosure_rules`."""
-Parts = Float[Tensor, "perturbations paths *shape"]
+Parts = Float[Tensor, "perturbations paths ..."]
 # By what part of itself a source may be wrong that one operation carries on: see :func:`carried`.
 CARRYING = 4e-9
 
@@ -60,11 +60,11 @@ class Tube:
     box: Float[Tensor, "perturbations paths n"]
     sources: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def along(self, jacobian: Float[Tensor, "n paths *shape"]) -> Parts:
+    def along(self, jacobian: Float[Tensor, "n paths ..."]) -> Parts:
         """D ℓ, ``(perturbations, paths, *shape)``."""
         return _contract(jacobian, self.linear)
 
-    def around(self, jacobian: Float[Tensor, "n paths *shape"]) -> Parts:
+    def around(self, jacobian: Float[Tensor, "n paths ..."]) -> Parts:
         """|D| b, ``(perturbations, paths, *shape)``, a bound on |D w|."""
         return _contract(jacobian.abs(), self.box)
 

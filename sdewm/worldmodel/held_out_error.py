@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sdewm import arguments
+from sdewm.worldmodel.replay import Episode
 from sdewm.worldmodel.representation_error import RepresentationError, representation_error
 
 
@@ -33,7 +34,7 @@ class HeldOut(NamedTuple):
     variance_explained: float
 
 
-def held_out(error: RepresentationError, episodes: Sequence[np.ndarray], seed: int) -> HeldOut:
+def held_out(error: RepresentationError, episodes: Sequence[Episode], seed: int) -> HeldOut:
     """Hold an error against fresh draws on episodes that it was not fitted on.
 
     ``ValueError`` where ``seed`` is the fit's own, as the draws then would be.

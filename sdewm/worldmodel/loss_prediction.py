@@ -34,7 +34,7 @@ from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.worldmodel.open_loop_loss import open_loop_loss
 from sdewm.worldmodel.perturbations import Perturbation
-from sdewm.worldmodel.replay import Sequences, to_sequences
+from sdewm.worldmodel.replay import Episode, Sequences, to_sequences
 from sdewm.worldmodel.representation_error import ErrorCoefficients, RepresentationError, representation_error
 from sdewm.worldmodel.sde import as_sde, initial_state, recorded_actions
 from sdewm.worldmodel.sde_losses import consistency_loss, reconstruction_loss, reward_loss
@@ -69,7 +69,7 @@ class Windows:
         for name in ("steps", "ahead"):
             object.__setattr__(self, name, arguments.integer(name, getattr(self, name), 1))
 
-    def check(self, episodes: Sequence[np.ndarray]) -> None:
+    def check(self, episodes: Sequence[Episode]) -> None:
         """``ValueError`` where an episode ends before the last of them has been foreseen."""
         least = max(self.starts) + self.steps + self.ahead + 1
         if not len(episodes) or min(map(len, episodes)) < least:
@@ -144,7 +144,7 @@ class LossPrediction:
 def predict_losses(
     model: WorldModel,
     perturbation: Perturbation,
-    episodes: Sequence[np.ndarray],
+    episodes: Sequence[Episode],
     *,
     windows: Windows = WINDOWS,
     draws: int = 64,

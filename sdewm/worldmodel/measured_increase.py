@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate
 from sdewm.worldmodel.loss_prediction import LOSSES, WINDOWS, Windows
 from sdewm.worldmodel.perturbations import Perturbation
-from sdewm.worldmodel.replay import Sequences, to_sequences
+from sdewm.worldmodel.replay import Episode, Sequences, to_sequences
 from sdewm.worldmodel.representation_error import perturbed_frames, posterior_embedding
 from sdewm.worldmodel.sde import block_sizes, initial_state
 from sdewm.worldmodel.seeds import derived_seed
@@ -26,7 +26,7 @@ from sdewm.worldmodel.world_model import WorldModel
 def measure_losses(
     model: WorldModel,
     perturbation: Perturbation,
-    episodes: Sequence[np.ndarray],
+    episodes: Sequence[Episode],
     *,
     windows: Windows = WINDOWS,
     paths: int = 256,
@@ -65,8 +65,13 @@ def measure_losses(
 
 @torch.no_grad()
 def losses_of_paths(
-    model: WorldModel, episode: Sequences, start: int, windows: Windows, seen: Tensor, noise: Tensor
-) -> dict[str, Tensor]:
+    model: WorldModel,
+    episode: Sequences,
+    start: int,
+    windows: Windows,
+    seen: Float[Tensor, "paths steps embedding"],
+    noise: Float[Tensor, "steps 2 paths z"],
+) -> dict[str, Float[Tensor, " paths"]]:
     """Each loss of each path, (paths,), where the encoder sees embeddings (paths, steps, n)."""
     grid = windows.grid(start)
     losses = windows.losses(model, episode, grid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
@@ -13,7 +14,9 @@ from sdewm.worldmodel.sde import block_sizes, recorded_actions
 from sdewm.worldmodel.world_model import WorldModel
 
 
-def open_loop_loss(model: WorldModel, episode: Sequences, ahead: int) -> Callable[[Tensor | float, Tensor], Tensor]:
+def open_loop_loss(
+    model: WorldModel, episode: Sequences, ahead: int
+) -> Callable[[Float[Tensor, ""] | float, Float[Tensor, "paths n"]], Float[Tensor, " paths"]]:
     """J_L(t, x) = ½ · mean over the observation's numbers of (ŝ − s_{t+ahead})², standardized: (t, x) -> (paths,).
 
     ŝ is the model's guess from h and z of the state x: ``ahead`` steps under the recorded actions, z̃ at the prior's

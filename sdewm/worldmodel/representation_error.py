@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from sdewm import arguments
@@ -32,7 +31,7 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.systems.latent import InTime
 from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.perturbations import Perturbation
-from sdewm.worldmodel.replay import to_sequences
+from sdewm.worldmodel.replay import Episode, to_sequences
 from sdewm.worldmodel.seeds import derived_seed
 from sdewm.worldmodel.world_model import WorldModel
 
@@ -164,7 +163,7 @@ class RepresentationError:
 
 @torch.no_grad()
 def representation_error(
-    model: WorldModel, perturbation: Perturbation, episodes: Sequence[np.ndarray], *, draws: int = 64, seed: int = 0
+    model: WorldModel, perturbation: Perturbation, episodes: Sequence[Episode], *, draws: int = 64, seed: int = 0
 ) -> RepresentationError:
     """Fit drift and diffusion of the latent error that a perturbation causes, from the encoder alone.
 
@@ -200,8 +199,8 @@ def representation_error(
 
 
 def perturbed_frames(
-    model: WorldModel, perturbation: Perturbation, observations: NDArray[np.generic], draws: int, seed: int
-) -> NDArray[np.float32]:
+    model: WorldModel, perturbation: Perturbation, observations: Shaped[np.ndarray, "times ..."], draws: int, seed: int
+) -> Shaped[np.ndarray, "draws times ..."]:
     """``draws`` independent perturbations of a stretch of frames (T, ...): (draws, T, ...) float32, images in [0, 1].
 
     One generator for each draw, fixed by (seed, draw). ``ValueError`` where the perturbation returns another shape, or
@@ -224,7 +223,7 @@ def perturbed_frames(
 
 
 @torch.no_grad()
-def posterior_embedding(model: WorldModel, frames: NDArray[np.generic]) -> Float[Tensor, "... n"]:
+def posterior_embedding(model: WorldModel, frames: Shaped[np.ndarray, "..."]) -> Float[Tensor, "... n"]:
     """What the posterior takes of frames (..., *observation_shape), before it has seen h: (..., n)."""
     leading = frames.shape[: frames.ndim - len(model.observation_shape)]
     flat = torch.from_numpy(np.ascontiguousarray(frames)).reshape(-1, *model.observation_shape)
