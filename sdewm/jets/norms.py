@@ -73,19 +73,29 @@ def _root(squares: Any, name: str, look: bool = True) -> Any:
     return torch.where(zero, 0.0, sqrt(torch.where(zero, 1.0, squares)))
 
 
+def _centred(input: Any, dim: Any) -> Any:
+    return input - input.mean() if dim is None else input - input.mean(dim, keepdim=True)
+
+
+def _left(input: Any, dim: Any, unbiased: bool, correction: Any) -> float:
+    """Of how many numbers the squares are a mean."""
+    return max(0, count(input, dim) - (int(unbiased) if correction is None else correction))
+
+
 @rule("var")
 def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    if correction is None:
-        correction = int(unbiased)
-    centred = input - input.mean(dim, keepdim=True) if dim is not None else input - input.mean()
-    return _squares(centred).sum(dim, keepdim=keepdim) / (count(input, dim) - correction)
+    squares = _squares(_centred(input, dim)).sum(dim, keepdim=keepdim)
+    return squares / _left(input, dim, unbiased, correction)
 
 
 @rule("std")
 def std(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
-    return _root(var(input, dim, unbiased, keepdim, correction=correction), "std")
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    length = _length(_centred(input, dim), 2, dim, keepdim, "std")
+    return length / math.sqrt(_left(input, dim, unbiased, correction))
 
 
 @rule("std_mean")
@@ -99,27 +109,29 @@ def std_mean(
 
 
 def _norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, out: None = None, dtype: Any = None) -> Any:
-    if dtype is not None:
-        input = input.to(dtype)
+    return _length(input if dtype is None else input.to(dtype), p, dim, keepdim, "norm")
+
+
+def _length(input: Any, p: Any, dim: Any, keepdim: bool, name: str) -> Any:
     if p in (0, math.inf, -math.inf) or not input.numel():
-        return _norm_in_range(input, p, dim, keepdim)
+        return _length_in_range(input, p, dim, keepdim, name)
     size = input.value.detach().abs()
     scale = _scale(size.amax() if dim is None else size.amax(dim, keepdim=True))
     if scale is None:
-        return _norm_in_range(input, p, dim, keepdim)
-    found = _norm_in_range(input / scale, p, dim, keepdim, look=False)
+        return _length_in_range(input, p, dim, keepdim, name)
+    found = _length_in_range(input / scale, p, dim, keepdim, name, look=False)
     found = found * (scale if dim is None else scale.reshape(found.shape))
-    look_at_zero("norm", found)
+    look_at_zero(name, found)
     return found
 
 
-def _norm_in_range(input: Any, p: Any, dim: Any, keepdim: bool, look: bool = True) -> Any:
+def _length_in_range(input: Any, p: Any, dim: Any, keepdim: bool, name: str, look: bool = True) -> Any:
     if p not in (None, 2, 2.0, "fro"):
         norm = nested(torch.linalg.vector_norm, (input, p, dim, keepdim), {})
         if look:
-            look_at_zero("norm", norm)
+            look_at_zero(name, norm)
         return norm
-    return _root(_squares(input).sum(dim, keepdim=keepdim), "norm", look)
+    return _root(_squares(input).sum(dim, keepdim=keepdim), name, look)
 
 
 @rule("vector_norm")

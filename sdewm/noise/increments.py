@@ -144,7 +144,7 @@ class CountedIncrements:
 
     def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
         scale, count = math.sqrt(self.grid.dt), self.per_stream * self.channels
-        width = max(1, WORKING_BYTES // (8 * len(self.streams) * count * self.sum_of))
+        width = max(1, WORKING_BYTES // (8 * len(self.streams) * max(1, count) * self.sum_of))
         for first in range(0, self.steps, width):
             steps = min(width, self.steps - first)
             drawn = counted_normals(

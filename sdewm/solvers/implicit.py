@@ -44,8 +44,9 @@ def implicit_drift(
     """y ``(paths, n)`` with y = given + dt f(t, y), for each path by itself, to rounding.
 
     Newton's method with the exact Jacobian, by forward differentiation, finds the value; a path is left alone once its
-    last step was below half of the digits. Then each step with the value's Jacobian gains an order of a jet, which
-    makes its coefficients those of the implicit function, and one step the other half of the digits, and gradients.
+    last step was below half of the digits of every component. Then each step with the value's Jacobian gains an order
+    of a jet, which makes its coefficients those of the implicit function, and one step the other half of the digits,
+    and gradients.
     Raises :class:`NoImplicitStep`. States that are not finite stay so.
     """
     with torch.no_grad():
@@ -61,7 +62,8 @@ def implicit_drift(
 def _newton(sde: SDE, t: Tensor, dt: float, given: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """The value of the solution, to half of the digits, and the factors of 1 − dt ∂f near it."""
     y, running = given, torch.isfinite(given).all(-1)
-    enough = torch.finfo(given.dtype).eps ** 0.5
+    least = torch.finfo(given.dtype).eps
+    enough = least**0.5
     one = torch.eye(given.shape[-1], dtype=given.dtype, device=given.device)
     for _ in range(MOST):
         value = drift(sde, t, y)
@@ -69,8 +71,9 @@ def _newton(sde: SDE, t: Tensor, dt: float, given: Tensor) -> tuple[Tensor, tupl
         factors, pivots, _ = torch.linalg.lu_factor_ex(one - dt * jacobian)
         move = _solved((factors, pivots), y - given - dt * value_of(value))
         y = torch.where(running.unsqueeze(-1), y - move, y)
-        size = torch.maximum(y.abs(), given.abs()).amax(-1)
-        running = running & ~(move.abs().amax(-1) <= enough * size)
+        # Each component in its own units; beside one that cancels to nothing, rounding of the largest is all there is.
+        size, step = torch.maximum(y.abs(), given.abs()), move.abs()
+        running = running & ~((step <= enough * size).all(-1) | (step.amax(-1) <= least * size.amax(-1)))
         if not bool(running.any()):
             # As a step grows from 0 the matrix starts at 1; beyond a singular one the solution is another branch.
             running = _negative(factors, pivots) & torch.isfinite(y).all(-1)

@@ -734,6 +734,8 @@ def test_softplus_of_another_slope(beta):
         lambda x: x.norm(3, dim=-1),
         lambda x: torch.cdist(x.unsqueeze(1), torch.zeros_like(x).unsqueeze(1)).flatten(),
         lambda x: torch.stack([torch.dist(row, -row) for row in x]),
+        lambda x: torch.std(x, 1),
+        lambda x: torch.std_mean(x, 1, correction=0)[0],
     ],
 )
 def test_lengths_are_right_at_every_size(length, size):

@@ -282,6 +282,12 @@ def test_plain_paths_are_all_their_own(kind):
         assert stats.pearsonr(one.flatten().numpy(), other.flatten().numpy()).pvalue > FALSE_FAILURE / 3
 
 
+@pytest.mark.parametrize("kind", [MonteCarlo, CounterMonteCarlo, AntitheticMonteCarlo, QuasiMonteCarlo])
+def test_an_equation_without_noise_has_paths(kind):
+    (noise,) = increments_of(kind(64, 0), GRID, 0)
+    assert whole(noise).shape == (GRID.steps, 64, 0)
+
+
 VARIANCE_RATIOS = {
     "odd": (lambda b: b + b**3, 22.0, 0.0),
     "even": (lambda b: b**2, 2.0, 2.0),

@@ -91,6 +91,24 @@ def test_the_equation_is_solved_to_rounding():
     torch.testing.assert_close(y, alone, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_units_of_components_do_not_matter(unit):
+    """Beside a component that is a billion times larger, and one that cancels to nothing, all digits are there."""
+
+    def drift(t, x):
+        large, small = x[:, 0], x[:, 1] / unit
+        nothing = torch.sin(large) - torch.cos(large - torch.pi / 2)
+        return torch.stack([-large, -100 * unit * small**3, nothing], -1)
+
+    given = torch.tensor([1.0, unit, 0.0], dtype=F64).expand(5, 3) * torch.linspace(1, 3, 5, dtype=F64)[:, None]
+    given = Jet(torch.stack([given, given]), JetSpace(1, 1))
+    y = implicit_drift(FunctionSDE(drift), T0, 0.1, given)[:, 1:2] / unit
+    alone = implicit_drift(FunctionSDE(lambda t, x: -100 * x**3), T0, 0.1, given[:, 1:2] / unit)
+    torch.testing.assert_close(y.coefficients, alone.coefficients, rtol=1e-12, atol=0)
+    plain = implicit_drift(FunctionSDE(drift), T0, 0.1, given.value)[:, 1:2] / unit
+    torch.testing.assert_close(plain, alone.value, rtol=1e-12, atol=0)
+
+
 def test_jets_are_those_of_the_implicit_function():
     """Two parameters to order three: the equation holds in every coefficient; y³ + y = ε has y = ε − ε³ + …."""
     space = JetSpace(2, 3)
