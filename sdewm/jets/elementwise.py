@@ -51,12 +51,12 @@ def compose(x: Jet, series: Series) -> Jet:
     return Jet(out, space)
 
 
-def compose_singular(x: Jet, series: Callable[[Tensor, int], Series], regular: float) -> Jet:
+def compose_singular(x: Jet, series: Callable[[Tensor, int], Series]) -> Jet:
     """f(x) where the derivatives of f are infinite at some points, as those of the square root are at 0.
 
     Where all that is left of a jet is its value, f of it is a constant too, whatever the derivatives: 0·∞ is 0 there.
     So it is with what a `clamp` or a branch has cut off. An infinite slope counts there as the largest number: zero
-    times it is zero, and what is not zero leaves the numbers, as it should. `regular` is any point without trouble.
+    times it is zero, and what is not zero leaves the numbers, as it should.
     """
     point, order = x.value, x.space.order
     transformed = torch._C._functorch.peek_interpreter_stack() is not None
@@ -72,8 +72,30 @@ def compose_singular(x: Jet, series: Callable[[Tensor, int], Series], regular: f
     # Zero; but where the coefficients themselves are differentiated, this has the slopes that belong to them.
     zero = point - point.detach()
     constants = [value + zero * slopes[0], *(t + zero * (j + 2) * up for j, (t, up) in enumerate(pairwise(slopes)))]
-    others = series(torch.where(singular, regular, point), order)
+    others = series(torch.where(singular, 1.0, point), order)  # 1 is no trouble to any of them
     return compose(x, [torch.where(singular, a, b) for a, b in zip(constants, others, strict=True)])
+
+
+def extreme(size: Tensor, part: float) -> Tensor | None:
+    """Where numbers of this size leave the range of numbers as they are raised to some power, 1 / ``part`` of it; None
+    if nowhere, or if nobody can tell."""
+    limit = torch.finfo(size.dtype).max ** part
+    found = torch.isfinite(size) & (size > 0) & ((size > limit) | (size < 1 / limit))
+    return found if known(found.any()) else None
+
+
+def compose_scaled(x: Jet, series: Callable[[Tensor, int], Series], back: Callable[[Jet, Tensor], Jet]) -> Jet:
+    """:func:`compose_singular`, for sizes at which the derivatives of f are no numbers, and f itself is.
+
+    There it is f of x / s, with s = 4^k of x's own size, and ``back`` makes f(x) of that and of s.
+    """
+    size = x.value.detach().abs()
+    out_of_range = extreme(size, 1 / (x.space.order + 3))
+    if out_of_range is None:
+        return compose_singular(x, series)
+    half = torch.div(torch.frexp(size).exponent, 2, rounding_mode="floor")
+    root = torch.where(out_of_range, torch.ldexp(torch.ones_like(size), half), 1.0)  # s itself may be too large
+    return back(compose_singular(Jet(x.coefficients / root / root, x.space), series), root)
 
 
 def piecewise_linear(x: Jet, value: Tensor, slope: Tensor) -> Jet:
@@ -226,7 +248,11 @@ def power(input: Any, exponent: Any) -> Jet:
     if isinstance(exponent, int) and exponent >= 0:
         return compose(input, _power_series(input.value, exponent, input.space.order))
     _look_at_power(input, exponent)
-    return compose_singular(input, lambda x, order: _power_series(x, exponent, order), 1.0)
+    return compose_scaled(
+        input,
+        lambda x, order: _power_series(x, exponent, order),
+        lambda y, root: Jet(y.coefficients * root.pow(exponent) * root.pow(exponent), y.space),
+    )
 
 
 def _look_at_power(base: Jet, exponent: Any) -> None:
@@ -461,22 +487,31 @@ def _scalar(series: Callable[[Tensor, int], Series], *names: str) -> Callable[..
     return apply
 
 
-def _singular(series: Callable[[Tensor, int], Series], name: str, regular: float = 1.0) -> Callable[..., Jet]:
+def _singular(series: Callable[[Tensor, int], Series], name: str, back: Callable[[Jet, Tensor], Jet]) -> Any:
     def apply(input: Jet) -> Jet:
-        return compose_singular(input, series, regular)
+        return compose_scaled(input, series, back)
 
     apply.__name__ = name
     register(watched(name, apply), name)
     return apply
 
 
-reciprocal = _singular(_reciprocal, "reciprocal")
-sqrt = _singular(_sqrt, "sqrt")
-rsqrt = _singular(_rsqrt, "rsqrt")
-log = _singular(_log, "log")
-_singular(_log1p, "log1p")
-_singular(_log2, "log2")
-_singular(_log10, "log10")
+reciprocal = _singular(_reciprocal, "reciprocal", lambda y, root: Jet(y.coefficients / root / root, y.space))
+sqrt = _singular(_sqrt, "sqrt", lambda y, root: Jet(y.coefficients * root, y.space))
+rsqrt = _singular(_rsqrt, "rsqrt", lambda y, root: Jet(y.coefficients / root, y.space))
+log = _singular(_log, "log", lambda y, root: add(y, 2 * root.log()))
+_singular(_log2, "log2", lambda y, root: add(y, 2 * root.log2()))
+_singular(_log10, "log10", lambda y, root: add(y, 2 * root.log10()))
+
+
+@rule("log1p")
+def log1p(input: Jet) -> Jet:
+    look("log1p", input)
+    if extreme(input.value.detach().abs().clamp(min=1.0), 1 / (input.space.order + 3)) is not None:
+        return log(add(1, input))  # beyond the digits of 1
+    return compose_singular(input, _log1p)
+
+
 exp = _scalar(_exp, "exp")
 tanh = _scalar(_tanh, "tanh")
 sigmoid = _scalar(_sigmoid, "sigmoid", "expit")

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdewm.jets.edges import known, look_at_zero, meets_kink, speed_of
-from sdewm.jets.elementwise import piecewise_linear, sqrt
+from sdewm.jets.edges import look_at_zero, meets_kink, speed_of
+from sdewm.jets.elementwise import extreme, piecewise_linear, sqrt
 from sdewm.jets.fallback import nested
 from sdewm.jets.jet import RULES, value_of
 from sdewm.jets.registry import rule, warn_nonsmooth
@@ -45,9 +45,8 @@ def _scale(size: Tensor) -> Tensor | None:
 
     The third coefficient of a root of squares takes the fifth power, and so on.
     """
-    limit = torch.finfo(size.dtype).max ** (1 / 12)
-    extreme = torch.isfinite(size) & (size > 0) & ((size > limit) | (size < 1 / limit))
-    return torch.where(extreme, size, 1.0) if known(extreme.any()) else None
+    out_of_range = extreme(size, 1 / 12)
+    return None if out_of_range is None else torch.where(out_of_range, size, 1.0)
 
 
 def _hypotenuse(a: Any, b: Any, name: str) -> Any:

@@ -6,10 +6,10 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from page_reader import PageReader
 
 from sdewm.auditing import ModelAudit, audit
 from sdewm.cli import main
@@ -29,22 +29,8 @@ def page(found, tmp_path_factory) -> Path:
     return path
 
 
-class Tags(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.words = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.words += data
-
-
 def test_it_says_what_the_audit_says_and_escapes_it(found, page):
-    read = Tags(page.read_text(encoding="utf-8"))
+    read = PageReader(page.read_text(encoding="utf-8"))
     assert found.verdict in read.words and all(caution in read.words for caution in found.cautions)
     assert "<b>" not in page.read_text(encoding="utf-8")
     for e in (found.against_mean[0], found.small_growth[8], found.log_norm, found.expansions[0].first):
@@ -52,7 +38,7 @@ def test_it_says_what_the_audit_says_and_escapes_it(found, page):
 
 
 def test_nothing_is_fetched_and_figures_have_names(found, page):
-    read = Tags(page.read_text(encoding="utf-8"))
+    read = PageReader(page.read_text(encoding="utf-8"))
     assert not any(tag in ("link", "img", "iframe") or "src" in a for tag, a in read.tags)
     assert "url(http" not in page.read_text(encoding="utf-8") and "@import" not in page.read_text(encoding="utf-8")
     figures = [a for tag, a in read.tags if tag == "figure"]
@@ -62,7 +48,7 @@ def test_nothing_is_fetched_and_figures_have_names(found, page):
 def test_an_audit_without_a_horizon_says_why(wrong, episodes, tmp_path):
     found = audit(wrong, episodes[:1], horizon=4, context=4, steps=2, paths=32)
     found.to_html(tmp_path / "a.html")
-    read = Tags((tmp_path / "a.html").read_text(encoding="utf-8"))
+    read = PageReader((tmp_path / "a.html").read_text(encoding="utf-8"))
     assert "this audit cannot be trusted" in read.words and "± unknown" in read.words
     assert ("p", {"class": "verdict no", "id": "verdict"}) in read.tags
 

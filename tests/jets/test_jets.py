@@ -770,3 +770,51 @@ def test_functions_that_flatten_are_numbers_however_far_out(function, x):
     found = function(Jet(torch.tensor([[x], [1.0], [0.0], [0.0]], dtype=F64), JetSpace(1, 3))).coefficients[:, 0]
     assert abs(found[0] - function(torch.tensor([x], dtype=F64))[0]) <= 1e-15 * abs(x)
     assert abs(float(found[1]) - round(float(found[1]))) < 1e-10 and float(found[2:].abs().max()) < 1e-10
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-13), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("part", [-0.95, -0.6, -0.4, -0.2, 0.2, 0.4, 0.6, 0.95])
+@pytest.mark.parametrize(
+    ("function", "power"),
+    [
+        (torch.reciprocal, -1.0),
+        (torch.sqrt, 0.5),
+        (torch.rsqrt, -0.5),
+        (lambda x: x.pow(-0.75), -0.75),
+        (lambda x: x.pow(torch.full_like(x.value, 0.3)), 0.3),
+        (lambda x: x / x.norm(dim=-1, keepdim=True), 0.0),
+        (lambda x: x[:, :1] / x[:, 1:], 0.0),
+        (lambda x: (x / 2.0) / (1 / x), 2.0),
+    ],
+)
+def test_quotients_and_roots_are_right_at_every_size(function, power, part, dtype, rtol):
+    """f(s x) = s^p f(x) in every coefficient, for s up to the end of the range of numbers, while s^p is in it."""
+    s = float(torch.finfo(dtype).max ** part)
+    if abs(power * part) > 0.95:
+        s, part = s ** (0.9 / abs(power * part)), 0.9 / power
+    x = random_jet(JetSpace(2, 3), (5, 2))
+    x.coefficients[0] = x.coefficients[0].abs() + 0.5
+    expected = function(x).coefficients
+    found = function(Jet((s * x.coefficients).to(dtype), x.space)).coefficients.double() / s**power
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=rtol * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-100, 1e-20, 1e100, 1e200, 1e300])
+@pytest.mark.parametrize("function", [torch.log, torch.log2, torch.log10, torch.log1p])
+def test_logarithms_have_their_slopes_at_every_size(function, size):
+    """All but the value of log(s x) are those of log x; log(1 + s x) is s x where that is small."""
+    x = random_jet(JetSpace(2, 3), (5, 2))
+    x.coefficients[0] = x.coefficients[0].abs() + 0.5
+    found = function(Jet(size * x.coefficients, x.space)).coefficients
+    if function is torch.log1p:
+        same = size * x.coefficients if size < 1 else torch.log(x).coefficients
+    else:
+        same = function(x).coefficients
+    plain = function(size * x.value)
+    torch.testing.assert_close(found[0], plain, rtol=1e-15, atol=0)
+    torch.testing.assert_close(
+        found[1:] / (size if function is torch.log1p and size < 1 else 1),
+        same[1:] / (size if function is torch.log1p and size < 1 else 1),
+        rtol=1e-12,
+        atol=1e-12,
+    )

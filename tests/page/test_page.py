@@ -7,13 +7,13 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
 import pytest
 import torch
+from page_reader import PageReader
 from support import refuses
 
 from sdewm import FunctionSDE, PerturbedSDE, System, TimeGrid, verify
@@ -41,30 +41,16 @@ def page(report, tmp_path_factory) -> Path:
     return path
 
 
-class Reader(HTMLParser):
-    """Every tag with its attributes, and the text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.words = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.words += data
-
-
 def test_every_row_is_there_with_its_verdict(report, page):
-    rows = [a for tag, a in Reader(page.read_text(encoding="utf-8")).tags if tag == "tr" and a.get("class") == "row"]
+    rows = [
+        a for tag, a in PageReader(page.read_text(encoding="utf-8")).tags if tag == "tr" and a.get("class") == "row"
+    ]
     expected = sorted((r["system"], r["status"]) for r in report["records"])
     assert sorted((a["data-system"], a["data-status"]) for a in rows) == expected
 
 
 def test_nothing_is_fetched(page):
-    read = Reader(page.read_text(encoding="utf-8"))
+    read = PageReader(page.read_text(encoding="utf-8"))
     assert not any(tag in ("link", "img", "iframe") or "src" in a for tag, a in read.tags)
     links = [a["href"] for tag, a in read.tags if tag == "a"]
     anchors = {a["id"] for _, a in read.tags if "id" in a}
@@ -73,7 +59,7 @@ def test_nothing_is_fetched(page):
 
 
 def test_figures_are_inline_and_have_names(page):
-    read = Reader(page.read_text(encoding="utf-8"))
+    read = PageReader(page.read_text(encoding="utf-8"))
     figures = [a for tag, a in read.tags if tag == "figure"]
     assert figures and all(a["aria-label"] for a in figures)
     assert sum(tag == "svg" for tag, _ in read.tags) == len(figures)
