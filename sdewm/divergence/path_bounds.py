@@ -78,8 +78,7 @@ def certify(
     Parameters
     ----------
     sde : its coefficients are run as they are, as far as they are made of linear maps, convolutions, layer norms,
-        gated recurrent cells, products and smooth functions; a refusal
-        names all that are known.
+        gated recurrent cells, products and smooth functions; a refusal names all that are known.
     x0 : ``(n,)``, in float64.
     perturbations : ε, each added to x0.
     tubes : how many tubes each segment from x0 to x0 + ε is covered by, of equal length. More of them reach further:
