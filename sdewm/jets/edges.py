@@ -114,8 +114,7 @@ def look_at(name: str, distance: Tensor, speed: Callable[[], Tensor]) -> None:
     elif _LISTENING:
         nearly = (distance * fast.mean(0) < ASIDE * fast * usual) & (distance < ASIDE * usual)
         if known(nearly.any()):
-            for names in _LISTENING:
-                names.add(name)
+            note_nearly(name)
 
 
 def meets_kink(sides: Tensor, speed: Tensor, guard: bool = False) -> bool:
@@ -146,6 +145,12 @@ def speed_of(x: Jet) -> Tensor:
     """By how much ε changes a jet to first order, along all parameters together."""
     first = x.coefficients[1 : 1 + x.space.parameters] if x.space.order else x.coefficients[1:]
     return first.detach().abs().sum(0)
+
+
+def note_nearly(name: str) -> None:
+    """Tell who listens that the paths of this operation are not at its edge, and that others may be."""
+    for names in _LISTENING:
+        names.add(name)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from sdewm.jets.registry import (
     warn_nonsmooth,
     with_value,
 )
+from sdewm.jets.slopes import SLOPES, steep
 from sdewm.jets.space import JetSpace
 
 Series = list[Tensor]
@@ -480,6 +481,8 @@ def _univariate(f: Callable[[Any], Any], x: Tensor, order: int) -> Series:
 
 def _scalar(series: Callable[[Tensor, int], Series], *names: str) -> Callable[..., Jet]:
     def apply(input: Jet) -> Jet:
+        if names[0] in SLOPES:
+            steep(names[0], input)
         return compose(input, series(input.value, input.space.order))
 
     apply.__name__ = names[0]
@@ -517,6 +520,7 @@ tanh = _scalar(_tanh, "tanh")
 sigmoid = _scalar(_sigmoid, "sigmoid", "expit")
 erf = _scalar(_erf, "erf")
 erfc = _scalar(_erfc, "erfc")
+_scalar(_normal_cdf, "ndtr")
 for _series, _names in (
     (_expm1, ("expm1",)),
     (_exp2, ("exp2",)),
@@ -536,14 +540,20 @@ for _series, _names in (
 
 @rule("silu")
 def silu(input: Jet) -> Jet:
+    steep("silu", input)
     return compose(input, _silu(input.value, input.space.order))
 
 
 @rule("softplus")
 def softplus(input: Jet, beta: float = 1.0, threshold: float = 20.0) -> Jet:
-    x, order = input.value, input.space.order
+    steep("softplus", input, beta)
     if threshold < 15:  # there log(1 + exp(x)) is replaced by x: above, the step is below float32's rounding
         warn_nonsmooth("softplus")
+    return _softplus(input, beta, threshold)
+
+
+def _softplus(input: Jet, beta: float = 1.0, threshold: float = 20.0) -> Jet:
+    x, order = input.value, input.space.order
     s = torch.where(x * beta > threshold, 1.0, torch.sigmoid(beta * x)).to(x.dtype)
     slopes = [t * beta**j if j else t for j, t in enumerate(_logistic(s, max(order - 1, 0)))]
     value = torch.nn.functional.softplus(x, beta, threshold)
@@ -552,6 +562,7 @@ def softplus(input: Jet, beta: float = 1.0, threshold: float = 20.0) -> Jet:
 
 @rule("gelu")
 def gelu(input: Jet, approximate: str = "none") -> Jet:
+    steep("gelu", input)
     x, order = input.value, input.space.order
     if approximate == "tanh":
         inner = math.sqrt(2 / math.pi)
@@ -563,7 +574,8 @@ def gelu(input: Jet, approximate: str = "none") -> Jet:
 
 @rule("mish")
 def mish(input: Jet) -> Jet:
-    series = _univariate(lambda u: u * torch.tanh(softplus(u)), input.value, input.space.order)
+    steep("mish", input)
+    series = _univariate(lambda u: u * torch.tanh(_softplus(u)), input.value, input.space.order)
     return compose(input, series)
 
 

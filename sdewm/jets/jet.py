@@ -28,6 +28,10 @@ class EdgeWarning(NonSmoothWarning):
     """The operation is smooth but at a pole, or where its domain ends, and there paths come."""
 
 
+class SlopeWarning(NonSmoothWarning):
+    """The operation is smooth, and so steep that the paths are on both sides of its slope and hardly any is on it."""
+
+
 class Jet(torch.Tensor):
     """A tensor as a truncated Taylor polynomial `Σ_α c_α ε^α`; torch functions on it act on all coefficients.
 

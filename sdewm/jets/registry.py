@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdewm.jets.jet import RULES, EdgeWarning, Jet, NonSmoothWarning
+from sdewm.jets.jet import RULES, EdgeWarning, Jet, NonSmoothWarning, SlopeWarning
 from sdewm.jets.space import JetSpace
 
 _PLACES = (torch, Tensor, F, torch.special, torch.linalg, torch._C._nn)
@@ -197,18 +197,25 @@ def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarnin
     for names in _LISTENING:
         names.add(name)
     if _GATHERING:
-        # An edge is the milder of the two: a kink of the same operation says more.
-        _GATHERING[-1][name] = category if _GATHERING[-1].get(name, EdgeWarning) is EdgeWarning else NonSmoothWarning
+        # A kink of the same operation says more than an edge or a slope.
+        _GATHERING[-1][name] = category if _GATHERING[-1].get(name, category) is category else NonSmoothWarning
         return
     # Said here rather than at import, which leaves filters alone. Last among them: any that a user has comes first.
     if not any(category is NonSmoothWarning for _, _, category, _, _ in warnings.filters):
         warnings.simplefilter("once", NonSmoothWarning, append=True)
+    warnings.warn(f"{name} {_said(category)}{'; ' * bool(why)}{why}", category, stacklevel=depth)
+
+
+def _said(category: type[NonSmoothWarning]) -> str:
+    if category is SlopeWarning:
+        return (
+            "is so steep that paths are on both sides of its slope and hardly any is on it: the mean of its "
+            "derivatives lacks what the slope adds. Take a gentler slope, or more paths"
+        )
     where = " at a pole or where its domain ends, and paths come there" if category is EdgeWarning else ""
-    warnings.warn(
-        f"{name} is not twice continuously differentiable{where}: its jet is right almost everywhere only, and "
-        f"the C² assumption of the expansion theorems fails{'; ' * bool(why)}{why}",
-        category,
-        stacklevel=depth,
+    return (
+        f"is not twice continuously differentiable{where}: its jet is right almost everywhere only, and "
+        "the C² assumption of the expansion theorems fails"
     )
 
 

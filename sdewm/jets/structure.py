@@ -21,6 +21,7 @@ from sdewm.jets.registry import (
     stacked,
     warn_nonsmooth,
 )
+from sdewm.jets.slopes import look_at_choice
 from sdewm.jets.space import JetSpace
 
 
@@ -415,6 +416,7 @@ def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 
 @rule("logsumexp")
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
+    look_at_choice("logsumexp", input, dim)
     top = torch.amax(input.value, dim, keepdim=True)
     total = (input - top).exp().sum(dim, keepdim=keepdim).log()
     return total + top.reshape(total.shape)
@@ -431,6 +433,7 @@ def softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None
         input = input.to(dtype)
     if not input.numel():
         return input.clone()
+    look_at_choice("softmax", input, dim)
     e = (input - torch.amax(input.value, dim, keepdim=True)).exp()
     return e / e.sum(dim, keepdim=True)
 
@@ -441,6 +444,7 @@ def log_softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = 
         input = input.to(dtype)
     if not input.numel():
         return input.clone()
+    look_at_choice("log_softmax", input, dim)
     shifted = input - torch.amax(input.value, dim, keepdim=True)
     return shifted - shifted.exp().sum(dim, keepdim=True).log()
 

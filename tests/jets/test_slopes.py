@@ -1,0 +1,92 @@
+"""Functions too steep for the paths: said where paths are on both sides and hardly any on the slope, only there."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from support import F64
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdewm import FunctionSDE, PerturbedSDE, TimeGrid, expand
+from sdewm.jets import NonSmoothWarning, SlopeWarning
+
+GRID = TimeGrid(0.0, 1.0, 4)
+BROWNIAN = PerturbedSDE(
+    FunctionSDE(g=lambda t, x: torch.ones_like(x)), FunctionSDE(lambda t, x: torch.ones_like(x), None)
+)
+Function = Callable[[Tensor], Tensor]
+STEPS: dict[str, Function] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "erf": torch.erf,
+    "erfc": torch.erfc,
+    "atan": torch.atan,
+    "logsigmoid": F.logsigmoid,
+    "ndtr": torch.special.ndtr,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "gelu": F.gelu,
+    "mish": F.mish,
+    "softmax": lambda u: torch.softmax(torch.stack([u, torch.zeros_like(u)], -1), -1)[..., 0],
+    "log_softmax": lambda u: torch.log_softmax(torch.stack([u, torch.zeros_like(u)], -1), -1)[..., 0],
+    "logsumexp": lambda u: torch.logsumexp(torch.stack([u, torch.zeros_like(u)], -1), -1),
+}
+
+
+def said(function: Function, slope: float, x0: float, paths: int = 4096) -> set[str]:
+    """What is said of E f(slope · (W + ε t)) to order 2."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        expansion = expand(
+            BROWNIAN, lambda x: function(slope * x[:, 0]), torch.tensor([x0], dtype=F64), GRID, paths=paths
+        )
+    told = {str(w.message).split()[0] for w in caught if issubclass(w.category, SlopeWarning)}
+    assert told == {name for name in expansion.kinks if name in STEPS}
+    return told
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_slope_between_the_paths_is_said(name: str) -> None:
+    assert said(STEPS[name], 1e6, 0.1) == {name}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_slope_that_paths_resolve_is_left_alone(name: str) -> None:
+    assert not said(STEPS[name], 8.0, 0.1)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_slope_on_whose_one_side_all_paths_are_is_left_alone(name: str) -> None:
+    assert not said(STEPS[name], 1e6 if name != "logsigmoid" else 1e5, 60.0)
+
+
+def test_softplus_counts_in_units_of_its_own() -> None:
+    assert said(lambda u: F.softplus(u, beta=1e6), 1.0, 0.0) == {"softplus"}
+    assert not said(lambda u: F.softplus(u, beta=1e-6), 1e6, 0.0)
+
+
+def test_without_a_word_the_second_coefficient_would_be_wrong() -> None:
+    # E softplus(βx)/β is E max(x, 0), whose second derivative along the mean is the density at 0: ½ε²t²φ(0).
+    with pytest.warns(SlopeWarning, match="softplus is so steep"):
+        e = expand(BROWNIAN, lambda x: F.softplus(x[:, 0], beta=1e9), torch.tensor([0.0], dtype=F64), GRID, paths=4096)
+    truth = 0.5 / math.sqrt(2 * math.pi)
+    assert abs(e.second.mean - truth) > 0.9 * truth
+    assert abs(e.first.mean - 0.5) <= 5 * e.first.stderr
+
+
+def test_masked_attention_is_left_alone() -> None:
+    mask = torch.tensor([0.0, -1e9, 0.0], dtype=F64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NonSmoothWarning)
+        expand(
+            BROWNIAN,
+            lambda x: torch.softmax(x * torch.tensor([1.0, 2.0, -1.0], dtype=F64) + mask, -1)[:, 0],
+            torch.tensor([0.3], dtype=F64),
+            GRID,
+            paths=32,
+        )
