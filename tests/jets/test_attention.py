@@ -87,6 +87,7 @@ def test_attention(name: str) -> None:
 
 torch.manual_seed(4)
 LAYERS: dict[str, nn.Module] = {
+    "with its ReLU": nn.TransformerEncoderLayer(WIDTH, HEADS, 8, batch_first=True),
     "encoder layer": nn.TransformerEncoderLayer(WIDTH, HEADS, 8, activation="gelu", batch_first=True),
     "norm first": nn.TransformerEncoderLayer(WIDTH, HEADS, 8, activation="gelu", norm_first=True),
     "encoder": nn.TransformerEncoder(
@@ -95,7 +96,7 @@ LAYERS: dict[str, nn.Module] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore::sdewm.jets.NonSmoothWarning")
 @pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("name", LAYERS)
 def test_transformer_layers_and_their_fast_paths(name: str, grad: bool) -> None:
