@@ -47,7 +47,7 @@ times; each test may use half of what is left of the significance.
 
 EPILOG = """\
 examples:
-  python -m theory_checks                               all claims on all systems, about six minutes
+  python -m theory_checks                               all claims on all systems, about three minutes on two cores
   python -m theory_checks --quick                       fewer systems, coarser
   python -m theory_checks theorem_3_7 --system gbm      one claim on one system
   python -m theory_checks --estimate --workers 8        how long it takes, without running it
