@@ -62,6 +62,9 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "jets.elementwise": (("jets/test_jets",), ""),
     "jets.linear_algebra": (("jets/test_linear_algebra",), ""),
     "jets.proof": (("jets/test_proof",), ""),
+    "jets.edges": (("jets/test_edges",), ""),
+    "jets.kinks": (("jets/test_kinks",), ""),
+    "jets.slopes": (("jets/test_slopes",), ""),
 }
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,

@@ -31,14 +31,14 @@ def look_at_slope(name: str, x: Tensor) -> None:
     if x.ndim == 0 or x.numel() < 2 or x.is_complex():
         return
     low, high = torch.aminmax(x)
-    if not known(high - low > STEEP):  # nothing more is asked of most calls
-        return
-    few = (x.abs() < WIDTH).sum(0) < MANY
-    wide = (x.amax(0) - x.amin(0) > STEEP) & (x.amin(0) < 0) & (x.amax(0) > 0)
-    if known((few & wide).any()):
-        warn_nonsmooth(name, SlopeWarning)
-    else:
-        note_nearly(name)  # paths further on may come to stand on both sides
+    if known(high - low > STEEP):
+        few = (x.abs() < WIDTH).sum(0) < MANY
+        wide = (x.amax(0) - x.amin(0) > STEEP) & (x.amin(0) < 0) & (x.amax(0) > 0)
+        if known((few & wide).any()):
+            warn_nonsmooth(name, SlopeWarning)
+            return
+    if known(torch.maximum(high, -low) > STEEP):
+        note_nearly(name)  # further on paths may be on both sides
 
 
 def look_at_choice(name: str, x: Jet, dim: int | Sequence[int]) -> None:

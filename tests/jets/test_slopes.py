@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdewm import FunctionSDE, PerturbedSDE, TimeGrid, expand
-from sdewm.jets import NonSmoothWarning, SlopeWarning
+from sdewm.jets import Jet, JetSpace, NonSmoothWarning, SlopeWarning
+from sdewm.solvers.compiled import NotCompiled
 
 GRID = TimeGrid(0.0, 1.0, 4)
 BROWNIAN = PerturbedSDE(
@@ -90,3 +91,25 @@ def test_masked_attention_is_left_alone() -> None:
             GRID,
             paths=32,
         )
+
+
+def test_complex_arguments_and_single_paths_are_left_alone() -> None:
+    z = Jet(torch.tensor([[1e6 + 1j, -1e6 + 1j], [1.0, 1.0]], dtype=torch.complex128), JetSpace(1, 1))
+    x = Jet(torch.tensor([-1e6, 1.0], dtype=F64), JetSpace(1, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SlopeWarning)
+        for jet in (z, x):
+            assert torch.equal(torch.tanh(jet).value, torch.tanh(jet.value))
+
+
+@pytest.mark.parametrize("threshold, reached", [(4.0, True), (50.0, False)])
+def test_compiled_walks_of_steep_functions(threshold: float, reached: bool) -> None:
+    """Where the paths that both walk are on both sides it is said; where others may be, the plain step looks at all."""
+    base = FunctionSDE(lambda t, x: torch.tanh(1e6 * (x - threshold)), lambda t, x: torch.ones_like(x))
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: torch.ones_like(x), None))
+    said = pytest.warns(SlopeWarning) if reached else pytest.warns(NotCompiled, match="edge of tanh")
+    with said:
+        found = expand(
+            family, lambda x: x[:, 0], torch.tensor([2.0], dtype=F64), TimeGrid(0.0, 2.0, 16), paths=4096, compile=True
+        )
+    assert ("tanh" in found.kinks) == reached
