@@ -144,6 +144,16 @@ addEventListener("error", e => document.body.insertAdjacentHTML("afterbegin", "<
 </script></body>"""
 
 
+def in_chromium(probe: Path, folder: Path, width: int, *options: str) -> dict:
+    """What the script in the page writes into the element "found"."""
+    command = [
+        str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},900",
+        "--virtual-time-budget=2000", f"--user-data-dir={folder}", "--dump-dom", probe.as_uri(), *options,
+    ]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    return json.loads(re.search(r'<pre id="found">(.*?)</pre>', dom)[1])
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("dark", [False, True])
@@ -151,13 +161,7 @@ def test_in_a_browser(report, page, tmp_path, width, dark):
     """Filters show what they say, the page is no wider than the window, and no script fails."""
     probe = tmp_path / "probe.html"
     probe.write_text(page.read_text(encoding="utf-8").replace("</body>", SCRIPT), encoding="utf-8")
-    command = [
-        str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},900",
-        "--virtual-time-budget=2000", f"--user-data-dir={tmp_path}", "--dump-dom", probe.as_uri(),
-        *(["--blink-settings=preferredColorScheme=0"] if dark else []),
-    ]  # fmt: skip
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    found = json.loads(re.search(r'<pre id="found">(.*?)</pre>', dom)[1])
+    found = in_chromium(probe, tmp_path, width, *(["--blink-settings=preferredColorScheme=0"] if dark else []))
     records = report["records"]
     refuted = [r for r in records if r["status"] == "refuted"]
     assert found["all"] == found["rows"] == found["again"] == len(records)
@@ -165,6 +169,28 @@ def test_in_a_browser(report, page, tmp_path, width, dark):
     assert found["both"] == sum(r["claim"] == "tables" for r in refuted)
     assert found["count"] == f"{found['both']} rows"
     assert not found["wide"] and found["dark"] == dark
+
+
+PRINTED = """<script>
+addEventListener("load", () => {
+  document.querySelectorAll("details").forEach(d => d.open = true);
+  const wide = [...document.querySelectorAll("table")].filter(t => t.scrollWidth > t.parentElement.clientWidth + 1);
+  const out = {wide: wide.length, form: getComputedStyle(document.getElementById("filter")).display,
+    ink: getComputedStyle(document.body).color, tables: document.querySelectorAll("table").length};
+  document.body.insertAdjacentHTML("afterbegin", "<pre id=found>" + JSON.stringify(out) + "</pre>");
+});
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_on_paper(page, tmp_path):
+    """No column is cut off at the width of A4 between its margins, and ink is black on a dark screen too."""
+    probe = tmp_path / "probe.html"
+    text = page.read_text(encoding="utf-8").replace("@media print", "@media all").replace("</body>", PRINTED)
+    probe.write_text(text, encoding="utf-8")
+    found = in_chromium(probe, tmp_path, 703, "--blink-settings=preferredColorScheme=0")
+    assert found["tables"] > 2 and not found["wide"]
+    assert found["form"] == "none" and found["ink"] == "rgb(0, 0, 0)"
 
 
 def test_a_claim_is_titled_by_the_statements_that_it_covers(report):
