@@ -22,16 +22,17 @@ from sdewm.streams import take_any_character
 from sdewm.verdicts.judge import LeftOut, Verdict
 from sdewm.verdicts.record import as_record, write_json
 from sdewm.verdicts.words import failures, summary
-from sdewm.verification.kept_records import default_folder
+from sdewm.verification.finished import Finished
 from sdewm.verification.settings import SamplerName, Settings
+from sdewm.verification.store import Store, default_folder
 from sdewm.verification.tables import print_claims, print_table, print_terms
 from sdewm.verification.time_left import TimeLeft, progress_bar
 from theory_checks.cluster import Unreachable, connected, on_cluster
 from theory_checks.discovery import claims
 from theory_checks.executor import Died, in_processes, in_this_process
 from theory_checks.listings import print_errata, print_statements
-from theory_checks.unit_store import UnitStore
-from theory_checks.units import Finished, Unit, units, work
+from theory_checks.unit_store import unit_store
+from theory_checks.units import Unit, units, work
 
 DESCRIPTION = """\
 Hold the paper's claims against numbers, as printed and as corrected.
@@ -198,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     settings = Settings(args.precision, args.seed, args.sampler)
     if args.estimate:
-        print_estimate(to_do, UnitStore(args.runs, settings, say=print), args.workers)
+        print_estimate(to_do, unit_store(args.runs, settings, say=print), settings, args.workers)
         return 0
     started = time.perf_counter()
     done: dict[Unit, Finished] = {}
@@ -210,10 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def rows() -> tuple[list[Verdict], list[LeftOut]]:
         # In the order of claims, then of systems, whatever finished first.
-        in_order = [done[u] for u in to_do if u in done]
-        verdicts = [v for name in names for f in in_order for v in f.verdicts if v.claim == name]
-        left_out = [row for name in names for f in in_order for row in f.left_out if row.claim == name]
-        return verdicts, left_out
+        found = [row for u in to_do if u in done for row in done[u].rows]
+        in_order = [row for name in names for row in found if row.claim == name]
+        return [r for r in in_order if isinstance(r, Verdict)], [r for r in in_order if isinstance(r, LeftOut)]
 
     def record() -> dict[str, Any]:
         in_order = [done[u] for u in to_do if u in done]
@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{path}: cannot be written ({error.strerror})", file=sys.stderr)
             unwritten.add(path)
 
-    store = UnitStore(args.runs, settings, say=lambda line: print(line, file=sys.stderr))
+    store = unit_store(args.runs, settings, say=lambda line: print(line, file=sys.stderr))
     with Stops() as stops:
         try:
             if not args.fresh:
@@ -250,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{_units(done, to_do)} resumed from {store.root}; --fresh runs them again", file=sys.stderr)
             queue = [u for u in to_do if u not in done]
             with _workers(args.scheduler, min(args.workers, len(to_do))) as (run, processes):
-                with closing(_finish(queue, store, run, processes)) as finishing:
+                with closing(_finish(queue, store, settings, run, processes)) as finishing:
                     for unit, result in finishing:
                         if isinstance(result, Died):
                             lost[unit] = result
@@ -320,16 +320,16 @@ def _workers(scheduler: str | None, processes: int) -> Iterator[tuple[Runner, in
         yield partial(in_processes, processes=processes), processes
 
 
-def _expected(queue: Sequence[Unit], store: UnitStore) -> dict[Unit, float]:
+def _expected(queue: Sequence[Unit], store: Store[Unit], settings: Settings) -> dict[Unit, float]:
     """Seconds that each unit takes: those of its last run here, or else what is stated for it."""
     # Sample sizes follow the precision, and the seconds with them.
-    coarser = store.settings.precision / Settings().precision
+    coarser = settings.precision / Settings().precision
     return {u: store.seconds(u) or u.cost / coarser for u in queue}
 
 
-def print_estimate(queue: Sequence[Unit], store: UnitStore, workers: int) -> None:
+def print_estimate(queue: Sequence[Unit], store: Store[Unit], settings: Settings, workers: int) -> None:
     """How long the units take one by one, and side by side, the longest first."""
-    expected = _expected(queue, store)
+    expected = _expected(queue, store, settings)
     kept = len(store.take_up(queue))
     lanes = [0.0] * workers
     for seconds in sorted(expected.values(), reverse=True):
@@ -343,11 +343,11 @@ def print_estimate(queue: Sequence[Unit], store: UnitStore, workers: int) -> Non
 
 
 def _finish(
-    queue: Sequence[Unit], store: UnitStore, run: Runner, processes: int
+    queue: Sequence[Unit], store: Store[Unit], settings: Settings, run: Runner, processes: int
 ) -> Generator[tuple[Unit, Finished | Died], None, None]:
     """Work on all units, the longest first, behind a progress bar."""
     queue = sorted(queue, key=lambda u: -u.cost)
-    left = TimeLeft(_expected(queue, store), processes)
+    left = TimeLeft(_expected(queue, store, settings), processes)
     with progress_bar(left) as bar:
         task = bar.add_task("checking", total=len(queue))
 
@@ -355,7 +355,7 @@ def _finish(
             left.start(unit)
             bar.update(task, description=f"checking {unit.system}")
 
-        with closing(run(partial(work, settings=store.settings), queue, starting=starting)) as finishing:
+        with closing(run(partial(work, settings=settings), queue, starting=starting)) as finishing:
             for unit, result in finishing:
                 yield unit, result
                 left.end(unit, result.seconds if isinstance(result, Finished) else None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
-from sdewm.verdicts.judge import LeftOut, Row, Verdict
-from sdewm.verdicts.record import Curve
+from sdewm.verdicts.judge import Row
+from sdewm.verification.finished import Finished
 from sdewm.verification.looks import decide
 from sdewm.verification.settings import Settings
 from theory_checks.discovery import claims
@@ -29,18 +29,6 @@ class Unit:
 
     def __str__(self) -> str:
         return f"{', '.join(self.claims)} on {self.system}"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a unit contributes to the report, and the seconds that it took: in all, and for the rows of each claim."""
-
-    verdicts: list[Verdict]
-    left_out: list[LeftOut]
-    terms: list[dict[str, object]]
-    curves: list[Curve]
-    seconds: float
-    by_claim: dict[str, float] = field(default_factory=dict)
 
 
 def units(names: Sequence[str], systems: Sequence[str] | None, quick: bool) -> list[Unit]:
@@ -70,10 +58,9 @@ def work(unit: Unit, settings: Settings) -> Finished:
     rows = decide(check, settings)
     terms = next((claim.terms(unit.system, settings) for claim in held if claim.terms), [])
     return Finished(
-        verdicts=[row for row in rows if isinstance(row, Verdict)],
-        left_out=[row for row in rows if isinstance(row, LeftOut)],
-        terms=terms,
-        curves=[curve for claim in held for curve in claim.drawn(unit.system, settings)],
+        rows=tuple(rows),
+        terms=tuple(terms),
+        curves=tuple(curve for claim in held for curve in claim.drawn(unit.system, settings)),
         seconds=time.perf_counter() - started,
         by_claim=spent,
     )

@@ -8,15 +8,20 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import sdewm
 from sdewm.stops import Stopped, Stops
-from sdewm.verification.claim_store import ClaimStore
 from sdewm.verification.conformity import check_sde
-from sdewm.verification.kept_records import default_folder
+from sdewm.verification.finished import Finished
+from sdewm.verification.identity import fingerprint
+from sdewm.verification.looks import SIGNIFICANCE
+from sdewm.verification.settings import Settings
+from sdewm.verification.store import Store, default_folder
 from sdewm.verification.system import System
-from sdewm.verification.system_report import Held, report
+from sdewm.verification.system_report import report
 from sdewm.verification.time_left import TimeLeft, progress_bar
 from sdewm.verification.verify import CLAIMS, SAMPLERS, asked, hold
 
@@ -48,6 +53,10 @@ reads from elsewhere is noticed where it changes coefficients or losses on the p
 exit status: 0 verified; 1 refuted or undecided, or a file cannot be written; 2 bad arguments, or a
 system that is not what it should be: what to change is said; 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
+
+
+# Seconds that a claim takes about, in units of those that all others do, on a system that has not been checked before.
+EXPECTED = 10.0
 
 
 def add_verify_parser(commands: Any) -> None:
@@ -109,19 +118,19 @@ def _verify(arguments: argparse.Namespace) -> int:
     except (ValueError, TypeError, ImportError) as error:
         print(f"sdewm verify: {error}", file=sys.stderr)
         return 2
-    store = ClaimStore(arguments.runs, system, settings, budget, say=lambda line: print(line, file=sys.stderr))
+    store = claim_store(arguments.runs, system, settings, budget, say=lambda line: print(line, file=sys.stderr))
     taken = {} if arguments.fresh else store.take_up(claims)
     if taken:
         print(f"{len(taken)} of {len(claims)} claims resumed from {store.root}; --fresh checks again", file=sys.stderr)
-    found: dict[str, Held] = {}
+    found: dict[str, Finished] = {}
     stopped: Stopped | None = None
     with Stops() as stops:
         try:
             with _progress(claims, taken, store) as starting:
-                for claim, held in hold(
+                for claim, finished in hold(
                     system, claims, settings, budget, take_up=taken.get, keep=store.keep, starting=starting
                 ):
-                    found[claim] = held
+                    found[claim] = finished
             stops.armed = False
         except Stopped as stop:
             stopped = stop
@@ -146,10 +155,10 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _progress(claims: Sequence[str], taken: Collection[str], store: ClaimStore) -> Iterator[Callable[[str], None]]:
+def _progress(claims: Sequence[str], taken: Collection[str], store: Store[str]) -> Iterator[Callable[[str], None]]:
     """A bar on a terminal, with the time left; what it gives is called as a claim begins."""
     queue = [claim for claim in claims if claim not in taken]
-    left = TimeLeft({claim: store.seconds(claim) for claim in queue}, workers=1)
+    left = TimeLeft({claim: store.seconds(claim) or EXPECTED for claim in queue}, workers=1)
     with progress_bar(left) as bar:
         task = bar.add_task("checking", total=len(queue))
         under_way: list[tuple[str, float]] = []
@@ -164,6 +173,24 @@ def _progress(claims: Sequence[str], taken: Collection[str], store: ClaimStore) 
             bar.update(task, description=f"checking {claim}")
 
         yield starting
+
+
+def claim_store(
+    root: Path, system: System, settings: Settings, budget: float, say: Callable[[str], None]
+) -> Store[str]:
+    """What was found on a system's claims at these settings and budget, by this version of the code, in ``root``.
+
+    The system and the modules of the user's own are told apart by :func:`~sdewm.verification.identity.fingerprint`.
+    """
+    shared = {
+        "system": system.name,
+        "fingerprint": fingerprint(system),
+        **asdict(settings),
+        "budget": budget,
+        "significance": SIGNIFICANCE,
+        "dtype": str(system.x0.dtype),
+    }
+    return Store(root, [Path(sdewm.__file__).parent], lambda claim: {"claims": [claim], **shared}, say)
 
 
 def load_system(name: str) -> System:

@@ -14,6 +14,7 @@ from sdewm.verdicts.judge import NEAR_ZERO, LeftOut, Verdict
 from sdewm.verdicts.record import Curve, as_record, write_json
 from sdewm.verdicts.words import describe, failures
 from sdewm.verification.claims import expansion
+from sdewm.verification.finished import Finished
 from sdewm.verification.identity import fingerprint_of_numbers
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
@@ -24,20 +25,6 @@ if TYPE_CHECKING:
 
 # The quantity of a claim that broke down, as where solutions explode.
 ALL_OF_IT = "all of it"
-
-
-@dataclass(frozen=True)
-class Held:
-    """What was found on one claim: its rows, notes for the report, and the seconds that they took.
-
-    ``series`` has the expansion of each loss in a line, and ``terms`` its terms, where the claim is about them.
-    """
-
-    rows: tuple[Verdict | LeftOut, ...]
-    notes: tuple[str, ...]
-    series: tuple[str, ...]
-    terms: tuple[dict[str, Any], ...]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -186,21 +173,25 @@ class Report:
 
 
 def report(
-    system: System, claims: Sequence[str], settings: Settings, held: Iterable[tuple[str, Held]], notes: Sequence[str]
+    system: System,
+    claims: Sequence[str],
+    settings: Settings,
+    finished: Iterable[tuple[str, Finished]],
+    notes: Sequence[str],
 ) -> Report:
     """What was found on each claim as one report; ``notes`` are those on the system itself."""
     numbers = fingerprint_of_numbers(system)
-    found = dict(held)
+    found = dict(finished)
     # Those of the assumptions come first: they are the theory's own conditions.
     in_order = sorted(found, key=lambda claim: claim != "assumptions")
     return Report(
         system=system,
         claims=tuple(claims),
         settings=settings,
-        rows=tuple(row for h in found.values() for row in h.rows),
+        rows=tuple(row for f in found.values() for row in f.rows),
         warnings=tuple(dict.fromkeys([*notes, *(note for claim in in_order for note in found[claim].notes)])),
-        seconds=sum(h.seconds for h in found.values()),
-        series=tuple(line for h in found.values() for line in h.series),
-        terms=tuple(term for h in found.values() for term in h.terms),
+        seconds=sum(f.seconds for f in found.values()),
+        series=tuple(line for f in found.values() for line in f.series),
+        terms=tuple(term for f in found.values() for term in f.terms),
         numbers=numbers,
     )

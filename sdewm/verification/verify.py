@@ -13,10 +13,11 @@ from sdewm.jets import NonSmoothWarning, NotDifferentiable
 from sdewm.verdicts.judge import LeftOut, Row, Verdict
 from sdewm.verification.claims import assumptions, divergence, expansion, fundamental_matrix, orders, sensitivities
 from sdewm.verification.conformity import check_sde, kink_notes
+from sdewm.verification.finished import Finished
 from sdewm.verification.looks import decide
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
-from sdewm.verification.system_report import ALL_OF_IT, Held, Report, report
+from sdewm.verification.system_report import ALL_OF_IT, Report, report
 from sdewm.verification.system_samples import sample_system
 
 Check = Callable[[System, Settings], Iterable[Row]]
@@ -95,26 +96,26 @@ def hold(
     settings: Settings,
     budget: float,
     *,
-    take_up: Callable[[str], Held | None] = lambda claim: None,
-    keep: Callable[[str, Held], Held] = lambda claim, held: held,
+    take_up: Callable[[str], Finished | None] = lambda claim: None,
+    keep: Callable[[str, Finished], Finished] = lambda claim, finished: finished,
     starting: Callable[[str], None] | None = None,
-) -> Iterator[tuple[str, Held]]:
+) -> Iterator[tuple[str, Finished]]:
     """Each claim and what was found on it, one after another; what ``take_up`` has of a claim is not sampled again.
 
     ``keep`` gets what is new. Seconds of claims that are taken up count for the budget, as if they were spent now.
     """
     left = budget
     for claim in claims:
-        held = take_up(claim)
-        if held is None:
+        finished = take_up(claim)
+        if finished is None:
             if starting is not None:
                 starting(claim)
-            held = keep(claim, _held(system, claim, settings, left))
-        left -= held.seconds
-        yield claim, held
+            finished = keep(claim, _found(system, claim, settings, left))
+        left -= finished.seconds
+        yield claim, finished
 
 
-def _held(system: System, claim: str, settings: Settings, seconds: float) -> Held:
+def _found(system: System, claim: str, settings: Settings, seconds: float) -> Finished:
     started = time.perf_counter()
     notes: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
@@ -132,4 +133,4 @@ def _held(system: System, claim: str, settings: Settings, seconds: float) -> Hel
             samples = sample_system(system, settings)
             notes = (*kink_notes(samples.kinks), *samples.notes)
             series, terms = tuple(samples.summary()), tuple(samples.terms)
-    return Held(tuple(rows), notes, series, terms, time.perf_counter() - started)
+    return Finished(tuple(rows), time.perf_counter() - started, terms=terms, series=series, notes=notes)

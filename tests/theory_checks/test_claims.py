@@ -15,7 +15,7 @@ from theory_checks.discovery import claims
 from theory_checks.listings import checks
 from theory_checks.rows import Rows
 from theory_checks.run import main
-from theory_checks.unit_store import UnitStore
+from theory_checks.unit_store import unit_store
 from theory_checks.units import Unit, units, work
 
 ADDED = """
@@ -113,6 +113,6 @@ def test_a_units_seconds_are_told_claim_by_claim(tmp_path):
     unit = Unit(("covering_map",), "two-sheets")
     finished = work(unit, Settings())
     assert 0 < finished.by_claim["covering_map"] <= finished.seconds
-    store = UnitStore(tmp_path, Settings(), say=print)
+    store = unit_store(tmp_path, Settings(), say=print)
     store.keep(unit, finished)
     assert store.take_up([unit])[unit].by_claim == finished.by_claim

@@ -20,13 +20,14 @@ from damage import damage
 
 from sdewm.verdicts.judge import LeftOut, Verdict
 from sdewm.verdicts.record import Curve
-from sdewm.verification.kept_records import default_folder
+from sdewm.verification.finished import Finished
 from sdewm.verification.settings import Settings
+from sdewm.verification.store import Store, default_folder
 from sdewm.verification.time_left import TimeLeft
-from theory_checks import unit_store
+from theory_checks import unit_store as unit_stores
 from theory_checks.run import parse
-from theory_checks.unit_store import PACKAGES, UnitStore, code_version
-from theory_checks.units import Finished, Unit
+from theory_checks.unit_store import PACKAGES, code_version, unit_store
+from theory_checks.units import Unit
 
 # Units of seven systems, of which that of the expansion samples; none takes more than a few seconds.
 CLAIMED = ("theorem_3_7", "tables", "covering_map")
@@ -257,7 +258,7 @@ UNIT = Unit(("tables",), "summary")
 SETTINGS = Settings(precision=1e-2, seed=3)
 
 
-def a_finished_unit(**changes) -> Finished:
+def a_finished_unit() -> Finished:
     verdict = Verdict(
         claim="tables", system="summary", quantity="q, ²", form="corrected", reading="", status="verified",
         statistic=np.float64(0.1), stderr=float("inf"), expected=1 / 3, numerical=1e-300, significance=1e-6,
@@ -266,7 +267,10 @@ def a_finished_unit(**changes) -> Finished:
     )  # fmt: skip
     left_out = LeftOut("tables", "summary", "other", "printed", "", "no rate")
     curve = Curve("tables", "summary", "label", [0.1, 0.2], [1.0, float("nan")], None, {"k": 1})
-    return dataclasses.replace(Finished([verdict], [left_out], [{"term": "P", "mean": 0.1}], [curve], 2.5), **changes)
+    return Finished(
+        rows=(verdict, left_out), seconds=2.5, by_claim={"tables": 2.0}, terms=({"term": "P", "mean": 0.1},),
+        curves=(curve,), series=("1 + ε",), notes=("a note",),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -275,14 +279,14 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def store(tmp_path, said) -> UnitStore:
-    return UnitStore(tmp_path / "runs", SETTINGS, said.append)
+def store(tmp_path, said) -> Store[Unit]:
+    return unit_store(tmp_path / "runs", SETTINGS, said.append)
 
 
 def test_what_is_taken_up_is_what_the_run_reported(store, said):
     kept = store.keep(UNIT, a_finished_unit())
     assert repr(store.take_up([UNIT, Unit(("tables",), "repeated")])) == repr({UNIT: kept})
-    row = kept.verdicts[0]
+    row = kept.rows[0]
     assert (row.statistic, row.expected, row.scale, row.seconds) == (0.1, 1 / 3, 5e-324, 1.5)
     assert row.config == {"n": 3, "pair": [1, 2], "of": ["a"], "grid": "x"}
     assert store.seconds(UNIT) == 2.5
@@ -335,7 +339,7 @@ def test_a_record_of_another_unit_is_not_taken_for_this_one(store, said):
 def test_only_the_same_unit_at_the_same_settings_is_taken_up(store, other):
     unit, settings = other
     store.keep(UNIT, a_finished_unit())
-    assert UnitStore(store.root, settings, print).take_up([unit]) == {}
+    assert unit_store(store.root, settings, print).take_up([unit]) == {}
 
 
 @pytest.mark.parametrize(
@@ -346,24 +350,24 @@ def test_other_code_takes_up_nothing(store, monkeypatch, tmp_path, changed):
     if changed == "torch":
         monkeypatch.setattr("torch.__version__", "1.0")
     elif changed == "significance":
-        monkeypatch.setattr(unit_store, "SIGNIFICANCE", 1e-3)
+        monkeypatch.setattr(unit_stores, "SIGNIFICANCE", 1e-3)
     else:
         copies = [tmp_path / package.name for package in PACKAGES]
         for package, copy in zip(PACKAGES, copies, strict=True):
             shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        monkeypatch.setattr(unit_store, "PACKAGES", copies)
+        monkeypatch.setattr(unit_stores, "PACKAGES", copies)
         assert code_version() == store.version  # wherever it is
         found = tmp_path / changed
         file = next(path for path in sorted(found.rglob("*")) if path.is_file()) if found.is_dir() else found
         file.write_bytes(file.read_bytes() + b"\n")
-    later = UnitStore(store.root, SETTINGS, print)
+    later = unit_store(store.root, SETTINGS, print)
     assert later.take_up([UNIT]) == {}
     if changed != "significance":
         assert later.seconds(UNIT) == 2.5  # which tell how long it will take
 
 
 def test_a_change_of_the_code_while_a_run_is_under_way_ends_the_keeping(store, said, monkeypatch):
-    monkeypatch.setattr(unit_store, "code_version", lambda: "another")
+    monkeypatch.setattr("sdewm.verification.store.code_version", lambda packages: "another")
     finished = store.keep(UNIT, a_finished_unit())
     assert finished.seconds == 2.5 and not store.path(UNIT).exists() and not store.keeps
     store.keep(UNIT, a_finished_unit())
@@ -372,7 +376,7 @@ def test_a_change_of_the_code_while_a_run_is_under_way_ends_the_keeping(store, s
 
 def test_where_nothing_can_be_written_the_run_goes_on(tmp_path, said):
     (tmp_path / "file").write_text("")
-    store = UnitStore(tmp_path / "file", SETTINGS, said.append)
+    store = unit_store(tmp_path / "file", SETTINGS, said.append)
     assert store.take_up([UNIT]) == {}
     assert store.keep(UNIT, a_finished_unit()).seconds == 2.5
     assert len(said) == 1 and said[0].startswith("units that finish from here on are not kept: ")
@@ -397,7 +401,7 @@ def test_units_are_kept_in_the_users_cache_unless_told_otherwise(monkeypatch):
     assert parse([]).runs == default_folder("checks")
 
 
-def fuzz(store: UnitStore, said: list[str], cases: int, seed: int) -> int:
+def fuzz(store: Store[Unit], said: list[str], cases: int, seed: int) -> int:
     """Damage a unit's record, again and again; the number that was told from what it was."""
     rng, told = np.random.default_rng(seed), 0
     kept = store.keep(UNIT, a_finished_unit())

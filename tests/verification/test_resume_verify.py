@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from sdewm import FunctionSDE, PerturbedSDE, SummedLoss, System, TimeGrid
-from sdewm.verification.claim_store import ClaimStore
+from sdewm.verification.command_line import claim_store
 from sdewm.verification.identity import fingerprint
 from sdewm.verification.settings import Settings
+from sdewm.verification.store import Store
 from sdewm.verification.verify import hold
 
 MODEL = """
@@ -142,8 +143,8 @@ def said() -> list[str]:
     return []
 
 
-def a_store(there: Path, said: list[str], system: System, budget: float = 100.0, **settings) -> ClaimStore:
-    return ClaimStore(there / "runs", system, Settings(**{"precision": 0.1, **settings}), budget, said.append)
+def a_store(there: Path, said: list[str], system: System, budget: float = 100.0, **settings) -> Store[str]:
+    return claim_store(there / "runs", system, Settings(**{"precision": 0.1, **settings}), budget, said.append)
 
 
 def test_what_is_taken_up_is_what_was_reported(tmp_path, said):
