@@ -52,7 +52,7 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "solvers.schemes.platen_weak": (("solvers/test_moments",), "platen"),
     "solvers.schemes.heun": (("solvers/test_moments",), "heun"),
     "solvers.structure": (("solvers/test_structure", "solvers/test_milstein"), "not moment"),
-    "solvers.audit": (("solvers/test_structure", "solvers/test_milstein"), "not moment"),
+    "solvers.held_structure": (("solvers/test_structure", "solvers/test_milstein"), "not moment"),
     "systems.checks": (("systems/test_checks",), ""),
     "arguments": (("test_arguments", "systems/test_checks"), ""),
     "noise.sobol": (("noise/test_sobol",), ""),

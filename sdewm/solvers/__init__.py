@@ -1,7 +1,7 @@
 """Steppers, the loop that applies them, and what their orders are."""
 
-from sdewm.solvers.audit import OtherStructure
 from sdewm.solvers.base import NonFiniteState, Stepper
+from sdewm.solvers.held_structure import OtherStructure
 from sdewm.solvers.loop import trajectory, walk
 from sdewm.solvers.methods import Method
 from sdewm.solvers.orders import Convergence, compare_methods, convergence

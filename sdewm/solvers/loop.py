@@ -17,8 +17,8 @@ from sdewm.jets.written import as_written
 from sdewm.noise.drawn import Drawn
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments, as_increments
-from sdewm.solvers.audit import Audit
 from sdewm.solvers.base import NonFiniteState, Stepper
+from sdewm.solvers.held_structure import HeldStructure
 from sdewm.solvers.methods import Method, carrying_jets, stepper
 from sdewm.solvers.registry import names, quoted, remedy, without_areas
 from sdewm.solvers.rounding import warn_of_rounding
@@ -65,7 +65,7 @@ def trajectory(
     """Yield (i, t_i, x_i) for i = 0..steps, holding one state at a time. ``x0`` is ``(n,)`` or ``(paths, n)``.
 
     Raises :class:`NonFiniteState` at the end of the grid if a state is not finite there, ``ValueError`` if the method
-    needs Lévy areas and the noise has none, and :class:`~sdewm.solvers.audit.OtherStructure` where it
+    needs Lévy areas and the noise has none, and :class:`~sdewm.solvers.held_structure.OtherStructure` where it
     meets states at which the noise has not the structure that the method found before the first step.
     """
     with named(f"sde: expected coefficients that have the derivatives that {method!r} takes"):
@@ -74,18 +74,18 @@ def trajectory(
     x = start = x0 if x0.ndim == 2 else x0.expand(noise.paths, *x0.shape).clone()
     t = torch.as_tensor(grid.t0, dtype=x0.dtype, device=x0.device)
     yield 0, t, x
-    structure, audit, rows = chosen.structure, None, None
+    structure, held, rows = chosen.structure, None, None
     stream = torch.get_rng_state()
     for i, increment in enumerate(_increments(chosen, noise, method, x0)):
         if i == 0 and structure is not None:
-            audit = Audit(structure, grid, increment[0])
+            held = HeldStructure(structure, grid, increment[0])
         if i == 0 and chosen.begin() is chosen:  # a step that hands something on is not made twice
             rows = Rows(grid, increment[0])
         before, numbers = x, x.coefficients if isinstance(x, Jet) else x
         written = numbers._version
         try:
-            if audit is not None and i in audit.steps:
-                audit.hold(sde, t, x)
+            if held is not None and i in held.steps:
+                held.hold(sde, t, x)
             x = chosen.step(sde, t, grid.dt, x, *increment)
             if rows is not None and i in rows.steps:
                 rows.hold(partial(chosen.step, sde, t, grid.dt), before, increment, x)

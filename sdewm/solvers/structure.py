@@ -2,9 +2,9 @@
 
 A scheme of strong order 1 adds Σ_kl ∂g_l[g_k] I_kl to Euler's step. How much of that sum there is, and whether it
 needs Lévy areas, depends on the derivatives ∂g_l[g_k] and on the commutators ∂g_l[g_k] − ∂g_k[g_l] (Kloeden & Platen
-1992, §10.3). Both are computed on a few pilot paths before a solve; and an :class:`~sdewm.solvers.audit.Audit` holds
-what was found against states that the solve itself reaches. What neither of them meets goes unnoticed, such as a region
-that few paths ever see.
+1992, §10.3). Both are computed on a few pilot paths before a solve, and what was found is held against states that the
+solve itself reaches (:class:`~sdewm.solvers.held_structure.HeldStructure`). What neither of them meets goes unnoticed,
+such as a region that few paths ever see.
 """
 
 from __future__ import annotations

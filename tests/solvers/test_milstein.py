@@ -16,8 +16,8 @@ from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.levy import iterated_integrals, stratonovich_integrals
 from sdewm.sensitivity import fundamental_matrix
-from sdewm.solvers import audit, structure
-from sdewm.solvers.audit import Audit, OtherStructure
+from sdewm.solvers import held_structure, structure
+from sdewm.solvers.held_structure import HeldStructure, OtherStructure
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein
 from sdewm.solvers.solve import solve
@@ -423,11 +423,11 @@ def test_how_often_a_run_is_held():
     first = torch.randn(400, 3, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
     for steps, expected in ((1024, [i // 128 for i in range(0, 1024, 128)]), (128, [0])):
         for dB in first[:20]:
-            assert sorted(i // 128 for i in Audit(additive, TimeGrid(0.0, 1.0, steps), dB).steps) == expected
-    looks = [len(Audit(additive, TimeGrid(0.0, 1.0, 64), dB).steps) for dB in first]
+            assert sorted(i // 128 for i in HeldStructure(additive, TimeGrid(0.0, 1.0, steps), dB).steps) == expected
+    looks = [len(HeldStructure(additive, TimeGrid(0.0, 1.0, 64), dB).steps) for dB in first]
     low, high = binom.interval(1 - FALSE_FAILURE, 400, 0.5)
     assert low <= sum(looks) <= high
-    assert not Audit(NoiseStructure.assume("general", 2), TimeGrid(0.0, 1.0, 1024), first[0]).steps
+    assert not HeldStructure(NoiseStructure.assume("general", 2), TimeGrid(0.0, 1.0, 1024), first[0]).steps
 
 
 @pytest.mark.filterwarnings("ignore:gt is not")
@@ -476,8 +476,8 @@ MUTATIONS = {
     "no scan": (structure, "SCANNED", 1, lambda: test_a_short_while_is_met_by_the_pilot(0.43)),
     "no screen": (structure, "_together", lambda *_: [], test_the_structure_is_found_where_paths_go),
     "no wide paths": (pilot, "WIDTH", 1.0, lambda: test_a_rare_excursion_is_met_by_the_pilot(3.0)),
-    "no audit": (Audit, "hold", lambda *_: None, test_a_run_holds_the_structure),
-    "any paths": (audit, "_outermost", lambda x, _: x[:16], test_a_run_looks_at_its_outermost_paths),
+    "not held": (HeldStructure, "hold", lambda *_: None, test_a_run_holds_the_structure),
+    "any paths": (held_structure, "_outermost", lambda x, _: x[:16], test_a_run_looks_at_its_outermost_paths),
     "one time for all": (
         structure,
         "_together",

@@ -19,7 +19,7 @@ LOOK_EVERY = 128
 OUTERMOST = 8
 
 
-class Audit:
+class HeldStructure:
     """Holds a structure against the states of a run at a few of its steps, chosen at random.
 
     ``first`` is the run's first increment, which makes the choice another one for each block and the same each time.
