@@ -6,6 +6,7 @@ from sdewm.divergence.policy import LocalMaximizer
 from sdewm.estimate.estimates import Estimate
 from sdewm.expansion.power_series import BeyondRadius, Expansion, expand
 from sdewm.expansion.taylor import Rate, TaylorTest, taylor_test
+from sdewm.expansion.to_tolerance import ToleranceNotReached, WithinTolerance, expand_to
 from sdewm.jets import gradient, value_of
 from sdewm.noise.brownian import BrownianPath, BrownianSampler
 from sdewm.noise.grid import TimeGrid
@@ -64,11 +65,14 @@ __all__ = [
     "System",
     "TaylorTest",
     "TimeGrid",
+    "ToleranceNotReached",
+    "WithinTolerance",
     "certify",
     "check_sde",
     "compare_methods",
     "convergence",
     "expand",
+    "expand_to",
     "fundamental_matrix",
     "gradient",
     "initial_value_derivatives",

@@ -95,6 +95,7 @@ def test_the_first_arguments_of_the_public_functions():
         "compare_methods": of_sde,
         "convergence": of_sde,
         "expand": of_family,
+        "expand_to": of_family,
         "fundamental_matrix": of_sde,
         "initial_value_derivatives": of_sde,
         "solve": of_sde,
