@@ -17,6 +17,7 @@ from sdewm.sensitivity import (
     fundamental_matrix,
     initial_value_derivatives,
 )
+from sdewm.solvers.adaptive import AdaptiveSolution, ShortestStepReached, solve_adaptive
 from sdewm.solvers.base import NonFiniteState
 from sdewm.solvers.orders import Convergence, compare_methods, convergence
 from sdewm.solvers.solve import solve
@@ -34,6 +35,7 @@ from sdewm.version import __version__ as __version__
 
 __all__ = [
     "SDE",
+    "AdaptiveSolution",
     "AntitheticMonteCarlo",
     "BeyondRadius",
     "BlockSizes",
@@ -60,6 +62,7 @@ __all__ = [
     "RecordedObservation",
     "Report",
     "SensitivitySDE",
+    "ShortestStepReached",
     "SlopeNetwork",
     "SummedLoss",
     "System",
@@ -77,6 +80,7 @@ __all__ = [
     "gradient",
     "initial_value_derivatives",
     "solve",
+    "solve_adaptive",
     "taylor_test",
     "to_ito",
     "to_stratonovich",

@@ -99,6 +99,7 @@ def test_the_first_arguments_of_the_public_functions():
         "fundamental_matrix": of_sde,
         "initial_value_derivatives": of_sde,
         "solve": of_sde,
+        "solve_adaptive": of_sde,
         "taylor_test": of_family,
     }
 

@@ -1,6 +1,6 @@
 """Brownian increments: the time grid, how paths are drawn, their areas."""
 
-from sdewm.noise.brownian import BrownianPath, BrownianSampler
+from sdewm.noise.brownian import BrownianNode, BrownianPath, BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import (
     BridgeIncrements,
@@ -14,6 +14,7 @@ from sdewm.noise.samplers import AntitheticMonteCarlo, CounterMonteCarlo, MonteC
 __all__ = [
     "AntitheticMonteCarlo",
     "BridgeIncrements",
+    "BrownianNode",
     "BrownianPath",
     "BrownianSampler",
     "CountedIncrements",

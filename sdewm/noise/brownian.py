@@ -87,42 +87,38 @@ class BrownianPath:
         """The 2^level increments ``(paths, channels)`` in the order of time."""
         return iter(self.at(level))
 
-    def _nodes(self, level: int) -> Iterator[tuple[int, Tensor]]:
-        """Number and increment of the nodes of one level, depth first."""
-        root = math.sqrt(self.t1 - self.t0) * self._normals(_ROOT, 0, 0, self.channels)
-        stack = [(0, 0, root)]
+    def whole(self) -> BrownianNode:
+        """The step from t0 to t1: the root of the tree."""
+        root = math.sqrt(self.t1 - self.t0) * self.normals(_ROOT, 0, 0, self.channels)
+        return BrownianNode(self, 0, 0, root)
+
+    def node(self, level: int, number: int) -> BrownianNode:
+        """The step of a level with this number, counted from 0.
+
+        >>> path = BrownianPath(seed=0, paths=4, channels=2)
+        >>> left, right = path.node(3, 5).halves()
+        >>> torch.allclose(left.dB + right.dB, path.node(3, 5).dB)
+        True
+        """
+        _check_level("level", level, 0)
+        arguments.integer("number", number, 0, 2**level - 1)
+        found = self.whole()
+        for depth in reversed(range(level)):
+            found = found.halves()[number >> depth & 1]
+        return found
+
+    def _nodes(self, level: int) -> Iterator[BrownianNode]:
+        """The nodes of one level, depth first."""
+        stack = [self.whole()]
         while stack:
-            depth, node, dB = stack.pop()
-            if depth == level:
-                yield node, dB
+            node = stack.pop()
+            if node.level == level:
+                yield node
             else:
-                left, right = self._halves(depth, node, dB)
-                stack += [(depth + 1, 2 * node + 1, right), (depth + 1, 2 * node, left)]
+                stack += reversed(node.halves())
 
-    def _halves(self, level: int, node: int, dB: Tensor) -> tuple[Tensor, Tensor]:
-        h = (self.t1 - self.t0) / 2**level
-        left = 0.5 * dB + 0.5 * math.sqrt(h) * self._normals(_BRIDGE, level, node, self.channels)
-        return left, dB - left
-
-    def _area(self, level: int, node: int, dB: Tensor, finest: int, plan: AreaPlan) -> Tensor:
-        if level == finest:
-            return plan.from_normals(dB, self._normals(_AREA, level, node, plan.normals))
-        left, right = self._halves(level, node, dB)
-        first = self._area(level + 1, 2 * node, left, finest, plan)
-        second = self._area(level + 1, 2 * node + 1, right, finest, plan)
-        return chen(left, first, right, second)
-
-    def _time_area(self, level: int, node: int, dB: Tensor, finest: int) -> Tensor:
-        h = (self.t1 - self.t0) / 2**level
-        if level == finest:
-            return 0.5 * h * dB + h * math.sqrt(h / 12) * self._normals(_TIME, level, node, self.channels)
-        left, right = self._halves(level, node, dB)
-        first = self._time_area(level + 1, 2 * node, left, finest)
-        second = self._time_area(level + 1, 2 * node + 1, right, finest)
-        return first + second + 0.5 * h * left
-
-    def _normals(self, purpose: int, level: int, node: int, count: int) -> Tensor:
-        """Standard normals ``(paths, count)`` of one node."""
+    def normals(self, purpose: int, level: int, node: int, count: int) -> Float[Tensor, "paths count"]:
+        """Standard normals ``(paths, count)`` of one node, others for each purpose."""
         counter = np.array([0, purpose, node, level], dtype=np.uint64)
         blocks = [
             np.random.Generator(np.random.Philox(key=key, counter=counter)).standard_normal((count, BLOCK))
@@ -135,6 +131,58 @@ class BrownianPath:
     def _keys(self) -> list[np.ndarray]:
         blocks = range(self.first // BLOCK, (self.first + self.paths - 1) // BLOCK + 1)
         return [np.random.SeedSequence([self.seed, b]).generate_state(2, np.uint64) for b in blocks]
+
+
+@dataclass(frozen=True, eq=False)
+class BrownianNode:
+    """One step of a Brownian path: number ``number`` of the 2^level equal ones; made by :meth:`BrownianPath.node`.
+
+    ``dB`` ``(paths, channels)`` is its increment, float64.
+    """
+
+    path: BrownianPath
+    level: int
+    number: int
+    dB: Float[Tensor, "paths channels"]
+
+    @property
+    def dt(self) -> float:
+        return (self.path.t1 - self.path.t0) / 2**self.level
+
+    @property
+    def start(self) -> float:
+        """The time at which the step starts."""
+        return self.path.t0 + (self.path.t1 - self.path.t0) * self.number / 2**self.level
+
+    @property
+    def end(self) -> float:
+        """The time at which it ends."""
+        return self.path.t0 + (self.path.t1 - self.path.t0) * (self.number + 1) / 2**self.level
+
+    def halves(self) -> tuple[BrownianNode, BrownianNode]:
+        """The two steps that it is made of. They are the same ones whenever they are asked for."""
+        bridge = self.path.normals(_BRIDGE, self.level, self.number, self.path.channels)
+        left = 0.5 * self.dB + 0.5 * math.sqrt(self.dt) * bridge
+        return (
+            BrownianNode(self.path, self.level + 1, 2 * self.number, left),
+            BrownianNode(self.path, self.level + 1, 2 * self.number + 1, self.dB - left),
+        )
+
+    def area(self, finest: int, plan: AreaPlan) -> Float[Tensor, "paths channels channels"]:
+        """Its Lévy areas ``(paths, channels, channels)``, drawn at level ``finest`` as ``plan`` says."""
+        if self.level == finest:
+            return plan.from_normals(self.dB, self.path.normals(_AREA, self.level, self.number, plan.normals))
+        left, right = self.halves()
+        return chen(left.dB, left.area(finest, plan), right.dB, right.area(finest, plan))
+
+    def time_area(self, finest: int) -> Float[Tensor, "paths channels"]:
+        """The integrals of B(s) − B(t) over it from its start t, ``(paths, channels)``, drawn at level ``finest``."""
+        h = self.dt
+        if self.level == finest:
+            bridge = self.path.normals(_TIME, self.level, self.number, self.path.channels)
+            return 0.5 * h * self.dB + h * math.sqrt(h / 12) * bridge
+        left, right = self.halves()
+        return left.time_area(finest) + right.time_area(finest) + 0.5 * h * left.dB
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +218,8 @@ class DyadicIncrements:
         return None if self.plan is None else self.plan.mask
 
     def __iter__(self) -> Iterator[Float[Tensor, "paths channels"]]:
-        for _, dB in self.path._nodes(self.level):
-            yield self._convert(dB)
+        for node in self.path._nodes(self.level):
+            yield self._convert(node.dB)
 
     def areas(self) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"]]]:
         """Increments ``(paths, channels)`` and areas ``(paths, channels, channels)``, step by step.
@@ -181,9 +229,9 @@ class DyadicIncrements:
         if self.finest is None or self.plan is None:
             raise ValueError(f"finest: expected a level of at least {self.level} to draw areas at, got None")
         mask = self.plan.mask
-        for node, dB in self.path._nodes(self.level):
-            area = self.path._area(self.level, node, dB, self.finest, self.plan)
-            yield self._convert(dB), self._convert(area if mask is None else area * mask.to(area))
+        for node in self.path._nodes(self.level):
+            area = node.area(self.finest, self.plan)
+            yield self._convert(node.dB), self._convert(area if mask is None else area * mask.to(area))
 
     def time_areas(self) -> Iterator[tuple[Float[Tensor, "paths channels"], Float[Tensor, "paths channels"]]]:
         """Increments, and the integrals of B(s) − B(t) over each step from t, both ``(paths, channels)``.
@@ -193,8 +241,8 @@ class DyadicIncrements:
         """
         if self.finest is None:
             raise ValueError(f"finest: expected a level of at least {self.level} to draw areas at, got None")
-        for node, dB in self.path._nodes(self.level):
-            yield self._convert(dB), self._convert(self.path._time_area(self.level, node, dB, self.finest))
+        for node in self.path._nodes(self.level):
+            yield self._convert(node.dB), self._convert(node.time_area(self.finest))
 
     def coarsen(self, factor: int) -> DyadicIncrements:
         """The same paths over steps ``factor`` times as long; the areas' finest level stays."""
