@@ -22,7 +22,8 @@ from torch import Tensor
 from sdewm import PerturbedSDE, TimeGrid
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
-from sdewm.expansion.power_series import corrected_terms, second_coefficient
+from sdewm.expansion.pathwise_derivatives import corrected_terms
+from sdewm.expansion.power_series import second_coefficient
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.noise.increments import StoredIncrements
 from sdewm.solvers.solve import solve

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sdewm import FunctionSDE, MonteCarlo, PerturbedSDE, TimeGrid, expand
 from sdewm.exact import reference
-from sdewm.expansion.power_series import corrected_terms
+from sdewm.expansion.pathwise_derivatives import corrected_terms
 from sdewm.noise.increments import StoredIncrements
 from sdewm.solvers.solve import solve
 from sdewm.systems.losses import as_summed

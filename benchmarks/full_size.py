@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import nn
 
 from sdewm import PerturbedSDE, TimeGrid
-from sdewm.expansion.power_series import corrected_terms
+from sdewm.expansion.pathwise_derivatives import corrected_terms
 from sdewm.noise.samplers import MonteCarlo
 from sdewm.solvers.solve import solve
 from sdewm.systems.losses import as_summed

@@ -40,6 +40,8 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "estimate.samples": (("estimate/test_samples", "test_properties"), ""),
     "expansion.taylor": (("expansion/test_taylor",), ""),
     "expansion.rates": (("expansion/test_taylor",), ""),
+    "expansion.expected_loss": (("test_properties", "expansion/test_expected_loss"), ""),
+    "expansion.pathwise_derivatives": (("test_properties", "expansion/test_pathwise_derivatives"), ""),
     "expansion.power_series": (("test_properties", "expansion/test_power_series"), ""),
     "divergence.distances": (("divergence/test_bounds", "divergence/test_rollout_terms"), ""),
     "divergence.rollout_terms": (("divergence/test_rollout_terms",), ""),

@@ -4,19 +4,15 @@ from sdewm.divergence.lipschitz import SlopeNetwork
 from sdewm.divergence.path_bounds import PathBounds, certify
 from sdewm.divergence.policy import LocalMaximizer
 from sdewm.estimate.estimates import Estimate
-from sdewm.expansion.power_series import BeyondRadius, Expansion, expand
+from sdewm.expansion.expected_loss import expand
+from sdewm.expansion.power_series import BeyondRadius, Expansion
 from sdewm.expansion.taylor import Rate, TaylorTest, taylor_test
 from sdewm.expansion.to_tolerance import ToleranceNotReached, WithinTolerance, expand_to
 from sdewm.jets import gradient, value_of
 from sdewm.noise.brownian import BrownianPath, BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import AntitheticMonteCarlo, CounterMonteCarlo, MonteCarlo, QuasiMonteCarlo
-from sdewm.sensitivity import (
-    FundamentalMatrixSDE,
-    SensitivitySDE,
-    fundamental_matrix,
-    initial_value_derivatives,
-)
+from sdewm.sensitivity import FundamentalMatrixSDE, SensitivitySDE, fundamental_matrix, initial_value_derivatives
 from sdewm.solvers.adaptive import AdaptiveSolution, ShortestStepReached, solve_adaptive
 from sdewm.solvers.base import NonFiniteState
 from sdewm.solvers.orders import Convergence, compare_methods, convergence

@@ -34,7 +34,7 @@ from sdewm import (
     solve,
 )
 from sdewm.estimate.estimates import Estimate
-from sdewm.expansion import power_series as expansion
+from sdewm.expansion import pathwise_derivatives
 from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.solvers.schemes.euler import EulerMaruyama
 from sdewm.solvers.structure import noise_structure
@@ -435,8 +435,8 @@ def an_error_of_its_own(patch):
 
 def an_expansion_with_a_curvature_of_its_own(patch):
     """What is without first order keeps a little of it."""
-    without = expansion._without_first_order
-    patch.setattr(expansion, "_without_first_order", lambda x: without(x) + 1e-3 * x)
+    without = pathwise_derivatives._without_first_order
+    patch.setattr(pathwise_derivatives, "_without_first_order", lambda x: without(x) + 1e-3 * x)
 
 
 def step(change: Callable[..., Tensor]) -> Callable[[pytest.MonkeyPatch], None]:

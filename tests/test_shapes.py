@@ -38,7 +38,7 @@ FAST = (
     "sensitivity/test_initial_value.py::test_is_the_product_of_the_steps",
     "sensitivity/test_systems.py::test_coefficients_agree_with_their_products",
     "sensitivity/test_systems.py::test_all_derivatives_and_those_along_directions",
-    "expansion/test_power_series.py::test_a_summed_loss_is_the_sum_of_its_terms",
+    "expansion/test_expected_loss.py::test_a_summed_loss_is_the_sum_of_its_terms",
     "approximation/test_cnn.py",
     "divergence/test_rollout_terms.py",
 )

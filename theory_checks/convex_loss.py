@@ -15,7 +15,8 @@ from torch import Tensor
 
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
-from sdewm.expansion.power_series import check_problem, corrected_terms
+from sdewm.expansion.checks import check_problem
+from sdewm.expansion.pathwise_derivatives import corrected_terms
 from sdewm.noise.increments import Increments
 from sdewm.systems.losses import SummedLoss
 from sdewm.verdicts.judge import Row

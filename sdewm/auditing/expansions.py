@@ -17,7 +17,8 @@ from sdewm.auditing.findings import ExpandedLoss
 from sdewm.auditing.open_loop_error import Followed
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import QuasiMonteCarlo, Sample, sample
-from sdewm.expansion.power_series import BeyondRadius, expand
+from sdewm.expansion.expected_loss import expand
+from sdewm.expansion.power_series import BeyondRadius
 from sdewm.jets import NonSmoothWarning, NotDifferentiable
 from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import trajectory

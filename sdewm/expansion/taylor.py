@@ -18,8 +18,8 @@ from sdewm import arguments
 from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import ProgressCallback, Sample, SamplerName, check_how, make_sampler, pool, sample
+from sdewm.expansion.checks import check_problem
 from sdewm.expansion.forms import FORMS, Form
-from sdewm.expansion.power_series import check_problem
 from sdewm.expansion.rates import (
     ADVICE,
     FAILURES,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.estimate.estimates import Estimate
-from sdewm.expansion.power_series import Expansion, expand
+from sdewm.expansion.expected_loss import expand
+from sdewm.expansion.power_series import Expansion
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import QuasiMonteCarlo
 from sdewm.solvers.compiled import Compile

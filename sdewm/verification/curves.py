@@ -13,7 +13,7 @@ from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, richardson, sample
 from sdewm.expansion.forms import Form
-from sdewm.expansion.power_series import corrected_terms
+from sdewm.expansion.pathwise_derivatives import corrected_terms
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.noise.increments import Increments
 from sdewm.verdicts.record import Curve

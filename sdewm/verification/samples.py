@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.estimate.samples import Sample, sample
-from sdewm.expansion.power_series import check_problem, corrected_terms
+from sdewm.expansion.checks import check_problem
+from sdewm.expansion.pathwise_derivatives import corrected_terms
 from sdewm.expansion.variation_of_constants import CORRECTED, READINGS, Corrections, formula_terms
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sdewm.estimate.samples import QuasiMonteCarlo, Sample, sample
-from sdewm.expansion.power_series import corrected_terms
+from sdewm.expansion.pathwise_derivatives import corrected_terms
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import trajectory

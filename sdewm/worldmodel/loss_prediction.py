@@ -25,7 +25,7 @@ from sdewm import arguments
 from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
 from sdewm.estimate.samples import Sample, sample
-from sdewm.expansion.power_series import corrected_walks, terms_along
+from sdewm.expansion.pathwise_derivatives import corrected_walks, terms_along
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.noise.samplers import AntitheticMonteCarlo

@@ -91,7 +91,8 @@ def test_as_the_policy_of_a_latent_model():
     grid, x0 = TimeGrid(0.0, 0.4, 4), reference.initial_state()
     channels = model.noise_channels(torch.zeros((), dtype=F64), x0[None])
     noise = normal_increments(grid, 16, channels)
-    from sdewm.expansion.power_series import check_problem, corrected_terms
+    from sdewm.expansion.checks import check_problem
+    from sdewm.expansion.pathwise_derivatives import corrected_terms
     from sdewm.noise.increments import StoredIncrements
     from sdewm.systems.losses import as_summed
 
