@@ -39,6 +39,7 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "estimate.estimates": (("estimate/test_samples", "test_properties"), ""),
     "estimate.samples": (("estimate/test_samples", "test_properties"), ""),
     "expansion.taylor": (("expansion/test_taylor",), ""),
+    "expansion.remainders": (("expansion/test_taylor",), ""),
     "expansion.rates": (("expansion/test_taylor",), ""),
     "expansion.expected_loss": (("test_properties", "expansion/test_expected_loss"), ""),
     "expansion.pathwise_derivatives": (("test_properties", "expansion/test_pathwise_derivatives"), ""),

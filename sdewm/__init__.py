@@ -6,7 +6,9 @@ from sdewm.divergence.policy import LocalMaximizer
 from sdewm.estimate.estimates import Estimate
 from sdewm.expansion.expected_loss import expand
 from sdewm.expansion.power_series import BeyondRadius, Expansion
-from sdewm.expansion.taylor import Rate, TaylorTest, taylor_test
+from sdewm.expansion.rates import Rate
+from sdewm.expansion.taylor import taylor_test
+from sdewm.expansion.taylor_result import TaylorTest
 from sdewm.expansion.to_tolerance import ToleranceNotReached, WithinTolerance, expand_to
 from sdewm.jets import gradient, value_of
 from sdewm.noise.brownian import BrownianPath, BrownianSampler

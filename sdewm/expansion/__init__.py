@@ -2,7 +2,9 @@
 
 from sdewm.expansion.expected_loss import expand
 from sdewm.expansion.power_series import BeyondRadius, Expansion
-from sdewm.expansion.taylor import Rate, TaylorTest, taylor_test, taylor_tests
+from sdewm.expansion.rates import Rate
+from sdewm.expansion.taylor import taylor_test, taylor_tests
+from sdewm.expansion.taylor_result import TaylorTest
 
 __all__ = [
     "BeyondRadius",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdewm.jets import Jet, JetSpace, Parameter
+from sdewm.jets import Jet, JetSpace, Parameter, constant
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
 from sdewm.solvers.compiled import Walks
@@ -106,9 +105,7 @@ def third_along(
 
 
 def _coefficients(value: Tensor, space: JetSpace) -> Tensor:
-    if isinstance(value, Jet):
-        return value.coefficients
-    return torch.cat([value.unsqueeze(0), value.new_zeros(len(space) - 1, *value.shape)])
+    return (value if isinstance(value, Jet) else constant(value, space)).coefficients
 
 
 def _without_first_order(x: Tensor) -> Tensor:

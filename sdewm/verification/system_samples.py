@@ -16,7 +16,8 @@ from sdewm.arrays import Array
 from sdewm.estimate.samples import Sample, pool, richardson
 from sdewm.expansion.forms import Form
 from sdewm.expansion.power_series import TRUST, second_coefficient
-from sdewm.expansion.taylor import TaylorTest, pool_tests, taylor_tests
+from sdewm.expansion.taylor import pool_tests, taylor_tests
+from sdewm.expansion.taylor_result import TaylorTest
 from sdewm.expansion.unreached import unreached
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.jets import nonsmooth_met

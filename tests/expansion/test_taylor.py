@@ -18,7 +18,9 @@ from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
 from sdewm.expansion import taylor
 from sdewm.expansion.rates import ADVICE, KINDS, LARGEST_EPS, Rate, _extrapolated, _jackknife, _shift, rate_of
-from sdewm.expansion.taylor import OF_STATE, POWERS, TaylorTest, Units, check_ladder, pool_tests, taylor_test
+from sdewm.expansion.remainders import OF_STATE, POWERS
+from sdewm.expansion.taylor import check_ladder, pool_tests, taylor_test
+from sdewm.expansion.taylor_result import TaylorTest, Units
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import AntitheticMonteCarlo, QuasiMonteCarlo
