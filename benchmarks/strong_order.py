@@ -35,7 +35,8 @@ from sdewm.files import write_text
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.methods import stepper
-from sdewm.solvers.orders import Convergence, compare_methods
+from sdewm.solvers.order_report import Convergence
+from sdewm.solvers.orders import compare_methods
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.systems.calculus import to_stratonovich

@@ -17,7 +17,8 @@ from sdewm.noise.samplers import AntitheticMonteCarlo, CounterMonteCarlo, MonteC
 from sdewm.sensitivity import FundamentalMatrixSDE, SensitivitySDE, fundamental_matrix, initial_value_derivatives
 from sdewm.solvers.adaptive import AdaptiveSolution, ShortestStepReached, solve_adaptive
 from sdewm.solvers.base import NonFiniteState
-from sdewm.solvers.orders import Convergence, compare_methods, convergence
+from sdewm.solvers.order_report import Convergence
+from sdewm.solvers.orders import compare_methods, convergence
 from sdewm.solvers.solve import solve
 from sdewm.systems.calculus import to_ito, to_stratonovich
 from sdewm.systems.latent import BlockSizes, InTime, LatentSDE, RecordedObservation

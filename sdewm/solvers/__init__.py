@@ -4,7 +4,8 @@ from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.held_structure import OtherStructure
 from sdewm.solvers.loop import trajectory, walk
 from sdewm.solvers.methods import Method
-from sdewm.solvers.orders import Convergence, compare_methods, convergence
+from sdewm.solvers.order_report import Convergence
+from sdewm.solvers.orders import compare_methods, convergence
 from sdewm.solvers.registry import METHODS, register
 from sdewm.solvers.solve import solve
 from sdewm.solvers.structure import NoiseStructure, noise_structure

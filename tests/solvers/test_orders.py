@@ -21,7 +21,8 @@ from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
 from sdewm.solvers.base import Stepper
-from sdewm.solvers.orders import Convergence, compare_methods, convergence
+from sdewm.solvers.order_report import Convergence
+from sdewm.solvers.orders import compare_methods, convergence
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.schemes.milstein import Milstein, PreparedMilstein
 from sdewm.solvers.solve import solve

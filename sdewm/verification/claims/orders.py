@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdewm.solvers.orders import OrderKind, convergence
+from sdewm.solvers.coupled_errors import OrderKind
+from sdewm.solvers.orders import convergence
 from sdewm.verdicts.judge import Inequality, LeftOut, Row
 from sdewm.verification.samples import channels
 from sdewm.verification.settings import Settings
