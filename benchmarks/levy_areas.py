@@ -27,7 +27,9 @@ from rich.table import Table
 from scipy.special import polygamma
 from torch import Tensor
 
-from sdewm.noise.levy import ALGORITHMS, area_variance, conditional_area_variance, plan_areas
+from sdewm.noise.area_moments import area_variance, conditional_area_variance
+from sdewm.noise.area_plan import plan_areas
+from sdewm.noise.levy import ALGORITHMS
 from sdewm.verdicts.record import environment
 
 F64 = torch.float64

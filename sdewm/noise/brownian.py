@@ -23,8 +23,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdewm import arguments
+from sdewm.noise.area_plan import AreaPlan, plan_areas
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.levy import AreaPlan, LevyAlgorithm, chen, plan_areas
+from sdewm.noise.iterated_integrals import chen
+from sdewm.noise.levy import LevyAlgorithm
 from sdewm.noise.samplers import REPLICATES
 
 BLOCK = 256
@@ -72,7 +74,8 @@ class BrownianPath:
         ----------
         finest : level at which Lévy areas are drawn, at least ``level``; those of coarser steps follow by Chen's
             relation. Give levels that are to be compared the same one, and the same way of drawing. ``None``: no areas.
-        algorithm, tolerance, pairs : how areas are drawn at the finest level, see :func:`sdewm.noise.levy.plan_areas`.
+        algorithm, tolerance, pairs : how areas are drawn at the finest level, see
+            :func:`~sdewm.noise.area_plan.plan_areas`.
         like : a tensor whose dtype and device the increments and areas get.
         """
         _check_level("level", level, 0)
@@ -274,8 +277,8 @@ class BrownianSampler:
     paths : at least 16. Rounded up to whole replicates of at most 256 paths each: 32 of them or more, of two paths
         each where there are fewer.
     seed : one integer determines every path and every area.
-    pairs, algorithm, tolerance : which areas are drawn and how, see :func:`sdewm.noise.levy.plan_areas`. By default all
-        pairs are; ``noise_structure(sde, x0, grid).pairs`` tells which are needed.
+    pairs, algorithm, tolerance : which areas are drawn and how, see :func:`~sdewm.noise.area_plan.plan_areas`. By
+        default all pairs are; ``noise_structure(sde, x0, grid).pairs`` tells which are needed.
     block : paths that are walked together; a matter of speed and memory only.
 
     >>> expansion = expand(family, loss, x0, grid, method="milstein", sampler=BrownianSampler(2**14, seed=0))

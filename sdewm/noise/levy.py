@@ -1,4 +1,4 @@
-"""Lévy areas of a Brownian motion over one step, given its increments: what a strong order of 1 costs.
+"""Algorithms that draw the Lévy areas of a Brownian motion over one step, given its increments.
 
 For channels k and l over a step of length h from time s,
 
@@ -34,17 +34,13 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import scipy
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-
-from sdewm import arguments
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class LevyAlgorithm(ABC):
 
     def terms_for(self, m: int, h: float, tolerance: float) -> int:
         """The fewest terms, possibly none, with a declared root-mean-square error of at most ``tolerance``."""
-        _check_size(m, h)
+        check_step(m, h)
         if not (math.isfinite(tolerance) and tolerance > 0):
             raise ValueError(f"tolerance: expected a positive root-mean-square error, got {tolerance}")
 
@@ -104,7 +100,7 @@ class LevyAlgorithm(ABC):
 
         Draws ``normals(m, terms)`` standard normals per path, all at once, on the generator's device.
         """
-        m = _check_increments(dB)
+        m = check_increments(dB)
         _check_terms(terms)
         drawn = torch.randn(
             len(dB), self.normals(m, terms), generator=generator, dtype=torch.float64, device=generator.device
@@ -118,8 +114,8 @@ class LevyAlgorithm(ABC):
 
         First those of the series, X_1, Y_1, X_2, Y_2, …, then the extra ones.
         """
-        m = _check_increments(dB)
-        _check_size(m, h)
+        m = check_increments(dB)
+        check_step(m, h)
         _check_terms(terms)
         expected = (len(dB), self.normals(m, terms))
         if normals.shape != expected:
@@ -238,226 +234,6 @@ ALGORITHMS: dict[str, LevyAlgorithm] = {
 }
 
 
-def default_tolerance(h: float) -> float:
-    """h^{3/2}, the root-mean-square error of an area over a step of length h that keeps Milstein's strong order 1.
-
-    The errors have mean zero given the past and the increments, so n = T/h steps add up to √n h^{3/2} = √T h. At most
-    h/10, a fifth of an area's standard deviation, so that no unit of time makes zero a good enough area.
-    """
-    return min(h**1.5, h / 10)
-
-
-def cheapest(m: int, h: float, tolerance: float | None = None) -> tuple[LevyAlgorithm, int]:
-    """The algorithm that meets the tolerance with the fewest normals, and its number of terms.
-
-    ``tolerance`` bounds the root-mean-square error of each area; :func:`default_tolerance` where ``None``.
-    """
-    _check_size(m, h)
-    return _select(m, h, "auto", tolerance)
-
-
-@dataclass(frozen=True)
-class AreaGroup:
-    """Channels whose areas are drawn together, and how."""
-
-    channels: tuple[int, ...]
-    algorithm: LevyAlgorithm
-    terms: int
-
-    @property
-    def normals(self) -> int:
-        return self.algorithm.normals(len(self.channels), self.terms)
-
-
-@dataclass(frozen=True, eq=False)
-class AreaPlan:
-    """How the areas of m channels over steps of length h are drawn; made by :func:`plan_areas`, used step after step.
-
-    Groups are independent given the increments. ``mask`` ``(m, m)`` marks the wanted pairs, ``None`` for all.
-    """
-
-    m: int
-    h: float
-    groups: tuple[AreaGroup, ...]
-    mask: Bool[Tensor, "channels channels"] | None = None
-
-    @property
-    def normals(self) -> int:
-        """Standard normals for the areas of one step of one path."""
-        return sum(group.normals for group in self.groups)
-
-    def sample(
-        self, dB: Float[Tensor, "paths channels"], generator: torch.Generator
-    ) -> Float[Tensor, "paths channels channels"]:
-        """Areas ``(paths, m, m)``, float64, for increments ``(paths, m)``; zero for pairs not wanted."""
-        _check_increments(dB)
-        drawn = torch.randn(len(dB), self.normals, generator=generator, dtype=torch.float64, device=generator.device)
-        return self.from_normals(dB, drawn.to(dB.device))
-
-    def from_normals(
-        self, dB: Float[Tensor, "paths channels"], normals: Float[Tensor, "paths normals"]
-    ) -> Float[Tensor, "paths channels channels"]:
-        """The same as a function of standard normals ``(paths, normals)``, group after group."""
-        if dB.ndim != 2 or dB.shape[1] != self.m:
-            raise ValueError(f"dB: expected shape (paths, {self.m}), got {tuple(dB.shape)}")
-        if normals.shape != (len(dB), self.normals):
-            raise ValueError(f"normals: expected shape {(len(dB), self.normals)}, got {tuple(normals.shape)}")
-        parts: Sequence[Tensor] = normals.split([group.normals for group in self.groups], 1) if self.groups else []
-        if len(parts) == 1 and len(self.groups[0].channels) == self.m:
-            area = self.groups[0].algorithm.from_normals(dB, self.h, self.groups[0].terms, parts[0])
-        else:
-            area = torch.zeros(len(dB), self.m, self.m, dtype=torch.float64, device=dB.device)
-            for group, part in zip(self.groups, parts, strict=True):
-                at = torch.tensor(group.channels, device=dB.device)
-                drawn = group.algorithm.from_normals(dB[:, at], self.h, group.terms, part)
-                area[:, at[:, None], at] = drawn
-        return area if self.mask is None else area * self.mask.to(area)
-
-
-def plan_areas(
-    m: int,
-    h: float,
-    *,
-    algorithm: str | LevyAlgorithm = "auto",
-    tolerance: float | None = None,
-    pairs: Bool[Tensor, "channels channels"] | None = None,
-) -> AreaPlan:
-    """How to draw the areas of m channels over steps of length h.
-
-    Parameters
-    ----------
-    algorithm : one of ``ALGORITHMS``, its name, or "auto" for the fewest normals.
-    tolerance : root-mean-square error of each area, in units of time; :func:`default_tolerance` where ``None``.
-    pairs : mask ``(m, m)``, bool: the pairs that are wanted, in either order. Channels without a pair are dropped,
-        and channels that no chain of pairs connects are drawn in separate, smaller groups.
-    """
-    _check_size(m, h)
-    everything = tuple(range(m))
-    if pairs is None:
-        families, mask = [everything], None
-    else:
-        arguments.instance("pairs", pairs, Tensor, f"a bool mask of shape {(m, m)}")
-        if pairs.shape != (m, m) or pairs.dtype != torch.bool:
-            raise ValueError(f"pairs: expected a bool mask of shape {(m, m)}, got {pairs.dtype} {tuple(pairs.shape)}")
-        mask = (pairs | pairs.mT) & ~torch.eye(m, dtype=torch.bool, device=pairs.device)
-        _, labels = scipy.sparse.csgraph.connected_components(mask.cpu().numpy(), directed=False)
-        families = [tuple(np.flatnonzero(labels == label).tolist()) for label in range(labels.max() + 1)]
-    groups = []
-    for channels in families:
-        if len(channels) > 1:
-            chosen, terms = _select(len(channels), h, algorithm, tolerance)
-            groups.append(AreaGroup(channels, chosen, terms))
-    return AreaPlan(m, h, tuple(groups), mask)
-
-
-def levy_area(
-    dB: Float[Tensor, "paths channels"],
-    h: float,
-    *,
-    generator: torch.Generator,
-    algorithm: str | LevyAlgorithm = "auto",
-    tolerance: float | None = None,
-    pairs: Bool[Tensor, "channels channels"] | None = None,
-) -> Float[Tensor, "paths channels channels"]:
-    """Lévy areas ``(paths, m, m)``, float64, antisymmetric, for increments ``(paths, m)`` over steps of length h.
-
-    The other arguments are those of :func:`plan_areas`; areas of pairs that are not wanted are zero. The same
-    generator state and shapes give the same areas.
-    """
-    m = _check_increments(dB)
-    plan = plan_areas(m, h, algorithm=algorithm, tolerance=tolerance, pairs=pairs)
-    return plan.sample(dB, generator)
-
-
-def iterated_integrals(
-    dB: Float[Tensor, "paths channels"], h: float, area: Float[Tensor, "paths channels channels"]
-) -> Float[Tensor, "paths channels channels"]:
-    """Itô's I ``(paths, m, m)``: I_kl = ∫_{s<u<t} dB^k(u) dB^l(t) = ½(ΔB^k ΔB^l − h δ_kl) + A_kl.
-
-    The first index belongs to the inner integral, so a Milstein step adds Σ_kl (∂g_l/∂x · g_k) I_kl.
-    """
-    return stratonovich_integrals(dB, area) - 0.5 * h * torch.eye(dB.shape[-1], dtype=area.dtype, device=area.device)
-
-
-def stratonovich_integrals(
-    dB: Float[Tensor, "paths channels"], area: Float[Tensor, "paths channels channels"]
-) -> Float[Tensor, "paths channels channels"]:
-    """Stratonovich's J ``(paths, m, m)``: J_kl = ∫_{s<u<t} ∘dB^k(u) ∘dB^l(t) = ½ ΔB^k ΔB^l + A_kl.
-
-    The first index belongs to the inner integral.
-    """
-    m = _check_increments(dB)
-    if area.shape != (len(dB), m, m):
-        raise ValueError(f"area: expected shape {(len(dB), m, m)}, got {tuple(area.shape)}")
-    return 0.5 * dB[:, :, None] * dB[:, None, :] + area
-
-
-def chen(
-    dB1: Float[Tensor, "*steps paths channels"],
-    A1: Float[Tensor, "*steps paths channels channels"],
-    dB2: Float[Tensor, "*steps paths channels"],
-    A2: Float[Tensor, "*steps paths channels channels"],
-) -> Float[Tensor, "*steps paths channels channels"]:
-    """The area ``(…, m, m)`` over a step made of two, from increments ``(…, m)`` and areas of the first and the second.
-
-    A(s,u) = A(s,t) + A(t,u) + ½(ΔB(s,t) ⊗ ΔB(t,u) − ΔB(t,u) ⊗ ΔB(s,t)) (K.-T. Chen, Ann. of Math. 65 (1957) 163–178).
-    """
-    cross = dB1[..., :, None] * dB2[..., None, :]
-    return A1 + A2 + 0.5 * (cross - cross.mT)
-
-
-def area_variance(h: float) -> float:
-    """Var A_kl = h²/4 for k ≠ l. A_kl/h has density sech(πx) (P. Lévy 1951)."""
-    return h**2 / 4
-
-
-def conditional_area_covariance(
-    dB: Float[Tensor, "paths channels"], h: float
-) -> Float[Tensor, "paths channels channels channels channels"]:
-    """Cov(A_kl, A_ij | ΔB), shape ``(paths, m, m, m, m)``, in units of h²; the mean E[A | ΔB] is zero.
-
-    On antisymmetric matrices this is h²/12 (I + L), L(G) = G w wᵀ + w wᵀ G with w = ΔB/√h.
-    """
-    m = _check_increments(dB)
-    _check_size(m, h)
-    unit = torch.eye(m, dtype=torch.float64, device=dB.device)
-    full = 0.5 * unit + dB[:, :, None] * dB[:, None, :] / h
-    # Cov = h²/12 (δ_ki F_lj + F_ki δ_lj − δ_kj F_li − F_kj δ_li) with F = I/2 + w wᵀ.
-    one = torch.einsum("ki,plj->pklij", unit, full) + torch.einsum("pki,lj->pklij", full, unit)
-    return h**2 / 12 * (one - one.transpose(-1, -2))
-
-
-def conditional_area_variance(
-    dB: Float[Tensor, "paths channels"], h: float
-) -> Float[Tensor, "paths channels channels"]:
-    """Var(A_kl | ΔB) = h²/12 + h((ΔB^k)² + (ΔB^l)²)/12 for k ≠ l and 0 for k = l, shape ``(paths, m, m)``.
-
-    Its mean is :func:`area_variance`.
-    """
-    m = _check_increments(dB)
-    _check_size(m, h)
-    squares = dB.to(torch.float64) ** 2
-    variance = h**2 / 12 + h * (squares[:, :, None] + squares[:, None, :]) / 12
-    return variance * (1 - torch.eye(m, dtype=torch.float64, device=dB.device))
-
-
-def _select(m: int, h: float, algorithm: str | LevyAlgorithm, tolerance: float | None) -> tuple[LevyAlgorithm, int]:
-    tolerance = default_tolerance(h) if tolerance is None else arguments.real("tolerance", tolerance, above=0.0)
-    if isinstance(algorithm, LevyAlgorithm):
-        return algorithm, algorithm.terms_for(m, h, tolerance)
-    if algorithm == "auto":
-        return _cheapest(m, h, tolerance)
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise ValueError(f'algorithm: expected "auto" or one of {sorted(ALGORITHMS)}, got {algorithm!r}')
-    return ALGORITHMS[algorithm], ALGORITHMS[algorithm].terms_for(m, h, tolerance)
-
-
-@functools.lru_cache(maxsize=256)
-def _cheapest(m: int, h: float, tolerance: float) -> tuple[LevyAlgorithm, int]:
-    candidates = [(algorithm, algorithm.terms_for(m, h, tolerance)) for algorithm in ALGORITHMS.values()]
-    return min(candidates, key=lambda candidate: candidate[0].normals(m, candidate[1]))
-
-
 @functools.lru_cache(maxsize=4096)
 def _tail(k: int, terms: int) -> float:
     """The polygamma function: k! Σ_{r > terms} r^{−k−1} for odd k."""
@@ -477,13 +253,15 @@ def _upper(normals: Tensor, m: int) -> Tensor:
     return upper
 
 
-def _check_increments(dB: Tensor) -> int:
+def check_increments(dB: Float[Tensor, "paths channels"]) -> int:
+    """The number of channels of increments ``(paths, channels)``; ``ValueError`` for another number of axes."""
     if dB.ndim != 2:
         raise ValueError(f"dB: expected shape (paths, channels), got {tuple(dB.shape)}")
     return dB.shape[1]
 
 
-def _check_size(m: int, h: float) -> None:
+def check_step(m: int, h: float) -> None:
+    """Refuse, with ``ValueError``, fewer channels than one and a step length that is not positive."""
     if m < 1:
         raise ValueError(f"m: expected at least one channel, got {m}")
     if not (math.isfinite(h) and h > 0):

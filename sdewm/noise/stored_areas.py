@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor
 
-from sdewm.noise.levy import chen
+from sdewm.noise.iterated_integrals import chen
 
 
 class StoredAreas:

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets.written import as_written
+from sdewm.noise.area_plan import AreaPlan, plan_areas
 from sdewm.noise.brownian import BrownianNode, BrownianPath
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.levy import AreaPlan, plan_areas
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.held_structure import HeldStructure
 from sdewm.solvers.loop import carries_jets, check_system

@@ -17,6 +17,9 @@ from scipy.stats import kstest
 from support import F64, FALSE_ALARM, FALSE_FAILURE, refuses, sech_law, z_value
 from torch import Tensor
 
+from sdewm.noise.area_moments import area_variance, conditional_area_covariance, conditional_area_variance
+from sdewm.noise.area_plan import cheapest, default_tolerance, levy_area, plan_areas
+from sdewm.noise.iterated_integrals import chen, iterated_integrals, stratonovich_integrals
 from sdewm.noise.levy import (
     ALGORITHMS,
     FourierAreas,
@@ -24,16 +27,6 @@ from sdewm.noise.levy import (
     MilsteinAreas,
     MrongowiusRoesslerAreas,
     WiktorssonAreas,
-    area_variance,
-    cheapest,
-    chen,
-    conditional_area_covariance,
-    conditional_area_variance,
-    default_tolerance,
-    iterated_integrals,
-    levy_area,
-    plan_areas,
-    stratonovich_integrals,
 )
 
 NAMES = sorted(ALGORITHMS)

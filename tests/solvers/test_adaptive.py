@@ -14,8 +14,8 @@ from support import F64, FALSE_ALARM, FALSE_FAILURE, refuses
 from sdewm import BrownianPath, FunctionSDE, PerturbedSDE, ShortestStepReached, TimeGrid, solve, solve_adaptive
 from sdewm.exact.strong_problems import STRONG_PROBLEMS, StrongProblem
 from sdewm.jets import JetSpace, Parameter, constant
+from sdewm.noise.area_plan import plan_areas
 from sdewm.noise.brownian import BrownianNode
-from sdewm.noise.levy import plan_areas
 from sdewm.solvers import adaptive
 from sdewm.solvers.adaptive import AdaptiveSolution
 from sdewm.solvers.methods import stepper

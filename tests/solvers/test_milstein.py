@@ -14,7 +14,7 @@ from sdewm.jets import JetSpace, Parameter
 from sdewm.jets.directional import directional
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.levy import iterated_integrals, stratonovich_integrals
+from sdewm.noise.iterated_integrals import iterated_integrals, stratonovich_integrals
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers import held_structure, structure
 from sdewm.solvers.held_structure import HeldStructure, OtherStructure
