@@ -20,9 +20,12 @@ from sdewm.solvers.base import NonFiniteState
 from sdewm.solvers.order_report import Convergence
 from sdewm.solvers.orders import compare_methods, convergence
 from sdewm.solvers.solve import solve
+from sdewm.systems.blocks import BlockSizes
 from sdewm.systems.calculus import to_ito, to_stratonovich
-from sdewm.systems.latent import BlockSizes, InTime, LatentSDE, RecordedObservation
+from sdewm.systems.in_time import InTime
+from sdewm.systems.latent import LatentSDE
 from sdewm.systems.losses import NonFiniteLoss, SummedLoss
+from sdewm.systems.observations import RecordedObservation
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import SDE, FunctionSDE

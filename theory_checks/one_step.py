@@ -17,7 +17,7 @@ from sdewm.expansion.forms import Form
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.methods import Method
 from sdewm.solvers.solve import solve
-from sdewm.systems.latent import Blocks
+from sdewm.systems.blocks import Blocks
 from sdewm.verdicts.judge import Row
 from sdewm.verification.settings import Settings
 from sdewm.worldmodel import initial_state, load_trained, recorded_observation, to_sequences

@@ -16,9 +16,12 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.noise.grid import TimeGrid
+from sdewm.systems.blocks import BlockSizes
 from sdewm.systems.checks import named
-from sdewm.systems.latent import BlockSizes, InTime, LatentSDE, RecordedObservation
+from sdewm.systems.in_time import InTime
+from sdewm.systems.latent import LatentSDE
 from sdewm.systems.losses import SummedLoss
+from sdewm.systems.observations import RecordedObservation
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.verification.system import System
 

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -192,14 +192,14 @@ def _functions(
 
     whole = slice(None)
     if isinstance(base, LatentSDE):
-        names, slices = ("q_enc", "f", "p", "q_dec"), cast(tuple[slice, ...], base.block_slices)
+        names, slices = ("q_enc", "f", "p", "q_dec"), base.block_slices
         yield "3.1", drift(base), dict(zip(names, slices, strict=True))
         yield "3.1", diffusion(base), {f"{n}_bar": b for n, b in zip(names, slices, strict=True)}
     else:
         yield "3.1", drift(base), {"drift": whole}
         yield "3.1", diffusion(base), {"diffusion": whole}
     if error is not None:
-        rows = cast(slice, base.block_slices.z) if isinstance(base, LatentSDE) else whole
+        rows = base.block_slices.z if isinstance(base, LatentSDE) else whole
         yield "3.2", drift(error), {"sigma": rows}
         yield "3.2", diffusion(error), {"sigma_bar": rows}
 

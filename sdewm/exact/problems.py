@@ -35,7 +35,8 @@ from sdewm.exact import (
     moments,
     ou_coefficients,
 )
-from sdewm.systems.latent import BlockSizes, LatentSDE
+from sdewm.systems.blocks import BlockSizes
+from sdewm.systems.latent import LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
 

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdewm.systems.latent import BlockSizes, LatentSDE
+from sdewm.systems.blocks import BlockSizes
+from sdewm.systems.latent import LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 
 SIZES = BlockSizes(z=2, h=3, z_tilde=2, s_tilde=2)

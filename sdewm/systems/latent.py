@@ -1,113 +1,29 @@
-"""The latent dynamics model (5)–(8) as one SDE, and the observation paths s_t that drive its encoder."""
+"""The latent dynamics model (5)–(8) as one SDE."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
+from sdewm.systems.blocks import (
+    Block,
+    BlockNoise,
+    Blocks,
+    BlockSizes,
+    BlockSlices,
+    apply_block,
+    check_shape,
+    plain_zeros,
+)
+from sdewm.systems.encoder_error import EncoderErrorSDE
+from sdewm.systems.in_time import TwoInputs, at_time
 from sdewm.systems.sde import SDE, diffusion_matrix, diffusion_product
 from sdewm.systems.stages import Stage
-
-
-@dataclass(frozen=True)
-class InTime:
-    """A function of the time too: ``function(t, …)`` where a model otherwise calls ``function(…)``.
-
-    For a policy that follows a record, and for an error that differs from frame to frame.
-
-    >>> recorded = InTime(lambda t, h, z: torch.full_like(h, float(t)))
-    >>> recorded(torch.tensor(3.0), torch.zeros(1, 2), torch.zeros(1, 2))
-    tensor([[3., 3.]])
-    """
-
-    function: Callable[..., Float[Tensor, "..."]]
-
-    def __call__(self, t: Float[Tensor, ""], *blocks: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return self.function(t, *blocks)
-
-
-Block = Float[Tensor, "paths size"]
-BlockNoise = Float[Tensor, " size"] | Float[Tensor, "paths size *channels"]
-TwoInputs = Callable[[Block, Block], Block | BlockNoise] | InTime
-
-
-class BlockSizes(NamedTuple):
-    """Dimensions of z, h, z̃ and s̃.
-
-    >>> sum(BlockSizes(z=8, h=32, z_tilde=8, s_tilde=24))
-    72
-    """
-
-    z: int
-    h: int
-    z_tilde: int
-    s_tilde: int
-
-
-class Blocks(NamedTuple):
-    """The four parts of a state, each ``(paths, size)``."""
-
-    z: Float[Tensor, "*paths z"]
-    h: Float[Tensor, "*paths h"]
-    z_tilde: Float[Tensor, "*paths z_tilde"]
-    s_tilde: Float[Tensor, "*paths s_tilde"]
-
-
-class RecordedObservation:
-    """A recorded observation path, interpolated linearly in time.
-
-    Parameters
-    ----------
-    times : increasing, ``(T,)``.
-    values : ``(T, *shape)``.
-
-    Calling it outside ``[times[0], times[-1]]`` raises ``ValueError``.
-
-    >>> s = RecordedObservation(torch.tensor([0.0, 1.0]), torch.tensor([[0.0], [2.0]]))
-    >>> s(0.25)
-    tensor([0.5000])
-    """
-
-    def __init__(self, times: Float[Tensor, " times"], values: Float[Tensor, "times ..."]) -> None:
-        # A time that is not finite is named by its place.
-        times = times if isinstance(times, Tensor) else torch.tensor(arguments.reals("times", times))
-        if times.dtype == torch.bool or times.is_complex():
-            raise ValueError(f"times: expected increasing numbers, got {arguments.shown(times)}")
-        values = arguments.tensor("values", values) if not isinstance(values, Tensor) else values
-        if values.ndim < 1 or not values.is_floating_point():
-            raise ValueError(f"values: expected floating-point numbers (T, *shape), got {arguments.shown(values)}")
-        if times.ndim != 1 or len(times) < 2:
-            raise ValueError(f"times: expected at least two increasing numbers, got shape {tuple(times.shape)}")
-        finite_and_increasing = torch.isfinite(times[1:]) & (times.diff() > 0)
-        if not bool(finite_and_increasing.all()):
-            i = int((~finite_and_increasing).nonzero()[0])
-            raise ValueError(
-                f"times: expected finite, increasing numbers, got {float(times[i])}, {float(times[i + 1])} at index {i}"
-            )
-        if len(values) != len(times):
-            raise ValueError(f"values: expected {len(times)} entries, one per time, got {len(values)}")
-        if not bool(torch.isfinite(values).all()):
-            first = int((~torch.isfinite(values)).nonzero()[0][0])
-            raise ValueError(f"values: expected finite numbers, got a non-finite one at time {float(times[first]):g}")
-        self.times, self.values = times, values
-
-    def __call__(self, t: Float[Tensor, ""] | float) -> Float[Tensor, "..."]:
-        t = arguments.real("t", t)
-        first, last = float(self.times[0]), float(self.times[-1])
-        # A grid accumulates its times, and a last step may overshoot by rounding alone.
-        slack = 1e-9 * (last - first)
-        if not first - slack <= t <= last + slack:
-            raise ValueError(f"t: expected a time in the recorded [{first:g}, {last:g}], got {t:g}")
-        i = int(torch.searchsorted(self.times, t, right=True).clamp(1, len(self.times) - 1))
-        left, right = float(self.times[i - 1]), float(self.times[i])
-        weight = min(max((t - left) / (right - left), 0.0), 1.0)
-        return self.values[i - 1] + weight * (self.values[i] - self.values[i - 1])
 
 
 class LatentSDE:
@@ -209,7 +125,7 @@ class LatentSDE:
             )
         ends = torch.tensor(self.sizes).cumsum(0).tolist()
         z, h, z_tilde, s_tilde = (slice(e - n, e) for n, e in zip(self.sizes, ends, strict=True))
-        self.block_slices = Blocks(z, h, z_tilde, s_tilde)  # type: ignore[arg-type]
+        self.block_slices = BlockSlices(z, h, z_tilde, s_tilde)
         # An RSSM's step: the recurrent state first, from the old z; the rest sees it, and the new observation.
         self.stages: tuple[Stage, ...] = (
             Stage(h, "start"),
@@ -264,7 +180,7 @@ class LatentSDE:
         # A view, so that torch.cat([h, s], -1) is right and nothing is copied; an image is better encoded once.
         return s.expand(*x.shape[:-1], -1) if s.ndim == 1 else s
 
-    def encoder_error(self, sigma: TwoInputs | None = None, sigma_bar: TwoInputs | None = None) -> _EncoderError:
+    def encoder_error(self, sigma: TwoInputs | None = None, sigma_bar: TwoInputs | None = None) -> EncoderErrorSDE:
         """The representation error of (5) as an SDE: drift (σ(h, s), 0, 0, 0), diffusion (σ̄(h, s), 0, 0, 0) dB^enc.
 
         Either is a function (h, s), or :class:`InTime` of a function (t, h, s). ``sigma_bar`` returns the shape that
@@ -272,7 +188,7 @@ class LatentSDE:
         ``error_channels`` after them: what an error adds on noise of its own is independent of the encoder's. ``None``
         stands for zero.
         """
-        return _EncoderError(self, sigma, sigma_bar)
+        return EncoderErrorSDE(self, sigma, sigma_bar)
 
     # -- the SDE protocol --------------------------------------------------------------------------------------------
 
@@ -299,8 +215,8 @@ class LatentSDE:
         total = sum(m.shape[-1] for m in matrices) + self.error_channels
         rows, offset = [], 0
         for m in matrices:
-            left = _zeros(x, len(x), m.shape[-2], offset)
-            right = _zeros(x, len(x), m.shape[-2], total - offset - m.shape[-1])
+            left = plain_zeros(x, len(x), m.shape[-2], offset)
+            right = plain_zeros(x, len(x), m.shape[-2], total - offset - m.shape[-1])
             rows.append(torch.cat([left, m, right], -1))
             offset += m.shape[-1]
         return torch.cat(rows, -2)
@@ -365,7 +281,7 @@ class LatentSDE:
     def _diffusion_product(self, block: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         g = self._diffusion(block, t, x)
         if g is None:
-            return _zeros(x, *dB.shape[:-1], self.sizes[block])
+            return plain_zeros(x, *dB.shape[:-1], self.sizes[block])
         return apply_block(g, dB[..., self.channel_slices(t, x)[block]])
 
     def channel_slices(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> tuple[slice, ...]:
@@ -376,11 +292,11 @@ class LatentSDE:
             counts = []
             for block, name in enumerate(("q_enc", "f", "p", "q_dec")):
                 size = self.sizes[block]
-                _check_shape(name, self._target(block, t, probe), [(1, size), (size,)])
+                check_shape(name, self._target(block, t, probe), [(1, size), (size,)])
                 g = self._diffusion(block, t, probe)
                 if g is not None:
                     allowed = [(1, size), (size,), (1, size, *getattr(g, "shape", ())[-1:])]
-                    _check_shape(name + "_bar", g, allowed)
+                    check_shape(name + "_bar", g, allowed)
                 counts.append(0 if g is None else g.shape[-1])
             if self.simulated:
                 counts.append(diffusion_matrix(self._observation_sde, t, self.observed(t, probe)).shape[-1])
@@ -393,119 +309,5 @@ class LatentSDE:
     @staticmethod
     def _as_matrix(g: Tensor | None, x: Tensor, size: int) -> Tensor:
         if g is None:
-            return _zeros(x, len(x), size, 0)
+            return plain_zeros(x, len(x), size, 0)
         return g if g.ndim == 3 else torch.diag_embed(g.expand(len(x), size))
-
-
-class _EncoderError:
-    """(σ, 0, 0, 0) and (σ̄, 0, 0, 0), on the channels of the encoder."""
-
-    sde_type = "ito"
-    noise_type = "general"
-
-    def __init__(self, model: LatentSDE, sigma: TwoInputs | None, sigma_bar: TwoInputs | None) -> None:
-        self.model, self.sigma, self.sigma_bar = model, sigma, sigma_bar
-        self._checked = False
-
-    def _row(self, coefficient: TwoInputs | None, t: Tensor, x: Tensor) -> Tensor | None:
-        if coefficient is None:
-            return None
-        if not self._checked:
-            self._check(t, x[:1])
-            self._checked = True
-        return at_time(coefficient, t, self.model.blocks(x).h, self.model.observed(t, x))
-
-    def _check(self, t: Tensor, probe: Tensor) -> None:
-        h, s = self.model.blocks(probe).h, self.model.observed(t, probe)
-        size = self.model.sizes.z
-        if self.sigma is not None:
-            _check_shape("sigma", at_time(self.sigma, t, h, s), [(1, size), (size,)])
-        if self.sigma_bar is not None:
-            encoder, own = self.model.channel_slices(t, probe)[0], self.model.error_channels
-            channels = encoder.stop - encoder.start
-            if channels + own == 0:
-                raise ValueError("sigma_bar: expected None where q_enc_bar is None, as it rides on the encoder's noise")
-            allowed = [(1, size), (size,)] if channels == size else []
-            allowed += [(1, size, n) for n in dict.fromkeys((channels, channels + own)) if n]
-            _check_shape("sigma_bar", at_time(self.sigma_bar, t, h, s), allowed)
-
-    def _in_z(self, value: Tensor, x: Tensor) -> Tensor:
-        if value.ndim == 1:
-            value = value.expand(len(x), -1)
-        return torch.cat([value, _zeros(x, len(value), x.shape[-1] - self.model.sizes.z)], -1)
-
-    def f(self, t: Tensor, x: Tensor) -> Tensor:
-        drift = self._row(self.sigma, t, x)
-        return _zeros(x, *x.shape) if drift is None else self._in_z(drift, x)
-
-    def _heard(self, g: Tensor, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
-        """The increments that σ̄ rides on: the encoder's, and those of the error alone where it has columns for them."""
-        slices = self.model.channel_slices(t, x)
-        encoder = dB[..., slices[0]]
-        own = g.ndim == 3 and g.shape[-1] > encoder.shape[-1]
-        return torch.cat([encoder, dB[..., slices[-1]]], -1) if own else encoder
-
-    def g_prod(self, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
-        g = self._row(self.sigma_bar, t, x)
-        if g is None:
-            return _zeros(x, *x.shape)
-        return self._in_z(apply_block(g, self._heard(g, t, x, dB)), x)
-
-    def g(self, t: Tensor, x: Tensor) -> Tensor:
-        g = self._row(self.sigma_bar, t, x)
-        channels = self.model.noise_channels(t, x)
-        if g is None:
-            return _zeros(x, len(x), x.shape[-1], channels)
-        g = g if g.ndim == 3 else torch.diag_embed(g.expand(len(x), self.model.sizes.z))
-        encoder = self.model.channel_slices(t, x)[0].stop
-        between = _zeros(x, len(x), self.model.sizes.z, channels - g.shape[-1])
-        g = torch.cat([g[..., :encoder], between, g[..., encoder:]], -1)
-        return torch.cat([g, _zeros(x, len(x), x.shape[-1] - self.model.sizes.z, channels)], -2)
-
-    # The error sits in z alone: the other stages have none of it.
-    def f_stage(self, stage: int, t: Tensor, x: Tensor) -> Tensor:
-        drift = self._row(self.sigma, t, x) if self._is_z(stage) else None
-        block = x[..., self.model.stages[stage].block]
-        return _zeros(x, *block.shape) if drift is None else drift.expand(block.shape)
-
-    def g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
-        g = self._row(self.sigma_bar, t, x) if self._is_z(stage) else None
-        if g is None:
-            block = self.model.stages[stage].block
-            return _zeros(x, *x.shape[:-1], block.stop - block.start)
-        return apply_block(g, self._heard(g, t, x, dB))
-
-    def _is_z(self, stage: int) -> bool:
-        return self.model.stages[stage].block == self.model.block_slices.z
-
-
-def at_time(
-    function: Callable[..., Float[Tensor, "..."]], t: Float[Tensor, ""], *blocks: Float[Tensor, "..."]
-) -> Float[Tensor, "..."]:
-    """A coefficient of some blocks, and of the time where it is :class:`InTime`."""
-    return function(t, *blocks) if isinstance(function, InTime) else function(*blocks)
-
-
-def apply_block(
-    g: Float[Tensor, " size"] | Float[Tensor, "paths size *channels"], dB: Float[Tensor, "paths channels"]
-) -> Float[Tensor, "paths size"]:
-    """A block's diffusion, ``(size,)``, ``(paths, size)`` or ``(paths, size, channels)``, applied to its increments."""
-    return (g * dB.unsqueeze(-2)).sum(-1) if g.ndim == 3 else g * dB
-
-
-def _zeros(like: Tensor, *shape: int) -> Tensor:
-    # A plain tensor even beside jets: a constant costs them nothing.
-    return torch.zeros(shape, dtype=like.dtype, device=like.device)
-
-
-def _check_shape(name: str, value: object, allowed: list[tuple[int, ...]]) -> None:
-    expected = " or ".join(_shape_text(a) for a in allowed)
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name}: expected a tensor of shape {expected}, got {arguments.shown(value)}")
-    got = value.shape
-    if tuple(got) not in allowed:
-        raise ValueError(f"{name}: expected shape {expected}, got {_shape_text(tuple(got))}")
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return f"(paths, {', '.join(map(str, shape[1:]))})" if len(shape) > 1 else str(shape)

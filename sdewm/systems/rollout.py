@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.systems.latent import InTime, LatentSDE, apply_block
+from sdewm.systems.blocks import apply_block
+from sdewm.systems.in_time import InTime
+from sdewm.systems.latent import LatentSDE
 from sdewm.systems.stages import Stage
 
 
@@ -21,7 +23,7 @@ class LatentRollout:
     Parameters
     ----------
     model : where the coefficients, the policy and the leak come from. (19) has no noise in h: a model with ``f_bar``
-        raises ``ValueError``, and so does one whose policy is :class:`~sdewm.systems.latent.InTime`.
+        raises ``ValueError``, and so does one whose policy is :class:`~sdewm.systems.in_time.InTime`.
 
     With ``leak`` = 1, one step of "euler-sequential" with Δt = 1 is an imagined step of a recurrent state-space model.
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.arrays import Array
 from sdewm.estimate.estimates import Estimate
-from sdewm.systems.latent import InTime
+from sdewm.systems.in_time import InTime
 from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.perturbations import Perturbation
 from sdewm.worldmodel.replay import Episode, to_sequences

@@ -10,7 +10,10 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.systems.latent import BlockSizes, InTime, LatentSDE, RecordedObservation
+from sdewm.systems.blocks import BlockSizes
+from sdewm.systems.in_time import InTime
+from sdewm.systems.latent import LatentSDE
+from sdewm.systems.observations import RecordedObservation
 from sdewm.worldmodel.gaussian import Gaussian
 from sdewm.worldmodel.world_model import WorldModel
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdewm.systems.latent import Blocks, RecordedObservation
+from sdewm.systems.blocks import Blocks
+from sdewm.systems.observations import RecordedObservation
 from sdewm.worldmodel.gaussian import kl_divergence
 from sdewm.worldmodel.replay import Sequences
 from sdewm.worldmodel.sde import block_sizes

@@ -34,7 +34,8 @@ from sdewm.noise.increments import StoredIncrements
 from sdewm.sensitivity import fundamental_matrix
 from sdewm.sensitivity.derivatives import derivatives
 from sdewm.solvers.solve import solve
-from sdewm.systems.latent import BlockSizes, LatentSDE
+from sdewm.systems.blocks import BlockSizes
+from sdewm.systems.latent import LatentSDE
 from sdewm.systems.rollout import LatentRollout
 from sdewm.systems.sde import FunctionSDE
 

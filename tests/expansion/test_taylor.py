@@ -24,7 +24,8 @@ from sdewm.expansion.taylor_result import TaylorTest, Units
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.samplers import AntitheticMonteCarlo, QuasiMonteCarlo
-from sdewm.systems.latent import BlockSizes, LatentSDE
+from sdewm.systems.blocks import BlockSizes
+from sdewm.systems.latent import LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
 from sdewm.verification.settings import Settings

@@ -24,7 +24,8 @@ from sdewm.sensitivity import fundamental_matrix
 from sdewm.solvers.base import NonFiniteState
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.solve import solve
-from sdewm.systems.latent import BlockSizes, LatentSDE
+from sdewm.systems.blocks import BlockSizes
+from sdewm.systems.latent import LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE, diffusion_matrix, diffusion_product, noise_channels
 
