@@ -59,6 +59,7 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "solvers.structure": (("solvers/test_structure", "solvers/test_milstein"), "not moment"),
     "solvers.held_structure": (("solvers/test_structure", "solvers/test_milstein"), "not moment"),
     "systems.checks": (("systems/test_checks",), ""),
+    "systems.row_checks": (("systems/test_checks",), ""),
     "arguments": (("test_arguments", "systems/test_checks"), ""),
     "noise.sobol": (("noise/test_sobol",), ""),
     "noise.components": (("noise/test_sobol", "noise/test_increments"), ""),

@@ -17,12 +17,12 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.blocks import BlockSizes
-from sdewm.systems.checks import named
 from sdewm.systems.in_time import InTime
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.observations import RecordedObservation
 from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.user_functions import named
 from sdewm.verification.system import System
 
 CHUNK = 64  # frames that are encoded together

@@ -20,10 +20,10 @@ from sdewm import arguments
 from sdewm.jets import Jet, NonSmoothWarning
 from sdewm.jets.kinks import Leaving
 from sdewm.sensitivity import along
-from sdewm.systems.checks import named
 from sdewm.systems.latent import LatentSDE
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import SDE, check_protocol, diffusion_product, noise_channels
+from sdewm.systems.user_functions import named
 
 Assumption = Literal["3.1", "3.2"]
 Condition = Literal["bounded", "class C³", "bounded derivatives"]

@@ -12,7 +12,7 @@ from sdewm import arguments
 from sdewm.jets import Jet, JetSpace
 from sdewm.jets.jet import constant
 from sdewm.sensitivity.derivatives import derivatives
-from sdewm.systems.checks import named
+from sdewm.systems.user_functions import named
 
 ValueFunction = Callable[
     [Float[Tensor, "paths h"], Float[Tensor, "paths z_tilde"], Float[Tensor, "paths actions"]], Float[Tensor, " paths"]

@@ -13,7 +13,8 @@ from sdewm.jets import value_of
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.pilot import pilot
-from sdewm.systems.sde import FROM_INSIDE, SDE
+from sdewm.systems.sde import SDE
+from sdewm.systems.user_functions import FROM_INSIDE
 
 # So many times as far from x0 as pilot paths go, a loss is held against what it is on all paths.
 FURTHER = tuple(2.0**k for k in range(11))

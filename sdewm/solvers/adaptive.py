@@ -30,8 +30,8 @@ from sdewm.solvers.loop import carries_jets, check_system
 from sdewm.solvers.methods import Method, stepper
 from sdewm.solvers.registry import lists_methods, quoted, remedy, taking
 from sdewm.solvers.structure import NoiseStructure, noise_structure
-from sdewm.systems.checks import named
 from sdewm.systems.sde import SDE
+from sdewm.systems.user_functions import named
 
 LONGEST = 8  # steps that a time is parted in before any error is known, where the grid does not say
 # A step whose error is at most this part of what it may be is followed by one twice as long, where the tree has one.

@@ -23,8 +23,10 @@ from sdewm.solvers.methods import Method, carrying_jets, stepper
 from sdewm.solvers.registry import names, quoted, remedy, without_areas
 from sdewm.solvers.rounding import warn_of_rounding
 from sdewm.solvers.rows import Rows, difference
-from sdewm.systems.checks import Probe, changing, check_coefficients, named
-from sdewm.systems.sde import FROM_INSIDE, SDE, check_protocol
+from sdewm.systems.checks import Probe, check_coefficients
+from sdewm.systems.row_checks import changing
+from sdewm.systems.sde import SDE, check_protocol
+from sdewm.systems.user_functions import FROM_INSIDE, named
 
 
 @runtime_checkable

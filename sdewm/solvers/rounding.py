@@ -18,7 +18,8 @@ from sdewm.jets import value_of
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.checks import Probe, visits_of
 from sdewm.systems.pilot import Visit
-from sdewm.systems.sde import FROM_INSIDE, SDE
+from sdewm.systems.sde import SDE
+from sdewm.systems.user_functions import FROM_INSIDE
 
 # A part of what a component moves by that is said where rounding changes it by more.
 SAID = 0.03

@@ -15,8 +15,8 @@ from torch import Tensor
 from sdewm.jets import Jet
 from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.checks import changing, mixed
 from sdewm.systems.pilot import PATHS
+from sdewm.systems.row_checks import changing, mixed
 
 # One look is taken in so many steps, at random: in a shorter walk there may be none.
 LOOK_EVERY = 128

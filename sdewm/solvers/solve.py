@@ -19,8 +19,8 @@ from sdewm.solvers.compiled import Compile, Walks, pays
 from sdewm.solvers.loop import carries_jets, checked
 from sdewm.solvers.methods import Method, stepper
 from sdewm.solvers.registry import lists_methods
-from sdewm.systems.checks import named
 from sdewm.systems.sde import SDE
+from sdewm.systems.user_functions import named
 
 HELD = 256  # steps on which a compiled walk is held against a plain one
 

@@ -20,7 +20,8 @@ from sdewm.jets import Jet
 from sdewm.jets.directional import directional
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.pilot import Visit, pilot, pilot_paths, spread
-from sdewm.systems.sde import FROM_INSIDE, SDE, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.systems.sde import SDE, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.systems.user_functions import FROM_INSIDE
 
 NoiseKind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
 # At so many times a diffusion is evaluated that is the same at all of the pilot's.

@@ -12,7 +12,7 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.jets import Jet
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.checks import named
+from sdewm.systems.user_functions import named
 
 
 @dataclass(eq=False)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sdewm.jets import value_of
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.sde import FROM_INSIDE, SDE, diffusion_product
+from sdewm.systems.sde import SDE, diffusion_product
+from sdewm.systems.user_functions import FROM_INSIDE
 
 PATHS = 64
 FEWEST = 16

@@ -29,8 +29,6 @@ NoiseType = Literal["diagonal", "additive", "scalar", "general"]
 NOISE_TYPES: tuple[str, ...] = ("diagonal", "additive", "scalar", "general")
 Drift = Callable[[Float[Tensor, ""], Float[Tensor, "paths n"]], Float[Tensor, "paths n"]]
 Diffusion = Callable[[Float[Tensor, ""], Float[Tensor, "paths n"]], Float[Tensor, "paths n *channels"]]
-# Errors of Python's and torch's own that a function raises which cannot take what it is given.
-FROM_INSIDE = (ValueError, RuntimeError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
 
 
 @runtime_checkable

@@ -16,9 +16,10 @@ from sdewm import arguments
 from sdewm.jets import Jet, JetSpace, nonsmooth_met
 from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
-from sdewm.systems.checks import Probe, check_coefficients, check_loss, named, parts
+from sdewm.systems.checks import Probe, check_coefficients, check_loss, parts
 from sdewm.systems.perturbed import PerturbedSDE
-from sdewm.systems.sde import FROM_INSIDE, SDE, check_protocol
+from sdewm.systems.sde import SDE, check_protocol
+from sdewm.systems.user_functions import FROM_INSIDE, named
 from sdewm.verification.system import System
 
 # At so many states about x0 coefficients are held against what they declare.

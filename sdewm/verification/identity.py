@@ -16,7 +16,7 @@ from torch import Tensor
 from sdewm.jets import value_of
 from sdewm.systems.checks import check_coefficients
 from sdewm.systems.pilot import TIMES, pilot
-from sdewm.systems.sde import FROM_INSIDE
+from sdewm.systems.user_functions import FROM_INSIDE
 from sdewm.verification.system import System
 
 HERE = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.systems.checks import named
+from sdewm.systems.user_functions import named
 
 PenaltyForm = Literal["norm", "square"]
 Target = Literal["map", "drift"]
