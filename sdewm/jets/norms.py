@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdewm.jets.axes import axes
 from sdewm.jets.edges import look_at_zero, meets_kink, speed_of
 from sdewm.jets.elementwise import extreme, piecewise_linear, sqrt
 from sdewm.jets.fallback import nested
 from sdewm.jets.jet import RULES, value_of
 from sdewm.jets.registry import rule, warn_nonsmooth
-from sdewm.jets.structure import axes
 
 
 @rule("abs", "absolute")

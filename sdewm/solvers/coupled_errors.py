@@ -87,7 +87,7 @@ class CoupledErrors:
         if self.takes_areas:
             self.pairs = ~torch.eye(self.channels, dtype=torch.bool)
 
-    def __call__(self, first: int, paths: int) -> Float64[np.ndarray, "methods rows groups"]:
+    def __call__(self, first: int, paths: int) -> Float64[np.ndarray, "_ rows groups"]:
         """Groups of paths ``first`` to ``first + paths``, rounded up to whole groups, ``(methods, rows, groups)``.
 
         First a row for each level, against the reference, then one for each but the last, against the next level.
