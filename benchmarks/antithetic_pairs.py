@@ -54,7 +54,7 @@ def per_path(family: PerturbedSDE, loss: Loss, x0: Tensor, grid: TimeGrid, noise
     summed, stored = {"loss": as_summed(loss, grid)}, StoredIncrements(noise)
     found = {term: v for (_, term), v in corrected_terms(family, summed, x0, grid, noise=stored, order=3).items()}
     found["first"] = found["P"] + found["P~"]
-    found["second"] = second_coefficient(found, "corrected")  # type: ignore[arg-type]
+    found["second"] = second_coefficient(found, "corrected")
     rest = loss(solve(family.at(EPS), x0, grid, noise=stored))
     for k, name in enumerate(("loss0", "first", "second")):
         rest = rest - EPS**k * found[name]

@@ -98,8 +98,8 @@ def in_torch(layers: Layers) -> Callable[[Tensor], Tensor]:
 def family(of: Problem) -> tuple[PerturbedSDE, Tensor]:
     f, g, ef, eg = of.coefficients(torch, in_torch)
     kind = "diagonal" if of.noise == "diagonal" else "general"
-    base = FunctionSDE(lambda t, x: f(x), lambda t, x: g(x), kind)  # type: ignore[arg-type]
-    error = FunctionSDE(lambda t, x: ef(x), lambda t, x: eg(x), kind)  # type: ignore[arg-type]
+    base = FunctionSDE(lambda t, x: f(x), lambda t, x: g(x), kind)
+    error = FunctionSDE(lambda t, x: ef(x), lambda t, x: eg(x), kind)
     return PerturbedSDE(base, error), torch.from_numpy(of.x0)
 
 

@@ -117,9 +117,9 @@ EPS = RADIUS * np.exp(2j * np.pi * np.arange(NODES) / NODES)
 def _chain(problem: Problem) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     """Mean and variance of the Euler chain of a scalar equation with additive noise, at each of the complex EPS."""
     base, error = problem.model
-    slope = base.A[0, 0] + EPS * error.A[0, 0]  # type: ignore[union-attr]
-    offset = base.a[0] + EPS * error.a[0]  # type: ignore[union-attr]
-    noise = base.b[0, 0] + EPS * error.b[0, 0]  # type: ignore[union-attr]
+    slope = base.A[0, 0] + EPS * error.A[0, 0]
+    offset = base.a[0] + EPS * error.a[0]
+    noise = base.b[0, 0] + EPS * error.b[0, 0]
     mean, variance = np.full(NODES, float(problem.x0[0]), dtype=complex), np.zeros(NODES, dtype=complex)
     for _ in range(STEPS):
         mean = mean + (slope * mean + offset) * GRID.dt
@@ -151,7 +151,7 @@ def measure(system: str, sampler: str, paths: int, seeds: int) -> list[Cell]:
     names = [f"{loss}|{q}" for loss in case.losses for q in QUANTITIES]
     estimates: dict[str, list[Any]] = {name: [] for name in names}
     for seed in range(seeds):
-        found = sample(evaluate, make_sampler(sampler, paths, seed), case.channels, GRID, case.problem.x0)  # type: ignore[arg-type]
+        found = sample(evaluate, make_sampler(sampler, paths, seed), case.channels, GRID, case.problem.x0)
         for name in names:
             estimates[name].append(found.estimate(name))
     cells = []

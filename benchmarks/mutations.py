@@ -152,7 +152,7 @@ def _mutate(node: ast.AST) -> str | None:
         return "check dropped"
     if isinstance(node, ast.Compare) and type(node.ops[0]) in OPERATORS:
         old, new = type(node.ops[0]), OPERATORS[type(node.ops[0])]
-        node.ops[0] = new()  # type: ignore[call-overload]
+        node.ops[0] = new()
         return f"{old.__name__} → {new.__name__}"
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         node.op = ast.UAdd()
@@ -215,14 +215,14 @@ def _install(mutant: Mutant) -> None:
     original = importlib.machinery.SourceFileLoader.get_code
     name = f"sdewm.{mutant.module}"
 
-    def get_code(self, fullname):  # type: ignore[no-untyped-def]
+    def get_code(self, fullname):
         if fullname != name:
             return original(self, fullname)
         tree = ast.parse(_file(mutant.module).read_text(encoding="utf-8"))
         _mutate(list(ast.walk(tree))[mutant.node])
         return compile(ast.fix_missing_locations(tree), self.get_filename(fullname), "exec")
 
-    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    importlib.machinery.SourceFileLoader.get_code = get_code
 
 
 def _file(module: str) -> Path:

@@ -40,7 +40,7 @@ def problem(name: str, steps: int = STEPS) -> tuple[LatentRollout, Tensor, TimeG
     """A rollout, where it starts, the first steps of its grid and its method."""
     if name.startswith("lean"):
         family, _, x0 = lean_family(name == "lean-regularized")
-        rollout = LatentRollout(family.base)  # type: ignore[arg-type]
+        rollout = LatentRollout(family.base)
         return rollout, rollout.state(x0), TimeGrid(10.0, 10.0 + steps, steps), "euler-sequential"
     system = rollout_system(name)
     grid = TimeGrid(system.grid.t0, system.grid.t0 + steps * system.grid.dt, steps)

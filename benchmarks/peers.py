@@ -40,7 +40,7 @@ class Diffrax(Stepper):
         self.strong_order, self.weak_order = declared, 1.0
         chosen = getattr(diffrax, solver)()
 
-        class Given(diffrax.AbstractPath):  # type: ignore[misc, name-defined]
+        class Given(diffrax.AbstractPath):
             """The increment of one step, whatever its ends."""
 
             dB: jax.Array

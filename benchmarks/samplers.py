@@ -29,7 +29,7 @@ RECORD = Path("results/samplers.json")
 
 
 def sampler(name: str) -> Sampler:
-    return MonteCarlo(PATHS, 0) if name == "mc" else QuasiMonteCarlo(PATHS, 0, ordering=name)  # type: ignore[arg-type]
+    return MonteCarlo(PATHS, 0) if name == "mc" else QuasiMonteCarlo(PATHS, 0, ordering=name)
 
 
 def draw_all(name: str, steps: int) -> float:

@@ -98,9 +98,9 @@ def measure() -> list[dict[str, Any]]:
     noise = StoredAreas(torch.stack([dB for dB, _ in steps]), torch.stack([area for _, area in steps]))
     for name, (sde, make) in systems().items():
         for method, (solver, declared) in SOLVERS.items():
-            ours = solve(sde, x0, GRID, method=method, noise=noise)  # type: ignore[arg-type]
+            ours = solve(sde, x0, GRID, method=method, noise=noise)
             runs: dict[str, Callable[[], Tensor]] = {
-                "sdewm": lambda s=sde, m=method: solve(s, x0, GRID, method=m, noise=noise)  # type: ignore[misc]
+                "sdewm": lambda s=sde, m=method: solve(s, x0, GRID, method=m, noise=noise)
             }
             notes = {}
             if WITH_TORCHSDE:
@@ -108,12 +108,12 @@ def measure() -> list[dict[str, Any]]:
                 if why := refusal(METHODS[peer], sde, x0, GRID):
                     notes["torchsde"] = why
                 else:
-                    runs["torchsde"] = lambda p=peer, s=sde: solve(s, x0, GRID, method=p, noise=noise)  # type: ignore[misc]
+                    runs["torchsde"] = lambda p=peer, s=sde: solve(s, x0, GRID, method=p, noise=noise)
             if WITH_DIFFRAX:
                 other = make(solver, declared)
-                runs["diffrax"] = lambda p=other, s=sde: p.solve(s, start, GRID, noise.values)  # type: ignore[misc]
+                runs["diffrax"] = lambda p=other, s=sde: p.solve(s, start, GRID, noise.values)
             differences = {package: float((run() - ours).abs().max()) for package, run in runs.items()}
-            seconds = interleaved(runs)  # type: ignore[arg-type]
+            seconds = interleaved(runs)
             for package in runs:
                 rows.append(
                     {

@@ -124,7 +124,7 @@ def system(drift: Vector, columns: list[Vector], noise_type: str, **options: Any
 
         return drift(jnp, x)
 
-    sde = FunctionSDE(lambda t, x: drift(torch, x), g, noise_type)  # type: ignore[arg-type]
+    sde = FunctionSDE(lambda t, x: drift(torch, x), g, noise_type)
     return System(sde, torch.tensor([0.3, -0.2], dtype=torch.float64), jax=(jax_f, jax_g), **options)
 
 

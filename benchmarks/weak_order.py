@@ -66,7 +66,7 @@ def measure(name: str, sampler: Sampler) -> dict[str, Any]:
         grid, started = TimeGrid(0.0, 1.0, steps), time.process_time()
         drawn = sampler_for(sampler, SDE, START, grid, method=method)
         if name == "no areas":
-            drawn.made = NoAreas  # type: ignore[attr-defined]
+            drawn.made = NoAreas
 
         def evaluate(noise: Increments, grid: TimeGrid = grid) -> dict[str, Tensor]:
             *_, (_, _, x) = trajectory(SDE, START, grid, method=method, noise=noise)

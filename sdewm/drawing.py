@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -15,6 +15,9 @@ from matplotlib.figure import Figure
 from sdewm import arguments
 from sdewm.files import write_whole
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 KINDS = ("png", "pdf", "svg")
 _DPI = 200
 UNDATED: dict[str, dict[str, Any]] = {
@@ -22,7 +25,7 @@ UNDATED: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
     "svg": {"Date": None, "Creator": None},
 }
-_SETTINGS = {
+_SETTINGS: dict[RcKeyType, Any] = {
     "svg.hashsalt": "sdewm",
     "pdf.fonttype": 42,
     "font.size": 8,
@@ -73,7 +76,7 @@ class Points(Protocol):
 
 def style() -> AbstractContextManager[None]:
     """This style, for whatever is drawn inside."""
-    return plt.rc_context(_SETTINGS)  # type: ignore[arg-type]
+    return plt.rc_context(_SETTINGS)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -195,7 +195,7 @@ def cases(
 ) -> Case:
     """A family with a loss, an initial state and a grid that fit it."""
     family = draw(families(noise_types, largest))
-    size = family.base.size  # type: ignore[attr-defined]
+    size = cast(SmoothSDE, family.base).size
     return Case(family, draw(losses(size)), draw(initial_states(size)), draw(grids(steps)))
 
 

@@ -153,10 +153,7 @@ def _inverse_sample(system: str, settings: Settings, round: int, method: str) ->
 
     def squares(noise: Increments, steps: int) -> Tensor:
         grid = flow.grid(steps)
-        parts = [
-            s.split(solve(s, s.initial(flow.x0), grid, method=method, noise=noise))[1]  # type: ignore[arg-type]
-            for s in (phi, inverse)
-        ]
+        parts = [s.split(solve(s, s.initial(flow.x0), grid, method=method, noise=noise))[1] for s in (phi, inverse)]
         return ((parts[0] @ parts[1] - identity) ** 2).sum((1, 2))
 
     def evaluate(noise: Increments) -> dict[int, Tensor]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -177,12 +178,12 @@ def _whole_constants(dt: float) -> tuple[float, float, float]:
     net = SlopeNetwork(sum(model.sizes))
     z, h, z_tilde = (net.inputs[s] for s in model.block_slices[:3])
 
-    def through(network: object, *forms: Tensor) -> Tensor:
+    def through(network: Any, *forms: Tensor) -> Tensor:
         # A map that sees the observation too has more columns than what depends on the state: these are the first.
-        first = network.first.weight[:, : sum(map(len, forms))]  # type: ignore[attr-defined]
+        first = network.first.weight[:, : sum(map(len, forms))]
         hidden = net.layer(first @ net.stack(*forms), "tanh")
-        out = net.sequential([network.last], hidden)  # type: ignore[attr-defined]
-        return 0.5 * net.layer(out, "sigmoid") if network.positive else out  # type: ignore[attr-defined]
+        out = net.sequential([network.last], hidden)
+        return 0.5 * net.layer(out, "sigmoid") if network.positive else out
 
     f = through(model.f_seq, h, z, through(model.policy, h, z))
     drift = net.stack(through(model.q_enc, h), f, through(model.p, h), through(model.q_dec, h, z_tilde))

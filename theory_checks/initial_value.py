@@ -54,7 +54,7 @@ def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:
     for label, second in _systems(flow).items():
         start = second.initial(flow.x0, *_directions(flow, 1))
         noise = torch.zeros(grid.steps, 1, 1, dtype=flow.x0.dtype)
-        path = solve(second, start, grid, noise=noise, save=lambda t, x, s=second: s.split(x)[3])  # type: ignore[misc]
+        path = second.split(solve(second, start, grid, noise=noise, save="path"))[3]
         yield rows.curve(label, times, path[::2, 0, 0].tolist())
 
 

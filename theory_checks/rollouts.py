@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -99,8 +99,9 @@ class RolloutSystem:
 def scaled_latent(scale: float) -> LatentSDE:
     """The reference model with the last weights of f and p scaled: their Jacobians, and nothing else, scale with it."""
     model = reference.latent_model()
-    for network in (model.f_seq, model.p):
-        network.last.weight.mul_(scale)  # type: ignore[union-attr]
+    networks: tuple[Any, ...] = (model.f_seq, model.p)
+    for network in networks:
+        network.last.weight.mul_(scale)
     return model
 
 
@@ -300,8 +301,8 @@ def _of_latent(scale: float) -> Constants:
         metric = torch.tensor([m] * nh + [1.0] * nz)
         candidates.append((m, net.mean_square_rate(drift, diffusion, dt=dt, metric=metric)))
     weighted = min(candidates, key=lambda c: max(1 + 2 * c[1] * dt, 1.0) ** reference.STEPS / c[0])
-    weights = {k: (m.first.weight, m.last.weight) for k, m in (  # type: ignore[union-attr]
-        ("f", model.f_seq), ("π", model.policy), ("p", model.p), ("p̄", model.p_bar))}  # fmt: skip
+    networks: dict[str, Any] = {"f": model.f_seq, "π": model.policy, "p": model.p, "p̄": model.p_bar}
+    weights = {name: (network.first.weight, network.last.weight) for name, network in networks.items()}
     f1, f2 = weights["f"]
     bend = {k: curvature(b, "tanh", a) for k, (a, b) in weights.items()}
     slope = {k: spectral_product([a, b], ["tanh"]) for k, (a, b) in weights.items()}
@@ -322,9 +323,9 @@ def _of_latent(scale: float) -> Constants:
     )
 
 
-def through_hidden(net: SlopeNetwork, network: object, form: Tensor) -> Tensor:
+def through_hidden(net: SlopeNetwork, network: Any, form: Tensor) -> Tensor:
     """The form of one of the reference model's networks, without its last sigmoid."""
-    return net.sequential([network.first, nn.Tanh(), network.last], form)  # type: ignore[attr-defined]
+    return net.sequential([network.first, nn.Tanh(), network.last], form)
 
 
 def _of_trained() -> Constants:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -140,9 +140,10 @@ def symlog(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 
 def _state_dict(checkpoint: Mapping[str, Tensor] | str | os.PathLike[str]) -> dict[str, Tensor]:
+    found: Any = checkpoint
     if not isinstance(checkpoint, Mapping):
         try:
-            checkpoint = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            found = torch.load(checkpoint, map_location="cpu", weights_only=True)
         except OSError:
             raise
         except Exception as error:  # unpickling fails with errors of many kinds
@@ -150,11 +151,11 @@ def _state_dict(checkpoint: Mapping[str, Tensor] | str | os.PathLike[str]) -> di
             raise ValueError(
                 f"checkpoint: expected weights alone, got a file that cannot be read as such ({line})"
             ) from error
-    if isinstance(checkpoint, Mapping) and "agent_state_dict" in checkpoint:
-        checkpoint = checkpoint["agent_state_dict"]  # type: ignore[assignment]
-    if not isinstance(checkpoint, Mapping) or not all(isinstance(t, Tensor) for t in checkpoint.values()):
-        raise ValueError(f"checkpoint: expected a state dict, tensors by name, got {arguments.shown(checkpoint)}")
-    return {key.replace("_orig_mod.", ""): tensor.detach() for key, tensor in checkpoint.items()}
+    if isinstance(found, Mapping) and "agent_state_dict" in found:
+        found = found["agent_state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise ValueError(f"checkpoint: expected a state dict, tensors by name, got {arguments.shown(found)}")
+    return {key.replace("_orig_mod.", ""): tensor.detach() for key, tensor in found.items()}
 
 
 def _prefix(state: Mapping[str, Tensor]) -> str:

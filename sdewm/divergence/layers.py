@@ -79,7 +79,7 @@ def plain_layers(modules: Sequence[nn.Module]) -> list[Affine | Neurons]:
         as_it_is("modules", modules, (nn.Sequential, nn.ModuleList))
     elif isinstance(modules, str | bytes) or not isinstance(modules, Sequence):
         raise TypeError(f"modules: expected nn.Sequential or a sequence of modules, got {arguments.shown(modules)}")
-    return [_read(f"modules[{i}]", module) for i, module in enumerate(modules)]  # type: ignore[arg-type]
+    return [_read(f"modules[{i}]", module) for i, module in enumerate(modules)]
 
 
 def as_it_is(name: str, module: object, kinds: tuple[type[nn.Module], ...]) -> type[nn.Module]:

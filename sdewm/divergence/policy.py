@@ -248,16 +248,19 @@ class LocalMaximizer:
         slopes = torch.tensor([bigger.position((*alpha, 1)) for alpha in space.indices])
         direction = bigger.position((*[0] * space.parameters, 1))
 
-        def lifted(x: Tensor) -> Tensor:
-            if not isinstance(x, Jet):
-                return x.repeat(actions, 1) if len(x) == paths else x
+        def raised(x: Jet) -> Jet:
             coefficients = x.coefficients.new_zeros(len(bigger), actions * len(x), x.shape[-1])
             coefficients[rows] = x.coefficients.repeat(1, actions, 1)
             return Jet(coefficients, bigger)
 
-        action = lifted(a)
+        def lifted(x: Tensor) -> Tensor:
+            if isinstance(x, Jet):
+                return raised(x)
+            return x.repeat(actions, 1) if len(x) == paths else x
+
+        action = raised(a)
         identity = torch.eye(actions, dtype=a.dtype, device=a.device)
-        action.coefficients[direction] = identity.repeat_interleave(paths, 0)  # type: ignore[attr-defined]
+        action.coefficients[direction] = identity.repeat_interleave(paths, 0)
         value = self.q(lifted(h), lifted(z), action)
         if not isinstance(value, Jet):
             raise TypeError("q: expected a value that depends on the action")

@@ -30,7 +30,7 @@ def draw(results: Path, out: Path) -> list[Path]:
     path = results / "agent" / "open_loop.json"
     record = load(results, "agent/open_loop.json", f"python -m benchmarks.open_loop --json {path}")
     with styled(7.2, 5.4) as figure:
-        top, bottom = figure.subfigures(2, 1, height_ratios=(1.25, 1))  # type: ignore[misc]
+        [top], [bottom] = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.25, 1))
         left, right = top.subplots(1, 2)
         plain, regularized = record["weights"]
         _draw_errors(left, record, {"without": f"λ = {plain:g}", "regularized": f"λ = {regularized:g}", **LABELS})

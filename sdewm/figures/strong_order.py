@@ -54,7 +54,7 @@ def draw(results: Path, out: Path) -> list[Path]:
         raise ValueError(f"the record has nothing of {missing[0]!r}; add it with: {command} --systems '{missing[0]}'")
     commuting = sum(map(_commutes, recorded))
     with styled(7.2, 7.4) as figure:
-        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.6))  # type: ignore[misc]
+        [top], [bottom] = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.6))
         row = top.subplots(1, len(PANELS))
         for axes, (system, title) in zip(row, PANELS.items(), strict=True):
             _errors(axes, systems[system]["rows"])

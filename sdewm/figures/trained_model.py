@@ -27,7 +27,7 @@ def draw(results: Path, out: Path) -> list[Path]:
     curve = training_metrics()
 
     with styled(7.2, 5.4) as figure:
-        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))  # type: ignore[misc]
+        [top], [bottom] = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.15))
         left, right = top.subplots(1, 2)
         _draw_bound(left, curve)
         _draw_explained(right, curve)

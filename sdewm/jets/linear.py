@@ -66,7 +66,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Jet:
     if bias is None:
         return out
     if isinstance(bias, Jet):
-        return out + bias  # type: ignore[return-value]
+        return out + bias
     out.coefficients[0].add_(bias)
     return out
 

@@ -50,8 +50,8 @@ def given_or_drawn(
             f"{'neither; paths=1000, seed=0 draws it' if noise is None else 'both'}"
         )
     seed = arguments.integer("seed", seed, 0, 2**63 - 1)
-    if paths is not None:
+    if noise is None:
         return Drawn(arguments.integer("paths", paths, 1, MOST_PATHS), seed)
     if seed:
         raise ValueError(f"seed: expected none where the noise is given, got {seed}")
-    return noise if isinstance(noise, Drawn) else as_increments(noise)  # type: ignore[arg-type]
+    return noise if isinstance(noise, Drawn) else as_increments(noise)

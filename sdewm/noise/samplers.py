@@ -42,11 +42,20 @@ class Sampler(Protocol):
     ``draw`` yields blocks with equally many paths of each of the given replicates, one replicate after the other.
     """
 
-    seed: int
-    paths: int
-    replicates: int
-    per_replicate: int
-    block: int
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def paths(self) -> int: ...
+
+    @property
+    def replicates(self) -> int: ...
+
+    @property
+    def per_replicate(self) -> int: ...
+
+    @property
+    def block(self) -> int: ...
 
     def draw(
         self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]

@@ -73,7 +73,8 @@ def _look(label: str, i: int) -> Look:
 
 def _scales(axes: Axes, curves: Sequence[Curve]) -> None:
     """Logarithmic where all numbers are positive and span more than a factor of 30."""
-    for values, name in (([x for c in curves for x in c.x], "x"), ([y for c in curves for y in c.y], "y")):
+    xs, ys = [x for c in curves for x in c.x], [y for c in curves for y in c.y]
+    for values, set_scale in ((xs, axes.set_xscale), (ys, axes.set_yscale)):
         positive = [v for v in values if v > 0]
         if len(positive) == len(values) and positive and max(positive) > 30 * min(positive):
-            axes.set(**{f"{name}scale": "log"})  # type: ignore[arg-type]
+            set_scale("log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -140,4 +141,4 @@ def _solve_along(
     start = x0.expand(paths, n)
     vectors = torch.eye(n, dtype=x0.dtype, device=x0.device) if directions is None else directions
     jet = along(start, [v.expand(paths, n) for v in vectors], order)
-    return solve(sde, jet, grid, method=method, noise=noise)  # type: ignore[return-value]
+    return cast(Jet, solve(sde, jet, grid, method=method, noise=noise))

@@ -14,7 +14,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class CoupledErrors:
         if isinstance(reference, str) or not callable(reference):
             self.reference = stepper(reference, sde).prepare(sde, x0, grid)
         else:
-            self.exact, self.takes_areas = reference, _required(reference) == 2
+            self.exact, self.takes_areas = cast(Callable[..., Tensor], reference), _required(reference) == 2
         self.pairs = self.structure = None
         every = [used for used in (*self.methods, self.reference) if used is not None]
         self.with_integrals = any(used.needs_time_areas for used in every)
@@ -200,7 +200,7 @@ class CoupledErrors:
         assert self.exact is not None
         whole = finest.coarsen(finest.steps)
         W = whole.values[0]
-        made = self.exact(W, whole.stored[0]) if self.takes_areas else self.exact(W)  # type: ignore[call-arg]
+        made = self.exact(W, whole.stored[0]) if self.takes_areas else self.exact(W)
         value = arguments.instance("reference", made, Tensor, "a function that returns a tensor")
         expected = (len(W), len(self.x0))
         if value.shape != expected:

@@ -111,11 +111,11 @@ class _AtMagnitude:
 
     def _f_stage(self, stage: int, t: Tensor, x: Tensor) -> Tensor:
         error = _scaled(self.eps_drift, lambda y: stage_drift(self.error, self.stages, stage, t, y), x)
-        return _sum("f_stage", self.base.f_stage(stage, t, x), error)  # type: ignore[attr-defined]
+        return _sum("f_stage", stage_drift(self.base, self.stages, stage, t, x), error)
 
     def _g_prod_stage(self, stage: int, t: Tensor, x: Tensor, dB: Tensor) -> Tensor:
         error = _scaled(self.eps, lambda y: stage_diffusion(self.error, self.stages, stage, t, y, dB), x)
-        return _sum("g_prod_stage", self.base.g_prod_stage(stage, t, x, dB), error)  # type: ignore[attr-defined]
+        return _sum("g_prod_stage", stage_diffusion(self.base, self.stages, stage, t, x, dB), error)
 
 
 class _Silent:

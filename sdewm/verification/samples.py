@@ -66,7 +66,7 @@ def sampler(
 ) -> Sampler:  # fmt: skip
     """Where one round's paths come from: as the settings say, or plain paths with areas where the method takes them."""
     if needs_areas(system):
-        return BrownianSampler(paths, settings.stream(round, purpose), block=block)  # type: ignore[return-value]
+        return BrownianSampler(paths, settings.stream(round, purpose), block=block)
     drawn = settings.draw(paths, round, purpose, widen=widen, block=block)
     return sampler_for(drawn, system.family.at(1.0), system.x0, system.grid, method=system.method)
 

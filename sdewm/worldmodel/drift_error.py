@@ -18,6 +18,7 @@ from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import trajectory
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import PerturbedSDE
+from sdewm.systems.sde import noise_channels
 from sdewm.worldmodel.agent import Agent
 from sdewm.worldmodel.error_growth import ERROR
 from sdewm.worldmodel.latent_rollout import HORIZON, STARTS, normal
@@ -120,5 +121,5 @@ def bias_and_increase(
             "increase": total(eps, noise) - terms["loss0"],
         }
 
-    channels = family.base.noise_channels(torch.tensor(grid.t0, dtype=x0.dtype), x0.expand(1, -1))  # type: ignore[attr-defined]
+    channels = noise_channels(family.base, torch.tensor(grid.t0, dtype=x0.dtype), x0.expand(1, -1))
     return sample(values, QuasiMonteCarlo(paths, seed), channels, grid, x0)

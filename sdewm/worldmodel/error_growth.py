@@ -142,7 +142,7 @@ def final_phi(model: Dynamics, start: Latent, generator: torch.Generator) -> flo
         return path.h[-1], path.z[-1]
 
     load_forward_mode()
-    _, (dh, dz) = torch.func.jvp(end, tuple(start), direction)  # type: ignore[misc]
+    dh, dz = torch.func.jvp(end, tuple(start), direction)[1]
     return float((dh.square().sum(-1) + dz.square().sum(-1)).mean())
 
 

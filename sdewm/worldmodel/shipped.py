@@ -85,8 +85,8 @@ def release(
     _, last = split(replay, heldout)
     source = Replay(replay, capacity=1)
     paths += [out / f"{name}_heldout.npz", out / f"{name}_training.jsonl"]
-    episodes = {f"episode_{number:06d}": source.episode(number) for number in last}
-    write_whole(paths[-2], lambda stream: np.savez_compressed(stream, **episodes))  # type: ignore[arg-type]
+    episodes: dict[str, Any] = {f"episode_{number:06d}": source.episode(number) for number in last}
+    write_whole(paths[-2], lambda stream: np.savez_compressed(stream, **episodes))
     text = "".join(json.dumps(line) + "\n" for line in lines)
     write_text(paths[-1], text)
     return paths

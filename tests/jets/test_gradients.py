@@ -121,8 +121,8 @@ def test_langevin_with_a_network_as_potential() -> None:
 @pytest.mark.parametrize(
     "error, message, call",
     [
-        (TypeError, "^x: expected a tensor", lambda x: gradient(quartic)(1.0)),  # type: ignore[arg-type]
-        (TypeError, "^potential: expected a tensor", lambda x: gradient(lambda y: 1.0)(x)),  # type: ignore[arg-type,return-value]
+        (TypeError, "^x: expected a tensor", lambda x: gradient(quartic)(1.0)),
+        (TypeError, "^potential: expected a tensor", lambda x: gradient(lambda y: 1.0)(x)),
         (ValueError, "^potential: expected one number for each path", lambda x: gradient(torch.sin)(x)),
         (ValueError, "^potential: expected one number for each path", lambda x: gradient(torch.sum)(x)),
         (RuntimeError, "scalar outputs", lambda x: torch.autograd.grad(x.requires_grad_(True) ** 2, x)),

@@ -285,7 +285,7 @@ def test_a_sampler_draws_the_seeds_own_paths():
 
 def test_blocks_of_a_sampler_do_not_matter():
     def moments(noise: Increments) -> dict[str, Tensor]:
-        return {"area": sum(area[:, 0, 1] * dB[:, 0] ** 2 for dB, area in noise.areas())}  # type: ignore
+        return {"area": sum(area[:, 0, 1] * dB[:, 0] ** 2 for dB, area in noise.areas())}
 
     one, other = (
         sample(moments, BrownianSampler(600, 1, block=block), 2, TimeGrid(0.0, 1.0, 8), torch.zeros(2, dtype=F64))
@@ -306,7 +306,7 @@ def drawn(replicates, grid: TimeGrid):
     [
         (lambda: BrownianPath(-1, 2, 2), ["seed: expected an integer of at least 0, got -1"]),
         (lambda: BrownianPath(1, 0, 2), ["paths: expected an integer of at least 1, got 0"]),
-        (lambda: BrownianPath(1, 2, 1.5), ["channels: expected an integer of at least 1, got 1.5"]),  # type: ignore
+        (lambda: BrownianPath(1, 2, 1.5), ["channels: expected an integer of at least 1, got 1.5"]),
         (lambda: BrownianPath(1, 2, 2, first=-3), ["first: expected an integer of at least 0, got -3"]),
         (lambda: BrownianPath(1, 2, 2, 1.0, 1.0), ["t0, t1: expected finite times", "got t0=1.0, t1=1.0"]),
         (lambda: PATH.at(51), ["level: expected an integer from 0 to 50, got 51"]),

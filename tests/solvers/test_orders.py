@@ -127,7 +127,7 @@ def test_order_one_and_a_half_for_additive_noise(method):
 def test_integrals_drawn_by_themselves_are_caught(method):
     """With another path's integrals over time there is order 1 at most."""
 
-    class Strange(type(METHODS[method])):  # type: ignore[misc]
+    class Strange(type(METHODS[method])):
         def step(self, sde, t, dt, x, dB, area=None):
             # Of each path by itself: what the increment does not know of the integral has the other sign.
             return super().step(sde, t, dt, x, dB, dt * dB - area)
@@ -381,11 +381,11 @@ def test_an_order_above_the_declared_one_is_explained():
 def mutant(method: str, tamper):
     """A scheme with its areas tampered with."""
 
-    class Mutant(type(METHODS[method])):  # type: ignore[misc]
+    class Mutant(type(METHODS[method])):
         def prepare(self, sde, x0, grid):
             prepared = super().prepare(sde, x0, grid)
 
-            class Tampered(type(prepared)):  # type: ignore[misc]
+            class Tampered(type(prepared)):
                 def step(self, sde, t, dt, x, dB, area=None):
                     return super().step(sde, t, dt, x, dB, tamper(dB, dt, area))
 

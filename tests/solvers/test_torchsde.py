@@ -199,7 +199,7 @@ def test_a_walk_starts_afresh_each_time():
     assert float((one - solve(sde, X0, GRID, method="heun", noise=NOISE)).abs().max()) > 1e-4
 
 
-class Forgetful(type(METHODS["torchsde:reversible_heun"])):  # type: ignore[misc]
+class Forgetful(type(METHODS["torchsde:reversible_heun"])):
     def __init__(self) -> None:
         super().__init__("reversible_heun", "", 0.5, 1.0, ("stratonovich",))
 

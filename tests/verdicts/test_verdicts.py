@@ -29,7 +29,7 @@ def comparison(
 ) -> Comparison:
     about = {"claim": "claim", "system": "system", "quantity": "quantity", "form": "corrected", "reading": ""} | names
     statistic = Estimate(deviation, stderr, 1600, 15, 0)
-    return Comparison(**about, statistic=statistic, expected=0.0, numerical=numerical, margin=margin, scale=scale)  # type: ignore[arg-type]
+    return Comparison(**about, statistic=statistic, expected=0.0, numerical=numerical, margin=margin, scale=scale)
 
 
 # -- a part of the quantity itself

@@ -109,7 +109,7 @@ def a_row(
     def made(rounds: int) -> Comparison:
         more = rounds if grows else 1
         statistic = Estimate(deviation, stderr / more**0.5, 100 * more, 16 * more - 1, 0)
-        return Comparison("claim", "system", name, form, "", statistic, 0.0, numerical, margin, scale=10.0)  # type: ignore[arg-type]
+        return Comparison("claim", "system", name, form, "", statistic, 0.0, numerical, margin, scale=10.0)
 
     return made
 

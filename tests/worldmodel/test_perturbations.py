@@ -61,7 +61,7 @@ def test_bad_perturbations_are_refused():
     with refuses(ValueError, "percent: expected a number in [0, 100], got 120"):
         MaskedNoise(120, 0.0, 1.0)
     with refuses(ValueError, "mode: expected 'add' or 'replace', got 'multiply'"):
-        GaussianNoise(0.0, 1.0, "multiply")  # type: ignore[arg-type]
+        GaussianNoise(0.0, 1.0, "multiply")
     with refuses(ValueError, "perturbation: expected an agent that sees images, got a state (2,)"):
         seen_through(Rotation(3), lambda s: s, 0)(np.zeros(2))
     for value in (math.nan, math.inf, "a", None):
@@ -72,7 +72,7 @@ def test_bad_perturbations_are_refused():
             with refuses(ValueError, f"{name}: expected"):
                 make(value)
     with refuses(ValueError, "clip", "'no'"):
-        GaussianNoise(0.0, 1.0, clip="no")  # type: ignore[arg-type]
+        GaussianNoise(0.0, 1.0, clip="no")
     for perturbation in (GaussianNoise(0.0, 0.1), MaskedNoise(50, 0.0, 1.0), Rotation(3)):
         for image in (np.full((3, 4, 4), 200, np.uint8), np.zeros((4, 4)), [[[0.0]]]):
             with refuses(ValueError, "image: expected floating-point intensities"):
