@@ -195,9 +195,14 @@ def print_summary(found: Sequence[dict[str, Any]], console: Console) -> None:
     for r in found:
         low, high = r["interval"]
         table.add_row(
-            Case(r["manifold"], r["k"], r["D"]).name, r["network"], f"{r['slope']:.2f}", f"{low:.2f} … {high:.2f}",
-            f"{r['implied d_θ']:.2f}", f"{r['printed slope, θ = ½']:.2f}", f"{r['printed slope, θ → 1']:.2f}",
-        )  # fmt: skip
+            Case(r["manifold"], r["k"], r["D"]).name,
+            r["network"],
+            f"{r['slope']:.2f}",
+            f"{low:.2f} … {high:.2f}",
+            f"{r['implied d_θ']:.2f}",
+            f"{r['printed slope, θ = ½']:.2f}",
+            f"{r['printed slope, θ → 1']:.2f}",
+        )
     console.print(table)
 
 

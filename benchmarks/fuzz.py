@@ -248,25 +248,42 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
     sdes = [*OBJECTS, family, stratonovich, FunctionSDE(), FunctionSDE(noise_type="scalar")]
     estimate = {
         "loss": [*OBJECTS, sdewm.SummedLoss(lambda t, x: x.sum(-1), [0.5, 1.0], [math.pi, -1])],
-        "x0": STATES, "grid": [*OBJECTS, (0, 1, 4)], "family": [*OBJECTS, base], "method": texts,
-        "paths": NUMBERS, "seed": NUMBERS, "order": NUMBERS,
+        "x0": STATES,
+        "grid": [*OBJECTS, (0, 1, 4)],
+        "family": [*OBJECTS, base],
+        "method": texts,
+        "paths": NUMBERS,
+        "seed": NUMBERS,
+        "order": NUMBERS,
         "sampler": [*OBJECTS, "sobol", sdewm.BrownianSampler(64, 0), sdewm.MonteCarlo(64, 0)],
         "form": [*OBJECTS, "printed", "literal"],
-    }  # fmt: skip
+    }
     problem = {"family": family, "loss": loss_of(s), "x0": s["x0"], "grid": grid, "paths": 64}
     few = {"sde": base, "x0": s["x0"], "grid": (0.0, 1.0), "levels": (1, 2, 3), "paths": 256, "refine": 1}
     order = {
-        "x0": STATES, "grid": [*OBJECTS, (0, 1, 2), (1, 0), ("a", "b"), grid], "levels": [*OBJECTS, (1, 2), (3, 2, 1),
-        (1.5, 2, 3), np.array([1, 2, 3]), (True, 2, 3), range(1, 4)], "paths": NUMBERS,
+        "x0": STATES,
+        "grid": [*OBJECTS, (0, 1, 2), (1, 0), ("a", "b"), grid],
+        "levels": [*OBJECTS, (1, 2), (3, 2, 1), (1.5, 2, 3), np.array([1, 2, 3]), (True, 2, 3), range(1, 4)],
+        "paths": NUMBERS,
         # Sixteen levels more are a million steps: an answer, in minutes.
         "refine": [value for value in NUMBERS[:-3] if not (isinstance(value, Tensor | np.ndarray) and value.ndim == 0)],
-        "precision": NUMBERS, "confidence": NUMBERS, "seed": NUMBERS, "kind": OBJECTS, "sde": sdes,
-    }  # fmt: skip
+        "precision": NUMBERS,
+        "confidence": NUMBERS,
+        "seed": NUMBERS,
+        "kind": OBJECTS,
+        "sde": sdes,
+    }
     model = {
-        "q_enc": lambda h, s: h[:, :1], "q_enc_bar": lambda h, s: 0.1 + 0 * h[:, :1], "f": lambda h, z, a: -h + z,
-        "p": lambda h: h[:, :1], "p_bar": None, "q_dec": lambda h, z: z, "policy": lambda h, z: z,
-        "observation": lambda t: torch.ones(1, dtype=F64), "sizes": (1, 2, 1, 1),
-    }  # fmt: skip
+        "q_enc": lambda h, s: h[:, :1],
+        "q_enc_bar": lambda h, s: 0.1 + 0 * h[:, :1],
+        "f": lambda h, z, a: -h + z,
+        "p": lambda h: h[:, :1],
+        "p_bar": None,
+        "q_dec": lambda h, z: z,
+        "policy": lambda h, z: z,
+        "observation": lambda t: torch.ones(1, dtype=F64),
+        "sizes": (1, 2, 1, 1),
+    }
     latent_noise = torch.zeros(4, 5, 1, dtype=F64)
     functions = [*OBJECTS, lambda *a: a[0], lambda *a: a[0][:, :1] * math.nan, lambda *a: 1.0, torch.nn.Identity()]
 
@@ -488,10 +505,15 @@ def fuzz(count: int, seed: int, only: Collection[str] = ()) -> dict[str, Any]:
         outcomes[outcome] += 1
         by_function.setdefault(case.function, Counter())[outcome] += 1
         if outcome not in GOOD:
-            faults.append({
-                "number": number, "function": case.function, "kind": case.kind, "outcome": outcome,
-                "text": text.splitlines()[0][:300] if text else "",
-            })  # fmt: skip
+            faults.append(
+                {
+                    "number": number,
+                    "function": case.function,
+                    "kind": case.kind,
+                    "outcome": outcome,
+                    "text": text.splitlines()[0][:300] if text else "",
+                }
+            )
     return {
         "inputs": count,
         "seed": seed,

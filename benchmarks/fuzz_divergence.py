@@ -78,9 +78,12 @@ def divergence_functions(sde: SDE, grid: TimeGrid, dB: Tensor) -> Functions:
 
     walk = {"sde": sde, "x0": ones, "grid": grid, "noise": dB}
     walks = {
-        "x0": STATES, "noise": [*STATES, dB.numpy(), dB[:2], dB * math.nan], "grid": OBJECTS, "sde": OBJECTS,
+        "x0": STATES,
+        "noise": [*STATES, dB.numpy(), dB[:2], dB * math.nan],
+        "grid": OBJECTS,
+        "sde": OBJECTS,
         "method": [*OBJECTS, "EULER", "milstein", "heun"],
-    }  # fmt: skip
+    }
     steps = {"dt": NUMBERS, "steps": COUNTS}
     constants = ("step", "a", "b", "drift_curvature", "diffusion_curvature")
     family = PerturbedSDE(sde, sde)

@@ -23,7 +23,7 @@ def worldmodel_functions() -> Functions:
     batch, image = torch.randn(4, 3, dtype=F64), np.full((1, 4, 4), 0.5)
     gaussians = [
         worldmodel.Gaussian(batch, value) for value in (batch.abs(), -batch.abs(), 0 * batch, batch * math.nan)
-    ]  # fmt: skip
+    ]
     images = [*STATES, image, image.astype(np.uint8), image[0], image.astype(np.float32)]
     functions = [
         *OBJECTS, nn.BatchNorm1d(3, dtype=F64), nn.Dropout(0.5), lambda h: h - h.mean(0), torch.rand_like, torch.tanh,

@@ -170,10 +170,15 @@ def cost(paths: int = 2000) -> list[dict[str, Any]]:
                     seconds.append(time.process_time() - start)
                 rows.append(
                     {
-                        "m": m, "h": h, "algorithm": name, "terms": group.terms, "normals": group.normals,
-                        "cheapest": name == auto, "microseconds per path": 1e6 * min(seconds) / len(some),
+                        "m": m,
+                        "h": h,
+                        "algorithm": name,
+                        "terms": group.terms,
+                        "normals": group.normals,
+                        "cheapest": name == auto,
+                        "microseconds per path": 1e6 * min(seconds) / len(some),
                     }
-                )  # fmt: skip
+                )
     return rows
 
 

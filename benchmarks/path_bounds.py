@@ -67,17 +67,28 @@ def certified(name: str, paths: int, directions: int, sizes: tuple[float, ...], 
             mine = slice(i * directions, (i + 1) * directions)
             found, above = measured[mine, steps], bounds.divergence[mine, steps]
             by_path = found.mean(0) / c**2
-            rows.append({
-                "steps": steps, "size": c, "measured": float(by_path.mean()),
-                "stderr": float(by_path.std() / paths**0.5), "ratio": float(above.mean() / found.mean()),
-                "sharp": float((above <= SHARP * found).double().mean()),
-                "finite": float(above.isfinite().double().mean()),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "steps": steps,
+                    "size": c,
+                    "measured": float(by_path.mean()),
+                    "stderr": float(by_path.std() / paths**0.5),
+                    "ratio": float(above.mean() / found.mean()),
+                    "sharp": float((above <= SHARP * found).double().mean()),
+                    "finite": float(above.isfinite().double().mean()),
+                }
+            )
     return {
-        "paths": paths, "directions": directions, "tubes": tubes, "seconds": seconds, "n": len(x0),
-        "violations": int(violated.sum()), "comparisons": violated.numel(), "rows": rows,
+        "paths": paths,
+        "directions": directions,
+        "tubes": tubes,
+        "seconds": seconds,
+        "n": len(x0),
+        "violations": int(violated.sum()),
+        "comparisons": violated.numel(),
+        "rows": rows,
         "radius": {str(steps): radius(rows, steps) for steps in HORIZONS},
-    }  # fmt: skip
+    }
 
 
 def radius(rows: list[dict[str, Any]], steps: int) -> float:

@@ -35,9 +35,14 @@ def run(system: str, seed: int, quick: bool) -> dict[str, Any]:
         written = json.loads(path.read_text(encoding="utf-8"))
     counts = Counter(f"{r['form']} {r['status']}" for r in written["records"])
     return {
-        "system": system, "seed": seed, "quick": quick, "exit status": status, "rows": dict(counts),
-        "left out": len(written["left out"]), "most paths": max(r["paths"] for r in written["records"]),
-    }  # fmt: skip
+        "system": system,
+        "seed": seed,
+        "quick": quick,
+        "exit status": status,
+        "rows": dict(counts),
+        "left out": len(written["left out"]),
+        "most paths": max(r["paths"] for r in written["records"]),
+    }
 
 
 def main() -> int:

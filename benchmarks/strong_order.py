@@ -267,9 +267,8 @@ def measure(name: str) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         measured = compare_methods(
-            of.sde, of.x0, of.span,
-            methods=found, levels=of.levels, refine=of.refine, paths=of.paths, seed=SEED,
-        )  # fmt: skip
+            of.sde, of.x0, of.span, methods=found, levels=of.levels, refine=of.refine, paths=of.paths, seed=SEED
+        )
     rows = [row(method, result, structure) for method, result in measured.items()]
     rows += [{"method": method, "refused": why} for method, why in missing.items()]
     return {

@@ -97,9 +97,14 @@ system = System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), x0, TimeGri
 
 def verify(folder: Path) -> list[str]:
     return [
-        "sdewm", "verify", "a_users_model:system", "--runs", str(folder / "runs"),
-        "--json", str(folder / "report.json"),
-    ]  # fmt: skip
+        "sdewm",
+        "verify",
+        "a_users_model:system",
+        "--runs",
+        str(folder / "runs"),
+        "--json",
+        str(folder / "report.json"),
+    ]
 
 
 def finished_units(folder: Path) -> Contents:

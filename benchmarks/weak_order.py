@@ -78,10 +78,15 @@ def measure(name: str, sampler: Sampler) -> dict[str, Any]:
     dt, errors, stderrs, seconds = np.array(rows).T
     order, spread = weighted_order(dt, errors, stderrs)
     return {
-        "areas": name, "paths": PATHS, "dt": dt.tolist(), "errors": errors.tolist(), "stderrs": stderrs.tolist(),
-        "order": order, "order stderr": spread,
+        "areas": name,
+        "paths": PATHS,
+        "dt": dt.tolist(),
+        "errors": errors.tolist(),
+        "stderrs": stderrs.tolist(),
+        "order": order,
+        "order stderr": spread,
         "seconds": seconds.tolist(),
-    }  # fmt: skip
+    }
 
 
 def weighted_order(dt: Array, errors: Array, stderrs: Array) -> tuple[float | None, float | None]:

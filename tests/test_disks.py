@@ -54,9 +54,7 @@ def one_line(command: list[str], capsys) -> str:
 
 
 def fit_command(run: Path, replay: Path) -> list[str]:
-    return [
-        "fit", str(run), "--preset", "debug", "--replay", str(replay), "--heldout", "2", "--updates", str(UPDATES),
-    ]  # fmt: skip
+    return ["fit", str(run), "--preset", "debug", "--replay", str(replay), "--heldout", "2", "--updates", str(UPDATES)]
 
 
 def assert_equal_fits(a: Path, b: Path) -> None:

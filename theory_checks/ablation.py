@@ -66,15 +66,28 @@ def check(rows: Rows, settings: Settings) -> Iterator[Row]:
 
 
 def _zero(
-    rows: Rows, drawn: Sample, quantity: str, form: Form, reading: str, value: Array, left: float, margin: float,
+    rows: Rows,
+    drawn: Sample,
+    quantity: str,
+    form: Form,
+    reading: str,
+    value: Array,
+    left: float,
+    margin: float,
     scale: Estimate,
-) -> Row:  # fmt: skip
+) -> Row:
     # A difference that is exactly zero in theory is so to rounding only.
     rounding = float(np.finfo(np.float64).eps) * 1e3 * abs(scale.mean)
     return rows.equal(
-        quantity, form, reading, drawn.estimate(value), numerical=left + rounding, margin=margin, scale=scale,
+        quantity,
+        form,
+        reading,
+        drawn.estimate(value),
+        numerical=left + rounding,
+        margin=margin,
+        scale=scale,
         config={"paths": drawn.paths, "grids": GRIDS},
-    )  # fmt: skip
+    )
 
 
 def curves(rows: Rows, settings: Settings) -> Iterator[Curve]:

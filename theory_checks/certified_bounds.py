@@ -98,13 +98,23 @@ def _along_paths(rows: Rows, settings: Settings) -> Iterator[Row]:
     }
     for name, value in (("upper bound", along.beyond), ("lower bound", along.short)):
         yield rows.at_most(
-            "log of ‖x^ε − x⁰‖² beyond its bound, most of all paths and steps", "corrected", name,
-            exact(value, along.paths), numerical=1e-13, scale=1.0, config=config,
-        )  # fmt: skip
+            "log of ‖x^ε − x⁰‖² beyond its bound, most of all paths and steps",
+            "corrected",
+            name,
+            exact(value, along.paths),
+            numerical=1e-13,
+            scale=1.0,
+            config=config,
+        )
     yield rows.at_most(
-        "log of the mean bound along paths over E sup ‖x^ε − x⁰‖²", "corrected", f"‖ε‖ = {ALONG[0]:g}",
-        exact(along.sharpness[ALONG[0]], along.paths), math.log(SHARP), scale=1.0, config=config,
-    )  # fmt: skip
+        "log of the mean bound along paths over E sup ‖x^ε − x⁰‖²",
+        "corrected",
+        f"‖ε‖ = {ALONG[0]:g}",
+        exact(along.sharpness[ALONG[0]], along.paths),
+        math.log(SHARP),
+        scale=1.0,
+        config=config,
+    )
 
 
 class AlongPaths(NamedTuple):

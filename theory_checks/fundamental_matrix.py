@@ -133,10 +133,16 @@ def _order_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
             seed=settings.seed,
         )
         yield rows.equal(
-            f"strong order of Φ, {method}", "corrected", "(43) as a system", found.slope, order,
-            numerical=float(abs(found.rates[-1] - found.slope.mean)), margin=0.25, scale=order,
+            f"strong order of Φ, {method}",
+            "corrected",
+            "(43) as a system",
+            found.slope,
+            order,
+            numerical=float(abs(found.rates[-1] - found.slope.mean)),
+            margin=0.25,
+            scale=order,
             config={"levels": [3, 4, 5]},
-        )  # fmt: skip
+        )
         table = _inverse_sample(rows.system, settings, method)
         rate, moved = slope([table[level] for level in LEVELS], table.paths, settings.seed)
         yield rows.equal(

@@ -165,10 +165,16 @@ def _expansion_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]
     test = tests["x", "corrected"]
     rate = test.rates["strong", 2]
     yield rows.equal(
-        "rate of (54)'s remainder", "printed", "with the true derivatives",
-        Estimate(rate.value, rate.stderr, test.sample.paths, rate.dof, settings.seed), 3.0,
-        numerical=rate.numerical + rate.rounding, margin=0.5, scale=3.0, config={"steps": STEPS},
-    )  # fmt: skip
+        "rate of (54)'s remainder",
+        "printed",
+        "with the true derivatives",
+        Estimate(rate.value, rate.stderr, test.sample.paths, rate.dof, settings.seed),
+        3.0,
+        numerical=rate.numerical + rate.rounding,
+        margin=0.5,
+        scale=3.0,
+        config={"steps": STEPS},
+    )
     size = test.size(3)
     yield rows.equal(
         "remainder/ε³ − third derivative",

@@ -127,9 +127,15 @@ def _kink(rows: Rows, k: int, power: float) -> Row:
     g = QuantileMap(LATENT, target)
     order, left = order_of_kink(g, float(g.inverse(np.array(0.0))))
     return rows.equal(
-        f"Hölder order of g for q of order {power:g}", "printed", f"k + 1 + α, k = {k}, α = ½", exact(order, 18),
-        power + 1, numerical=left, margin=0.05, scale=power + 1,
-    )  # fmt: skip
+        f"Hölder order of g for q of order {power:g}",
+        "printed",
+        f"k + 1 + α, k = {k}, α = ½",
+        exact(order, 18),
+        power + 1,
+        numerical=left,
+        margin=0.05,
+        scale=power + 1,
+    )
 
 
 def _vanishing(rows: Rows) -> list[Row]:
@@ -164,10 +170,16 @@ def _two_parts(rows: Rows) -> list[Row]:
     return [
         rows.at_most(quantity, "printed", "", least, numerical=1e-12),
         rows.equal(
-            quantity, "corrected", "mass times distance to the other part", least, 0.625, numerical=1e-12,
-            margin=1e-9, scale=0.625,
+            quantity,
+            "corrected",
+            "mass times distance to the other part",
+            least,
+            0.625,
+            numerical=1e-12,
+            margin=1e-9,
+            scale=0.625,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _folded(rows: Rows) -> list[Row]:
@@ -181,10 +193,16 @@ def _folded(rows: Rows) -> list[Row]:
     return [
         rows.at_most(quantity, "printed", "g = cos", rate, numerical=1e-6),
         rows.equal(
-            quantity, "corrected", "½ at a maximum that is not flat", exact(rate, 2), 0.5, numerical=1e-6,
-            margin=1e-3, scale=0.5,
+            quantity,
+            "corrected",
+            "½ at a maximum that is not flat",
+            exact(rate, 2),
+            0.5,
+            numerical=1e-6,
+            margin=1e-3,
+            scale=0.5,
         ),
-    ]  # fmt: skip
+    ]
 
 
 # -- coverings, and what is none

@@ -99,9 +99,15 @@ def _frozen_rows(rows: Rows, settings: Settings) -> Iterator[Row]:
         ),
     ):
         yield rows.equal(
-            f"{quantity} of {names[-1]}", "printed", "h, s frozen", estimate, float(truth),
-            margin=2 * deviation * scale, scale=scale, config=config,
-        )  # fmt: skip
+            f"{quantity} of {names[-1]}",
+            "printed",
+            "h, s frozen",
+            estimate,
+            float(truth),
+            margin=2 * deviation * scale,
+            scale=scale,
+            config=config,
+        )
 
 
 @cache

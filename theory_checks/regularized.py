@@ -49,9 +49,15 @@ def seeds_row(
 
 
 def change_row(
-    rows: Rows, quantity: str, form: Form, reading: str, name: str, *, falls: bool = True,
+    rows: Rows,
+    quantity: str,
+    form: Form,
+    reading: str,
+    name: str,
+    *,
+    falls: bool = True,
     of: Callable[[float], float] = math.log,
-) -> Row:  # fmt: skip
+) -> Row:
     """That a measured quantity falls (or rises) from λ = 0 to :data:`WEIGHT`: the change of its logarithm, or of it."""
     record = read_record()
     change = paired(record, name, WEIGHT, of)

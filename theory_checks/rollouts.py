@@ -111,11 +111,17 @@ def rollout_system(name: str, scale: float = 1.0) -> RolloutSystem:
     if name == "latent":
         rollout = LatentRollout(scaled_latent(scale))
         return RolloutSystem(
-            name, rollout, rollout.state(reference.initial_state()),
-            TimeGrid(0.0, reference.HORIZON, reference.STEPS), "euler",
-            horizon=100, times=(0, 1, 2, 3, 5, 10, 20, 35, 50, 70, 100), paths=2**9, hessian_paths=2**7,
+            name,
+            rollout,
+            rollout.state(reference.initial_state()),
+            TimeGrid(0.0, reference.HORIZON, reference.STEPS),
+            "euler",
+            horizon=100,
+            times=(0, 1, 2, 3, 5, 10, 20, 35, 50, 70, 100),
+            paths=2**9,
+            hessian_paths=2**7,
             hessian_every=10,
-        )  # fmt: skip
+        )
     from theory_checks.systems import trained_family
 
     family, _, x0 = trained_family()

@@ -34,9 +34,18 @@ class Rows:
     since: float = field(default_factory=time.perf_counter, repr=False, compare=False)
 
     def equal(
-        self, quantity: str, form: Form, reading: str, statistic: Estimate | float, expected: float = 0.0, *,
-        margin: float, numerical: float = 0.0, scale: float | Estimate = 1.0, config: Mapping[str, Any] | None = None,
-    ) -> Comparison:  # fmt: skip
+        self,
+        quantity: str,
+        form: Form,
+        reading: str,
+        statistic: Estimate | float,
+        expected: float = 0.0,
+        *,
+        margin: float,
+        numerical: float = 0.0,
+        scale: float | Estimate = 1.0,
+        config: Mapping[str, Any] | None = None,
+    ) -> Comparison:
         """That ``statistic`` is ``expected``; a number is taken for exact. Arguments as in :class:`Comparison`."""
         return Comparison(
             self.claim, self.system, quantity, form, reading, _estimate(statistic), expected, numerical, margin, scale,
@@ -44,10 +53,18 @@ class Rows:
         )  # fmt: skip
 
     def at_most(
-        self, quantity: str, form: Form, reading: str, statistic: Estimate | float, bound: float = 0.0, *,
-        numerical: float = 0.0, scale: float | None = None, vacuous: bool = False,
+        self,
+        quantity: str,
+        form: Form,
+        reading: str,
+        statistic: Estimate | float,
+        bound: float = 0.0,
+        *,
+        numerical: float = 0.0,
+        scale: float | None = None,
+        vacuous: bool = False,
         config: Mapping[str, Any] | None = None,
-    ) -> Inequality:  # fmt: skip
+    ) -> Inequality:
         """That ``statistic`` ≤ ``bound``. As in :class:`Inequality`; its scale is its own size if not given."""
         value = _estimate(statistic)
         return Inequality(

@@ -90,15 +90,27 @@ def _order_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:
     """(x, ∂x, ∂²x) by Euler converges like x itself."""
     family = SensitivitySDE(flow.family)
     found = convergence(
-        family, family.initial(flow.x0), flow.grid(1), method="euler", levels=ORDER_LEVELS,
+        family,
+        family.initial(flow.x0),
+        flow.grid(1),
+        method="euler",
+        levels=ORDER_LEVELS,
         paths=settings.rounds * settings.paths(1024),
-        reference="euler", refine=2, seed=settings.seed,
-    )  # fmt: skip
+        reference="euler",
+        refine=2,
+        seed=settings.seed,
+    )
     yield rows.equal(
-        "strong order of (x, ∂x, ∂²x), euler", "corrected", EQUATIONS, found.slope, 0.5,
-        numerical=float(abs(found.rates[-1] - found.slope.mean)), margin=0.25, scale=0.5,
+        "strong order of (x, ∂x, ∂²x), euler",
+        "corrected",
+        EQUATIONS,
+        found.slope,
+        0.5,
+        numerical=float(abs(found.rates[-1] - found.slope.mean)),
+        margin=0.25,
+        scale=0.5,
         config={"levels": list(ORDER_LEVELS)},
-    )  # fmt: skip
+    )
 
 
 def _lemma_rows(rows: Rows, flow: Flow, settings: Settings) -> Iterator[Row]:

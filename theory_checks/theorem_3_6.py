@@ -198,9 +198,15 @@ def _interpolated(rows: Rows, errors: Callable[[int], tuple[float, float]]) -> I
     exponent = 2 * (SMOOTHNESS + 1) / printed_dimension(1, AMBIENT[0])
     smallest = float((measured * np.array(UNITS) ** exponent).max())
     yield rows.equal(
-        "rate of ∫‖g − g*‖ in the number of units", "corrected", "interpolation", float(slopes[-1]), -2.0,
-        numerical=float(abs(slopes[-1] - slopes[-2])), margin=0.1, scale=2.0,
-    )  # fmt: skip
+        "rate of ∫‖g − g*‖ in the number of units",
+        "corrected",
+        "interpolation",
+        float(slopes[-1]),
+        -2.0,
+        numerical=float(abs(slopes[-1] - slopes[-2])),
+        margin=0.1,
+        scale=2.0,
+    )
     yield rows.at_most(
         "log of ∫‖g − g*‖ over max‖G″‖ h²/8", "corrected", "interpolation", worst, numerical=1e-4, scale=1.0
     )

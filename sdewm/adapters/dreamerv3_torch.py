@@ -22,9 +22,15 @@ EPS = 1e-3  # of every LayerNorm there
 UPDATE_BIAS = -1.0  # of the update gate
 FIRST = "_img_in_layers.0.weight"
 RSSM = (
-    FIRST, "_cell.layers.GRU_linear.weight", "_img_out_layers.0.weight", "_obs_out_layers.0.weight",
-    "_imgs_stat_layer.weight", "_imgs_stat_layer.bias", "_obs_stat_layer.weight", "_obs_stat_layer.bias",
-)  # fmt: skip
+    FIRST,
+    "_cell.layers.GRU_linear.weight",
+    "_img_out_layers.0.weight",
+    "_obs_out_layers.0.weight",
+    "_imgs_stat_layer.weight",
+    "_imgs_stat_layer.bias",
+    "_obs_stat_layer.weight",
+    "_obs_stat_layer.bias",
+)
 StdAct = Literal["sigmoid2", "sigmoid", "softplus"]
 MeanAct = Literal["none", "tanh5"]
 STD_ACTS: dict[StdAct, Callable[[Tensor], Tensor]] = {

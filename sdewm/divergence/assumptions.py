@@ -235,9 +235,15 @@ def _left(function: VectorField, through: Tensor, directions: Tensor, units: lis
 
 
 def _growth(
-    function: VectorField, x0: Tensor, rays: Tensor, directions: Tensor, shells: Tensor, blocks: Columns, unit: float,
+    function: VectorField,
+    x0: Tensor,
+    rays: Tensor,
+    directions: Tensor,
+    shells: Tensor,
+    blocks: Columns,
+    unit: float,
     near_by: Tensor,
-) -> dict[str, list[float]]:  # fmt: skip
+) -> dict[str, list[float]]:
     """Of each coefficient and order, p of its growth like r^p: the largest values in two shells far out."""
     largest = []
     for radius in RADII:
@@ -261,9 +267,15 @@ def _exponent(near: float, far: float, home: float) -> float:
 
 
 def _jumps(
-    function: VectorField, through: Tensor, directions: Tensor, blocks: Columns, unit: float, least: float, s: Tensor,
+    function: VectorField,
+    through: Tensor,
+    directions: Tensor,
+    blocks: Columns,
+    unit: float,
+    least: float,
+    s: Tensor,
     values: Tensor,
-) -> dict[str, list[float]]:  # fmt: skip
+) -> dict[str, list[float]]:
     """Of each coefficient and order, the largest step that stays when it is looked at ever closer.
 
     In parts of the largest value near by: a kink is to be found beside oscillations that are far larger. So each line

@@ -31,13 +31,17 @@ Parts = Float[Tensor, "perturbations paths ..."]
 # By what part of itself a source may be wrong that one operation carries on: see :func:`carried`.
 CARRYING = 4e-9
 
-_QUESTIONS = {
-    getattr(Tensor, name).__get__
-    for name in ("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_sparse", "is_nested", "is_leaf")
-} | {
-    getattr(Tensor, name)
-    for name in ("size", "dim", "ndimension", "numel", "nelement", "__len__", "is_floating_point", "is_complex")
-} | {torch.is_floating_point, torch.is_complex, torch.numel}  # fmt: skip
+_QUESTIONS = (
+    {
+        getattr(Tensor, name).__get__
+        for name in ("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_sparse", "is_nested", "is_leaf")
+    }
+    | {
+        getattr(Tensor, name)
+        for name in ("size", "dim", "ndimension", "numel", "nelement", "__len__", "is_floating_point", "is_complex")
+    }
+    | {torch.is_floating_point, torch.is_complex, torch.numel}
+)
 
 
 class NotEnclosed(ValueError):

@@ -45,9 +45,16 @@ def encloses(*names: str) -> Callable[[EnclosureRule], EnclosureRule]:
 
 
 def made(
-    value: Tensor, jacobian: Tensor, second: Tensor, rest: Tensor, reach: Tensor, sizes: Tensor, like: Enclosure,
-    terms: int = 0, fresh: Tensor | float = 0.0,
-) -> Enclosure:  # fmt: skip
+    value: Tensor,
+    jacobian: Tensor,
+    second: Tensor,
+    rest: Tensor,
+    reach: Tensor,
+    sizes: Tensor,
+    like: Enclosure,
+    terms: int = 0,
+    fresh: Tensor | float = 0.0,
+) -> Enclosure:
     """What an operation makes, with a source of r: ``fresh``, what Taylor's theorem adds, and what rounding does.
 
     Rounding is a part of ``sizes``, those of all that was summed; ``terms`` is the length of the longest sum. ``rest``
@@ -72,8 +79,9 @@ def with_history(function: Callable[..., Any], *args: Any) -> Any:
 # Linear maps.
 
 
-def linear(x: Enclosure, one: Callable[[Tensor], Tensor], sizes: Callable[[Tensor], Tensor], bias: Tensor | None,
-           terms: int) -> Enclosure:  # fmt: skip
+def linear(
+    x: Enclosure, one: Callable[[Tensor], Tensor], sizes: Callable[[Tensor], Tensor], bias: Tensor | None, terms: int
+) -> Enclosure:
     """``one`` is a linear map of (paths, …), ``sizes`` the same with the sizes of its numbers; of ``terms`` each.
 
     W(ȳ + d) + b = (Wȳ + b) + WD(ℓ + w) + WQ + Wρ, and |Wρ| ≤ |W| r.

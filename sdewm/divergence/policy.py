@@ -227,12 +227,18 @@ class LocalMaximizer:
         kink = (on_bound & (gradient.abs() * scale.square() <= tolerance * track.unit)).any(-1)
         for name, bad, number in (
             ("∂²Q/∂a² is singular, its eigenvalue closest to zero being", flat, closest),
-            ("the search ends at a saddle point or minimum of Q, the largest eigenvalue of ∂²Q/∂a² being", uphill,
-             values[:, -1]),
-            ("the action sits on its bound with no gradient, a kink of the policy; the gradient is", kink,
-             gradient.abs().amin(-1)),
+            (
+                "the search ends at a saddle point or minimum of Q, the largest eigenvalue of ∂²Q/∂a² being",
+                uphill,
+                values[:, -1],
+            ),
+            (
+                "the action sits on its bound with no gradient, a kink of the policy; the gradient is",
+                kink,
+                gradient.abs().amin(-1),
+            ),
             (f"no maximum within {self.iterations} iterations; the gradient is", ~ended, gradient.abs().amax(-1)),
-        ):  # fmt: skip
+        ):
             if bool(bad.any()):
                 i = int(bad.nonzero()[0])
                 raise NoLocalMaximum(

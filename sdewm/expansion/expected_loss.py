@@ -143,9 +143,14 @@ def expand(
 
 
 def _size_of_third(
-    family: PerturbedSDE, losses: Mapping[str, SummedLoss], x0: Tensor, grid: TimeGrid, method: Method, drawn: Sampler,
+    family: PerturbedSDE,
+    losses: Mapping[str, SummedLoss],
+    x0: Tensor,
+    grid: TimeGrid,
+    method: Method,
+    drawn: Sampler,
     channels: int,
-) -> dict[str, Moments]:  # fmt: skip
+) -> dict[str, Moments]:
     """How large the third coefficient is on a few paths, which :attr:`Expansion.radius` takes; nothing if it is none.
 
     The first two do not tell: at an inflection of the loss the second vanishes, and the third does not.
@@ -169,9 +174,14 @@ def _size_of_third(
 
 
 def summarize(
-    raw: Sample, form: Form, reading: str, grids: int, order: Literal[2, 3], kinks: tuple[str, ...] = (),
+    raw: Sample,
+    form: Form,
+    reading: str,
+    grids: int,
+    order: Literal[2, 3],
+    kinks: tuple[str, ...] = (),
     doubt: str = "",
-) -> Expansion:  # fmt: skip
+) -> Expansion:
     """An expansion from the replicate means of its terms on one or more grids, named ``term/halvings``.
 
     ``doubt`` is why nothing is known of any of them.

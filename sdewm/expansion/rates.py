@@ -152,9 +152,15 @@ def _jackknife(statistic: Callable[[Array], float], table: Array) -> float:
 
 
 def rate_of(
-    kind: str, order: int, table: Float64[np.ndarray, "values replicates"], ladder: tuple[float, ...], found: Sample,
-    rounding: float, unit: float, confidence: float,
-) -> Rate:  # fmt: skip
+    kind: str,
+    order: int,
+    table: Float64[np.ndarray, "values replicates"],
+    ladder: tuple[float, ...],
+    found: Sample,
+    rounding: float,
+    unit: float,
+    confidence: float,
+) -> Rate:
     expected, resolved = _expected(kind, order, found, rounding, unit)
     nothing = Rate(math.nan, math.inf, math.inf, math.inf, table.shape[1] - 1, expected, "below roundoff", 0)
     remainder = remainder_of(kind, table.mean(1))

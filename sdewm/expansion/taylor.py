@@ -170,9 +170,14 @@ def _units(largest: Sample) -> dict[str | None, float]:
 
 
 def _result(
-    found: Sample, units: Units, ladder: tuple[float, ...], order: int, form: Form, confidence: float,
+    found: Sample,
+    units: Units,
+    ladder: tuple[float, ...],
+    order: int,
+    form: Form,
+    confidence: float,
     dtype: torch.dtype,
-) -> TaylorTest:  # fmt: skip
+) -> TaylorTest:
     remainders: dict[tuple[str, int], Array] = {}
     rates: dict[tuple[str, int], Rate] = {}
     unit_of = {kind: units.state if kind in OF_STATE else units.loss for kind in KINDS}

@@ -52,8 +52,14 @@ def table_2_against_details() -> Iterator[TableRelation]:
             slack = Decimal("0.01")
             disagreeing: dict[str, object] = {c: float(d) for c, d in differences.items() if abs(d) > slack}
             quantity = f"Table 2, {task}, {kind}, less Table {n}"
-            yield TableRelation(quantity, "printed", "largest difference", differences[worst], slack,
-                          notes={"cells": len(differences), "disagreeing": disagreeing})  # fmt: skip
+            yield TableRelation(
+                quantity,
+                "printed",
+                "largest difference",
+                differences[worst],
+                slack,
+                notes={"cells": len(differences), "disagreeing": disagreeing},
+            )
     for model, mean in MEANS.items():
         cell = number(TABLES[2][f"{model} (Quad)", "full 0.35"])
         other_row = _at_strength(TABLES[10].column(mean), "0.30")

@@ -118,9 +118,15 @@ class CoupledErrors:
     ) -> OrderFit:
         """The order of errors ``(levels, groups)``; with those between successive levels, whether they level off."""
         return fit_order(
-            self.dt[: len(table)], table, 0.5 if self.kind == "strong" else 1.0, paths=table.shape[1] * GROUP,
-            seed=self.seed, size=self.size, rounding=self.rounding, successive=successive,
-        )  # fmt: skip
+            self.dt[: len(table)],
+            table,
+            0.5 if self.kind == "strong" else 1.0,
+            paths=table.shape[1] * GROUP,
+            seed=self.seed,
+            size=self.size,
+            rounding=self.rounding,
+            successive=successive,
+        )
 
     def declared(self, method: Stepper) -> float:
         """The order that a method declares, on this noise."""

@@ -82,9 +82,15 @@ def solve(
     increments = checked(sde, x0, grid, method=method, noise=given_or_drawn(noise, paths, seed))
     made = pays(compile, increments.paths, grid, x0.shape[-1])
     walks = Walks(
-        sde, x0, grid, method, [grid.steps] if final else range(grid.steps + 1),
-        compile=made, loud=compile is True, held=HELD,
-    )  # fmt: skip
+        sde,
+        x0,
+        grid,
+        method,
+        [grid.steps] if final else range(grid.steps + 1),
+        compile=made,
+        loud=compile is True,
+        held=HELD,
+    )
     eager = stepper(method, sde).differentiates or carries_jets(sde, x0, grid)
     # Torch's compiled code sees neither a jet's coefficients nor its right tangents; the modules behind it do.
     with as_written() if eager else nullcontext():

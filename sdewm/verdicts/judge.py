@@ -247,9 +247,18 @@ def _reach(s: Estimate, expected: float, numerical: float, share: float) -> floa
 
 
 def _verdict(
-    c: Claimed, status: Status, significance: float, share: float, sides: int, expected: float, margin: float,
-    scale: float, reach: float, relation: Relation, reason: str,
-) -> Verdict:  # fmt: skip
+    c: Claimed,
+    status: Status,
+    significance: float,
+    share: float,
+    sides: int,
+    expected: float,
+    margin: float,
+    scale: float,
+    reach: float,
+    relation: Relation,
+    reason: str,
+) -> Verdict:
     from scipy import stats
 
     s = c.statistic

@@ -149,9 +149,19 @@ def _left(samples: SystemSamples, loss: str, route: str, case: ErrorCase, order:
 
 
 def _comparison(
-    claim: str, samples: SystemSamples, loss: str, quantity: str, form: Form, reading: str, statistic: Estimate,
-    expected: float, numerical: float, margin: float, scale: float | Estimate, part: str,
-) -> Comparison:  # fmt: skip
+    claim: str,
+    samples: SystemSamples,
+    loss: str,
+    quantity: str,
+    form: Form,
+    reading: str,
+    statistic: Estimate,
+    expected: float,
+    numerical: float,
+    margin: float,
+    scale: float | Estimate,
+    part: str,
+) -> Comparison:
     return Comparison(
         claim=claim,
         system=samples.system.named(loss),

@@ -69,9 +69,17 @@ def rounding(
 
 
 def gap_row(
-    claim: str, system: System, quantity: str, reading: str, gap: float, numerical: float, margin: float,
-    started: float, kinks: set[str], settings: Settings,
-) -> Comparison | LeftOut:  # fmt: skip
+    claim: str,
+    system: System,
+    quantity: str,
+    reading: str,
+    gap: float,
+    numerical: float,
+    margin: float,
+    started: float,
+    kinks: set[str],
+    settings: Settings,
+) -> Comparison | LeftOut:
     """A gap that should be 0 but for its numerical error, and has no sampling error. It has taken since ``started``.
 
     Left out where no double precision was asked for, and rounding takes up the margin.

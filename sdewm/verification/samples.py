@@ -61,9 +61,15 @@ def needs_areas(system: System) -> bool:
 
 
 def sampler(
-    system: System, settings: Settings, paths: int, round: int, purpose: int = 0, *, widen: float = 1.0,
+    system: System,
+    settings: Settings,
+    paths: int,
+    round: int,
+    purpose: int = 0,
+    *,
+    widen: float = 1.0,
     block: int = 4096,
-) -> Sampler:  # fmt: skip
+) -> Sampler:
     """Where one round's paths come from: as the settings say, or plain paths with areas where the method takes them."""
     if needs_areas(system):
         return BrownianSampler(paths, settings.stream(round, purpose), block=block)

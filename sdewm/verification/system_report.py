@@ -138,11 +138,17 @@ class Report:
     def as_record(self) -> dict[str, Any]:
         """All of it as what JSON can hold."""
         run = {
-            "claims": list(self.claims), "systems": [self.system.name],
-            "finished": [[claim, self.system.name] for claim in self.claims], "seed": self.settings.seed,
-            "precision": self.settings.precision, "sampler": self.settings.sampler, "workers": 1,
-            "seconds": self.seconds, "verdict": self.verdict, "warnings": list(self.warnings),
-        }  # fmt: skip
+            "claims": list(self.claims),
+            "systems": [self.system.name],
+            "finished": [[claim, self.system.name] for claim in self.claims],
+            "seed": self.settings.seed,
+            "precision": self.settings.precision,
+            "sampler": self.settings.sampler,
+            "workers": 1,
+            "seconds": self.seconds,
+            "verdict": self.verdict,
+            "warnings": list(self.warnings),
+        }
         dtype = str(self.system.x0.dtype).removeprefix("torch.")
         return as_record(self.verdicts, self.left_out, self.terms, self.curves, run, dtype)
 

@@ -147,10 +147,16 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
         report=_print_json,
     )
     estimate = result.estimate
-    _print_json({
-        "return": estimate.mean, "standard_error": None if estimate.n < 2 else estimate.stderr, "episodes": estimate.n,
-        "discarded": result.discarded, "seed": result.seed, "perturbation": repr(_perturbation(arguments)),
-    })  # fmt: skip
+    _print_json(
+        {
+            "return": estimate.mean,
+            "standard_error": None if estimate.n < 2 else estimate.stderr,
+            "episodes": estimate.n,
+            "discarded": result.discarded,
+            "seed": result.seed,
+            "perturbation": repr(_perturbation(arguments)),
+        }
+    )
 
 
 def run_record(arguments: argparse.Namespace) -> None:
@@ -159,9 +165,15 @@ def run_record(arguments: argparse.Namespace) -> None:
 
     agent, make = _loaded(arguments)
     record(
-        agent, make, arguments.out, episodes=arguments.episodes, seed=arguments.seed, video=arguments.video,
-        prediction=arguments.prediction, report=_print_json,
-    )  # fmt: skip
+        agent,
+        make,
+        arguments.out,
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        video=arguments.video,
+        prediction=arguments.prediction,
+        report=_print_json,
+    )
 
 
 def _loaded(arguments: argparse.Namespace) -> tuple[Agent, MakeEnvironment]:

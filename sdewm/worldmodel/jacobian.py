@@ -97,9 +97,12 @@ def exact_jacobian(
     rows = []
     for i in range(outputs.shape[-1]):
         gradients = torch.autograd.grad(
-            outputs[:, i].sum(), [inputs[j] for j in wrt], retain_graph=True, create_graph=create_graph,
+            outputs[:, i].sum(),
+            [inputs[j] for j in wrt],
+            retain_graph=True,
+            create_graph=create_graph,
             materialize_grads=True,
-        )  # fmt: skip
+        )
         rows.append(torch.cat([g.flatten(1) for g in gradients], -1))
     return torch.stack(rows, 1)
 

@@ -83,9 +83,11 @@ class Windows:
         """Each of :data:`LOSSES` in the mean over the steps of a window."""
         times, weights = [grid.time(i) for i in range(1, self.steps + 1)], [1 / self.steps] * self.steps
         functions = (
-            reconstruction_loss(model, episode), reward_loss(model, episode), consistency_loss(model, episode),
+            reconstruction_loss(model, episode),
+            reward_loss(model, episode),
+            consistency_loss(model, episode),
             open_loop_loss(model, episode, self.ahead),
-        )  # fmt: skip
+        )
         return {name: SummedLoss(fn, times, weights) for name, fn in zip(LOSSES, functions, strict=True)}
 
 

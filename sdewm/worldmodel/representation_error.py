@@ -152,13 +152,16 @@ class RepresentationError:
 
     def __str__(self) -> str:
         lags = ", ".join(f"{e:.3f}" for e in self.correlation)
-        return "\n".join([
-            f"error of the encoder under {self.perturbation!r}, {self.draws} draws of {len(self.episodes)} episodes",
-            f"  size         {self.size:.4f}  of the latent's spread",
-            f"  drift        {self.drift:.4f}  of it does not average out",
-            f"  correlation  {lags}  from step to step, at lags 1 to {LAGS}; the theory has 0",
-            f"  excess       {self.excess:.3f}  kurtosis; a normal error has 0",
-        ])  # fmt: skip
+        drawn = f"{self.draws} draws of {len(self.episodes)} episodes"
+        return "\n".join(
+            [
+                f"error of the encoder under {self.perturbation!r}, {drawn}",
+                f"  size         {self.size:.4f}  of the latent's spread",
+                f"  drift        {self.drift:.4f}  of it does not average out",
+                f"  correlation  {lags}  from step to step, at lags 1 to {LAGS}; the theory has 0",
+                f"  excess       {self.excess:.3f}  kurtosis; a normal error has 0",
+            ]
+        )
 
 
 @torch.no_grad()

@@ -41,8 +41,9 @@ def truncated_normal(
         # Where one route is meant the other gets numbers that it can do with, for its gradient is multiplied by zero.
         near = _near(torch.where(far, 0.0, mean), torch.where(far, 1.0, std), uniform)
         edge = torch.where(mean > 0, 1.0, -1.0).to(mean)
-        beyond = _beyond(torch.where(far, mean * edge, 5.0), torch.where(far, std, 1.0),
-                         torch.where(edge > 0, 1 - uniform, uniform))  # fmt: skip
+        beyond = _beyond(
+            torch.where(far, mean * edge, 5.0), torch.where(far, std, 1.0), torch.where(edge > 0, 1 - uniform, uniform)
+        )
         sample, entropy = torch.where(far, edge * beyond[0], near[0]), torch.where(far, beyond[1], near[1])
     # Rounding may leave the interval; its gradient is kept.
     return sample + (sample.clamp(-1, 1) - sample).detach(), entropy.sum(-1)

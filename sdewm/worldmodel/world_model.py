@@ -95,9 +95,15 @@ class WorldModel(nn.Module):
                 self.decoder = mlp(deter + stoch, widths, config.image_basis, kind)
             else:
                 self.decoder = ImageDecoder(
-                    deter + stoch, encoder.flat, channels, size, config.depth, config.decoder_kernels, config.padding,
+                    deter + stoch,
+                    encoder.flat,
+                    channels,
+                    size,
+                    config.depth,
+                    config.decoder_kernels,
+                    config.padding,
                     kind,
-                )  # fmt: skip
+                )
         else:
             (n,), embed = self.observation_shape, config.units
             self.encoder = nn.Sequential(*mlp(n, widths[:-1], embed, kind), ACTIVATIONS[kind]())

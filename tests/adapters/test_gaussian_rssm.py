@@ -21,9 +21,13 @@ Z, H, S, A = 3, 6, 4, 2
 def model() -> GaussianRSSM:
     torch.manual_seed(0)
     cell, see, guess, say, act, head = (
-        nn.GRUCell(Z + A, H), nn.Linear(H + S, 2 * Z), nn.Linear(H, 2 * Z), nn.Linear(H + Z, S), nn.Linear(H + Z, A),
+        nn.GRUCell(Z + A, H),
+        nn.Linear(H + S, 2 * Z),
+        nn.Linear(H, 2 * Z),
+        nn.Linear(H + Z, S),
+        nn.Linear(H + Z, A),
         nn.Linear(H + Z, 1),
-    )  # fmt: skip
+    )
     for part in (cell, see, guess, say, act, head):
         part.double()
 

@@ -34,9 +34,15 @@ from sdewm.verification.settings import Settings
 from theory_checks import proposition_a7
 
 MANIFOLDS = [
-    arc(), curved_disk(), sphere_cap(), sphere_cap(ambient=256), torus_patch(), moving_blob(), moving_blob(dim=1),
+    arc(),
+    curved_disk(),
+    sphere_cap(),
+    sphere_cap(ambient=256),
+    torus_patch(),
+    moving_blob(),
+    moving_blob(dim=1),
     rotating_bar(),
-]  # fmt: skip
+]
 TILTED = DiskMeasure(lambda x: 1 + 0.4 * x[:, 0] - 0.3 * x[:, 1] ** 2)
 EVEN = DiskMeasure(lambda x: np.ones(len(x)))
 

@@ -14,9 +14,14 @@ from benchmarks.approximation import CASES, Case, measure, networks, of, points,
 
 def row(case: Case, network: str, units: int, seed: int, error: float) -> dict:
     return {
-        "manifold": case.manifold, "k": case.k, "D": case.ambient, "network": network, "units": units, "seed": seed,
+        "manifold": case.manifold,
+        "k": case.k,
+        "D": case.ambient,
+        "network": network,
+        "units": units,
+        "seed": seed,
         "error": error,
-    }  # fmt: skip
+    }
 
 
 def law(case: Case, power: float, spread: float = 0.0) -> list[dict]:

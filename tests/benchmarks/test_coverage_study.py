@@ -20,8 +20,13 @@ def test_truths_are_those_of_the_closed_forms():
     assert coverage.EPS[0] == coverage.RADIUS  # real: ε = 0.1
     nodes, weights = np.polynomial.hermite_e.hermegauss(100)
     x = mean + np.sqrt(variance) * nodes
-    for name, closed in (("x²", x**2), ("e^x", np.exp(x)), ("e^3x", np.exp(3 * x)), ("e^6x", np.exp(6 * x)),
-                         ("likelihood", np.exp(-((x - 0.3) ** 2) / 0.5))):  # fmt: skip
+    for name, closed in (
+        ("x²", x**2),
+        ("e^x", np.exp(x)),
+        ("e^3x", np.exp(3 * x)),
+        ("e^6x", np.exp(6 * x)),
+        ("likelihood", np.exp(-((x - 0.3) ** 2) / 0.5)),
+    ):
         by_quadrature = weights @ closed / weights.sum()
         series = np.polynomial.polynomial.polyval(0.1, found.losses[name][1])
         assert series == pytest.approx(by_quadrature, rel=0.15), name

@@ -154,9 +154,7 @@ def test_bad_input_says_which():
     for x0 in (X0 * math.nan, [], 0.5, "x"):
         with refuses(ValueError, "x0"):
             check_assumptions(sde, x0)
-    for name, values in {
-        "lines": (2.5, "8", None, -1), "t": ("a", math.nan, None), "seed": ("a", 2.5, -1),
-    }.items():  # fmt: skip
+    for name, values in {"lines": (2.5, "8", None, -1), "t": ("a", math.nan, None), "seed": ("a", 2.5, -1)}.items():
         for value in values:
             with refuses(ValueError, f"{name}: expected"):
                 check_assumptions(sde, X0, **{name: value})
@@ -181,9 +179,15 @@ def report_of(drift, x0: float) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("size", [1e-100, 1e-19, 1.0, 1e12])
 def test_the_size_of_a_coefficient_does_not_matter(size):
     for drift in (
-        torch.sin, lambda x: x, lambda x: x**3, torch.exp, lambda x: torch.tanh(torch.relu(x)),
-        lambda x: torch.tanh(x * x.abs()), lambda x: torch.sin(x) + (x > 1), lambda x: torch.sin(x * x),
-    ):  # fmt: skip
+        torch.sin,
+        lambda x: x,
+        lambda x: x**3,
+        torch.exp,
+        lambda x: torch.tanh(torch.relu(x)),
+        lambda x: torch.tanh(x * x.abs()),
+        lambda x: torch.sin(x) + (x > 1),
+        lambda x: torch.sin(x * x),
+    ):
         assert report_of(lambda x, f=drift: size * f(x), 0.8) == report_of(drift, 0.8)
 
 
@@ -191,9 +195,13 @@ def test_the_size_of_a_coefficient_does_not_matter(size):
 def test_the_unit_of_the_state_does_not_matter(unit):
     """x0 tells it; the derivatives' sizes go with its powers."""
     for drift in (
-        torch.tanh, lambda x: x, lambda x: x**3, lambda x: torch.tanh(torch.relu(x)),
-        lambda x: torch.tanh(x * x.abs()), lambda x: torch.sin(x) + (x > 1),
-    ):  # fmt: skip
+        torch.tanh,
+        lambda x: x,
+        lambda x: x**3,
+        lambda x: torch.tanh(torch.relu(x)),
+        lambda x: torch.tanh(x * x.abs()),
+        lambda x: torch.sin(x) + (x > 1),
+    ):
         assert report_of(lambda x, f=drift: f(x / unit), 0.8 * unit) == report_of(drift, 0.8)
 
 

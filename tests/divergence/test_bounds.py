@@ -348,10 +348,16 @@ CALLS = {
     block_mean_squares: {"c": STEP, "steps": 3, "start": (0.0, 1.0)},
     block_supremum: {"c": STEP, "steps": 3, "start": (0.0, 1.0), "state": [1.0] * 4},
     second_derivative_supremum: {
-        "step": 1.0, "a": 1.0, "b": 1.0, "drift_curvature": 1.0, "diffusion_curvature": 1.0, "dt": 0.1, "steps": 3,
+        "step": 1.0,
+        "a": 1.0,
+        "b": 1.0,
+        "drift_curvature": 1.0,
+        "diffusion_curvature": 1.0,
+        "dt": 0.1,
+        "steps": 3,
     },
     saturation: {"box": 1.0, "hidden": 3, "mean": 0.1, "deviations": 0.1, "steps": 4},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,16 @@ def names() -> dict[str, object]:
     system = System(*problem)
     latent = inspect.getdoc(sdewm.LatentSDE)
     made |= {
-        "torch": torch, "warnings": warnings, "sdewm": sdewm, "problem": problem, "system": system,
-        "expansion": expand(*problem), "test": taylor_test(*problem), "report": verify(system, ["sensitivities"]),
+        "torch": torch,
+        "warnings": warnings,
+        "sdewm": sdewm,
+        "problem": problem,
+        "system": system,
+        "expansion": expand(*problem),
+        "test": taylor_test(*problem),
+        "report": verify(system, ["sensitivities"]),
         **{name: getattr(sdewm, name) for name in sdewm.__all__},
-    }  # fmt: skip
+    }
     scope = dict(made)
     [example, *_] = doctest.DocTestParser().get_examples(latent)
     exec(example.source, scope)

@@ -171,11 +171,16 @@ def flagged(sigma: float, sampler: str, paths: int, seeds: int) -> int:
         bool(
             sample(
                 lambda noise: {"x": (sigma * next(iter(noise))[:, 0]).exp()},
-                make_sampler(sampler, paths, seed), 1, GRID, LIKE,
-            ).estimate("x").flags
+                make_sampler(sampler, paths, seed),
+                1,
+                GRID,
+                LIKE,
+            )
+            .estimate("x")
+            .flags
         )
         for seed in range(seeds)
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("sampler", ["rqmc", "mc", "antithetic"])

@@ -379,13 +379,23 @@ def test_torus_across_a_correlated_noise(steps):
     x0 = np.array([0.3, -0.5])
     for wave in (np.array([1, 2]), np.array([2, -1])):
         found = kolmogorov_torus(
-            constant(vectors["f"], vectors["g"]), constant(vectors["η"], vectors["ηk"]),
-            lambda x, k=wave: np.cos(x @ k), x0, 1.2, steps=steps, points=7,
-        ).coefficients  # fmt: skip
+            constant(vectors["f"], vectors["g"]),
+            constant(vectors["η"], vectors["ηk"]),
+            lambda x, k=wave: np.cos(x @ k),
+            x0,
+            1.2,
+            steps=steps,
+            points=7,
+        ).coefficients
         expected = kolmogorov_circle(
-            along(wave, vectors["f"], vectors["g"]), along(wave, vectors["η"], vectors["ηk"]),
-            np.cos, float(wave @ x0), 1.2, steps=steps, points=7,
-        ).coefficients  # fmt: skip
+            along(wave, vectors["f"], vectors["g"]),
+            along(wave, vectors["η"], vectors["ηk"]),
+            np.cos,
+            float(wave @ x0),
+            1.2,
+            steps=steps,
+            points=7,
+        ).coefficients
         assert_same(found, expected, 1e-10)
 
 

@@ -129,9 +129,14 @@ def test_coefficients_with_areas():
     """
     problem, steps = MADE["linear"], 2
     result = expand(
-        problem.family, problem.loss, problem.x0, grid_of(problem, steps),
-        order=3, method="milstein", sampler=BrownianSampler(2**16, seed=0),
-    )  # fmt: skip
+        problem.family,
+        problem.loss,
+        problem.x0,
+        grid_of(problem, steps),
+        order=3,
+        method="milstein",
+        sampler=BrownianSampler(2**16, seed=0),
+    )
     assert disagreements(result, milstein_truth(problem, steps)) == {}
     assert result.third is not None
     assert convicts(result.third, expected(problem.euler_truth(steps))["third"])
@@ -141,9 +146,14 @@ def test_coefficients_with_areas_in_continuous_time():
     """Three grids of one path each, the areas of the coarser ones by Chen's relation. False-failure rate 0.001."""
     problem = MADE["linear"]
     result = expand(
-        problem.family, problem.loss, problem.x0, grid_of(problem, STEPS),
-        grids=3, method="milstein", sampler=BrownianSampler(2**12, seed=1),
-    )  # fmt: skip
+        problem.family,
+        problem.loss,
+        problem.x0,
+        grid_of(problem, STEPS),
+        grids=3,
+        method="milstein",
+        sampler=BrownianSampler(2**12, seed=1),
+    )
     assert disagreements(result, problem.truth) == {}
 
 
@@ -182,11 +192,16 @@ def test_monte_carlo_and_quasi_monte_carlo_agree():
     """On the reference model. Welch's test of ten numbers, false-failure rate 0.001."""
     results = [
         expand(
-            reference.latent_family(), reference.loss, reference.initial_state(), TimeGrid(0.0, 1.0, 8),
-            paths=2**12, sampler=sampler, order=3,
+            reference.latent_family(),
+            reference.loss,
+            reference.initial_state(),
+            TimeGrid(0.0, 1.0, 8),
+            paths=2**12,
+            sampler=sampler,
+            order=3,
         )
         for sampler in ("mc", "rqmc")
-    ]  # fmt: skip
+    ]
     for name in ("loss0", "first", "second", "third", *TERMS):
         one, other = (r.sample[name] for r in results)
         assert stats.ttest_ind(one, other, equal_var=False).pvalue > FALSE_FAILURE / 10, name

@@ -180,9 +180,15 @@ def test_the_missing_half_of_e1_is_found(name):
 def test_every_reading_of_the_printed_form_is_refuted(reading):
     problem = MADE["circle"]
     result = expand(
-        problem.family, problem.loss, problem.x0, grid_of(problem, STEPS), paths=2**11, form="printed",
-        reading=reading, grids=3,
-    )  # fmt: skip
+        problem.family,
+        problem.loss,
+        problem.x0,
+        grid_of(problem, STEPS),
+        paths=2**11,
+        form="printed",
+        reading=reading,
+        grids=3,
+    )
     truth = second(problem.truth)
     assert convicts(result.second, truth, bias=result.bias_left["second"])
     assert result.reading == reading and result.form == "printed"

@@ -214,11 +214,18 @@ def test_rules_for_distances_have_torchs_values() -> None:
     x = Jet(torch.randn(3, 6, 3, generator=torch.Generator().manual_seed(3), dtype=F64), JetSpace(1, 2))
     y = x.value.flip(0) + 1
     for function in (
-        lambda x: torch.dist(x, y), lambda x: torch.dist(x, y, 3), lambda x: F.pdist(x), torch.linalg.cond,
-        lambda x: F.pairwise_distance(x, y, keepdim=True), lambda x: torch.hypot(x, y), torch.linalg.svdvals,
-        lambda x: torch.mvlgamma(x.abs() + 2, 3), lambda x: torch.std_mean(x, -1)[0],
-        lambda x: torch.linalg.matrix_norm(x, "nuc", keepdim=True), lambda x: torch.linalg.norm(x, "nuc"),
-    ):  # fmt: skip
+        lambda x: torch.dist(x, y),
+        lambda x: torch.dist(x, y, 3),
+        lambda x: F.pdist(x),
+        torch.linalg.cond,
+        lambda x: F.pairwise_distance(x, y, keepdim=True),
+        lambda x: torch.hypot(x, y),
+        torch.linalg.svdvals,
+        lambda x: torch.mvlgamma(x.abs() + 2, 3),
+        lambda x: torch.std_mean(x, -1)[0],
+        lambda x: torch.linalg.matrix_norm(x, "nuc", keepdim=True),
+        lambda x: torch.linalg.norm(x, "nuc"),
+    ):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = function(x)

@@ -46,11 +46,14 @@ GUARDS: dict[str, tuple[Function, float, float, str]] = {
     "clamp": (lambda x: x.clamp(min=-9.0, max=99.0), 1.0, -9.0, "clamp"),
     "clamp to a tensor": (lambda x: torch.clamp(x, max=like(x, 9.0)), 0.0, 9.0, "clamp"),
     "cosine_similarity": (
-        lambda x: F.cosine_similarity(x, like(x, 1.0), eps=1.0), 20.0, 0.0, "cosine_similarity",
+        lambda x: F.cosine_similarity(x, like(x, 1.0), eps=1.0),
+        20.0,
+        0.0,
+        "cosine_similarity",
     ),
     "Weibull": (lambda x: Weibull(x.square(), 1.5, validate_args=False).log_prob(like(x, 1.0)), 30.0, 0.0, "abs"),
     "modulus of a transform": (lambda x: torch.fft.fft(x).abs().square(), 30.0, 0.0, "abs"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", GUARDS)

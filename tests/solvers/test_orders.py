@@ -519,9 +519,15 @@ def test_weak_orders():
     sde = FunctionSDE(lambda t, x: 1.5 * x, lambda t, x: 0.3 * x)
     for method, order in (("euler", 1.0), ("platen-weak", 2.0)):
         found = convergence(
-            sde, torch.ones(1, dtype=F64), SPAN, method=method, reference="platen-weak",
-            kind="weak", levels=(5, 6, 7), paths=2048,
-        )  # fmt: skip
+            sde,
+            torch.ones(1, dtype=F64),
+            SPAN,
+            method=method,
+            reference="platen-weak",
+            kind="weak",
+            levels=(5, 6, 7),
+            paths=2048,
+        )
         assert found.declared == order
         assert abs(found.slope.mean - order) < 0.1 and not found.contains(1.5), str(found)
 

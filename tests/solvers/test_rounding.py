@@ -24,12 +24,16 @@ STUCK = {
     "noise": (FunctionSDE(None, lambda t, x: 0.01 + 0 * x), FAR, 4096),
     "drift beside noise": (FunctionSDE(returning, lambda t, x: 0.3 + 0 * x), FAR, 4096),
     "general noise": (
-        FunctionSDE(lambda t, x: 1 + 0 * x, lambda t, x: 1e-3 * torch.ones_like(x).unsqueeze(-1), "general"), FAR, 4096
+        FunctionSDE(lambda t, x: 1 + 0 * x, lambda t, x: 1e-3 * torch.ones_like(x).unsqueeze(-1), "general"),
+        FAR,
+        4096,
     ),
     "one component of two": (
-        FunctionSDE(lambda t, x: torch.stack([-x[:, 0], 1 + 0 * x[:, 1]], 1)), torch.tensor([1.0, 1e4]), 4096
+        FunctionSDE(lambda t, x: torch.stack([-x[:, 0], 1 + 0 * x[:, 1]], 1)),
+        torch.tensor([1.0, 1e4]),
+        4096,
     ),
-}  # fmt: skip
+}
 MOVING = {
     "drift, few steps": (ONE, FAR, 64),
     "drift in double precision": (ONE, FAR.double(), 4096),

@@ -57,9 +57,7 @@ def test_integrals_over_time_are_of_the_motion_itself(sampler):
         assert [len(steps) for steps in walked] == [round(1 / dt)] * len(blocks)
         for step in range(len(walked[0])):
             dB, I = (torch.cat([steps[step][i] for steps in walked])[:, 0] for i in (0, 1))  # noqa: E741
-            for found, expected in (
-                ((dB * dB).mean(), dt), ((dB * I).mean(), dt**2 / 2), ((I * I).mean(), dt**3 / 3),
-            ):  # fmt: skip
+            for found, expected in (((dB * dB).mean(), dt), ((dB * I).mean(), dt**2 / 2), ((I * I).mean(), dt**3 / 3)):
                 assert float(found) == pytest.approx(expected, rel=0.06)
     one, two = list(fine[0].time_areas())[:2]
     (dB, both), *_ = fine[0].coarsen(2).time_areas()

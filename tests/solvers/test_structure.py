@@ -16,9 +16,15 @@ from sdewm.systems.sde import FunctionSDE
 
 DRAWS = 60
 NAMES = (
-    "twisted coordinates, ito", "four noises, two areas, ito", "three noises, all areas, stratonovich", "spiral, ito",
-    "change of coordinates, stratonovich", "grushin, diagonal, ito", "two curves, ito", "rotation, ito",
-)  # fmt: skip
+    "twisted coordinates, ito",
+    "four noises, two areas, ito",
+    "three noises, all areas, stratonovich",
+    "spiral, ito",
+    "change of coordinates, stratonovich",
+    "grushin, diagonal, ito",
+    "two curves, ito",
+    "rotation, ito",
+)
 
 
 def of(name: str) -> tuple[NoiseStructure, object, torch.Tensor]:

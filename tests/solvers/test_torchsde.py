@@ -84,11 +84,17 @@ def test_every_method_of_torchsde_is_there_with_what_it_declares():
             bm = torchsde.BrownianInterval(0.0, 1.0, (1, 1), levy_area_approximation="foster")
             least = min(
                 scheme(
-                    sde=FunctionSDE(None, None, noise_type, sde_type), bm=bm, dt=0.1, adaptive=False,
-                    rtol=0, atol=0, dt_min=0, options={},
+                    sde=FunctionSDE(None, None, noise_type, sde_type),
+                    bm=bm,
+                    dt=0.1,
+                    adaptive=False,
+                    rtol=0,
+                    atol=0,
+                    dt_min=0,
+                    options={},
                 ).strong_order
                 for noise_type in scheme.noise_types
-            )  # fmt: skip
+            )
             assert (least, scheme.weak_order) == (stepper.strong_order, stepper.weak_order), name
 
 
@@ -270,9 +276,14 @@ def test_strong_orders_in_stratonovich_form(name):
     """Order 1, as the noise commutes; ½ or 1 is declared."""
     one = torch.ones(1, dtype=F64)
     found = convergence(
-        to_stratonovich(GBM), one, (0.0, 1.0),
-        method=f"torchsde:{name}", reference=exact_gbm, levels=(5, 6, 7, 8), paths=1024,
-    )  # fmt: skip
+        to_stratonovich(GBM),
+        one,
+        (0.0, 1.0),
+        method=f"torchsde:{name}",
+        reference=exact_gbm,
+        levels=(5, 6, 7, 8),
+        paths=1024,
+    )
     assert found.contains(1.0) and not found.contains(0.5) and not found.contains(1.5), str(found)
 
 

@@ -70,9 +70,13 @@ def test_noise_of_its_own_adds_its_variance():
     bar = torch.tensor([[0.0, 0.0, 0.3, -0.2, 0.5], [0.0, 0.0, 0.1, 0.4, 0.2]], dtype=F64)
     family = PerturbedSDE(of, of.encoder_error(None, lambda h, s: bar.expand(len(h), -1, -1)))
     found = expand(
-        family, lambda x: of.blocks(x).z.square().sum(-1), x0, TimeGrid(0.0, 1.0, 1), method="euler-sequential",
+        family,
+        lambda x: of.blocks(x).z.square().sum(-1),
+        x0,
+        TimeGrid(0.0, 1.0, 1),
+        method="euler-sequential",
         paths=2**12,
-    )  # fmt: skip
+    )
     assert abs(found.first.mean) < 4 * found.first.stderr + 1e-12
     assert abs(found.second.mean - float(bar.square().sum())) < 4 * found.second.stderr
 

@@ -399,9 +399,10 @@ def test_the_natural_way_of_joining_h_and_s():
     assert model.observed(torch.tensor(0.0), x0.expand(6, -1)) is image
 
 
-@pytest.mark.parametrize("method, leak, steps, warns", [
-    ("euler", 1.0, 2, True), ("euler-sequential", 1.0, 2, False), ("euler", 1.0, 4, False), ("euler", 0.0, 2, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "method, leak, steps, warns",
+    [("euler", 1.0, 2, True), ("euler-sequential", 1.0, 2, False), ("euler", 1.0, 4, False), ("euler", 0.0, 2, False)],
+)
 def test_another_step_than_the_recurrent_models_own_is_said(method, leak, steps, warns):
     model, grid = LatentSDE(**coefficients(leak=leak)), TimeGrid(0.0, 2.0, steps)
     family = PerturbedSDE(model, model.encoder_error(sigma=lambda h, s: torch.sin(s)))

@@ -28,8 +28,13 @@ def verdicts(check, settings: Settings = QUICK) -> dict[tuple[str, str, str], Ve
 
 def without_measuring(monkeypatch) -> None:
     """Rows from the record alone."""
-    monkeypatch.setattr(jacobian_regularization, "record_rows", lambda rows, settings: [regularized.seeds_row(
-        rows, "the record, measured anew", "corrected", "", {0: -1.0, 1: -1.0}, 1.0, {})])  # fmt: skip
+    monkeypatch.setattr(
+        jacobian_regularization,
+        "record_rows",
+        lambda rows, settings: [
+            regularized.seeds_row(rows, "the record, measured anew", "corrected", "", {0: -1.0, 1: -1.0}, 1.0, {})
+        ],
+    )
     monkeypatch.setattr(leak, "_bounds", lambda rows, settings: iter(()))
 
 

@@ -101,9 +101,14 @@ class Check:
 
 
 def a_row(
-    deviation: float = 0.0, stderr: float = 1.0, numerical: float = 0.0, form: str = "corrected", name: str = "row",
-    grows: bool = True, margin: float = 1.0,
-):  # fmt: skip
+    deviation: float = 0.0,
+    stderr: float = 1.0,
+    numerical: float = 0.0,
+    form: str = "corrected",
+    name: str = "row",
+    grows: bool = True,
+    margin: float = 1.0,
+):
     """A row whose standard error falls with the number of paths; within the margin it needs 1/10 of it and less."""
 
     def made(rounds: int) -> Comparison:

@@ -222,8 +222,13 @@ def test_a_method_with_areas():
 
     base = FunctionSDE(lambda t, x: -x, g, "general")
     error = FunctionSDE(lambda t, x: torch.cos(x), lambda t, x: 0.3 * g(t, x.flip(-1)), "general")
-    system = System(PerturbedSDE(base, error), lambda x: (x**2).sum(-1), torch.tensor([0.8, -0.3], dtype=F64),
-                    TimeGrid(0.0, 1.0, 8), method="milstein")  # fmt: skip
+    system = System(
+        PerturbedSDE(base, error),
+        lambda x: (x**2).sum(-1),
+        torch.tensor([0.8, -0.3], dtype=F64),
+        TimeGrid(0.0, 1.0, 8),
+        method="milstein",
+    )
     report = verify(system, ["expansion", "sensitivities"], precision=0.05, budget=0.0)
     assert report.refuted == [] and any(v.status == "verified" for v in report.verdicts)
 
@@ -285,9 +290,7 @@ def in_units(state: float = 1.0, loss: float = 1.0, error: float = 1.0) -> Syste
     )
     wrong = FunctionSDE(lambda t, x: error * x, lambda t, x: error * state * torch.tanh(x / state))
     x0 = torch.tensor([0.8 * state], dtype=F64)
-    return System(
-        PerturbedSDE(base, wrong), lambda x: loss * ((x / state) ** 2).sum(-1), x0, TimeGrid(0.0, 1.0, 16)
-    )  # fmt: skip
+    return System(PerturbedSDE(base, wrong), lambda x: loss * ((x / state) ** 2).sum(-1), x0, TimeGrid(0.0, 1.0, 16))
 
 
 @pytest.mark.parametrize(

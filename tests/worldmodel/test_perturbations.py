@@ -66,9 +66,11 @@ def test_bad_perturbations_are_refused():
         seen_through(Rotation(3), lambda s: s, 0)(np.zeros(2))
     for value in (math.nan, math.inf, "a", None):
         for name, make in {
-            "mean": lambda v: GaussianNoise(v, 0.1), "variance": lambda v: MaskedNoise(50, 0.0, v),
-            "percent": lambda v: MaskedNoise(v, 0.0, 1.0), "degrees": Rotation,
-        }.items():  # fmt: skip
+            "mean": lambda v: GaussianNoise(v, 0.1),
+            "variance": lambda v: MaskedNoise(50, 0.0, v),
+            "percent": lambda v: MaskedNoise(v, 0.0, 1.0),
+            "degrees": Rotation,
+        }.items():
             with refuses(ValueError, f"{name}: expected"):
                 make(value)
     with refuses(ValueError, "clip", "'no'"):

@@ -80,9 +80,14 @@ def test_a_model_expands_in_its_encoders_error():
     h, z = latents(agent, 1)
     x0 = sde.state(z, h, z, torch.zeros(1, 3, dtype=F64))[0]
     expansion = expand(
-        family, lambda x: sde.blocks(x).h.square().sum(-1), x0, TimeGrid(0.0, 4.0, 4),
-        method="euler-sequential", paths=64, seed=0,
-    )  # fmt: skip
+        family,
+        lambda x: sde.blocks(x).h.square().sum(-1),
+        x0,
+        TimeGrid(0.0, 4.0, 4),
+        method="euler-sequential",
+        paths=64,
+        seed=0,
+    )
     assert abs(expansion.first.mean) > expansion.first.half_width(1 - FALSE_FAILURE)
 
 

@@ -53,9 +53,15 @@ def smooth_row(claim: str, system: str, form: Form, reading: str, report: Assump
 
 
 def _row(
-    claim: str, system: str, quantity: str, form: Form, reading: str, value: float, bound: float,
+    claim: str,
+    system: str,
+    quantity: str,
+    form: Form,
+    reading: str,
+    value: float,
+    bound: float,
     report: AssumptionReport,
-) -> Inequality:  # fmt: skip
+) -> Inequality:
     config = {"lines": report.lines, "violations": [str(v) for v in report.violations]}
     return Inequality(
         claim, system, quantity, form, reading, Estimate(value, 0.0, report.lines), bound, 0.0, value, config=config

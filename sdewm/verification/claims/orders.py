@@ -45,11 +45,17 @@ def check(kind: OrderKind, system: System, settings: Settings) -> Iterator[Row]:
         [loss, *_] = system.losses.values()
     try:
         found = convergence(
-            system.family.base, system.x0, system.grid, method=system.method,
-            levels=range(finest - LEVELS + 1, finest + 1), kind=kind,
+            system.family.base,
+            system.x0,
+            system.grid,
+            method=system.method,
+            levels=range(finest - LEVELS + 1, finest + 1),
+            kind=kind,
             functional=None if loss is None else partial(_at_the_end, loss, system.grid.t1),
-            reference=reference, paths=PATHS * settings.rounds, seed=settings.stream(0, purpose=6),
-        )  # fmt: skip
+            reference=reference,
+            paths=PATHS * settings.rounds,
+            seed=settings.stream(0, purpose=6),
+        )
     except (ArithmeticError, ValueError) as error:
         yield out(str(error))
         return
