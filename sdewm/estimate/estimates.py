@@ -9,11 +9,11 @@ import scipy
 
 from sdewm import arguments
 
-# How many of 256 paths, and of fewer, must carry the spread of a quantity before its interval is trusted; of n more
-# the root of n/256 times as many. In samples with a heavy tail the number hardly grows with n, so that a fixed one
-# would be passed by size alone. `python -m benchmarks.coverage` shows what is missed, and what is flagged in vain.
+# An interval is trusted only if this many paths carry the spread of the quantity, see `Moments.carriers`. For n > 256
+# paths √(n/256) times as many are needed: with a heavy tail the number of carriers hardly grows with n, and a fixed
+# threshold would be passed by large samples. `python -m benchmarks.coverage` measures missed and needless flags.
 CARRIERS = 10
-# Of a value of a path: the sum over all of them is a number.
+# The largest value of a path: sums over all paths stay finite.
 LARGEST = 1e290
 
 
@@ -21,9 +21,9 @@ LARGEST = 1e290
 class Estimate:
     """A mean, its standard error, and what they rest on.
 
-    ``n`` paths in all, in ``dof + 1`` independent replicates whose spread is the standard error; ``seed`` repeats it.
-    ``flags`` are reasons, in plain words, why the interval cannot be trusted; none where it can. A printed estimate
-    has a line for each. ``skew`` is the skewness of the replicates, which :meth:`interval` makes up for.
+    It rests on ``n`` paths in ``dof + 1`` independent replicates; the standard error comes from the spread of the
+    replicates. ``seed`` repeats it. ``flags`` are reasons, in words, why the interval cannot be trusted; they are
+    printed below the estimate. ``skew`` is the skewness of the replicates, for which :meth:`interval` corrects.
 
     >>> print(Estimate(1.0, 0.1, 1024, dof=31))
     1 ± 0.1
@@ -40,11 +40,11 @@ class Estimate:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """The two-sided interval at ``confidence``: Student's t, with one end moved out for skewness.
 
-        Where replicates are skewed to one side, most intervals that miss lie on the other: the few large values are
-        absent, and with them much of the standard error. That end is moved to where Hall's transform of the t
-        statistic (1992, "On the removal of skewness by transformation") has it. The other end stays, so that no
-        interval is narrower than Student's. `python -m benchmarks.coverage` measures what is
-        covered.
+        If the distribution is skewed to the right, most intervals that miss the mean lie below it: the few large values
+        are not in the sample, and the standard error is too small. So the upper end is moved to where Hall's
+        transform of the t statistic puts it (1992, "On the removal of skewness by transformation"); for skewness to the
+        left, the lower end. The other end stays, so that no interval is narrower than Student's.
+        `python -m benchmarks.coverage` measures the coverage.
 
         Raises ``ValueError`` where ``confidence`` is not between 0 and 1.
 
@@ -59,7 +59,7 @@ class Estimate:
         return max(self._reach(confidence))
 
     def _reach(self, confidence: float) -> tuple[float, float]:
-        """How far the interval goes below and above the mean."""
+        """The distances from the mean to the lower and the upper end of the interval."""
         confidence = arguments.confidence(confidence)
         t = float(scipy.stats.t.ppf(0.5 + confidence / 2, self.dof))
         if self.skew == 0 or math.isinf(self.dof):
@@ -79,5 +79,5 @@ class Estimate:
 def _hall(y: float, skew: float, n: float) -> float:
     """The x with x + γx²/3 + γ²x³/27 + γ/(6n) = y: x is (sample mean − mean)/standard deviation of n values."""
     shifted = skew * (y - skew / (6 * n))
-    # The cubic is ((1 + γx/3)³ − 1)/γ. Next to 0 its root is y itself, to rounding.
+    # The cubic is ((1 + γx/3)³ − 1)/γ. For γ near 0 its root is y, to rounding.
     return 3 * (math.cbrt(1 + shifted) - 1) / skew if abs(shifted) > 1e-6 else y

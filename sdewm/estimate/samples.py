@@ -1,4 +1,4 @@
-"""From paths to numbers with error bars."""
+"""Means of path functionals over replicates, with their moments over paths."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ SamplerName = Literal["rqmc", "mc", "antithetic"]
 
 @dataclass(frozen=True)
 class Moments:
-    """Of n values: their mean, and the sums of the second to fourth powers of their deviations from it.
+    """The mean of n values, and the sums of the second, third and fourth powers of their deviations from it.
 
-    Deviations are in units of 2^``exponent``, about the largest of the values, so that no power of them underflows.
+    Deviations are in units of 2^``exponent``, about the largest value, so that their powers neither overflow nor
+    underflow.
     """
 
     n: int
@@ -47,7 +48,7 @@ class Moments:
     exponent: int = 0
 
     def __add__(self, other: Moments) -> Moments:
-        """The moments of both sets of values together."""
+        """The moments of the union of both sets of values."""
         n, exponent = self.n + other.n, max(self.exponent, other.exponent)
         mean = self.mean + (other.mean - self.mean) * other.n / n
         second = third = fourth = 0.0
@@ -72,9 +73,9 @@ class Moments:
 
     @property
     def carriers(self) -> float:
-        """How many values carry the spread: n where all deviate equally, 1 where one value is all of it.
+        """The effective number of values that make up the spread: n if all deviate equally, 1 if a single one does.
 
-        With p_i the part of value i in the sum of squared deviations, 1/Σ p_i²; this is n over the kurtosis.
+        It is 1/Σ p_i², where p_i is the fraction of value i in the sum of squared deviations: n over the kurtosis.
         """
         rounding = self.n * (1e-14 * math.ldexp(self.mean, -self.exponent)) ** 2
         return self.second**2 / self.fourth if self.fourth > 0 and self.second > rounding else math.inf
@@ -84,11 +85,11 @@ class Moments:
 class Sample:
     """Replicate means of named quantities on common noise: ``values[name]`` is ``(replicates,)``.
 
-    A name is a string, or any other key: a named tuple saves taking strings apart again.
-    Differences and ratios are formed replicate by replicate, so that what the noise has in common cancels.
-    ``moments[name]`` are those of the quantity's values path by path, where they are known. Where paths come in
-    antithetic pairs ``pairs[name]`` are those of the pairs' means, as a pair is what is independent; else it is empty.
-    ``doubts[name]`` is why nothing is known of a quantity, where that does not show in its moments.
+    A name is a string or any other key, such as a named tuple.
+    Form differences and ratios of quantities replicate by replicate: then their common noise cancels.
+    ``moments[name]`` are the moments of the quantity's values on single paths, where they are known. If paths come in
+    antithetic pairs, only the pairs are independent: ``pairs[name]`` are then the moments of the pairs' means, else
+    ``pairs`` is empty. ``doubts[name]`` is a reason not to trust a quantity that its moments do not show.
     """
 
     values: Mapping[Any, Array]
@@ -104,7 +105,7 @@ class Sample:
     def estimate(self, values: Any, of: Sequence[Any] = ()) -> Estimate:
         """The estimate of a quantity by name, or of any combination of quantities, one value per replicate.
 
-        ``of`` names the quantities that a combination rests on: it has their flags. It is flagged for nothing else.
+        ``of`` names the quantities that a combination is made of: it gets their flags, and no others.
         """
         named = of if isinstance(values, np.ndarray) else [values]
         v = values if isinstance(values, np.ndarray) else self.values[values]
@@ -114,16 +115,16 @@ class Sample:
         return Estimate(float(np.mean(v)), stderr, self.paths, len(v) - 1, self.seed, flags, _skewness(scaled))
 
     def log_estimate(self, values: Float64[np.ndarray, " replicates"], over: float = 1.0) -> Estimate:
-        """Of log(mean/``over``) for a positive quantity; the standard error to first order."""
+        """The estimate of log(mean/``over``) for a positive quantity, with its standard error to first order."""
         e = self.estimate(values)
         return Estimate(math.log(e.mean / over), e.stderr / e.mean, e.n, e.dof, e.seed)
 
     def slope(
         self, above: Float64[np.ndarray, " replicates"], below: Float64[np.ndarray, " replicates"], span: float
     ) -> Estimate:
-        """Of log(E above/E below)/``span``: the rate in what changes by exp(``span``) between the two.
+        """The estimate of log(E above/E below)/``span``, the slope of log E over a distance ``span``.
 
-        To first order the logarithm of a ratio of means varies like the difference of relative deviations.
+        The standard error is to first order: that of the difference of the two means' relative deviations.
         """
         deviations = self.estimate((above / above.mean() - below / below.mean()) / span)
         mean = math.log(above.mean() / below.mean()) / span
@@ -137,7 +138,7 @@ class Sample:
         found = self.pairs.get(name, self.moments[name])
         what = "pairs of paths" if name in self.pairs else "paths"
         needed = CARRIERS * math.sqrt(max(1.0, found.n / 256))
-        # Of what is odd in the noise a pair's mean has nothing but rounding.
+        # For quantities that are odd in the noise, a pair's mean is rounding alone.
         if found.carriers >= needed or found.spread <= 1e-14 * self.moments[name].rms:
             return ()
         return (
@@ -147,18 +148,18 @@ class Sample:
 
 
 def _to_one(v: Array) -> tuple[Array, int]:
-    """Array in units of a power of two that is about the largest of them, which is exact; and its exponent."""
+    """The values divided, exactly, by a power of two about as large as the largest of them, and its exponent."""
     exponent = _exponent(float(np.abs(v).max()))
     return v * math.ldexp(1.0, -exponent), exponent
 
 
 def _exponent(largest: float) -> int:
-    """Of a power of two about that number; such that the power and its inverse are normal numbers."""
+    """The exponent of a power of two about as large as that number, such that it and its inverse are normal numbers."""
     return max(-1000, min(1000, math.frexp(largest)[1])) if math.isfinite(largest) else 0
 
 
 def _skewness(v: Array) -> float:
-    """The adjusted Fisher-Pearson coefficient; 0 where there is no spread beyond rounding."""
+    """The adjusted Fisher–Pearson coefficient of skewness; 0 where the spread is rounding alone."""
     n = len(v)
     deviation = v - np.mean(v)
     variance = float(np.mean(deviation**2))
@@ -168,7 +169,7 @@ def _skewness(v: Array) -> float:
 
 
 def pool(samples: Sequence[Sample], seed: int) -> Sample:
-    """Independent samples of the same quantities as one; ``seed`` is the one that theirs follow from."""
+    """Combine independent samples of the same quantities; ``seed`` is the one from which their seeds follow."""
     values = {name: np.concatenate([s[name] for s in samples]) for name in samples[0].values}
     moments = {name: reduce(add, (s.moments[name] for s in samples)) for name in samples[0].moments}
     pairs = {name: reduce(add, (s.pairs[name] for s in samples)) for name in samples[0].pairs}
@@ -192,7 +193,7 @@ def make_sampler(sampler: SamplerName | Sampler, paths: int, seed: int) -> Sampl
 
 
 def check_how(executor: object, progress: object) -> None:
-    """``TypeError`` where one of the two is given and is not what :func:`sample` takes."""
+    """Raise ``TypeError`` if the executor or the callback is given and is not what :func:`sample` takes."""
     if executor is not None:
         expected = "an executor as of concurrent.futures, with map and submit, or None"
         arguments.has("executor", executor, ("map", "submit"), expected)
@@ -209,7 +210,7 @@ def sample(
     executor: Executor | None = None,
     progress: ProgressCallback | None = None,
 ) -> Sample:
-    """Mean over paths of everything that ``evaluate`` returns, replicate by replicate, and its moments path by path.
+    """The means over paths of all that ``evaluate`` returns, one per replicate, and the moments over single paths.
 
     Parameters
     ----------
@@ -217,9 +218,9 @@ def sample(
     sampler : where the increments come from.
     channels, grid, like : number of Brownian motions, finest grid, a tensor with the wanted dtype and device.
     executor : any :class:`concurrent.futures.Executor`, of threads, processes or a cluster. It runs replicates side by
-        side; sums are formed in replicate order, so the numbers stay the same. What is sent to another process is
-        pickled by cloudpickle, so that functions and classes of a script or a notebook may be in it, and works there
-        under torch's default dtype of here.
+        side; sums are formed in replicate order, so the numbers stay the same. cloudpickle sends the work to other
+        processes, so that it may contain functions and classes of a script or a notebook. torch's default dtype is
+        sent too.
     progress : called with (replicates done, replicates).
     """
     check_how(executor, progress)
@@ -230,7 +231,7 @@ def sample(
     of = _Replicates(evaluate, sampler, channels, grid, like)
     parts: list[_Sums] = []
     done = 0
-    # Jets need the modules behind torch.compile: compiled code sees neither their coefficients nor right tangents.
+    # Jets need modules as they are without torch.compile: compiled code loses coefficients and has wrong tangents.
     with as_written():
         for unit, part in zip(units, _each(of, units, executor), strict=True):
             parts.append(part)
@@ -249,7 +250,7 @@ def sample(
 
 @dataclass(frozen=True)
 class _Sums:
-    """Of some replicates: their means, and the moments of their paths and of their antithetic pairs."""
+    """The means of some replicates, and the moments of their paths and of their antithetic pairs."""
 
     means: dict[str, Array]
     moments: dict[str, Moments]
@@ -258,7 +259,7 @@ class _Sums:
 
 @dataclass(frozen=True)
 class _Replicates:
-    """What is done for some replicates."""
+    """The work for some replicates, which can be sent to another process."""
 
     evaluate: Evaluate
     sampler: Sampler
@@ -295,14 +296,14 @@ def _each(of: _Replicates, units: Sequence[range], executor: Executor | None) ->
         sent = cloudpickle.dumps((of, torch.get_default_dtype()))
         for sums, kinks in executor.map(_in_another_process, [sent] * len(units), units):
             for name in kinks:
-                warn_nonsmooth(name)  # it was said over there, where nobody listens
+                warn_nonsmooth(name)  # the warning was given in the other process, where nobody sees it
             yield sums
 
 
 def _in_another_process(sent: bytes, unit: range) -> tuple[_Sums, set[str]]:
     of, dtype = cloudpickle.loads(sent)
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)  # coefficients may make tensors
+    torch.set_default_dtype(dtype)  # coefficients may create tensors of the default dtype
     try:
         with as_written(), nonsmooth_met() as kinks:
             return of(unit), kinks
@@ -311,8 +312,7 @@ def _in_another_process(sent: bytes, unit: range) -> tuple[_Sums, set[str]]:
 
 
 def check_numbers(name: Any, value: Float[Tensor, "..."]) -> None:
-    """Raise ``ArithmeticError`` where a path's value is no number, or such that double precision may not hold the
-    sum: nothing would be known of the mean."""
+    """Raise ``ArithmeticError`` if a path's value is not finite, or so large that the sum over paths may overflow."""
     bad = int((~(value.abs() < LARGEST)).sum())
     if bad:
         raise ArithmeticError(
@@ -343,10 +343,10 @@ def _moments(found: Mapping[str, Tensor]) -> dict[str, Moments]:
 
 
 def richardson(on_grids: list[Float64[np.ndarray, "..."]]) -> tuple[Float64[np.ndarray, "..."], float]:
-    """Extrapolate weak order 1 values to Δt = 0; the finest grid comes first, each next one is twice as coarse.
+    """Extrapolate values of weak order 1 to Δt = 0. The finest grid comes first, each next one is twice as coarse.
 
-    The error of an Euler weak approximation has an expansion in whole powers of Δt (Talay & Tubaro 1990), of which
-    each grid removes one. Returns the values and what the last removal changed, a measure of the bias that is left.
+    The weak error of Euler's method has an expansion in whole powers of Δt (Talay & Tubaro 1990), and each further grid
+    removes one power. Returns the values and how much the last grid changed them, which measures the remaining bias.
     """
     table = [np.asarray(v, dtype=np.float64) for v in on_grids]
     change = math.inf

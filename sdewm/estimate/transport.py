@@ -1,4 +1,4 @@
-"""Wasserstein-1 distances and Kullback–Leibler divergences: exact where there is a form, by assignment elsewhere.
+"""Wasserstein-1 distances and Kullback–Leibler divergences: in closed form where there is one, or by assignment.
 
 KL(Q‖P) is in nats; the second argument is the reference.
 
@@ -70,7 +70,7 @@ def kl_gaussians(mean_q: float, std_q: float, mean_p: float, std_p: float) -> fl
 
 
 def w1_samples(x: ArrayLike, y: ArrayLike) -> float:
-    """W1 of two clouds of equally many points ``(n, d)``: the best assignment, exactly, in O(n³)."""
+    """W1 of two samples of equally many points ``(n, d)``, exactly, by the optimal assignment, in O(n³)."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 2 or x.shape != y.shape:
         raise ValueError(f"y: expected as many points as x has, shape {x.shape}, got {y.shape}")
@@ -83,9 +83,9 @@ def pushforward_density_on_circle(
     sheets: int,
     at: Float64[np.ndarray, "..."],
 ) -> Float64[np.ndarray, "..."]:
-    """The density, at angles ``at``, of what θ ↦ sheets·θ pushes a measure of the circle to.
+    """The density, at angles ``at``, of the image of a measure on the circle under θ ↦ sheets·θ.
 
-    Each angle has as many preimages as there are sheets, and each contributes density/sheets.
+    Each angle has ``sheets`` preimages, and each contributes density/sheets.
     """
     if sheets < 1:
         raise ValueError(f"sheets: expected a positive number, got {sheets}")

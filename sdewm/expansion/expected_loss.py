@@ -1,4 +1,4 @@
-"""Theorem 3.7 and Corollary 3.8: the expected loss is expanded in the magnitude of the error, from sample paths."""
+"""Theorem 3.7 and Corollary 3.8: estimate the expansion of the expected loss in the magnitude of the error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from sdewm.solvers.sampling import sampler_for
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
 
-# So many paths tell how large the third coefficient is.
+# The number of paths from which the size of the third coefficient is estimated.
 FEW = 256
 
 
@@ -77,12 +77,12 @@ def expand(
         paper's (11)–(13) and (15)–(17) with its own Φ, ξ, ξ̃ and H.
     reading : which reading of the printed formulas, see :data:`sdewm.expansion.variation_of_constants.READINGS`.
     order : 3 adds the third coefficient (corrected form).
-    grids : number of grids, each half as fine as the one before, from which all is extrapolated to Δt = 0.
-        1 for the corrected form by default: the expansion on the grid itself. 2 for the printed form, which speaks
-        of continuous time.
-    compile : whether walks are made by a compiled step, several times faster and the same to rounding: "auto" where
-        there is much work. Where it cannot be made the plain step is taken, and with True
-        :class:`~sdewm.solvers.compiled.NotCompiled` says why. Needs a C compiler.
+    grids : number of grids, each half as fine as the one before; all results are extrapolated from them to Δt = 0.
+        The default is 1 for the corrected form, which is the expansion on the grid itself, and 2 for the printed
+        form, which is about continuous time.
+    compile : whether paths are simulated by compiled steps, which are several times faster and give the same numbers
+        to rounding. "auto" compiles where there is much work. Where a step cannot be compiled, the plain step is used,
+        and with True the warning :class:`~sdewm.solvers.compiled.NotCompiled` says why. Needs a C compiler.
     executor : runs replicates side by side; the numbers do not depend on it.
     progress : called with (replicates done, replicates).
 
@@ -151,9 +151,9 @@ def _size_of_third(
     drawn: Sampler,
     channels: int,
 ) -> dict[str, Moments]:
-    """How large the third coefficient is on a few paths, which :attr:`Expansion.radius` takes; nothing if it is none.
+    """The moments of the third coefficient on a few paths, for :attr:`Expansion.radius`; empty if there is none.
 
-    The first two do not tell: at an inflection of the loss the second vanishes, and the third does not.
+    The first two coefficients are not enough: at an inflection of the loss the second vanishes and the third does not.
     """
     paths = min(drawn.paths, FEW)
     few: Sampler = (
@@ -166,7 +166,7 @@ def _size_of_third(
         return {f"{term}/0": v for (_, term), v in third_along(walks, losses, grid, increments).items()}
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # all has been said on the way to the second
+        warnings.simplefilter("ignore")  # the computation of the first two coefficients has given the same warnings
         try:
             return dict(sample(evaluate, few, channels, grid, x0).moments)
         except (ArithmeticError, NotDifferentiable):
@@ -184,7 +184,7 @@ def summarize(
 ) -> Expansion:
     """An expansion from the replicate means of its terms on one or more grids, named ``term/halvings``.
 
-    ``doubt`` is why nothing is known of any of them.
+    ``doubt`` is a reason not to trust any of them, or empty.
     """
     names = ["loss0", "first", "second", *TERMS, *(["third"] if order == 3 else [])]
     on_grids = [{name: raw[f"{name}/{halvings}"] for name in names} for halvings in range(grids)]
@@ -196,7 +196,7 @@ def summarize(
         if grids > 1:
             bias[name] = float((on_grids[0][name] - final[name]).mean())
             left[name] = change
-    # Extrapolation moves a value by its bias, and hardly changes which paths carry it.
+    # The moments are those of the finest grid: extrapolation removes the bias, and hardly changes the spread.
     of_paths = (raw.moments, raw.pairs)
     moments, pairs = ({n: of[f"{n}/0"] for n in dict.fromkeys([*names, "third"]) if f"{n}/0" in of} for of in of_paths)
     s = Sample(final, raw.paths, raw.seed, moments, pairs, dict.fromkeys(names, doubt) if doubt else {})

@@ -1,4 +1,4 @@
-"""An expansion drawn: the expected loss against ε, by how many terms."""
+"""The figure of an expansion: the expected loss against ε, to first, second and third order."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sdewm.drawing import CORRECTED, GUIDE, MEASURED, OTHER, drawn_on
 from sdewm.estimate.samples import Sample
 
 POINTS = 41
-BEYOND = 1.25  # so many radii are drawn
-WITHOUT_RADIUS = 1.0  # is drawn up to where the radius is not known, or has no end
+BEYOND = 1.25  # ε is drawn up to this many radii
+WITHOUT_RADIUS = 1.0  # ε is drawn up to this where the radius is not known, or infinite
 LOOKS = (MEASURED._replace(linestyle="--"), CORRECTED, OTHER[0])
 LABELS = ("up to ε", "up to ε²", "up to ε³")
 
 
 def draw_loss(sample: Sample, names: Sequence[str], radius: float, axes: Axes | None, largest: float | None) -> Axes:
-    """The sum of the first coefficients, named in ``names``, of a sample; see ``Expansion.plot``."""
+    """Draw the partial sums of the series, whose coefficients have these ``names``; see ``Expansion.plot``."""
     if largest is None:
         largest = BEYOND * radius if 0 < radius < math.inf else WITHOUT_RADIUS
     eps = np.linspace(-largest, largest, POINTS)
-    # Up to each order, at each ε, of each replicate.
+    # The partial sums, by order, ε and replicate.
     sums = np.cumsum([np.outer(eps**k, sample[name]) for k, name in enumerate(names)], axis=0)
     with drawn_on(axes) as axes:
         for order, label, look in zip(range(1, len(names)), LABELS, LOOKS, strict=False):
@@ -40,5 +40,5 @@ def draw_loss(sample: Sample, names: Sequence[str], radius: float, axes: Axes | 
             axes.axvspan(-largest, -radius, **hatched)
         axes.axvline(0.0, **GUIDE)
         axes.set(xlabel="ε, size of the error", ylabel="E L(x^ε), expected loss", xlim=(-largest, largest))
-        axes.legend(frameon=True, framealpha=1.0, edgecolor="none")  # over the hatching
+        axes.legend(frameon=True, framealpha=1.0, edgecolor="none")  # so that it can be read over the hatching
     return axes

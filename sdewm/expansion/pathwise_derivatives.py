@@ -1,4 +1,4 @@
-"""The coefficients of the expected loss path by path, by jets carried through the solver's own steps."""
+"""The coefficients of the loss path by path: jets are carried through the solver's own steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def corrected_walks(
     compile: bool = False,
     loud: bool = False,
 ) -> list[Walks]:
-    """What :func:`corrected_terms` walks along: jets in both magnitudes to second order, and in one to third."""
+    """The solutions as jets: to second order in both magnitudes, and for ``order=3`` to third order in one."""
     at = {i for loss in losses.values() for i in loss.on(grid)}
     pair, line = _spaces()
     systems = [family.at(Parameter(pair, 0), Parameter(pair, 1)), family.at(Parameter(line, 0))][: order - 1]
@@ -36,7 +36,7 @@ def corrected_walks(
 
 
 def _spaces() -> tuple[JetSpace, JetSpace]:
-    """Of jets in both magnitudes to second order, and in one for both to third."""
+    """The spaces of jets to second order in two magnitudes, and to third order in one magnitude for both errors."""
     return JetSpace(2, 2), JetSpace(1, 3)
 
 
@@ -52,8 +52,8 @@ def corrected_terms(
 ) -> dict[tuple[str, str], Float[Tensor, " paths"]]:
     """The terms of the corrected expansion per path, ``{(loss, term): (paths,)}``; exact on the grid.
 
-    One pass in two parameters (the magnitudes of the diffusion and of the drift error) to second order gives all six
-    terms; a second one along equal magnitudes gives the third coefficient.
+    A simulation with jets to second order in two parameters, the magnitudes of the diffusion error and of the drift
+    error, gives all six terms. One with jets to third order in a common magnitude gives the third coefficient.
     """
     return terms_along(corrected_walks(family, losses, x0, grid, method=method, order=order), losses, grid, noise)
 
@@ -61,7 +61,7 @@ def corrected_terms(
 def terms_along(
     walks: Sequence[Walks], losses: Mapping[str, SummedLoss], grid: TimeGrid, noise: Increments
 ) -> dict[tuple[str, str], Float[Tensor, " paths"]]:
-    """:func:`corrected_terms` for one block of noise after another."""
+    """:func:`corrected_terms` on one block of noise, with ``walks`` from :func:`corrected_walks`."""
     pair, _ = _spaces()
     total = third_along(walks[1:], losses, grid, noise)
 
@@ -91,7 +91,7 @@ def terms_along(
 def third_along(
     walks: Sequence[Walks], losses: Mapping[str, SummedLoss], grid: TimeGrid, noise: Increments
 ) -> dict[tuple[str, str], Float[Tensor, " paths"]]:
-    """The third coefficient per path, ``{(loss, "third"): (paths,)}``, along walks in one parameter, if there are."""
+    """The third coefficient per path, ``{(loss, "third"): (paths,)}``, from walks in one parameter."""
     _, line = _spaces()
     weights = {name: loss.on(grid) for name, loss in losses.items()}
     total: dict[tuple[str, str], Tensor] = {}

@@ -1,4 +1,4 @@
-"""The expected loss as a power series in ε, the magnitude of the error: its coefficients, and how far they predict."""
+"""The expected loss as a power series in ε, the magnitude of the error."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Value = TypeVar("Value", Tensor, Array)
-# Within the radius each term of the series is at most this part of the one before. If it goes on so, what lies past
-# the second order is at most TRUST²/(1 - TRUST) = 1/12 of the first-order term.
+# Within the radius each term of the series is at most this fraction of the one before. If later terms shrink as fast,
+# those past the second order add up to at most TRUST²/(1 - TRUST) = 1/12 of the first-order term.
 TRUST = 0.25
-# A series with kinks seems to end where it could be trusted up to errors that change a loss by so many times itself.
+# With kinks, later coefficients can be missing. So a series is not trusted where its radius would allow a first-order
+# change of the loss by more than this many times the loss itself.
 ENDLESS = 1e3
-# What the terms are, for whoever prints them.
+# What each term is, in printed results.
 MEANINGS = {
     "P": "L's slope along ∂x, for the error in the diffusion",
     "Q": "L's slope along ∂²x, for the error in the diffusion",
@@ -40,7 +41,7 @@ MEANINGS = {
 
 
 class BeyondRadius(UserWarning):
-    """A prediction at an error so large that the terms left out are not known to be small.
+    """Warns of a prediction at an error so large that the terms left out may not be small.
 
     >>> with warnings.catch_warnings(record=True) as met:
     ...     warnings.simplefilter("always")
@@ -59,15 +60,15 @@ class Expansion:
     loss0, first, second, third : the coefficients; ``third`` is ``None`` unless asked for.
     terms : "P", "Q", "S", "P~", "Q~", "S~". Corrected: first = P + P~, second = ½(Q + S) + Q~ + S~. As printed:
         second = Q + ½S + Q~ + S~.
-    bias : for each coefficient and term the discretization error of the finest grid, as far as the extrapolation
-        sees it; empty on one grid, whose own expansion then is exact.
-    bias_left : how much the last grid changed the extrapolated value; what bias may be left is of this size.
-    kinks : the operations met that are not twice continuously differentiable, by name: those that have a kink or a jump
-        inside their domain, and those whose domain ends, or has a pole, where paths come, as √ of a square does at 0.
-        Coefficients are means of those of the smooth pieces: what paths that cross a kink add to the second is left
-        out, and to the first at a jump.
+    bias : for each coefficient and term the discretization error on the finest grid, as the extrapolation estimates
+        it. Empty with one grid: then the coefficients are exactly those of the solver's steps on this grid.
+    bias_left : how much the last grid changed the extrapolated value, which is about the size of the remaining bias.
+    kinks : the names of the operations met that are not twice continuously differentiable. They have a kink or a jump
+        inside their domain, or paths come near the end of their domain or a pole, as √ of a square does at 0.
+        Each path is differentiated on the smooth piece that it is on. So what paths that cross a kink contribute to
+        the second coefficient is missing, and at a jump what they contribute to the first.
 
-    A coefficient that a few paths carry is flagged, and so is a prediction with it.
+    A coefficient whose spread rests on few paths is flagged, and so is a prediction from it.
 
     >>> expansion = expand(family, loss, x0, grid)
     >>> expansion.predict(0.1).n
@@ -88,15 +89,16 @@ class Expansion:
 
     @property
     def radius(self) -> float:
-        """Up to which |ε| the second-order prediction can be trusted.
+        """The largest |ε| for which the second-order prediction can be trusted.
 
-        Where each term is at most a quarter of the one before, in root mean square over paths: what is left out is then
-        at most a twelfth of the first-order term, if the series goes on as it began. Root mean squares see what a
-        mean hides, odd orders that cancel and tails that a few paths make. The first three terms tell, with
-        ``order=2`` too, where a few paths are walked for the size of the third; the printed form has two. ``inf`` where
-        the series ends on every path, ``nan`` where too few terms are known, as without moments or where nothing
-        happens at first order. It is ``nan`` too where a series seems to end but has :attr:`kinks`, or where all paths
-        are one: zeros at one state tell nothing of the others.
+        Up to this |ε| each term is at most a quarter of the one before, in root mean square over paths. If later terms
+        shrink as fast, the terms left out add up to at most a twelfth of the first-order term. Root mean squares show
+        what means hide: odd orders that cancel, and heavy tails. The first three terms are used. With ``order=2`` the
+        size of the third is estimated on a few more paths; the printed form has no third term, and uses two.
+
+        It is ``inf`` where the series ends on every path, and ``nan`` where too few terms are known, as without moments
+        or where the first-order term is zero. It is ``nan`` too where the series seems to end but there are
+        :attr:`kinks`, or where all paths are equal: coefficients that vanish at one state need not vanish elsewhere.
         """
         moments = self.sample.moments
         if self.form == "corrected" and "third" not in moments:
@@ -112,7 +114,7 @@ class Expansion:
         ]
         found = TRUST * min(ratios) if ratios else (math.inf if max(sizes[1:]) <= nothing else math.nan)
         alike = all(moments[name].spread <= nothing for name in moments)
-        # |x| has no second derivative but what rounding makes of it near 0, where √(x²) has one, and a third too.
+        # Near 0, the computed second and third derivatives of √(x²) = |x| are made of rounding alone.
         second = TRUST * ratios[0] if ratios else found
         ends = math.isinf(found) or (bool(self.kinks) and second * sizes[1] > ENDLESS * sizes[0])
         return math.nan if ends and (self.kinks or alike) else found
@@ -130,8 +132,8 @@ class Expansion:
     ) -> Estimate | list[Estimate]:
         """E L(x^ε) to second order, with the error bar of the whole sum.
 
-        ``eps`` is one number, or several, shape ``(k,)``, which give a list of k estimates. Raises ``ValueError`` where
-        it is not finite or has more axes, and warns of :class:`BeyondRadius` where |ε| exceeds :attr:`radius`.
+        ``eps`` is one number, or several of shape ``(k,)``, which give a list of k estimates. Raises ``ValueError`` if
+        it is not finite or has more axes. Warns with :class:`BeyondRadius` where |ε| exceeds :attr:`radius`.
 
         >>> [round(e.mean, 2) for e in expansion.predict([0.0, 0.1])]
         [0.87, 0.96]
@@ -151,7 +153,7 @@ class Expansion:
     def _predict(self, eps: float) -> Estimate:
         s = self.sample
         powers = {"loss0": 1.0, "first": eps, "second": eps**2}
-        # Flags of what hardly matters at this ε are left aside.
+        # Flags of coefficients that hardly matter at this ε are left out.
         errors = {name: abs(power) * s.estimate(name).stderr for name, power in powers.items()}
         matter = [name for name, error in errors.items() if error >= 0.1 * max(errors.values())]
         return s.estimate(s["loss0"] + eps * s["first"] + eps**2 * s["second"], of=matter)
@@ -165,10 +167,10 @@ class Expansion:
         )
 
     def plot(self, axes: Axes | None = None, *, largest: float | None = None) -> Axes:
-        """Draw E L(x^ε) against ε as far as each order says it, and where the prediction is no longer to be trusted.
+        """Draw E L(x^ε) against ε, to each order, and mark where the prediction can no longer be trusted.
 
         ``axes`` are matplotlib's; new ones by default. ``largest`` is the largest |ε|: by default a quarter more than
-        :attr:`radius`, or 1 where that is not known or has no end. Returns the axes. The band is of two standard
+        :attr:`radius`, or 1 where the radius is unknown or infinite. Returns the axes. The band shows two standard
         errors.
 
         >>> expansion.plot().figure.savefig("loss.svg")
@@ -213,6 +215,9 @@ def _row(name: str, value: Estimate, meaning: str) -> str:
 
 
 def second_coefficient(values: Mapping[str, Value], form: Form, half_q: bool = False) -> Value:
-    """The coefficient of ε²: ½(Q + S) + Q~ + S~, or as printed Q + ½S + Q~ + S~ (``half_q``: E1 mended)."""
+    """The coefficient of ε²: ½(Q + S) + Q~ + S~, or as printed Q + ½S + Q~ + S~.
+
+    ``half_q`` takes ½Q in the printed form too: erratum E1 corrected.
+    """
     q = values["Q"] if form == "printed" and not half_q else 0.5 * values["Q"]
     return q + 0.5 * values["S"] + values["Q~"] + values["S~"]

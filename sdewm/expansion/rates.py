@@ -1,4 +1,4 @@
-"""The rate at which a remainder falls along a ladder of ε: its limit, its interval, and what it says."""
+"""The rate at which a remainder falls as ε is halved: its limit for ε → 0, its interval, and its outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Outcome = Literal[
     "below noise",
     "below roundoff",
 ]
-# For each outcome that is not passed: the reason, and what to do.
+# For each outcome that does not pass: the reason, and what to do.
 ADVICE: dict[Outcome, str] = {
     "derivative wrong": "the remainder falls too slowly: a derivative is wrong, or a function has a kink",
     "order higher than expected": "the remainder falls too fast: a coefficient that is not zero ought to be",
@@ -45,7 +45,7 @@ FAILURES: tuple[Outcome, ...] = ("derivative wrong", "order higher than expected
 LARGEST_SHIFT = 0.1
 # An interval that is wider holds a rate to less than ±0.25.
 WIDEST = 0.5
-# A mean of numbers that cancel is off by up to so many units in their last digit.
+# The mean of numbers that cancel can be wrong by up to this many units in their last digit.
 CANCELLED = 450
 SCALES = ("state scale", "loss scale")
 
@@ -57,11 +57,11 @@ LARGEST_EPS = 1e90
 class Rate:
     """The exponent p in remainder ~ C ε^p as ε → 0, for one kind of remainder and one order of the expansion.
 
-    ``stderr`` is the sampling error, by the jackknife over replicates; ``numerical`` how far the extrapolation to
-    ε = 0 still moved; ``rounding`` how far rounding may have moved it. ``expected`` follows from the coefficients: the
-    first order past the expansion whose coefficient is not zero. The rate rests on so many ``rungs`` of the ladder, the
-    largest; on the others rounding is too large a part of the remainder. Where there is no rate ``rungs`` is 0, and
-    ``value`` NaN, or infinite for "exact".
+    ``stderr`` is the sampling error, by the jackknife over replicates. ``numerical`` is how much the last step of the
+    extrapolation to ε = 0 changed the rate, and ``rounding`` how much rounding may have changed it. ``expected`` is the
+    first order past the expansion whose coefficient is not zero. The rate is fitted to the ``rungs`` largest ε of the
+    ladder; at the smaller ones rounding is too large a part of the remainder. Where there is no rate, ``rungs`` is 0
+    and ``value`` is NaN, or infinite for "exact".
 
     >>> rate = taylor_test(family, loss, x0, grid).rates["weak", 2]
     >>> rate.expected, rate.outcome
@@ -88,10 +88,10 @@ class Rate:
 
 
 def rounding_of(kind: str, found: Sample, rung: int, unit: float) -> float:
-    """How large a remainder is that is made of rounding alone: what the rung far below the ladder shows.
+    """How large a remainder is that consists of rounding alone, measured at an ε far below the ladder.
 
-    Of a mean it is the root mean square over replicates, since the mean itself can be zero by chance. At least the
-    last digit of the perturbed solution: where all paths are rounded alike, they can all be rounded to nothing.
+    For a mean it is the root mean square over replicates, since the mean itself can be zero by chance. It is at least
+    one unit in the last digit of the perturbed solution: if all paths round alike, the measured value can be zero.
     """
     values = found[f"{kind}/1/{rung}"]
     measured = math.sqrt(float((values**2 if kind == "weak" else values).mean()))
@@ -101,11 +101,11 @@ def rounding_of(kind: str, found: Sample, rung: int, unit: float) -> float:
 
 
 def largest_eps(*samples: Sample) -> float:
-    """Where each term is a fifth of the one before, of the state and of the loss, in all of the samples."""
+    """The ε at which each term of state and loss is at most a fifth of the one before, in all samples."""
     bounds = []
     for found, what in itertools.product(samples, SCALES):
         size = [math.sqrt(float(found[f"{what}/{k}"].mean())) for k in range(4)]
-        # Where the series breaks off, the size of the solution itself is the only scale there is.
+        # Where the series ends, the size of the solution itself is the only scale.
         bounds += [size[k] / size[k + 1] for k in (1, 2) if size[k] > 0 and size[k + 1] > 0]
         bounds += [size[0] / size[1]] if size[0] > 0 and size[1] > 0 else []
     return min(0.2 * min(bounds, default=1.0), LARGEST_EPS)
@@ -116,20 +116,20 @@ def remainder_of(kind: str, mean: Float64[np.ndarray, " values"]) -> Float64[np.
 
 
 def _extrapolated(values: Array) -> tuple[float, float]:
-    """The limit of a sequence in ε, ε/2, ε/4, … whose error is a power series in ε; and how far it still moved.
+    """The limit of values at ε, ε/2, ε/4, … whose error is a power series in ε, and its numerical error.
 
-    Of two values the error of first order is removed, of more the second order too.
+    From two values the error of first order is removed, from more the second order too.
     """
     first = 2 * values[1:] - values[:-1]
     below, best = (values, first) if len(first) == 1 else (first, (4 * first[1:] - first[:-1]) / 3)
-    # Against the order below and against the rung before: either alone can agree by chance, as where an error changes
-    # its sign.
+    # The change from the order below and from the rung before: one alone can be zero by chance, as where an error
+    # changes its sign.
     others = np.array([below[-1], *best[-2:-1]])
     return float(best[-1]), float(np.abs(best[-1] - others).max())
 
 
 def _shift(remainder: Array, rounding: float) -> float:
-    """By how much the limit of the rates moves at most, where each remainder is off by ``rounding``."""
+    """The largest change of the limit of the rates if each remainder is wrong by ``rounding``."""
     # The limit weighs the logarithms of neighbouring rungs with opposite signs.
     signs = (-1.0) ** np.arange(len(remainder))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -141,7 +141,7 @@ def _shift(remainder: Array, rounding: float) -> float:
 def _jackknife(statistic: Callable[[Array], float], table: Array) -> float:
     """Standard error of a statistic of the means of ``(…, replicates)``, leaving out one replicate at a time.
 
-    Infinite where the statistic is no number without one of them: that one made all that there was.
+    Infinite where the statistic is not a number without one of them: then it rests on that one alone.
     """
     n = table.shape[-1]
     means = (table.sum(-1, keepdims=True) - table) / (n - 1)
@@ -192,11 +192,11 @@ def rate_of(
     elif not low <= expected <= high:
         outcome = "derivative wrong" if high < expected else "order higher than expected"
         if ladder[rungs - 1] > largest_eps(found):
-            outcome = "ε too large"  # the rungs lie above where the coefficients say that the ladder should start
+            outcome = "ε too large"  # the ladder lies above the ε where the coefficients say that it should start
     elif high - low > WIDEST:
         outcome = "too wide to tell"
     if high - low > WIDEST and rungs < len(ladder) and outcome in ("ε too large", "too wide to tell"):
-        # The rungs that would narrow it are left out; but not where noise is what makes it wide.
+        # Rounding hides the rungs that would narrow the interval; unless it is noise that makes it wide.
         outcome = "below roundoff" if 4 * (numerical + rate.rounding) > high - low else outcome
     return replace(rate, outcome=outcome)
 
@@ -215,10 +215,10 @@ def _sizes(kind: str, found: Sample) -> list[float]:
 
 
 def _expected(kind: str, order: int, found: Sample, rounding: float, unit: float) -> tuple[int, bool]:
-    """The first order past ``order`` whose coefficient is not zero, 4 where all known ones are; and whether a mean
-    over paths tells that coefficient from zero.
+    """The first order past ``order`` whose coefficient is not zero, and whether its mean is significantly so.
 
-    A coefficient is zero if its term is below rounding where the ladder should start, and a mean also if paths cancel.
+    The order is 4 if all known coefficients are zero. A coefficient counts as zero if its term is below rounding at the
+    ε where the ladder should start; the coefficient of a mean also if the paths cancel.
     """
     size = _sizes(kind, found)
     top = largest_eps(found)

@@ -1,4 +1,4 @@
-"""A Taylor test drawn: what each order of the expansion leaves, against ε."""
+"""The figure of a Taylor test: the remainder of each order of the expansion against ε."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_remainders(
     kind: str,
     title: str,
 ) -> Axes:
-    """What each order leaves at each ε of a ladder, and its rate; see ``TaylorTest.plot``."""
+    """Draw the remainder of each order at each ε of the ladder, and its rate; see ``TaylorTest.plot``."""
     eps = np.array(ladder)
     with drawn_on(axes) as axes:
         for order, (look, left, rate) in enumerate(zip(LOOKS, remainders, rates, strict=False)):

@@ -19,7 +19,7 @@ from sdewm.solvers.methods import Method
 from sdewm.systems.losses import SummedLoss
 from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 
-# The power of a unit that quantities are in, which is the state's or the loss's.
+# The power of the unit, the state's or the loss's, that each kind of quantity is measured in.
 POWERS = {"state scale": 2, "strong": 2, "loss scale": 2, "loss": 2, "weak": 1, "coefficient": 1}
 OF_STATE = ("state scale", "strong")
 
@@ -85,7 +85,7 @@ class Remainders:
     ) -> None:
         self.family, self.losses, self.x0, self.grid, self.method = family, losses, x0, grid, method
         self.units = units
-        # Order 1 is there for the last rung, which measures rounding.
+        # Order 1 is always needed at the last rung, which measures rounding.
         self.ladder, self.orders = ladder, range(max(order, 1) + 1)
         self.space = JetSpace(1, 3)
 

@@ -53,10 +53,10 @@ def taylor_test(
 ) -> TaylorTest:
     """Strong and weak remainders of the expansion over a ladder of ε, on common noise.
 
-    Solutions are computed in x0's dtype. How much of a remainder is rounding is measured: by one more solution, at an ε
-    so small that nothing else is left of it. Rungs at which rounding matters are left out of the fit. In float64 that
-    is none of the default ladder's; in float32 the remainders past ε² often have too few rungs left, and their outcome
-    is "below roundoff".
+    Solutions are computed in x0's dtype. One more solution, at an ε so small that its remainder consists of rounding
+    alone, measures how large rounding is. The values of ε at which rounding matters are left out of the fit. In float64
+    none of the default ladder is left out. In float32 too few values are often left for the remainders past ε²; their
+    outcome is then "below roundoff".
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def taylor_test(
     form : "printed" expands as (33) and Lemma B.7 have it, with ε²∂²x in place of ½ε²∂²x.
     confidence : of the interval that each rate is to lie in.
 
-    The other arguments and errors are those of :func:`sdewm.expand`. Leaves no state behind: the random numbers are
-    the sampler's own.
+    The other arguments and errors are those of :func:`sdewm.expand`. The global random state is neither used nor
+    changed: random numbers come from the sampler.
 
     >>> test = taylor_test(family, loss, x0, TimeGrid(0.0, 1.0, 64))
     >>> test.passed, test.rates["weak", 2].value
@@ -107,7 +107,7 @@ def taylor_tests(
     summed = {name: as_summed(loss, grid) for name, loss in losses.items()}
     channels = check_problem(family, summed, x0, grid, method=method, grids=1)
     drawn = sampler_for(make_sampler(sampler, paths, seed), family.at(1.0), x0, grid, method=method)
-    # Sizes alone are asked of the pilot, and those of few paths will do.
+    # The pilot run estimates sizes only, for which a few paths are enough.
     few: Sampler = replace(drawn, paths=64) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(64, seed)
     few = sampler_for(few, family.at(1.0), x0, grid, method=method)
     problem = family, summed, x0, grid, method
@@ -115,8 +115,8 @@ def taylor_tests(
     pilot = sample(Remainders(*problem, units, (), order), few, channels, grid, x0)
     top = largest_eps(*(quantities_of(pilot, name, "corrected") for name in summed))
     ladder = given or tuple(top / 2**j for j in range(RUNGS))
-    # Small enough that even a first derivative that is all wrong leaves little but rounding; large enough to change
-    # the last digits at each step, and with them what is rounded.
+    # Small enough that the remainder is mostly rounding, even where the first derivative is quite wrong; large enough
+    # that the last digits of each step change, so that rounding differs.
     tiny = top * torch.finfo(x0.dtype).eps ** (2 / 3)
     evaluate = Remainders(*problem, units, (*ladder, tiny), order)
     found = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
@@ -130,9 +130,9 @@ def taylor_tests(
 
 
 def pool_tests(tests: Sequence[TaylorTest], confidence: float = 0.99) -> TaylorTest:
-    """Tests of one loss and form on independent samples as one test.
+    """Combine tests of one loss and form on independent samples into one.
 
-    Their ladders of ε have to be the same: give those after the first its ``eps``.
+    They need the same ladder of ε: give the ``eps`` of the first to the others.
     """
     first = tests[0]
     if any((t.eps, t.order, t.form, t.dtype) != (first.eps, first.order, first.form, first.dtype) for t in tests):
@@ -142,7 +142,7 @@ def pool_tests(tests: Sequence[TaylorTest], confidence: float = 0.99) -> TaylorT
 
 
 def _in_units(test: TaylorTest, units: Units) -> Sample:
-    """The sample of a test in other units than its own."""
+    """The sample of a test, converted to other units."""
     values = {}
     for name, value in test.sample.values.items():
         kind = name.partition("/")[0]
@@ -152,7 +152,7 @@ def _in_units(test: TaylorTest, units: Units) -> Sample:
 
 
 def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
-    """A ladder of at least four positive numbers, each half the one before."""
+    """The ladder of ε; ``ValueError`` unless it has four or more positive numbers, each half the one before."""
     ladder = arguments.reals("eps", eps)
     if len(ladder) < 4:
         raise ValueError(f"eps: expected at least four numbers, got {len(ladder)}")
@@ -164,7 +164,7 @@ def check_ladder(eps: Sequence[float]) -> tuple[float, ...]:
 
 
 def _units(largest: Sample) -> dict[str | None, float]:
-    """Powers of two about as large as that, such that their inverses are numbers too; 1 for what vanishes."""
+    """Powers of two about as large as the coefficients, with finite inverses; 1 for coefficients that vanish."""
     means = {of.loss: float(value.mean()) for of, value in largest.values.items()}
     return {name: math.ldexp(1.0, max(-1000, min(1000, math.frexp(mean)[1]))) for name, mean in means.items()}
 
@@ -189,7 +189,7 @@ def _result(
             remainders[kind, k] = remainder_of(kind, table.mean(1)) * unit_of[kind]
             rate = rate_of(kind, k, table, ladder, found, rounding[kind], unit, confidence)
             if k > 0 and rate.outcome == "exact" and rates[kind, k - 1].outcome == "below roundoff":
-                # Rounding hides the term before: a wrong one would have looked the same.
+                # Rounding hides the order below, so that a wrong coefficient would look the same.
                 rate = replace(rates[kind, k - 1], expected=rate.expected)
             rates[kind, k] = rate
     third, numerical = ({}, 0.0) if order < 2 or form == "printed" else _third(found, ladder, units.loss)
@@ -202,15 +202,15 @@ def _result(
 
 
 def _third(found: Sample, ladder: tuple[float, ...], unit: float) -> tuple[dict[str, Estimate], float]:
-    """Weak remainder over ε³ against E of the third-order term, replicate by replicate."""
+    """The mean third-order term against the limit of the weak remainder over ε³, replicate by replicate."""
     scaled = unit * np.stack([found[f"weak/2/{j}"] / e**3 for j, e in enumerate(ladder)])
-    # The finest rungs amplify roundoff by ε⁻³; the limit is as good from the first four.
+    # The smallest ε amplify roundoff by ε⁻³; the limit from the four largest is as good.
     scaled = scaled[:4]
     first = 2 * scaled[1:] - scaled[:-1]
     second = (4 * first[1:] - first[:-1]) / 3
     measured = second[-1]
-    # Against the order below, which can agree by chance; and against the rung before, from where an error of order ε³
-    # falls to a seventh of what has changed, of which twice is granted.
+    # The change from the order below, which can be zero by chance, and the change from the rung before. Where the error
+    # is of order ε³, what is left of it is a seventh of that last change; twice as much is allowed.
     changes = (second[-1] - first[-1], 2 / 7 * (second[-1] - second[-2]))
     numerical = max(float(abs(change.mean())) for change in changes)
     predicted = unit * found["coefficient/3"]

@@ -33,27 +33,27 @@ class TaylorTest:
     The outcome of each rate is one of
 
     - "as expected": the interval holds the expected rate, and is no wider than ±0.25.
-    - "exact": the series ends here. All later coefficients that are known are zero, and so are the remainders, but for
+    - "exact": the series ends here. All later coefficients that are known are zero, and so are the remainders, up to
       rounding.
     - "derivative wrong", "order higher than expected": the interval lies below, or above, the expected rate.
     - "ε too large": the rates change so much along the ladder that their limit is not known.
     - "too wide to tell": the interval holds the expected rate, but is wider than ±0.25.
     - "below noise": a mean over paths is hidden by the sampling error.
-    - "below roundoff": rounding in x0's dtype hides the remainders on too many rungs of the ladder. In float32 that is
-      often so past ε², where the model is as right as elsewhere.
+    - "below roundoff": rounding in x0's dtype hides the remainders at too many ε of the ladder. In float32 this is
+      common past ε², and does not mean that anything is wrong.
 
     Attributes
     ----------
     eps : the ladder, each rung half the one before.
     remainders : {(kind, order): remainder at each ε}.
     rates : {(kind, order): Rate}.
-    third : {"predicted", "measured", "difference"}: E of the third-order term from the third jet, the limit of the
-        weak remainder over ε³, and their paired difference; for order 2 in the corrected form.
-    third_numerical, third_rounding : how far the limit's extrapolation still moved, and rounding may have moved it.
+    third : {"predicted", "measured", "difference"}: the mean third-order term from jets, the limit of the weak
+        remainder over ε³, and their paired difference; for order 2 in the corrected form.
+    third_numerical, third_rounding : the error of that limit from extrapolation, and what rounding may contribute.
     dtype : of x0, in which the solutions were computed.
     confidence : of each rate's interval, by which it is judged.
-    units : powers of two about as large as the state and the loss; the numbers of ``sample`` are in these, so that
-        their squares are numbers for every scale of the loss.
+    units : powers of two about as large as the state and the loss. The numbers of ``sample`` are in these units, so
+        that their squares neither overflow nor underflow.
 
     >>> test = taylor_test(family, loss, x0, grid)
     >>> test.passed
@@ -81,7 +81,7 @@ class TaylorTest:
     def passed(self) -> bool:
         """Whether every rate is as expected or exact.
 
-        So a test that cannot see a rate has not passed; :attr:`verdict` says whether anything failed.
+        A test that cannot determine a rate does not pass. :attr:`verdict` says whether anything failed.
         """
         return all(rate.passed for rate in self.rates.values())
 
@@ -101,7 +101,7 @@ class TaylorTest:
         if self.dtype == torch.float64:
             cure = "take larger ε"
         parts = []
-        # In the order of ADVICE failures come first.
+        # ADVICE lists failures first.
         for outcome in (o for o in ADVICE if o in found.values()):
             where = {
                 kind: [str(k) for (other, k) in found if other == kind and found[kind, k] == outcome] for kind in KINDS
@@ -113,10 +113,10 @@ class TaylorTest:
         return ("failed: " if failed else "undecided, nothing failed: ") + "; ".join(parts)
 
     def plot(self, axes: Axes | None = None, *, kind: Literal["strong", "loss", "weak"] = "loss") -> Axes:
-        """Draw what each order of the expansion leaves against ε, on logarithmic axes, with the rates expected.
+        """Draw the remainder of each order against ε, on logarithmic axes, with the expected rates.
 
-        ``axes`` are matplotlib's; new ones by default. ``kind`` is that of the remainders. Returns the axes. Hollow
-        markers are rungs that rounding hides, which no rate rests on.
+        ``axes`` are matplotlib's; new ones by default. ``kind`` is the kind of remainder. Returns the axes. Hollow
+        markers are values that rounding hides; they are left out of the fitted rates.
 
         >>> test.plot(kind="weak").figure.savefig("remainders.svg")
         """

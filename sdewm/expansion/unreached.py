@@ -1,4 +1,4 @@
-"""Losses that none of the paths that were drawn reach: a mean of equal numbers, whose standard error says nothing."""
+"""Means of equal numbers: has no path reached the states where the loss takes other values?"""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sdewm.systems.pilot import pilot
 from sdewm.systems.sde import SDE
 from sdewm.systems.user_functions import FROM_INSIDE
 
-# So many times as far from x0 as pilot paths go, a loss is held against what it is on all paths.
+# The loss is evaluated at states this many times as far from x0 as the ends of pilot paths.
 FURTHER = tuple(2.0**k for k in range(11))
 
 
 def unreached(
     found: Moments, loss: SummedLoss, sde: SDE, x0: Float[Tensor, " n"], grid: TimeGrid, *, channels: int
 ) -> str:
-    """Why nothing is known of a mean whose paths all have the value that is ``found``; empty where it is known.
+    """A reason not to trust a mean, with moments ``found``, whose paths all have the same loss; empty where it is fine.
 
-    That is where paths differ, and the loss further out is another one, as max(x − 5, 0) is. A loss that is constant,
-    and a system without noise, have equal values by themselves.
+    There is a reason if the paths themselves differ and the loss has other values further out, as max(x − 5, 0) has.
+    A constant loss and a system without noise give equal values for good reason.
     """
     if found.spread > 1e-14 * found.rms or not _changes(loss, sde, x0, grid, channels):
         return ""
@@ -43,7 +43,7 @@ def _changes(loss: SummedLoss, sde: SDE, x0: Float[Tensor, " n"], grid: TimeGrid
     for factor in FURTHER:
         states = x0 + factor * (visits[-1].x - x0)
         for time in {loss.times[0], loss.times[len(loss.times) // 2], loss.times[-1]}:
-            with suppress(*FROM_INSIDE):  # outside of the loss's domain
+            with suppress(*FROM_INSIDE):  # the loss need not be defined there
                 values = value_of(loss.fn(torch.as_tensor(time).to(x0), states))
                 values = values[torch.isfinite(values)]
                 if bool((values != values[:1]).any()):

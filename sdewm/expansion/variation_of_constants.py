@@ -1,11 +1,11 @@
 """Theorem 3.7 and Corollary 3.8 by the paper's own route: Φ, Φ⁻¹, ξ, ξ̃, H, equations (11)–(13) and (15)–(17).
 
-The printed formulas and the corrected ones differ by a set of corrections, each of which can be made alone. No
-correction at all is the paper, read literally. All of them give variation of constants, (a) and (b) of the proof,
-split by the source of the error; it agrees with :func:`sdewm.expand` as Δt → 0.
+The printed formulas and the corrected ones differ by a set of corrections, each of which can be made alone. Without
+any correction the formulas are those of the paper, read literally. With all of them they are the variation of constants
+of the proof, (a) and (b), split by the source of the error, and agree with :func:`sdewm.expand` as Δt → 0.
 
-Everything is discretized as the stochastic integrals are written: Euler–Maruyama for x and Φ, and the integrand with
-the inverse of Φ at the left end of each step.
+Stochastic integrals are discretized in Itô's sense: Euler–Maruyama for x and Φ, and integrands, with the inverse of Φ,
+at the left end of each step.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ TERMS = ("P", "Q", "S", "P~", "Q~", "S~")
 
 @dataclass(frozen=True)
 class _Derivatives:
-    """What the coefficients contribute to one step of one variant, each with its derivatives along its directions.
+    """The directional derivatives of the coefficients that one step of one variant needs.
 
-    ``hessian_*`` along (ξ, ξ̃) or (Φξ, Φξ̃): value, two first and three second derivatives; ``error_*`` along
-    (Φξ, Φξ̃): value and two first ones. Diffusions are matrices ``(paths, n, m)``.
+    ``hessian_*`` are those of the coefficients along (ξ, ξ̃) or (Φξ, Φξ̃): value, two first and three second
+    derivatives. ``error_*`` are those of the error along (Φξ, Φξ̃): value and two first derivatives. Diffusions are
+    matrices ``(paths, n, m)``.
     """
 
     hessian_f: list[Tensor]
@@ -76,13 +77,13 @@ class _Variant:
         self.integrals = torch.zeros(*x.shape, 4, dtype=x.dtype, device=x.device)
 
     def directions(self, phi: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of H and those of ∂η, each ``(paths, n, 2)``."""
+        """The directions for H and those for ∂η, each ``(paths, n, 2)``."""
         pulled = self.integrals[..., :2]
         y = phi @ pulled
         return (y if "E5" in self.corrections else pulled), y
 
     def increment(self, base: SDE, t: Tensor, dt: float, x: Tensor, dB: Tensor, d: _Derivatives) -> Tensor:
-        """What is to be pulled back by Φ⁻¹ in this step, ``(paths, n, 4)``."""
+        """The increments of the four integrals in this step, before Φ⁻¹ is applied, ``(paths, n, 4)``."""
         has = self.corrections.__contains__
 
         def dot(g: Tensor) -> Tensor:
@@ -134,7 +135,7 @@ def formula_terms(
 ) -> dict[tuple[str, str, str], Float[Tensor, " paths"]]:
     """The terms of the expansion per path, ``{(loss, variant, term): (paths,)}``, and "loss0".
 
-    One walk along the paths serves all losses and all variants. Needs n × n matrices per path.
+    One simulation of the paths serves all losses and all variants. Keeps n × n matrices for each path.
     """
     unknown = sorted({c for v in variants.values() for c in v} - set(CORRECTIONS))
     if unknown:
@@ -179,7 +180,7 @@ def formula_terms(
 def _derivatives_of_all(
     family: PerturbedSDE, t: Tensor, x: Tensor, variants: list[_Variant], phis: Mapping[bool, Tensor]
 ) -> list[_Derivatives]:
-    """The derivatives that each variant needs, evaluated side by side as so many more paths."""
+    """The derivatives that each variant needs. All variants are evaluated in one call, as additional paths."""
     pairs = [v.directions(phis["E3" in v.corrections]) for v in variants]
     of_h, of_eta = (torch.cat(list(directions)) for directions in zip(*pairs, strict=True))
     copies = x.repeat(len(variants), 1)

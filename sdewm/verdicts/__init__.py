@@ -1,1 +1,1 @@
-"""What rows of a report are: claims held against numbers, their records, and what they say in words."""
+"""The rows of a report: verdicts on claims, their records, and summaries of them in words."""

@@ -1,4 +1,4 @@
-"""A claim held against numbers: verified, refuted, indistinguishable from 0, vacuous or inconclusive."""
+"""Verdicts on claims: verified, refuted, indistinguishable from 0, vacuous or inconclusive."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Status = Literal["verified", "refuted", "indistinguishable from 0", "vacuous", "
 Relation = Literal["=", "≤"]
 NEAR_ZERO: Status = "indistinguishable from 0"
 POWER = 0.95
-# A claim counts as verified where its whole interval at 1 − DOUBT is within the margin.
+# A claim counts as verified if its whole interval at confidence 1 − DOUBT is within the margin …
 DOUBT = 1e-3
-# … and within this part of the quantity itself, so that 0 in its place, or twice the quantity, would not be.
+# … and within this fraction of the quantity itself, so that neither 0 nor twice the quantity would be verified.
 LARGEST_PART = 0.5
 
 
@@ -37,24 +37,24 @@ class Verdict:
     Attributes
     ----------
     claim, system : which statement, on which system.
-    quantity : what of it is compared, such as "coefficient of ε²".
+    quantity : which quantity of the claim is compared, such as "coefficient of ε²".
     form, reading : "printed" or "corrected"; which reading of the printed formula, or which route to the corrected.
-    status : "verified"; "refuted"; "indistinguishable from 0" (what is claimed agrees with the truth at this precision,
-        and so would 0); "vacuous" (true only because a constant is free); or "inconclusive".
-    statistic, stderr : the deviation of what is claimed from what is true, a rate, or what is said to be bounded, and
-        its standard error.
-    expected : what the statistic is if the claim holds; for a relation of "≤", the most that it may be.
-    numerical : error of the statistic that is not sampling error: extrapolation, cancellation.
-    significance : false-failure rate of this one comparison, corrected for their number in the run; higher where
-        replicates are skewed by more than ½ (``python -m benchmarks.false_refutations``).
-    detectable : the smallest deviation that this run would have seen with probability 0.95.
-    margin : a claim counts as verified only where its whole 99.9 % interval is within this of the truth; at most half
-        of the quantity itself.
+    status : "verified"; "refuted"; "indistinguishable from 0" (the claim agrees with the truth at this precision, but
+        so would 0); "vacuous" (true only because a constant is free); or "inconclusive".
+    statistic, stderr : the deviation of the claimed value from the true one, or a rate, or the quantity that is
+        claimed to be bounded; and its standard error.
+    expected : the value of the statistic if the claim holds; for a relation of "≤", its largest allowed value.
+    numerical : the part of the statistic's error that is not sampling error: extrapolation, cancellation.
+    significance : the false-failure rate of this comparison, corrected for the number of comparisons in the run. The
+        true rate is higher where replicates have a skewness above ½ (``python -m benchmarks.false_refutations``).
+    detectable : the smallest deviation that this run would have detected with probability 0.95.
+    margin : a claim counts as verified only if its whole 99.9 % interval is within this distance of the truth, and
+        within half of the quantity itself.
     scale : the size of the true quantity, in the statistic's units.
-    reach : how far from the truth the whole 99.9 % interval reaches, numerical error included; of a bound, how far
-        above it (negative: how much room is left).
-    reason : why a verdict is inconclusive whatever the interval: the flags of its estimate, or its excuse.
-    paths, seconds, seed, config : what the row rests on and took, and what repeats it.
+    reach : the largest distance of the 99.9 % interval from the truth, numerical error included. For a bound, how far
+        the interval exceeds it; negative where it stays below.
+    reason : why the verdict is inconclusive whatever the interval: the flags of its estimate, or its excuse.
+    paths, seconds, seed, config : the sample size, the computing time, and what is needed to repeat the row.
     """
 
     claim: str
@@ -81,12 +81,12 @@ class Verdict:
 
     @property
     def key(self) -> RowKey:
-        """What the row is about; no two rows of a run share it."""
+        """What the row is about; it is unique within a run."""
         return RowKey(self.claim, self.system, self.quantity, self.form, self.reading)
 
     @property
     def sampling_decides(self) -> bool:
-        """Whether more paths could decide what is inconclusive, as far as the numerical error goes."""
+        """Whether more paths could decide the row: neither its numerical error nor its ``reason`` prevents that."""
         if self.reason or self.stderr == 0 or not math.isfinite(self.statistic):
             return False
         deviation = self.statistic - self.expected
@@ -95,24 +95,24 @@ class Verdict:
 
     @property
     def standard_errors(self) -> float:
-        """How many standard errors the statistic is from what the claim allows, beyond the numerical error."""
+        """The distance of the statistic from what the claim allows, less the numerical error, in standard errors."""
         deviation = self.statistic - self.expected
         beyond = max(0.0, (abs(deviation) if self.relation == "=" else deviation) - self.numerical)
         return beyond / self.stderr if self.stderr > 0 else math.inf if beyond > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """A plain record; all fields, and ``standard_errors``."""
+        """All fields and ``standard_errors`` as a dictionary."""
         return {**asdict(self), "standard_errors": self.standard_errors}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An equality that is to be judged: that ``statistic`` is ``expected``.
+    """An equality to be judged: ``statistic`` equals ``expected``.
 
-    ``scale`` is the true quantity in the statistic's units, or its estimate where it is not known: then only what the
-    estimate is sure of counts. Where the truth is exactly 0 it is the size that the margin is a part of, and the
-    quantity's name says so. ``excuse`` is why a deviation would not speak against the claim, where it would not: what
-    the claim assumes is not met. Other fields as in :class:`Verdict`.
+    ``scale`` is the true quantity in the statistic's units. If it is only estimated, the smallest absolute value in its
+    99.9 % interval is used. If the truth is exactly 0, ``scale`` is the size to which the margin is relative, and the
+    quantity's name says so. ``excuse`` says why a deviation would not speak against the claim: an assumption of the
+    claim is not met. The other fields are as in :class:`Verdict`.
     """
 
     claim: str
@@ -132,11 +132,12 @@ class Comparison:
     def judge(self, significance: float, share: float = 1.0) -> Verdict:
         """The verdict at a false-failure rate of ``significance``; ``share`` as in :func:`share_of_look`.
 
-        Refuted: the statistic differs from what is expected by more than the numerical error and the two-sided
+        Refuted: the statistic differs from the expected value by more than the numerical error plus the two-sided
         half-width. Verified: it does not, and the whole 99.9 % interval, numerical error included, is within the
-        margin and within half of the quantity itself. Indistinguishable from 0: it is within the margin only, and so is
-        the quantity, or its own 99.9 % interval holds 0. Inconclusive: none of these, for the sample is too small or
-        the numerical error too large; or the estimate is flagged, or it deviates and has an excuse.
+        margin and within half of the quantity itself. Indistinguishable from 0: the interval is within the margin only,
+        and the quantity is within it too, or its own 99.9 % interval contains 0. Inconclusive: none of these, because
+        the sample is too small or the numerical error too large; or the estimate is flagged, or there is a deviation
+        with an excuse.
         """
         s = self.statistic
         reason = "; ".join(s.flags)
@@ -157,11 +158,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Inequality:
-    """A bound that is to be judged: ``statistic`` ≤ ``bound``.
+    """An inequality to be judged: ``statistic`` ≤ ``bound``.
 
-    Where the bound is itself estimated, the statistic is a difference or the logarithm of a ratio, and the bound 0.
-    ``vacuous`` is for a claim that leaves a constant free: whatever is finite satisfies it, and the statistic is the
-    smallest constant that will do. Other fields as in :class:`Verdict`.
+    If the bound is itself estimated, the statistic is a difference or the logarithm of a ratio, and the bound is 0.
+    ``vacuous`` marks a claim with a free constant: any finite number satisfies it, and the statistic is the smallest
+    constant for which it holds. The other fields are as in :class:`Verdict`.
     """
 
     claim: str
@@ -180,7 +181,7 @@ class Inequality:
     def judge(self, significance: float, share: float = 1.0) -> Verdict:
         """The verdict at a false-failure rate of ``significance``; ``share`` as in :func:`share_of_look`.
 
-        Refuted: the statistic exceeds the bound by more than the numerical error and the one-sided half-width.
+        Refuted: the statistic exceeds the bound by more than the numerical error plus the one-sided half-width.
         Verified: the whole 99.9 % interval, numerical error included, is within the bound. Inconclusive: neither, or
         the estimate is flagged.
         """
@@ -200,7 +201,7 @@ class Inequality:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A row that cannot be made: what it would have been about, and why there is none."""
+    """A comparison that cannot be made: what it would have been about, and the reason."""
 
     claim: str
     system: str
@@ -225,17 +226,17 @@ def judge_all(claimed: Sequence[Claimed], run_significance: float = 1e-3) -> lis
 
 
 def share_of_look(look: int) -> float:
-    """What look 0, 1, 2, … at a growing sample may spend of the false-failure rate: ½, ¼, ⅛, …, together at most 1.
+    """The share of the false-failure rate for look 0, 1, 2, … at a growing sample: ½, ¼, ⅛, …, at most 1 in all.
 
-    Whoever samples on until a question is decided has looked more than once, and pays for each look: whatever the
-    looks depend on, a true claim is refuted in one of them with at most the whole rate. The same holds for the doubt of
-    0.1 % that «verified» leaves.
+    A sample that grows until a question is decided is tested several times, once at each look. Shared out like this,
+    the probability that a true claim is refuted at any look is at most the whole rate, however the looks depend on each
+    other. The 0.1 % of doubt in "verified" is shared out in the same way.
     """
     return 2.0 ** -(look + 1)
 
 
 def _size(scale: float | Estimate) -> tuple[float, float]:
-    """The size of a quantity, and how large it is at least."""
+    """The size of a quantity, and a lower bound for it."""
     if not isinstance(scale, Estimate):
         return abs(scale), abs(scale)
     return abs(scale.mean), max(0.0, abs(scale.mean) - scale.half_width(1 - DOUBT))

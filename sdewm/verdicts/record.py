@@ -1,4 +1,4 @@
-"""What a run found, as a record that JSON can hold."""
+"""The results of a run as a record for JSON."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sdewm.version import __version__
 
 @dataclass(frozen=True)
 class Curve:
-    """What a figure draws: ``y`` against ``x``, one standard error each where there is one.
+    """A curve for a figure: ``y`` against ``x``, with ``stderr`` where there is a standard error.
 
-    ``claim`` and ``system`` as in a verdict; ``label`` says which of their curves it is.
+    ``claim`` and ``system`` are as in a verdict; ``label`` tells their curves apart.
     """
 
     claim: str
@@ -35,7 +35,7 @@ class Curve:
 
 
 def environment(dtype: str = "float64") -> dict[str, Any]:
-    """What a run's numbers depend on besides its seed."""
+    """What a run's numbers depend on besides its seed: versions, threads and dtype."""
     return {
         "sdewm": __version__,
         "python": platform.python_version(),

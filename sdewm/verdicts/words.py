@@ -1,4 +1,4 @@
-"""What rows say together, in words."""
+"""Summaries of several rows, in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdewm.verdicts.judge import NEAR_ZERO, LeftOut, Status, Verdict
 
 
 def grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str], list[Verdict]]:
-    """Verdicts by claim, system and quantity, in the order in which they came."""
+    """Verdicts by claim, system and quantity, in their order."""
     groups: dict[tuple[str, str, str], list[Verdict]] = {}
     for v in verdicts:
         groups.setdefault((v.claim, v.system, v.quantity), []).append(v)
@@ -17,11 +17,11 @@ def grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, str, str], list[Verd
 
 
 def overall(verdicts: Sequence[Verdict], form: Form) -> Status | None:
-    """The status of several readings or routes together; ``None`` where there are none.
+    """The joint status of several readings or routes; ``None`` if there are none.
 
-    A printed claim is refuted only where every reading is, and verified where one reading is. A corrected claim is
-    verified only where every route to it is, and refuted where one is. Either is indistinguishable from 0 where a
-    reading or route is, and the others leave nothing open.
+    A printed claim is refuted only if every reading is, and verified if one reading is. A corrected claim is verified
+    only if every route is, and refuted if one route is. Either is indistinguishable from 0 if one reading or route is
+    and no other is inconclusive.
     """
     statuses = {v.status for v in verdicts}
     if not statuses:
@@ -38,9 +38,9 @@ def overall(verdicts: Sequence[Verdict], form: Form) -> Status | None:
 
 
 def failures(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Corrected rows that are refuted or inconclusive, and those that nothing verifies.
+    """Corrected rows that are not verified; those indistinguishable from 0 only if no row of their claim is verified.
 
-    A row that is indistinguishable from 0 says nothing for its claim or against it. That is no failure, as long as
+    A row that is indistinguishable from 0 is evidence neither for its claim nor against it. This is no failure if
     another row of the same claim is verified.
     """
     corrected = [v for v in verdicts if v.form == "corrected"]
@@ -49,7 +49,7 @@ def failures(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def in_words(verdicts: Sequence[Verdict]) -> str:
-    """What a claim's rows say, for one who knows none of the statuses.
+    """The result of a claim's rows, for readers who do not know the statuses.
 
     >>> in_words(rows)
     'wrong as printed; holds as corrected'
@@ -78,7 +78,7 @@ def in_words(verdicts: Sequence[Verdict]) -> str:
 
 
 def summary(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut]) -> list[str]:
-    """How many rows are of which status, and by name those that are neither verified nor refuted, or not there."""
+    """The number of rows of each status, and by name the failures, the rows close to 0 and those left out."""
     corrected = [v for v in verdicts if v.form == "corrected"]
     verified = sum(v.status == "verified" for v in corrected)
     near = [v for v in verdicts if v.status == NEAR_ZERO]
@@ -100,7 +100,7 @@ def summary(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut]) -> list[st
 
 
 def describe(v: Verdict) -> str:
-    """A verdict's row in one line: what it is about, its numbers, and its reason where it has one."""
+    """A verdict in one line: what it is about, its numbers, and its reason if there is one."""
     about = ", ".join(p for p in (f"{v.claim} on {v.system}", v.quantity, v.reading) if p)
     numbers = f"{v.statistic:+.3e} ± {v.stderr:.1e}, numerical {v.numerical:.1e}, margin {v.margin:.1e}"
     return f"{about}: {numbers}" + (f"; {v.reason}" if v.reason else "")

@@ -1,1 +1,1 @@
-"""Claims held against numbers, and the report on them."""
+"""Systems checked against the claims of the theory, and the report on them."""

@@ -156,7 +156,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _progress(claims: Sequence[str], taken: Collection[str], store: Store[str]) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, with the time left; what it gives is called as a claim begins."""
+    """A progress bar with the time left, on a terminal. It yields the callback for the beginning of each claim."""
     queue = [claim for claim in claims if claim not in taken]
     left = TimeLeft({claim: store.seconds(claim) or EXPECTED for claim in queue}, workers=1)
     with progress_bar(left) as bar:
@@ -178,9 +178,9 @@ def _progress(claims: Sequence[str], taken: Collection[str], store: Store[str]) 
 def claim_store(
     root: Path, system: System, settings: Settings, budget: float, say: Callable[[str], None]
 ) -> Store[str]:
-    """What was found on a system's claims at these settings and budget, by this version of the code, in ``root``.
+    """The store in ``root`` of a system's finished claims, at these settings and budget and by this version of the code.
 
-    The system and the modules of the user's own are told apart by :func:`~sdewm.verification.identity.fingerprint`.
+    :func:`~sdewm.verification.identity.fingerprint` identifies the system and the user's own modules.
     """
     shared = {
         "system": system.name,
@@ -194,7 +194,7 @@ def claim_store(
 
 
 def load_system(name: str) -> System:
-    """The system that ``MODULE:OBJECT`` names, from the working directory on; a function of no arguments is called."""
+    """The system that ``MODULE:OBJECT`` names, importable from the working directory. A function is called for it."""
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise ValueError(f"MODULE:OBJECT: expected a module and a name in it, such as my_model:system, got {name!r}")

@@ -17,18 +17,18 @@ from sdewm.verdicts.judge import LARGEST_PART, Comparison, LeftOut
 from sdewm.verification.samples import VARIATION
 from sdewm.verification.system_samples import RouteCoefficients, SystemSamples
 
-if TYPE_CHECKING:  # which takes scipy
+if TYPE_CHECKING:  # importing it imports scipy
     from sdewm.exact import Coefficients
 
 ErrorCase = Literal["zero drift", "full"]
 ORDERS = ("first", "second")
 POWERS = {"first": "coefficient of ε", "second": "coefficient of ε²", "third": "coefficient of ε³"}
-# A coefficient that is exactly zero is held to its size over paths instead of itself, and its row says so.
+# The margin of a coefficient that is exactly zero is relative to its size over paths. Its row has this name.
 IS_ZERO = ", which is 0, in parts of its root mean square over paths"
 
 
 def coefficient_rows(claim: str, samples: SystemSamples, case: ErrorCase) -> Iterator[Comparison | LeftOut]:
-    """The coefficients of ε and ε² against the truth: exact where the system has it, else measured."""
+    """Rows for the coefficients of ε and ε², against exact values where the system has them, else measured ones."""
     if samples.system.truth is not None:
         yield from _against_exact(claim, samples, case)
     else:
@@ -38,10 +38,10 @@ def coefficient_rows(claim: str, samples: SystemSamples, case: ErrorCase) -> Ite
 def rate_rows(
     claim: str, samples: SystemSamples, case: ErrorCase, kind: str, form: Form
 ) -> Iterator[Comparison | LeftOut]:
-    """The rate of the second-order remainder.
+    """Rows for the rate of the second-order remainder.
 
-    A mean over paths whose ε³ term is lost in the noise has no rate to be seen, nor has a remainder that is lost in
-    rounding; their rows are left out.
+    A row is left out if sampling noise hides the ε³ term of a mean, or rounding hides the remainder: then no rate can
+    be measured.
     """
     quantity = f"{kind} rate of the remainder past ε²"
     for loss in samples.system.losses:
@@ -57,13 +57,13 @@ def rate_rows(
 
 
 def third_order_rows(claim: str, samples: SystemSamples, case: ErrorCase) -> Iterator[Comparison | LeftOut]:
-    """Weak remainder over ε³ against the predicted third-order coefficient; left out where rounding hides it."""
+    """Rows for the weak remainder over ε³ against the predicted third coefficient; left out if rounding hides it."""
     for loss in samples.system.losses:
         test = samples.taylor[loss, case, "corrected"]
         third, quantity = test.third["predicted"], "remainder/ε³ − predicted third coefficient"
         size, zero = samples.size(loss, case, 3)
         margin = samples.system.third_factor * samples.settings.precision * size
-        # A row is verified within half of the coefficient at most, which single precision seldom shows.
+        # A row must be verified to half of the coefficient or better, which single precision seldom allows.
         within = margin if test.dtype == torch.float64 else min(margin, LARGEST_PART * abs(third.mean))
         if test.third_rounding > within:
             yield LeftOut(claim, samples.system.named(loss), quantity, "corrected", "", hidden(test.dtype))
@@ -94,7 +94,7 @@ def _against_exact(claim: str, samples: SystemSamples, case: ErrorCase) -> Itera
                 samples.large.estimate(on_grid - on_grids[0], of), 0.0, 0.0, margin, scale, part="large",
             )  # fmt: skip
             limit = _pick(samples.corrected[loss], case)[pick]
-            # What the extrapolation leaves is known here without sampling; it counts once, as numerical error.
+            # Here the error of the extrapolation is known without sampling. It counts once, as numerical error.
             known = float(richardson(on_grids)[0][0])
             left = abs(known - truth)
             yield _comparison(
@@ -120,7 +120,7 @@ def _against_measured(claim: str, samples: SystemSamples, case: ErrorCase) -> It
         for loss in system.losses:
             size, zero = samples.size(loss, case, pick + 1)
             quantity = POWERS[order] + IS_ZERO * zero
-            # Where the coarser grids are too coarse for Euler's scheme, as for a stiff drift, there is no limit.
+            # Euler's scheme may fail on the coarser grids, as for a stiff drift. Then there is nothing to extrapolate.
             lost = not samples.numerical[loss, "measured"][f"{case} {order}"] <= size
             error = f"{case} {order} difference" + " on the grid" * lost
             difference = samples.numerical[loss, "measured"][error]
@@ -133,7 +133,7 @@ def _against_measured(claim: str, samples: SystemSamples, case: ErrorCase) -> It
                     continue
                 value = _pick(routes[route], case)[pick]
                 precision = settings.precision * (1 if route == "jets" else system.formula_factor)
-                # Jets and differences in ε share the grid, and its bias with it; the formulas do not.
+                # Jets and differences in ε are on the same grid and have the same bias; the formulas have another.
                 left = 0.0 if route == "jets" else _left(samples, loss, route, case, order)
                 yield _comparison(
                     claim, samples, loss, quantity, _form(route), route,
@@ -180,13 +180,13 @@ def _comparison(
 
 
 def hidden(dtype: torch.dtype) -> str:
-    """Why a row cannot be made whose numbers are rounding."""
+    """The reason for leaving out a row whose numbers consist of rounding."""
     name = str(dtype).removeprefix("torch.")
     return f"rounding in {name} hides it" + "; .double() on the model and x0 shows it" * (dtype != torch.float64)
 
 
 def excuse(kinks: frozenset[str]) -> str:
-    """Why a deviation says nothing where these operations, which have kinks, were met; empty where there are none."""
+    """Why a deviation does not refute a claim, given the operations with kinks that were met; empty without any."""
     if not kinks:
         return ""
     names = ", ".join(sorted(kinks))
@@ -194,7 +194,7 @@ def excuse(kinks: frozenset[str]) -> str:
 
 
 def _terms(loss: str, case: ErrorCase, order: str) -> list[str]:
-    """What the coefficient is the sum of in the large sample: where a few paths carry one of these, it is flagged."""
+    """The names of the terms in the large sample that the coefficient is a sum of. It gets their flags."""
     terms = ["P"] if order == "first" else ["Q", "S"]
     if case == "full":
         terms += [f"{term}~" for term in terms]
@@ -224,7 +224,7 @@ def _exact(truth: Coefficients, case: ErrorCase, order: str) -> float:
 
 def _as_estimate(rate: Rate, samples: SystemSamples) -> Estimate:
     if rate.outcome == "exact":
-        # Nothing is left to fall: the expansion is the function itself, which every rate allows.
+        # The remainder is zero: the expansion is the function itself, which agrees with every rate.
         return Estimate(float(rate.expected), 0.0, samples.small.paths, rate.dof, samples.settings.seed)
     flags = (ADVICE[rate.outcome],) if rate.outcome == "ε too large" else ()
     return Estimate(rate.value, rate.stderr, samples.small.paths, rate.dof, samples.settings.seed, flags)

@@ -1,4 +1,4 @@
-"""Whether an SDE is what it says: what a user's own tests can hold a system against before any claim is checked."""
+"""Checks that an SDE is what it declares, for a user's own tests."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from sdewm.systems.sde import SDE, check_protocol
 from sdewm.systems.user_functions import FROM_INSIDE, named
 from sdewm.verification.system import System
 
-# At so many states about x0 coefficients are held against what they declare.
+# The number of states about x0 at which coefficients are checked.
 STATES = 16
-# Derivatives by differences are off by this part at most, where a function is smooth.
+# The largest relative error of derivatives by differences, for smooth functions.
 DIFFERENT = 0.05
 
 
 @dataclass(frozen=True)
 class Conformity:
-    """What :func:`check_sde` has held an SDE against, and what it has to say that is no mistake.
+    """The result of :func:`check_sde`: what it has checked, and notes.
 
-    ``checked`` in words, one line each; ``notes`` are what a user should know, such as operations with kinks.
+    ``checked`` has a line in words for each check. ``notes`` are not mistakes, but a user should know of them, such as
+    operations with kinks.
 
     >>> print(check_sde(gbm, x0, grid))
     ok    names, shapes, dtype and device
@@ -51,11 +52,11 @@ class Conformity:
 def check_sde(
     system: System | PerturbedSDE | SDE, x0: Float[Tensor, " n"] | None = None, grid: TimeGrid | None = None
 ) -> Conformity:
-    """Hold an SDE, a family, or a system with its losses against what it should be; for a test of your own.
+    """Check an SDE, a family, or a system with its losses; for a test of your own.
 
-    Names and shapes, dtype and device; that paths do not mix, that nothing is random, and that states are left alone;
-    that optional methods agree with f and g; the declared noise type; and that derivatives, which jets carry through
-    the coefficients and losses, are those of the values.
+    It checks names, shapes, dtype and device of all coefficients and losses; that a path's value depends on that path's
+    state alone; that nothing is random; that states are not changed in place; that optional methods agree with f and g;
+    the declared noise type; and that the derivatives by jets agree with differences of the values.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def check_sde(
     states = _states(near, probe)
     notes = list(_noise_notes(sde, probe, states))
     checked.append("the declared noise type")
-    # Compiled code sees neither jets nor tangents; the modules behind it do.
+    # torch.compile's code loses jets and tangents; the original modules do not.
     with nonsmooth_met() as kinks, warnings.catch_warnings(), as_written(), torch.no_grad():
         warnings.simplefilter("ignore")
         for name, function in (*_coefficients(sde, probe), *losses):
@@ -82,7 +83,7 @@ def check_sde(
 
 
 def kink_notes(kinks: set[str] | frozenset[str]) -> tuple[str, ...]:
-    """What to know of operations that are not twice continuously differentiable; nothing where there are none."""
+    """Notes on the operations met that are not twice continuously differentiable; none where there are none."""
     if not kinks:
         return ()
     return (
@@ -97,7 +98,7 @@ Named = tuple[str, Callable[[Tensor], Tensor]]
 def _hold(
     system: System | PerturbedSDE | SDE, x0: Tensor | None, grid: TimeGrid | None
 ) -> tuple[Probe, Probe, SDE, list[Named], TimeGrid]:
-    """Everything but the noise type and derivatives; with what was seen at ε = 1, and without the error."""
+    """Check all but the noise type and derivatives. Returns probes at ε = 1 and without the error, and the parts."""
     if isinstance(system, System):
         if x0 is not None or grid is not None:
             raise TypeError("x0, grid: expected none beside a System, which has its own")
@@ -125,10 +126,10 @@ def _coefficients(sde: SDE, probe: Probe) -> Iterator[Named]:
 
 
 def _states(near: Probe, probe: Probe) -> Tensor:
-    """States about x0 ``(16, n)``, as far from it as a first step or a tenth of itself leads, without an error.
+    """States about x0, ``(16, n)``. Each coordinate varies by the base's first step plus a tenth of its own size.
 
-    A coordinate that starts at 0, and stays there for a step, goes as far as the error or a walk leads it; one that
-    stays for ever, as far as others go.
+    If that is zero, as for a coordinate that starts at 0 and stays there for a step, it varies by the first step with
+    the error, or as far as the pilot walks go; and if that is zero too, as far as the other coordinates.
     """
     start = probe.same[0]
     reach = (near.other[1] - start).abs() + 0.1 * start.abs()
@@ -164,16 +165,16 @@ def _noise_notes(sde: SDE, probe: Probe, states: Tensor) -> Iterator[str]:
 
 
 def _check_derivative(name: str, function: Callable[[Tensor], Tensor], states: Tensor) -> None:
-    """Along one direction by a jet and by torch's forward mode, against central differences with several steps.
+    """Compare derivatives along one direction, by a jet and by torch's forward mode, with central differences.
 
-    The direction goes as far in each coordinate as the states do, and each component of a value is held against its
-    own size: coordinates may be of any unit, and of different ones.
+    The direction is scaled in each coordinate as the states are, and each component of a value is compared relative to
+    its own size, since coordinates may have different units.
     """
     generator = torch.Generator().manual_seed(1)
     v = torch.randn(states.shape[1], generator=generator, dtype=torch.float64).to(states)
     v = (v * (states.amax(0) - states.amin(0))).expand_as(states)
     with named(f"{name}: expected a function that jets pass through"):
-        # To second order, as an expansion takes it: torch has first derivatives of more functions.
+        # To second order, as in an expansion: torch has no second derivatives of some functions.
         jet = function(Jet(torch.stack([states, v, torch.zeros_like(v)]), JetSpace(1, 2)))
     eps = torch.finfo(states.dtype).eps
     steps = [eps ** (1 / 3) * 4.0**k for k in range(-2, 3)]
@@ -182,21 +183,21 @@ def _check_derivative(name: str, function: Callable[[Tensor], Tensor], states: T
         differences = torch.stack([(function(states + h * v) - function(states - h * v)) / (2 * h) for h in steps])
     except FROM_INSIDE:  # outside of the function's domain
         return
-    # Of each component the difference that changes least from one step to the next, at most of the states.
+    # For each component, the step length whose difference changes least from the one before, at most of the states.
     changes = (differences[1:] - differences[:-1]).abs().nan_to_num(math.inf, math.inf)
     best = changes.median(1, keepdim=True).values.argmin(0, keepdim=True).expand_as(changes[:1])
     change, measured = changes.gather(0, best)[0], differences.gather(0, best)[0]
     noise = 10 * eps / torch.as_tensor(steps).to(here)[best[0]] * here.abs().amax(0)
     slopes = {"jets": jet.derivative((1,)) if isinstance(jet, Jet) else torch.zeros_like(measured)}
     try:
-        # Unlike backward mode it passes torch.no_grad, as code that only predicts may well have.
+        # Unlike backward mode, forward mode works under torch.no_grad, which code for prediction often has.
         slopes["torch"] = torch.func.jvp(function, (states.clone(),), (v.clone(),))[1]
     except (*FROM_INSIDE, NotImplementedError):  # torch has none
         pass
     for which, slope in slopes.items():
         size = torch.maximum(slope.abs(), measured.abs()).amax(0)
         off = ((slope - measured).abs() > DIFFERENT * size + 10 * change + noise).reshape(len(states), -1)
-        # A kink that a difference reaches across is met at few of the states.
+        # A difference reaches across a kink at few of the states only.
         if int(off.any(1).sum()) > STATES // 2:
             p = int(off.any(1).nonzero()[0])
             i = int(off[p].nonzero()[0])

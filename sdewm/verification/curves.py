@@ -1,4 +1,4 @@
-"""Curves of the expansion's samples, for the figures."""
+"""Curves of the expansion for figures, from samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sdewm.verdicts.record import Curve
 from sdewm.verification.samples import VARIATION, channels, losses_at, sampler, variants
 from sdewm.verification.system_samples import SystemSamples, from_terms
 
-# An expansion to second order is called valid while its third-order term is at most this part of the others.
+# A second-order expansion is called valid while its third-order term is at most this fraction of the others.
 SHARE = 0.1
 CHARITABLE = "drift in Φ, sums from k = 0, Φξ in H"
 MAGNITUDES = np.linspace(-1.25, 1.25, 11)
@@ -45,7 +45,7 @@ def remainder_curves(claim: str, samples: SystemSamples, kind: str) -> Iterator[
 
 
 def term_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
-    """What each of the six terms adds to the coefficients of ε and ε², route by route, extrapolated to Δt = 0."""
+    """The contribution of each of the six terms to the coefficients of ε and ε², by each route, as Δt → 0."""
     for loss in samples.system.losses if samples.system.has_limit else ():
         for route in ("jets", *variants(samples.system)):
             corrected = route in ("jets", VARIATION)
@@ -60,11 +60,11 @@ def term_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
 
 
 def loss_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
-    """E L(x^ε) − E L(x⁰) simulated on both sides of ε = 0, predicted to second order, and what the prediction leaves.
+    """E L(x^ε) − E L(x⁰) for ε of both signs: simulated, predicted to second order, and the error of the prediction.
 
-    All on the system's own grid and on common noise. The range follows from the coefficients: up to ``valid`` the
-    third-order term is at most a tenth of the first and second ones together. Of the printed formula's readings the
-    most charitable one is taken.
+    All are on the system's own grid and on common noise. The range follows from the coefficients: up to ``valid`` the
+    third-order term is at most a tenth of the first and second ones together. The printed formula is drawn in the
+    reading that comes closest to the truth.
     """
     for loss in samples.system.losses:
         name = samples.system.named(loss)

@@ -1,4 +1,4 @@
-"""What was found on a unit of work: what one worker does at a time."""
+"""The results of one unit of work, which is what a worker does at a time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sdewm.verdicts.record import Curve
 
 @dataclass(frozen=True)
 class Finished:
-    """What a unit contributes to a report.
+    """The results that a unit contributes to a report.
 
     Attributes
     ----------
-    rows : a verdict for each comparison, and what was left out.
-    seconds : that it took; ``by_claim``, for the rows of each claim, where there are several.
-    terms, curves, series, notes : the terms of the expansion, what figures draw, the expansion of each loss in a line,
-        and what else the report says, where there is any.
+    rows : a verdict for each comparison, and the comparisons that were left out.
+    seconds : the computing time; ``by_claim`` has that of each claim if there are several.
+    terms, curves, series, notes : the terms of the expansion, curves for figures, the expansion of each loss in a line,
+        and notes for the report; empty if there are none.
     """
 
     rows: tuple[Verdict | LeftOut, ...]
@@ -34,13 +34,13 @@ class Finished:
     notes: tuple[str, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
-        """What JSON can hold; numbers as they are, bit for bit."""
+        """The results as a dictionary for JSON, which keeps every bit of a number."""
         found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_plain))
         return found
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Finished:
-        """What :meth:`as_record` gave; ``KeyError`` or ``TypeError`` where it is something else."""
+        """Read what :meth:`as_record` returned; ``KeyError`` or ``TypeError`` if it is something else."""
         return cls(
             rows=tuple(Verdict(**row) if "status" in row else LeftOut(**row) for row in record["rows"]),
             seconds=record["seconds"],

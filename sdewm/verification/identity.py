@@ -1,4 +1,4 @@
-"""What tells a user's system from any other, and from what it was before a change."""
+"""Fingerprints of a user's system, which change when its code or its numbers do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sdewm.systems.user_functions import FROM_INSIDE
 from sdewm.verification.system import System
 
 HERE = Path(__file__).parents[1]
-# Where installed packages and Python's own modules are; their versions are in a report's environment.
+# Folders of installed packages and of Python itself; a report's environment has their versions.
 INSTALLED = (
     *(Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     HERE.resolve(),
@@ -28,9 +28,9 @@ INSTALLED = (
 
 
 def fingerprint(system: System) -> str:
-    """A hash of the user's code, and of the system's numbers as that code gives them now.
+    """A hash of the user's code and of the system's numbers.
 
-    The code: the file of every module that is imported and not installed. The numbers: those of
+    The code is the files of all imported modules that are not installed packages. The numbers are those of
     :func:`fingerprint_of_numbers`.
     """
     total = hashlib.sha256(fingerprint_of_numbers(system).encode())
@@ -40,10 +40,10 @@ def fingerprint(system: System) -> str:
 
 
 def fingerprint_of_numbers(system: System) -> str:
-    """A hash of what a system computes now, which other weights or data of the same code change.
+    """A hash of what a system computes now. It changes when weights or data change, though the code is the same.
 
-    Of x0, the grid and the other fields of a system, and of coefficients and losses on the states of pilot paths. What
-    coefficients take from elsewhere, and what shows on none of these states, is not seen.
+    It covers x0, the grid and the other fields of the system, and the values of coefficients and losses at the states
+    of pilot paths. A change that has no effect at these states is missed.
     """
     total = hashlib.sha256()
     apart = ("family", "loss", "losses", "x0", "found")
@@ -77,5 +77,5 @@ def _numbers(system: System) -> Iterator[Tensor]:
             yield from (visit.x, value_of(visit.noise), value_of(sde.f(visit.t, visit.x)))
             for loss in system.losses.values():
                 for t in loss.times[:TIMES]:
-                    with suppress(*FROM_INSIDE):  # a state where the loss is not defined
+                    with suppress(*FROM_INSIDE):  # the loss need not be defined there
                         yield value_of(loss.fn(torch.as_tensor(t).to(visit.x), visit.x))

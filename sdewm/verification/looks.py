@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterable
 from sdewm.verdicts.judge import LeftOut, Row, RowKey, Verdict, share_of_look
 from sdewm.verification.settings import Settings
 
-# A true statement is refuted with this probability at most, however many looks it takes: some thousand judgements
-# make a run of them all one in a thousand. `python -m benchmarks.false_refutations` measures it: 1e-6 where replicates
-# have a skewness up to ½, as those of the closed forms do; 1e-5 at a skewness of 1, and 1e-4 at 4.
+# A true statement is refuted with this probability at most, over all looks at it. A full run has about a thousand
+# rows, so that it refutes anything true with probability one in a thousand. `python -m benchmarks.false_refutations`
+# measures the rate: 1e-6 if replicates have a skewness up to ½, as with closed forms; 1e-5 at 1, and 1e-4 at 4.
 SIGNIFICANCE = 1e-6
-# The budget of what stays open: looks at 1, 2, 4, 8 and 16 rounds of sampling.
+# The number of looks at an undecided row: at 1, 2, 4, 8 and 16 rounds of sampling.
 LOOKS = 5
 
 
 def decide(
     check: Callable[[Settings], Iterable[Row]], settings: Settings, seconds: float | None = None
 ) -> list[Verdict | LeftOut]:
-    """Look at samples that double until every corrected row is decided, or the budget is spent.
+    """Judge rows on samples that double from look to look, until every corrected row is decided or the budget is spent.
 
-    ``check`` makes the rows from the settings of a look. What a look decides stays decided: the next ones are for what
-    is open, and may spend less of the significance. A look takes about as long as all before it: where ``seconds`` are
-    given, there is none that would go beyond them. The numbers of a look do not depend on it.
+    ``check`` makes the rows from the settings of a look. A decided row stays as it is; later looks are for open rows,
+    with a smaller share of the significance each. A look takes about as long as all before it together. If ``seconds``
+    are given, no look is begun that would exceed them; the numbers of the other looks do not depend on this.
     """
     rows: dict[RowKey, Verdict | LeftOut] = {}
     started = time.perf_counter()
@@ -48,7 +48,7 @@ def _judged(rows: Iterable[Row], share: float) -> dict[RowKey, Verdict | LeftOut
 
 
 def _supersedes(new: Verdict | LeftOut, old: Verdict | LeftOut) -> bool:
-    """A row that was open, or was left out, gives way to one that rests on more paths."""
+    """Whether the new row replaces the old one: the old one was left out, or was open and had fewer paths."""
     if isinstance(new, LeftOut):
         return False
     return isinstance(old, LeftOut) or (old.status == "inconclusive" and new.paths > old.paths)

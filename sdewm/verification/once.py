@@ -1,4 +1,4 @@
-"""What was found on a system, kept on the system itself: it is shared while that is there, and gone when it goes."""
+"""Results that are computed once for each system, and kept on the system itself."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Found = TypeVar("Found")
 
 
 def once_for_system(function: Callable[Concatenate[System, Args], Found]) -> Callable[Concatenate[System, Args], Found]:
-    """``function(system, …)``, which is run once for the same object and arguments.
+    """Decorate ``function(system, …)`` so that it runs once for each system object and arguments.
 
-    An object cannot tell that a model's weights have changed: each call of :func:`sdewm.verify` makes one of its own.
+    A change of a model's weights is not noticed. So each call of :func:`sdewm.verify` makes a new system object.
     """
 
     @wraps(function)

@@ -1,4 +1,4 @@
-"""What holds path by path, and needs no estimate: a few paths, and a row for the gap between two routes."""
+"""Claims that hold path by path: a few paths to check them on, and a row for the gap between two routes."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ def few_paths(system: System, settings: Settings) -> Increments:
 
 
 def relative(value: Float[Tensor, "..."], truth: Float[Tensor, "..."]) -> float:
-    """Root mean square of the difference, in parts of the truth's."""
+    """The root mean square of the difference, relative to that of the truth."""
     return float((value - truth).square().mean().sqrt() / truth.square().mean().sqrt())
 
 
 @once_for_system
 def reach(system: System) -> Float[Tensor, " n"]:
-    """How large each state of the base is, ``(n,)``: at least x0, and as far as pilot paths go.
+    """The size of each coordinate of the state, ``(n,)``: its largest absolute value on pilot paths of the base.
 
-    At most ``1 + |x0|``, about which a function of a usual size changes; for a state that stays at 0 that is all there
-    is to say.
+    It is at most ``1 + |x0|``, the scale on which typical functions vary; and equal to that if the coordinate stays 0.
     """
     x0, grid = system.x0, system.grid
     visits = pilot(
@@ -57,10 +56,10 @@ def rounding(
     steps: int,
     size: Float[Tensor, " n"],
 ) -> float:
-    """How far rounding may move what a route gives, relative: what it makes of an x0 that differs in its last digits.
+    """The relative error of a route's result by rounding: how much it changes if the last digits of x0 change.
 
-    ``size`` ``(n,)`` is how large states are, see :func:`reach`.
-    A chaotic system lets rounding grow as it lets any other difference grow.
+    So the growth of rounding errors along paths, as in a chaotic system, is part of it. ``size`` ``(n,)`` is that of
+    the states, see :func:`reach`.
     """
     unit = torch.finfo(x0.dtype).eps
     here = route(x0)
@@ -80,9 +79,9 @@ def gap_row(
     kinks: set[str],
     settings: Settings,
 ) -> Comparison | LeftOut:
-    """A gap that should be 0 but for its numerical error, and has no sampling error. It has taken since ``started``.
+    """A row for a gap between two routes that should be 0 up to its numerical error, and has no sampling error.
 
-    Left out where no double precision was asked for, and rounding takes up the margin.
+    Its computation began at ``started``. In less than double precision it is left out if rounding exceeds the margin.
     """
     if system.x0.dtype != torch.float64 and gap <= numerical and gap + numerical > margin:
         return LeftOut(claim, system.name, quantity, "corrected", reading, hidden(system.x0.dtype))

@@ -1,4 +1,4 @@
-"""How many paths a sample takes: from a pilot run that measures how much the quantities spread."""
+"""Sample sizes from a pilot run, which measures the spread of the quantities."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from sdewm.verification.settings import Settings
 from sdewm.verification.system import Sizes, System
 
 PILOT = 2**8
-# Of one round; the looks go beyond where that decides nothing.
+# The largest size of one round. If that does not decide a row, later looks take several rounds.
 MOST = 2**15
-# To tell a coefficient from 0, which it may be.
+# The largest size for telling a coefficient from 0, since the coefficient may be 0.
 ENOUGH = 2**12
 BY_DEFAULT = Sizes(PILOT, PILOT)
-# How errors fall with the number of paths. That of quasi-Monte Carlo falls faster than this where losses are smooth.
+# Errors fall like paths to minus this power; for quasi-Monte Carlo and smooth losses even faster.
 POWER = {"rqmc": 0.75, "mc": 0.5, "antithetic": 0.5}
 
 
 @once_for_system
 def round_sizes(system: System, settings: Settings, h: float) -> Sizes:
-    """The sizes of one round at the precision asked for: those that the system states, or those that a pilot finds.
+    """The sample sizes of one round at the required precision: those that the system states, or those from a pilot run.
 
     ``h`` is the distance between two ε of :func:`~sdewm.verification.samples.sample_routes`.
     """
     if system.sizes is not None:
         stated = system.sizes
-        # Paired differences vary little, so that a small sample shows them even where the precision asks for less.
+        # Never fewer than stated: paired differences vary little, and the stated sample is small already.
         paired = max(stated.paired, settings.paths(stated.paired))
         return replace(stated, paths=settings.paths(stated.paths), paired=paired)
     pilot = sample_routes(system, sampler(system, settings, PILOT, 0, purpose=3), h)
     terms = paired = PILOT
-    # Verdicts rest on the terms where these are held against what is known exactly; elsewhere they are for the reader.
+    # Terms decide verdicts only if exact values are known; otherwise they are for the reader.
     most = ENOUGH if system.truth is None else MOST
     for loss in system.losses:
         for on_grids in zip(*(_coefficients(pilot, f"{loss}|jets", i) for i in range(system.grids)), strict=True):
-            # A coefficient is verified where it is known that 0 is not in its place.
+            # A coefficient can be verified only if its interval excludes 0.
             found = pilot.estimate(richardson(list(on_grids))[0])
             paired = max(paired, min(ENOUGH, _paths(found, abs(found.mean), settings)))
         for values in _coefficients(pilot, f"{loss}|jets"):
@@ -67,7 +67,7 @@ def _coefficients(pilot: Sample, prefix: str, halvings: int = 0) -> tuple[Array,
 
 
 def _paths(found: Estimate, margin: float, settings: Settings) -> int:
-    """A power of two, such that the interval that a first look is judged by fits into half of the margin."""
+    """The number of paths, a power of two, for which the interval at the first look fits into half of the margin."""
     if not (margin > 0 and math.isfinite(found.stderr)):
         return PILOT
     ratio = found.half_width(1 - DOUBT / 2) / (margin / 2)

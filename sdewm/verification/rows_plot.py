@@ -1,4 +1,4 @@
-"""A report drawn: how far each row is from what its claim says, in units of what is near enough."""
+"""The figure of a report: the distance of each row from its claim, in units of its margin."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LOOKS: dict[str, Look] = {
     "inconclusive": OTHER[0],
     "vacuous": MEASURED,
 }
-DEVIATIONS = 3.29  # standard errors to either side: 99.9 %
-LONGEST = 64  # letters of a row's name
-FAR = 4.0  # beyond so many margins the scale is logarithmic
+DEVIATIONS = 3.29  # standard errors to either side, for 99.9 %
+LONGEST = 64  # the most letters of a row's name
+FAR = 4.0  # margins, beyond which the scale is logarithmic
 
 
 def draw_rows(verdicts: Sequence[Verdict], axes: Axes | None, title: str) -> Axes:
-    """Those rows that have something to be measured in; see ``Report.plot``."""
+    """Draw the corrected rows that have a margin or a bound; see ``Report.plot``."""
     rows = [v for v in verdicts if v.form == "corrected" and _unit(v) > 0 and math.isfinite(v.statistic)]
     alone = axes is None
     with drawn_on(axes, 7.2, 1.2 + 0.19 * len(rows)) as axes:
@@ -61,7 +61,7 @@ def draw_rows(verdicts: Sequence[Verdict], axes: Axes | None, title: str) -> Axe
 
 
 def _unit(v: Verdict) -> float:
-    """What a row's distance is measured in: the margin of an equality, the bound of what is bounded."""
+    """The unit of a row's distance: the margin of an equality, or the bound of an inequality."""
     return v.margin if v.relation == "=" else v.expected
 
 

@@ -1,4 +1,4 @@
-"""What is sampled on a system: the terms of its expansion, and all routes to its coefficients on common noise."""
+"""Samples of a system: the terms of its expansion, and all routes to its coefficients on common noise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STENCIL = (-3, -2, -1, 1, 2, 3)
 
 
 def variants(system: System) -> dict[str, Corrections]:
-    """The formulas with Φ and Φ⁻¹ that are evaluated: the printed ones that are asked for, and the corrected one."""
+    """The formulas with Φ and Φ⁻¹ to evaluate: the required readings of the printed one, and the corrected one."""
     if not system.has_limit:
         return {}
     return {**{reading: READINGS[reading] for reading in system.readings}, VARIATION: CORRECTED}
@@ -49,7 +49,7 @@ class _ZeroDrift(PerturbedSDE):
 
 
 def channels(system: System) -> int:
-    """The number of noise channels; all input is checked on the way, before any work is done."""
+    """Check all input of the system before any work is done. Returns the number of noise channels."""
     return check_problem(system.family, system.losses, system.x0, system.grid, method=system.method, grids=system.grids)
 
 
@@ -70,7 +70,7 @@ def sampler(
     widen: float = 1.0,
     block: int = 4096,
 ) -> Sampler:
-    """Where one round's paths come from: as the settings say, or plain paths with areas where the method takes them."""
+    """The sampler of one round: that of the settings, or Brownian paths with Lévy areas where the method needs them."""
     if needs_areas(system):
         return BrownianSampler(paths, settings.stream(round, purpose), block=block)
     drawn = settings.draw(paths, round, purpose, widen=widen, block=block)
@@ -78,7 +78,7 @@ def sampler(
 
 
 def term_grids(system: System) -> int:
-    """Coarser grids are for the limit Δt → 0, and that is compared with what is exactly known."""
+    """The number of grids for the terms: several only if their limit Δt → 0 is compared with exact values."""
     return system.grids if system.truth is not None else 1
 
 

@@ -1,4 +1,4 @@
-"""What a run of the checks asks for, and how its samples grow until it is answered."""
+"""The settings of a run, and its rounds of sampling."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from sdewm.noise.samplers import REPLICATES, AntitheticMonteCarlo, MonteCarlo, Q
 
 @dataclass(frozen=True)
 class Settings:
-    """The relative ``precision`` of a coefficient, the seed, the sampler by name, and how many rounds of sampling.
+    """The relative ``precision`` of a coefficient, the seed, the name of the sampler, and the number of rounds.
 
-    A coefficient is held to this part of itself where it is known exactly; where it is measured, to this part of its
-    root mean square over paths, since its mean may vanish, and to a quarter of itself at most.
+    If a coefficient is known exactly, the precision is relative to the coefficient. If it is measured, the precision is
+    relative to its root mean square over paths, since its mean may vanish; and it is a quarter of the coefficient at
+    most.
 
-    A *round* is an independent sample of the size that the first look at a question takes. Each further look pools
-    twice as many rounds as the one before.
+    A *round* is an independent sample of the size of the first look. Each further look pools twice as many rounds as
+    the one before.
     """
 
     precision: float = 1e-3
@@ -30,34 +31,34 @@ class Settings:
     rounds: int = 1
 
     def paths(self, at_default: int) -> int:
-        """Of one round. Sample sizes follow the precision: quasi-Monte Carlo errors fall about like 1/paths."""
+        """The size of one round at this precision, since quasi-Monte Carlo errors fall about like 1/paths."""
         return max(2**8, int(at_default * 1e-3 / self.precision))
 
     def at_look(self, look: int) -> Settings:
-        """Of look 0, 1, 2, …: 1, 2, 4, … rounds."""
+        """The settings of look 0, 1, 2, …, with 1, 2, 4, … rounds."""
         return replace(self, rounds=2**look)
 
     @property
     def first(self) -> Settings:
-        """Of look 0."""
+        """The settings of look 0."""
         return self.at_look(0)
 
     @property
     def before(self) -> Settings | None:
-        """Of the look before."""
+        """The settings of the look before; ``None`` for the first."""
         return replace(self, rounds=self.rounds // 2) if self.rounds > 1 else None
 
     @property
     def new_rounds(self) -> range:
-        """What a look draws on top of the one before."""
+        """The rounds that this look draws in addition to those of the look before."""
         return range(self.rounds // 2, self.rounds)
 
     def stream(self, round: int, purpose: int = 0) -> int:
-        """The seed of one round of what is sampled for one purpose."""
+        """The seed of one round of the sample for one purpose."""
         return int(np.random.SeedSequence([self.seed, purpose, round]).generate_state(1)[0])
 
     def draw(self, paths: int, round: int, purpose: int = 0, *, widen: float = 1.0, block: int = 4096) -> Sampler:
-        """Where one round's paths come from; ``widen`` is for randomized quasi-Monte Carlo."""
+        """The sampler of one round; ``widen`` is for randomized quasi-Monte Carlo."""
         seed = self.stream(round, purpose)
         if self.sampler == "mc":
             return MonteCarlo(paths, seed, block)
@@ -71,9 +72,9 @@ _LAST: Callable[[Draw], Draw] = lru_cache(maxsize=32)
 
 
 def pooled(draw: Draw, keep: Callable[[Draw], Draw] = _LAST) -> Draw:
-    """Of ``draw(system, settings, round, …)``, which samples one round: all rounds so far as one sample, kept.
+    """Turn ``draw(system, settings, round, …)``, which samples one round, into a function that pools all rounds so far.
 
-    The system is whatever names it: a string; or a :class:`~sdewm.System`, where ``keep`` is
+    ``keep`` stores its results. The system is a string, or a :class:`~sdewm.System` if ``keep`` is
     :func:`~sdewm.verification.once.once_for_system`.
     """
 

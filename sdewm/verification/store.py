@@ -1,8 +1,8 @@
 """Finished units of work in a folder, so that an interrupted run resumes where it was.
 
-A record is JSON: loading one executes nothing. It is written in one step and carries its own checksum, so that a run
-that is killed, or another one that writes the same record at the same time, leaves a whole one or none, and what is
-told to be finished is on disk.
+A record is JSON, so that loading one executes no code. It is written in one step and has a checksum: if a run is
+killed, or another run writes the same record at the same time, the record on disk is complete or absent. A unit of work
+is reported as finished only when its record is on disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sdewm.verification.finished import Finished
 
 Work = TypeVar("Work")
 
-# What reading a damaged record may raise.
+# The errors that reading a damaged record can raise.
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 
 
@@ -31,7 +31,7 @@ def default_folder(name: str) -> Path:
 
 
 def code_version(packages: Iterable[Path]) -> str:
-    """A hash of what numbers come from besides settings: the files of packages, and the versions a report states."""
+    """A hash of what numbers depend on besides settings: the files of these packages, and the versions of libraries."""
     total = hashlib.sha256(json.dumps(environment()).encode())
     for package in packages:
         for file in sorted(package.rglob("*")):
@@ -43,11 +43,11 @@ def code_version(packages: Iterable[Path]) -> str:
 
 
 class Store(Generic[Work]):
-    """The finished units of one version of the code in ``root``, where other versions have theirs beside them.
+    """The finished units of one version of the code in the folder ``root``; other versions have their own there.
 
-    ``packages`` are the folders of the code. ``identity`` gives all that tells a unit from others, as what JSON can
-    hold: its "claims", its "system", and whatever else its numbers depend on. What cannot be read or written is told
-    to ``say`` in a line, and the run goes on without it. Nothing is deleted.
+    ``packages`` are the folders of the code. ``identity`` returns all that identifies a unit, as data for JSON: its
+    "claims", its "system", and whatever else its numbers depend on. If a record cannot be read or written, ``say`` is
+    called with a line about it, and the run goes on without the record. Nothing is deleted.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Store(Generic[Work]):
         self.keeps = True
 
     def path(self, unit: Work) -> Path:
-        """Of a unit's record: named after its claim and system, and after a hash of all that tells it from others."""
+        """The path of a unit's record, which has its claim, its system and a hash of all that identifies it."""
         identity = self._identity(unit)
         title = re.sub(r"[^a-z0-9.]+", "-", f"{identity['claims'][0]}-{identity['system']}".lower())
         digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
         return self.root / self.version / f"{title}-{digest}.json"
 
     def take_up(self, units: Iterable[Work]) -> dict[Work, Finished]:
-        """Those of the units that are kept here, as they were finished."""
+        """The results of those units that have a record here."""
         found: dict[Work, Finished] = {}
         for unit in units:
             path = self.path(unit)
@@ -85,7 +85,7 @@ class Store(Generic[Work]):
         return found
 
     def keep(self, unit: Work, finished: Finished) -> Finished:
-        """Write what was found; returns what a later run takes up, so that both report the same."""
+        """Write a record. Returns it as a later run will read it, so that both report the same numbers."""
         record = finished.as_record()
         if self.keeps and code_version(self._packages) != self.version:
             self._give_up("the code has changed since the run began")
@@ -99,7 +99,7 @@ class Store(Generic[Work]):
         return Finished.from_record(record)
 
     def seconds(self, unit: Work) -> float | None:
-        """How long the unit took when it was last finished, by whatever version of the code."""
+        """The seconds that the unit took when it was last finished, by any version of the code."""
         try:
             of_all = self.root.glob(f"*/{self.path(unit).name}")
             last = max(of_all, key=lambda path: path.stat().st_mtime, default=None)

@@ -1,4 +1,4 @@
-"""What a user hands to a verification: a perturbed system, its losses, where it starts, and how it is walked."""
+"""The system that a user hands to a verification: perturbed equation, losses, initial state, grid and method."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sdewm.solvers.methods import Method
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
 
-if TYPE_CHECKING:  # which takes scipy
+if TYPE_CHECKING:  # importing it imports scipy
     from sdewm.exact import Coefficients
 
-# Each more makes the extrapolation to Δt = 0 more exact, and asks for a grid that can be coarsened once more.
+# More grids make the extrapolation to Δt = 0 more exact, but the finest must be coarsened once more for each.
 GRIDS = 3
-# A matrix of more rows on each path takes too long to be followed, unless sizes are stated that make it affordable.
+# The largest n for which n × n matrices are followed on each path, unless sizes are stated.
 LARGEST = 64
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many paths one round of each sample has at a precision of 1e-3; without them a pilot run tells.
+    """The number of paths of one round of each sample, at a precision of 1e-3. Without it a pilot run finds sizes.
 
-    ``paths`` of the terms, ``paired`` of the routes on common noise, ``taylor`` of the remainders; in blocks of
-    ``block`` paths. ``widen`` is what :class:`~sdewm.QuasiMonteCarlo` widens its increments by.
+    ``paths`` is for the terms, ``paired`` for all routes on common noise, and ``taylor`` for the remainders; ``block``
+    paths are simulated at a time. ``widen`` is passed to :class:`~sdewm.QuasiMonteCarlo`.
     """
 
     paths: int
@@ -52,18 +52,19 @@ class System:
     grid : the time grid.
     method : as for :func:`sdewm.solve`.
     name : what rows of a report call it.
-    continuous : whether the claims are about Δt → 0; otherwise the grid's own step is the model, as where a recurrent
-        network makes each step. By default they are but for the method "euler-sequential".
-    truth, euler_truths : what is known exactly, as :mod:`sdewm.exact` gives it: coefficients for Δt → 0, and those of
-        Euler's scheme on each grid. Where nothing is known coefficients are measured, by differences in ε.
-    readings : of the printed formulas, those that are checked beside the corrected one; see
+    continuous : whether the claims are about Δt → 0. If not, the step of the grid belongs to the model, as for a
+        recurrent network. The default is True, but False for the method "euler-sequential".
+    truth, euler_truths : exact values, as :mod:`sdewm.exact` gives them: coefficients for Δt → 0, and those of Euler's
+        scheme on each grid. Without them coefficients are measured by differences in ε.
+    readings : the readings of the printed formulas that are checked beside the corrected one; see
         :data:`sdewm.expansion.variation_of_constants.READINGS`.
-    sizes : of samples; ``None`` finds them in a pilot run.
-    formula_factor : the formulas with Φ and Φ⁻¹ cost n³ for each path and step, and are held to so many times the
-        precision.
+    sizes : sample sizes; ``None`` finds them in a pilot run.
+    formula_factor : the precision for the formulas with Φ and Φ⁻¹ is this many times coarser, since they cost n³ for
+        each path and step.
     third_factor : likewise for the coefficient of ε³, which is measured as a limit.
 
-    Two systems are equal where they are one object. Raises ``ValueError`` and ``TypeError`` that name the argument.
+    Two systems are equal only if they are the same object. Raises ``ValueError`` and ``TypeError`` that name the
+    argument.
 
     >>> system = System(family, lambda x: (x**2).sum(-1), x0, TimeGrid(0.0, 1.0, 32))
     >>> sdewm.verify(system).ok
@@ -84,7 +85,7 @@ class System:
     formula_factor: float = 10.0
     third_factor: float = 10.0
     losses: dict[str, SummedLoss] = field(init=False, repr=False)
-    # What sdewm.verification.once finds.
+    # The results that sdewm.verification.once keeps.
     found: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -107,12 +108,12 @@ class System:
             object.__setattr__(self, "continuous", self.method != "euler-sequential")
 
     def afresh(self) -> System:
-        """The same system, on which nothing has been found: its weights or its data may be others by now."""
+        """A copy of the system without kept results, since its weights or data may have changed."""
         return replace(self)
 
     @cached_property
     def _coarser(self) -> int:
-        """How many grids there are, this one among them, each half as fine as the one before."""
+        """The number of grids, each half as fine as the one before, that this grid allows; itself included."""
         for grids in range(1, GRIDS):
             if self.grid.steps % 2**grids:
                 return grids
@@ -125,13 +126,13 @@ class System:
 
     @property
     def has_limit(self) -> bool:
-        """Whether Euler's scheme can be followed to Δt → 0: on this grid and two coarser ones, which hold all times."""
+        """Whether Euler's scheme can be extrapolated to Δt → 0: two coarser grids must have all times of the losses."""
         affordable = self.sizes is not None or len(self.x0) <= LARGEST
         return bool(self.continuous) and self.method == "euler" and self._coarser == GRIDS and affordable
 
     @property
     def grids(self) -> int:
-        """How many grids the limit Δt → 0 is extrapolated from; 1 where there is none."""
+        """The number of grids for the extrapolation to Δt → 0; 1 if there is no limit."""
         return GRIDS if self.has_limit else 1
 
     @property
@@ -146,5 +147,5 @@ class System:
         return f"the grid of {self.grid.steps} steps, or a loss's time on it, cannot be made coarser twice"
 
     def named(self, loss: str) -> str:
-        """What rows about one of its losses call it."""
+        """The name of the system in rows about one of its losses."""
         return f"{self.name} {loss}".strip()

@@ -1,4 +1,4 @@
-"""What a verification of a user's system found."""
+"""The report of a verification of a user's system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sdewm.verification.system_samples import sample_system
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The quantity of a claim that broke down, as where solutions explode.
+# The quantity named in the row of a claim that could not be sampled, as where solutions explode.
 ALL_OF_IT = "all of it"
 
 
@@ -33,11 +33,11 @@ class Report:
 
     Attributes
     ----------
-    rows : a verdict for each comparison, and what was left out, claim by claim.
-    warnings : what to know of the system that decides no row: kinks, assumptions that it does not meet, few paths
-        that carry a mean, how large an error the expansion is good for, a noise type that others take otherwise.
-    seconds : that it took.
-    numbers : a fingerprint of what the system computed then, see :attr:`curves`.
+    rows : a verdict for each comparison, and the comparisons that were left out, claim by claim.
+    warnings : facts about the system that decide no row: kinks, assumptions that it does not meet, means that rest on
+        few paths, the range of ε in which the expansion holds, a noise type that other libraries read differently.
+    seconds : the computing time.
+    numbers : a fingerprint of what the system computed at the time, see :attr:`curves`.
 
     >>> report = verify(system, ["sensitivities"])
     >>> report.ok, len(report.refuted)
@@ -66,12 +66,12 @@ class Report:
 
     @property
     def refuted(self) -> list[Verdict]:
-        """The rows that speak against a claim. An assumption that is not met is none of them."""
+        """The rows that refute a claim. Assumptions that are not met are not among them."""
         return [v for v in self.verdicts if v.form == "corrected" and v.status == "refuted"]
 
     @property
     def ok(self) -> bool:
-        """Whether something was verified, and nothing that was asked is refuted, left open, or broke down."""
+        """Whether at least one row is verified, no row is refuted or open, and every claim could be sampled."""
         verified = any(v.form == "corrected" and v.status == "verified" for v in self.verdicts)
         return verified and not failures(self.verdicts) and not self._broken
 
@@ -82,9 +82,9 @@ class Report:
 
     @cached_property
     def curves(self) -> list[Curve]:
-        """The loss against ε, simulated and predicted; remainders; terms by each route. Sampled when asked for.
+        """The loss against ε, simulated and predicted; remainders; terms by each route. Sampled when first read.
 
-        ``RuntimeError`` where the system's weights or data are no longer those that the rows are of.
+        ``RuntimeError`` if the system's weights or data have changed since the rows were made.
         """
         if not self.series:
             return []
@@ -97,7 +97,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """One plain sentence."""
+        """The verdict in one sentence."""
         decided = [v for v in self.verdicts if v.form == "corrected"]
         open_rows = [v for v in failures(self.verdicts) if v.status != "refuted"]
         if self.refuted:
@@ -124,10 +124,10 @@ class Report:
         write_page(self.as_record(), path)
 
     def plot(self, axes: Axes | None = None) -> Axes:
-        """Draw each row: how far it is from what is claimed, in units of what is near enough, its margin.
+        """Draw the distance of each row from its claim, in units of its margin.
 
-        ``axes`` are matplotlib's; new ones by default, as high as there are rows. Returns the axes. Bars are of 99.9 %,
-        numerical error included. Where a row is many margins away the scale is logarithmic beyond one of them.
+        ``axes`` are matplotlib's; new ones by default, with a height for all rows. Returns the axes. Bars are 99.9 %
+        intervals, numerical error included. If a row is many margins away, the scale is logarithmic beyond one margin.
 
         >>> report.plot().figure.savefig("rows.svg")
         """
@@ -136,7 +136,7 @@ class Report:
         return draw_rows(self.verdicts, axes, self.verdict.partition(". ")[0])
 
     def as_record(self) -> dict[str, Any]:
-        """All of it as what JSON can hold."""
+        """The report as a dictionary for JSON."""
         run = {
             "claims": list(self.claims),
             "systems": [self.system.name],
@@ -185,10 +185,10 @@ def report(
     finished: Iterable[tuple[str, Finished]],
     notes: Sequence[str],
 ) -> Report:
-    """What was found on each claim as one report; ``notes`` are those on the system itself."""
+    """The results for all claims as one report; ``notes`` are those on the system itself."""
     numbers = fingerprint_of_numbers(system)
     found = dict(finished)
-    # Those of the assumptions come first: they are the theory's own conditions.
+    # The notes on assumptions come first: these are the conditions of the theory.
     in_order = sorted(found, key=lambda claim: claim != "assumptions")
     return Report(
         system=system,

@@ -1,4 +1,4 @@
-"""The numbers that the claims of the expansion are judged by, gathered once per system."""
+"""The samples for all claims about the expansion, made once per system."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from sdewm.verification.samples import (
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import Sizes, System
 
-# A term is 0 where it is below so many units in the last digit of the loss.
+# A term counts as 0 if it is below this many units in the last digit of the loss.
 ROUNDING = 1e3
 LossCaseForm = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class RouteCoefficients:
-    """Replicate means of what one route gives for one loss: coefficients of ε and ε², without and with drift error."""
+    """The coefficients of ε and ε² of one loss by one route, as replicate means, without and with drift error."""
 
     zero_drift: tuple[Array, Array]
     full: tuple[Array, Array]
@@ -55,10 +55,10 @@ class RouteCoefficients:
 class SystemSamples:
     """Everything sampled on one system.
 
-    ``corrected[loss]`` and ``corrected_on_grid[loss]`` come from the large sample; ``paired[loss][route]`` from the
-    smaller one on which all routes share their noise, extrapolated where the system has a limit. Numbers beside
-    them are numerical errors, {(loss, route): largest change of the last extrapolation}. ``kinks`` are operations met
-    that are not twice continuously differentiable, ``h`` the distance between the ε of differences.
+    ``corrected[loss]`` and ``corrected_on_grid[loss]`` come from the large sample. ``paired[loss][route]`` comes from
+    the small sample, in which all routes share their noise; it is extrapolated if the system has a limit. ``numerical``
+    has the numerical errors, {(loss, route): largest change by the last extrapolation}. ``kinks`` are the operations
+    met that are not twice continuously differentiable, and ``h`` is the distance between the ε of differences.
     """
 
     system: System
@@ -78,9 +78,9 @@ class SystemSamples:
     config: dict[str, object]
 
     def size(self, loss: str, case: str, order: int) -> tuple[float, bool]:
-        """Root mean square over paths of the loss's coefficient of that order, and whether it is 0.
+        """The root mean square over paths of the loss's coefficient of that order, and whether it is 0 up to rounding.
 
-        Where it is, up to rounding, its size is what it would be if the series went on as it began.
+        If it is 0, the size returned is an extrapolation: what it would be if each term were a fifth of the one before.
         """
         test = self.taylor[loss, case, "corrected"]
         first, found = test.size(0), test.size(order)
@@ -90,7 +90,7 @@ class SystemSamples:
         return first / (5 * largest) ** order, True
 
     def radius(self, loss: str) -> float:
-        """Up to which |ε| each term of the loss's series is at most a quarter of the one before, root mean square."""
+        """The largest |ε| at which each term of the loss is at most a quarter of the one before, root mean square."""
         sizes = [self.size(loss, "full", k) for k in range(4)]
         ratios = [a / b for (a, _), (b, zero) in itertools.pairwise(sizes[1:]) if not zero]
         return TRUST * min(ratios, default=math.inf)
@@ -113,7 +113,7 @@ class SystemSamples:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Terms that few paths carry, and what rounding hides."""
+        """Notes on terms that rest on few paths, and on what rounding hides."""
         found = []
         for loss in self.system.losses:
             carried = [t for t in ("loss0", *TERMS) if self.large.estimate(f"{loss}|jets|{t}/0").flags]
@@ -147,9 +147,9 @@ class SystemSamples:
 
 @once_for_system
 def sample_system(system: System, settings: Settings) -> SystemSamples:
-    """Sample one system, on top of the rounds of the look before; kept for the claims that share it.
+    """Sample one system, adding to the rounds of the look before. The result is kept for all claims that use it.
 
-    ``ArithmeticError`` where no path reaches a loss.
+    ``ArithmeticError`` if no path reaches the states where a loss is not constant.
     """
     before = sample_system(system, settings.before) if settings.before else None
     with nonsmooth_met() as kinks:
@@ -236,7 +236,7 @@ def _taylor_tests(
     rounds = [before] if before else []
     sizes = system.sizes or BY_DEFAULT
     for r in settings.new_rounds:
-        # The ladders stay those of the first round: remainders at different ε cannot be pooled.
+        # All rounds use the ladder of ε of the first one: remainders at different ε cannot be pooled.
         ladders = {case: test.eps for (_, case, _), test in rounds[0].items()} if rounds else {}
         tests: dict[LossCaseForm, TaylorTest] = {}
         for case, family in zip(CASES, (without_drift_error(system.family), system.family), strict=True):
@@ -268,7 +268,7 @@ def from_terms(
 
 
 def _rounding(test: TaylorTest) -> float:
-    """How much of a path's loss is rounding, root mean square: what is left far below the ladder of ε."""
+    """The root mean square of rounding in a path's loss: the remainder at an ε far below the ladder."""
     left = math.sqrt(float(test.sample[f"loss/1/{len(test.eps)}"].mean())) * test.units.loss
     return max(left, torch.finfo(test.dtype).eps * test.size(0))
 

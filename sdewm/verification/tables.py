@@ -1,4 +1,4 @@
-"""Verdicts as tables for a reader."""
+"""Tables of verdicts on the terminal."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def print_claims(
     seconds: Mapping[str, float],
     console: Console,
 ) -> None:
-    """One row for each claim: the statements that it covers, its verdicts, the rows left out, seconds, and a word.
+    """Print one row for each claim: its statements, its verdicts, the rows left out, the seconds, and a summary.
 
-    Verdicts on what is printed are of a quantity on a system, all readings together; those on what is corrected are of
-    single rows, as in the summary line.
+    Verdicts on printed formulas are counted per quantity and system, all readings together; those on corrected formulas
+    are counted per row, as in the summary line.
     """
     table = Table(pad_edge=False, header_style="bold", caption=CAPTION, caption_justify="left")
     for name in ("claim", "statements", "as printed", "as corrected"):
@@ -91,7 +91,7 @@ def _counts(statuses: Sequence[Status | None]) -> str:
 
 
 def print_table(verdicts: Sequence[Verdict], console: Console) -> None:
-    """One row for each claim, system and quantity: as printed, as corrected, and the numbers behind them."""
+    """Print one row for each claim, system and quantity: as printed, as corrected, and the numbers."""
     table = Table(title=None, show_lines=False, pad_edge=False, header_style="bold")
     for name in ("claim", "system", "quantity", "as printed", "as corrected"):
         table.add_column(name)
@@ -136,13 +136,13 @@ def _status(verdicts: list[Verdict]) -> str:
 
 
 def _within(verdicts: list[Verdict]) -> str:
-    """The part of the quantity that the widest of the verified intervals reaches from the truth."""
+    """The largest distance of a verified interval from the truth, relative to the quantity."""
     parts = [v.reach / v.scale for v in verdicts if v.relation == "=" and v.status == "verified" and v.scale > 0]
     return f"{100 * max(parts):.1g} %" if parts else ""
 
 
 def _least_refuted(verdicts: list[Verdict]) -> Verdict | None:
-    """The reading that comes closest to the truth: the one a refutation has to beat."""
+    """The refuted reading that comes closest to the truth."""
     return min(verdicts, key=_excess, default=None)
 
 

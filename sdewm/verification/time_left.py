@@ -1,4 +1,4 @@
-"""How long a run still takes, from the seconds that its units are known or expected to take."""
+"""The remaining time of a run, from the times that its units of work took or are expected to take."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-# Seconds of work that the expected ones count for: a unit of a few milliseconds tells nothing about long ones.
+# The weight of the expected times, in seconds of work: a unit of a few milliseconds says nothing about long ones.
 DOUBT = 10.0
 
 
 class TimeLeft(ProgressColumn):
-    """A column of the progress bar.
+    """An estimate of the remaining seconds, for the progress bar.
 
-    ``expected`` seconds of each unit may come from another machine or precision: they are scaled by what this run has
-    taken for those that it has finished, as far as that is more than :data:`DOUBT`. Units that run are counted for what
-    is left of them, and no sharing among ``workers`` makes the longest one shorter.
+    The ``expected`` seconds of each unit may come from another machine or precision. They are scaled by the ratio of
+    measured to expected times of the finished units, once these are more than :data:`DOUBT` seconds of work. A running
+    unit counts with what is left of it. With several ``workers``, the estimate is at least the longest unit.
 
     Example
     -------
@@ -44,18 +44,18 @@ class TimeLeft(ProgressColumn):
         self._workers, self._clock = workers, clock
 
     def start(self, unit: Hashable) -> None:
-        """A worker begins with the unit, perhaps not for the first time."""
+        """A worker begins the unit, perhaps again."""
         self._started[unit] = self._clock()
 
     def end(self, unit: Hashable, seconds: float | None) -> None:
-        """The unit took so long, or is given up (``None``)."""
+        """The unit has finished in so many seconds, or has been given up (``None``)."""
         expected = self._left.pop(unit)
         if seconds is not None:
             self._expected += expected
             self._taken += seconds
 
     def seconds(self) -> float:
-        """An estimate; 0 where what is left should be finished by now."""
+        """The estimate; 0 if all work should be finished by now."""
         scale, now = self._taken / self._expected, self._clock()
         left = [max(0.0, scale * s - (now - self._started.get(unit, now))) for unit, s in list(self._left.items())]
         return max(sum(left) / self._workers, max(left, default=0.0))
@@ -66,6 +66,6 @@ class TimeLeft(ProgressColumn):
 
 
 def progress_bar(left: TimeLeft) -> Progress:
-    """A bar on standard error, with the time left; nothing where that is no terminal."""
+    """A progress bar on standard error, with the remaining time; hidden if that is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)

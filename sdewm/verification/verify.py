@@ -1,4 +1,4 @@
-"""A system of a user's own, held against the theory with the machinery that the paper's systems are held with."""
+"""Check a user's own system against the theory, by the methods that check the paper's systems."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def verify(
     budget: float = 300.0,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """Hold a system against the theory: does the expansion hold on it, do its derivatives, its method's orders?
+    """Check a system against the theory: its expansion, its sensitivities, and the orders of its method.
 
     Parameters
     ----------
@@ -51,16 +51,16 @@ def verify(
         routes (jets, variation of constants, differences in ε) and the rates of remainders; "sensitivities": ∂_ε x and
         ∂²_ε x by their own equations, jets and differences; "fundamental matrix": Φ by several routes, and ΦΦ⁻¹;
         "divergence": distances of solutions, or of a latent model's rollouts, against ∂x; "strong order" and "weak
-        order" of the method; "assumptions": 3.1 and 3.2, which warn and decide nothing.
-    precision : a coefficient counts as verified within this part of its root mean square over paths, and to half of
-        itself at most; sample sizes follow from a pilot run.
+        order" of the method; "assumptions": 3.1 and 3.2, whose violations are warnings and decide nothing.
+    precision : a coefficient counts as verified if it is right to this fraction of its root mean square over paths, and
+        to half of its own size. Sample sizes follow from a pilot run.
     seed, sampler : determine every number.
-    budget : seconds. Samples double until every row is decided, four times at most; none is begun that would go beyond
-        the budget. It has no say in the numbers of a row.
+    budget : seconds. Samples double until every row is decided, four times at most. No doubling is begun that would
+        exceed the budget. The numbers of a row do not depend on it.
     progress : called with each claim's name as it begins.
 
-    Where a system meets something that a claim does not allow, such as ReLU or too few paths that carry a mean, a row
-    that would be refuted is inconclusive, and the report says why.
+    If a system does not meet an assumption of a claim, as with ReLU or with a mean that rests on few paths, a row that
+    would be refuted is inconclusive instead, and the report says why.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def verify(
 def asked(
     system: System, claims: Sequence[str] | None, precision: float, seed: int, sampler: SamplerName, budget: float
 ) -> tuple[tuple[str, ...], Settings, float]:
-    """The claims, the settings and the budget; ``ValueError`` or ``TypeError`` names what is not what it should be."""
+    """The checked claims, settings and budget; ``ValueError`` or ``TypeError`` names the argument that is wrong."""
     arguments.instance("system", system, System, "a System(family, loss, x0, grid)")
     chosen = tuple(CLAIMS) if claims is None else (claims,) if isinstance(claims, str) else tuple(claims)
     for claim in chosen:
@@ -100,9 +100,9 @@ def hold(
     keep: Callable[[str, Finished], Finished] = lambda claim, finished: finished,
     starting: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[str, Finished]]:
-    """Each claim and what was found on it, one after another; what ``take_up`` has of a claim is not sampled again.
+    """Yield each claim with its results. If ``take_up`` returns earlier results of a claim, it is not sampled again.
 
-    ``keep`` gets what is new. Seconds of claims that are taken up count for the budget, as if they were spent now.
+    ``keep`` is called with new results. The seconds of earlier results count for the budget as if they were spent now.
     """
     left = budget
     for claim in claims:
@@ -125,7 +125,7 @@ def _found(system: System, claim: str, settings: Settings, seconds: float) -> Fi
         try:
             rows = decide(partial(CLAIMS[claim], system), settings, seconds)
         except (ArithmeticError, NotDifferentiable, ValueError) as error:
-            # The system itself has been checked: what one claim cannot do with it costs that claim and no other.
+            # The system itself has been checked. An error within one claim is reported there; the other claims go on.
             rows = [LeftOut(claim, system.name, ALL_OF_IT, "corrected", "", str(error))]
         if claim == "assumptions" and not any(isinstance(r, LeftOut) and r.claim == claim for r in rows):
             notes = tuple(str(v) for v in assumptions.assumptions_of(system, settings.seed).violations)

@@ -1,1 +1,1 @@
-"""The claims that a user's own system is held against, one file each: ``check(system, settings)`` yields its rows."""
+"""The claims that a user's system is checked against, one file each: ``check(system, settings)`` yields the rows."""

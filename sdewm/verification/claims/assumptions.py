@@ -1,6 +1,6 @@
 """Assumptions 3.1 and 3.2 on the coefficients: are they bounded, of linear growth, and of class C³?
 
-Sampling finds violations and never proves that there are none; a row that is verified says that none was found.
+Sampling can find violations, but cannot prove that there are none: "verified" means that none was found.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ GROWTH, SMOOTH = "growth of the coefficients", "largest jump of a derivative"
 
 
 def check(system: System, settings: Settings) -> Iterator[Row]:
-    """The assumptions as printed, and linear growth, which is what the proofs use.
+    """Rows for the assumptions as printed, and for linear growth, which is what the proofs use.
 
-    None of them decides whether the expansion holds on this system: what is violated is a warning of the report.
+    They do not decide whether the expansion holds on this system: violations become warnings of the report.
     """
     if system.x0.dtype != torch.float64:
         reason = f"jumps cannot be told from rounding in {system.x0.dtype}: use .double() on the model and x0"

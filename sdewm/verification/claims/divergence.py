@@ -1,6 +1,6 @@
-"""How far solutions diverge whose initial values differ: E sup_t ‖x^ε − x⁰‖² against ε² E sup_t ‖∂x‖².
+"""The divergence of solutions with different initial values: E sup_t ‖x^ε − x⁰‖² against ε² E sup_t ‖∂x‖².
 
-On a latent model the solutions are its rollouts (19), and the errors are those of z̃, as in Theorem 4.1.
+For a latent model the solutions are its rollouts (19), and the error is one of z̃, as in Theorem 4.1.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from sdewm.verification.system import System
 
 CLAIM = "divergence"
 QUANTITY = "E sup_t ‖x^ε − x⁰‖²/ε², ε → 0, less E sup_t ‖∂x[u]‖²"
-# ‖ε‖ in parts of the initial state, the smallest first. What is left of ε² halves from one to the one before.
+# ‖ε‖ relative to the initial state, the smallest first; ε² doubles from one to the next.
 LADDER = (1e-3, 2**0.5 * 1e-3, 2e-3)
 PATHS = 2**9
 
 
 def check(system: System, settings: Settings) -> Iterator[Row]:
-    """One row: the distance over ε², extrapolated to ε = 0, against the sensitivity, on common noise."""
+    """One row: the mean square distance over ε², extrapolated to ε = 0, against the sensitivity, on common noise."""
     started = time.perf_counter()
     if needs_areas(system):
         reason = "copies of a path by a method that takes Lévy areas are not there"
@@ -45,7 +45,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
     with nonsmooth_met() as kinks:
         found = _suprema(system, settings)
     flags = found.estimate("jets").flags
-    if flags:  # as where a loss has no fourth moment: what the mean is, nobody knows
+    if flags:  # as where a distance has no fourth moment: its mean cannot be estimated
         yield LeftOut(CLAIM, system.name, QUANTITY, "corrected", "", "; ".join(flags))
         return
     # Distances at ±ε are averaged, so that what is odd in ε is gone.
@@ -62,7 +62,7 @@ def check(system: System, settings: Settings) -> Iterator[Row]:
 
 
 def _rollout(system: System) -> tuple[SDE, Tensor, Tensor]:
-    """What is followed, its initial state, and a unit vector in which it is perturbed."""
+    """The equation that is followed, its initial state, and the unit vector along which that is perturbed."""
     base, x0 = system.family.base, system.x0
     generator = torch.Generator().manual_seed(0)
 
@@ -79,7 +79,7 @@ def _rollout(system: System) -> tuple[SDE, Tensor, Tensor]:
 @partial(pooled, keep=once_for_system)
 def _suprema(system: System, settings: Settings, round: int) -> Sample:
     sde, x0, u = _rollout(system)
-    # A latent model's states and its errors are of a usual size; others are of any.
+    # The states of a latent model are of order one; other systems can have states of any size.
     size = float(reach(system).norm()) if len(x0) == len(system.x0) else 1 + float(x0.norm())
     ladder = [size * part for part in LADDER]
     shifts = torch.stack([sign * c * u for c in ladder for sign in (1.0, -1.0)])

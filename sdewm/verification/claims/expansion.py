@@ -1,4 +1,4 @@
-"""E L(x^ε) as a power series in ε: its coefficients by independent routes, and what it leaves."""
+"""E L(x^ε) as a power series in ε: its coefficients by independent routes, and its remainders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALONE = "expansion, diffusion error alone"
 
 
 def check(system: System, settings: Settings) -> Iterator[Row]:
-    """Coefficients of ε, ε² and ε³, the rates of remainders, and the same for the error's diffusion alone."""
+    """Rows for the coefficients of ε, ε² and ε³ and the rates of remainders, also for the error's diffusion alone."""
     samples = sample_system(system, settings)
     yield from _rows(CLAIM, samples, "full")
     yield from rate_rows(CLAIM, samples, "full", "strong", "corrected")

@@ -30,15 +30,15 @@ from sdewm.verification.system import LARGEST, System
 
 CLAIM = "fundamental matrix"
 SLACK = 0.25
-# What is smaller, differences in the initial value do not see.
+# Differences in the initial value do not resolve smaller numbers.
 GONE = 1e-9
-# Of all matrices that are held at a time; so many paths of two states see a slope to 0.1.
+# The largest number of entries of all matrices in memory; enough paths for a slope to 0.1 with two states.
 ENTRIES = 2**14
 RATE = "½ less the order of ΦΦ⁻¹ − I"
 
 
 def check(system: System, settings: Settings) -> Iterator[Row]:
-    """Φ by jets against differences in x0, its equation and the product of step Jacobians; and ΦΦ⁻¹ − I as Δt → 0."""
+    """Rows for Φ by jets against differences in x0, its own equation and step Jacobians, and for ΦΦ⁻¹ − I as Δt → 0."""
     started, quantity = time.perf_counter(), "Φ"
     n, base, x0, grid, method = len(system.x0), system.family.base, system.x0, system.grid, system.method
     if n > LARGEST:
@@ -120,9 +120,9 @@ def by_differences(
     noise: Increments,
     h: float | Float[Tensor, " n"],
 ) -> tuple[Float[Tensor, "paths n n"], float]:
-    """Φ by central differences of fourth order, and how far those with twice the step are off, relative.
+    """Φ by central differences of fourth order, and their relative change if the step is doubled.
 
-    ``h`` is the step of all coordinates, or of each, ``(n,)``.
+    ``h`` is the step, one for all coordinates or one for each, ``(n,)``.
     """
 
     def central(h: float | Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The strong and the weak order of the method on this system, against those that it declares."""
+"""The strong and the weak order of the method on this system, against the orders that it declares."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sdewm.verification.samples import channels
 from sdewm.verification.settings import Settings
 from sdewm.verification.system import System
 
-# An order counts as reached where the slope is at most so much below it.
+# An order counts as reached if the slope is at most this much below it.
 SLACK = 0.25
 LEVELS = 3
 PATHS = 2**12
-# Lévy areas of more noises take long to draw.
+# The largest number of noise channels: Lévy areas of more take long to draw.
 CHANNELS = 4
 
 
 def check(kind: OrderKind, system: System, settings: Settings) -> Iterator[Row]:
-    """One row: how far the slope of the base system's error against Δt is below the declared order."""
+    """One row: the declared order less the slope of the base system's error against Δt."""
     claim, quantity, started = f"{kind} order", "declared order less the slope", time.perf_counter()
     method = system.method if isinstance(system.method, str) else type(system.method).__name__
     out = partial(LeftOut, claim, system.name, quantity, "corrected", method)
@@ -37,7 +37,7 @@ def check(kind: OrderKind, system: System, settings: Settings) -> Iterator[Row]:
     if finest < LEVELS:
         yield out(f"a grid of {system.grid.steps} steps cannot be made coarser {LEVELS - 1} times")
         return
-    # A Milstein reference would see a wrong limit, which a finer grid of the method's own does not.
+    # A Milstein reference shows a wrong limit of the method; a finer grid of the same method cannot.
     few = channels(system) <= CHANNELS
     reference = "milstein" if kind == "strong" and few else system.method
     loss: Any = None

@@ -1,6 +1,6 @@
 """∂_ε x and ∂²_ε x path by path, by routes that share no formula: their own SDEs, jets, and differences in ε.
 
-By one stepper on one grid they are the same map, whatever the stepper.
+With the same stepper on the same grid all of them compute the same map, so that they agree to rounding.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _part_by_jets(i: int, system: System, noise: Increments, x0: Tensor) -> Tens
 def by_equations(
     family: PerturbedSDE, eps: float, x0: Float[Tensor, " n"], grid: TimeGrid, *, method: Method, noise: Increments
 ) -> tuple[Float[Tensor, "paths n"], Float[Tensor, "paths n"]]:
-    """∂x and ∂²x at the final time, each ``(paths, n)``: (38)-(40) as a system of SDEs; (36) and (37) at ε ≠ 0."""
+    """∂x and ∂²x at the final time, each ``(paths, n)``, from their SDEs: (38)–(40); (36) and (37) at ε ≠ 0."""
     system = SensitivitySDE(family, eps)
     return system.split(solve(system, system.initial(x0), grid, method=method, noise=noise))[1:]
 
@@ -89,7 +89,7 @@ def by_differences(
     noise: Increments,
     h: float,
 ) -> tuple[tuple[Float[Tensor, "paths n"], Float[Tensor, "paths n"]], tuple[float, float]]:
-    """The same by central differences of sixth order, and how far those of fourth order are off, relative."""
+    """The same by central differences of sixth order, and how much those of fourth order differ, relatively."""
 
     def at(k: int) -> Tensor:
         return solve(family.at(eps + k * h), x0, grid, method=method, noise=noise)
@@ -99,7 +99,7 @@ def by_differences(
     first = (45 * odd[1] - 9 * odd[2] + odd[3]) / (60 * h)
     second = (270 * even[1] - 27 * even[2] + 2 * even[3]) / (180 * h**2)
     lower = (8 * odd[1] - odd[2]) / (12 * h), (16 * even[1] - even[2]) / (12 * h**2)
-    # Rounding of the solutions themselves, magnified by the difference.
+    # The rounding of the solutions, amplified by the difference quotient.
     rounding = 45 * torch.finfo(x0.dtype).eps * float(x[0].detach().abs().max())
     errors = [
         relative(coarse, fine) + rounding / (h**order * float(fine.square().mean().sqrt()) + 1e-300)
