@@ -37,5 +37,5 @@ __all__ = [
     "value_of",
 ]
 
-for _module in pkgutil.iter_modules(__path__):  # they fill the table of rules; a file that is put here is found
+for _module in pkgutil.iter_modules(__path__):  # importing a file adds its rules; new files are found
     importlib.import_module(f"{__name__}.{_module.name}")

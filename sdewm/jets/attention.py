@@ -14,7 +14,7 @@ from sdewm.jets.registry import rule, space_of
 
 
 def _added(mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """A mask as what is added to the scores; a true element of a Boolean one is left out."""
+    """A mask as numbers to add to the scores: −∞ where a Boolean mask is true."""
     if mask is None or mask.dtype != torch.bool:
         return mask
     return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill(mask, -torch.inf)
@@ -57,7 +57,7 @@ def multi_head_attention(
     if is_causal and attn_mask is None:
         raise ValueError("attn_mask: expected a causal mask with is_causal=True, as torch does, got None")
     if training and dropout_p > 0:
-        dropout(query, dropout_p)  # says what to do
+        dropout(query, dropout_p)  # the message says what to do
     single = query.ndim == 2
     if single:
         query, key, value = (x.unsqueeze(1) for x in (query, key, value))
@@ -81,7 +81,8 @@ def multi_head_attention(
         k, v = (torch.cat([x, torch.zeros_like(x[..., :1, :])], -2) for x in (k, v))
 
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)
-    extra = scores.shape[-1] - key.shape[0] if static_k is None else 0  # keys that no mask speaks of are seen by all
+    # Keys beyond the mask are visible to all queries.
+    extra = scores.shape[-1] - key.shape[0] if static_k is None else 0
     mask = _added(attn_mask, scores)
     if mask is not None:
         mask = F.pad(mask, (0, extra))

@@ -1,4 +1,4 @@
-"""Axes of a jet's value among those of its stacked coefficients."""
+"""The axes of a jet's value as axes of its stacked coefficients, whose first axis counts the coefficients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls with keyword arguments: numpy's names are torch's, ``out=`` is honoured, what no rule answers is refused."""
+"""Calls with keyword arguments: numpy's names are accepted, ``out=`` works, and keywords without a rule are refused."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch.utils._pytree import tree_flatten
 from sdewm.jets.fallback import without_rule
 from sdewm.jets.jet import ANSWERS, Jet, NotDifferentiable, constant
 
-# numpy's names for arguments, which torch takes in place of its own (its python_arg_parser.cpp has the list).
+# numpy's names of arguments, which torch accepts for its own (the list is in its python_arg_parser.cpp).
 NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 
 
 def called(
     func: Callable[..., Any], rule: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """What a function of torch returns for jets, by its rule or without one."""
+    """Call a function of torch with jets, by its rule if there is one."""
     name = getattr(func, "__name__", str(func))
     kwargs = dict(kwargs)
     out = kwargs.pop("out", None)
@@ -42,7 +42,7 @@ def called(
 
 @cache
 def _keywords(rule: Callable[..., Any]) -> frozenset[str] | None:
-    """The keywords that a rule has an answer for; None for one that hands all of them on to torch."""
+    """The keywords that a rule handles; None if it passes all of them on to torch."""
     parameters = inspect.signature(rule).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
@@ -50,7 +50,7 @@ def _keywords(rule: Callable[..., Any]) -> frozenset[str] | None:
 
 
 def written(name: str, result: Any, out: Any) -> Any:
-    """``out`` with the result in it. TypeError for a plain tensor, which has no room; ValueError for another shape."""
+    """Write the result into ``out``. TypeError if that is a plain tensor, ValueError if it has another shape."""
     if isinstance(out, (tuple, list)):
         return type(out)(written(name, r, o) for r, o in zip(result, out, strict=True))
     if not isinstance(out, Jet):

@@ -1,4 +1,4 @@
-"""Functions that are linear in their tensors, such as shifts, masks and pooling: each coefficient goes by itself."""
+"""Functions that are linear in their tensors, such as shifts, masks and pooling, applied to each coefficient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdewm.jets.registry import functions, in_place, rule, space_of, stacked
 
 
 def _linear(name: str, *values: str, names: str) -> None:
-    """A function that is linear in its arguments `values` together: every coefficient goes by itself."""
+    """Add the rule of a function that is jointly linear in its arguments `values`: it acts on each coefficient."""
     parameters = names.split()
     first = functions(name)
 
@@ -41,7 +41,7 @@ def _linear(name: str, *values: str, names: str) -> None:
 
 
 def _row(x: Any, k: int) -> Any:
-    """Coefficient k of an argument; those of a constant vanish."""
+    """Coefficient k of an argument; for a plain tensor or number it is zero from k = 1 on."""
     if isinstance(x, Jet):
         return x.coefficients[k]
     if k == 0 or x is None:
@@ -85,7 +85,7 @@ for _name in (
 ):
     if any(hasattr(place, _name) for place in (torch, Tensor, F)):
         _linear(_name, "input", names="input")
-del RULES[Tensor.unfold]  # a view, not F.unfold
+del RULES[Tensor.unfold]  # Tensor.unfold is another function than F.unfold
 _linear("diff", "input", "prepend", "append", names="input n dim prepend append")
 _linear("where", "input", "other", names="condition input other")
 _linear("masked_fill", "input", "value", names="input mask value")

@@ -1,8 +1,8 @@
-"""Comparisons, steps and discrete results: questions that a jet answers by its value.
+"""Comparisons, step functions and integer results, which depend on a jet's value only.
 
-As everywhere in automatic differentiation, a branch is chosen by the value, and the derivative is the branch's own:
-right almost everywhere, which is said once for each operation, by name. What stays refused is what would turn a jet
-into plain floating-point numbers (`float(x)`, `x.item()`, `x.numpy()`): its derivatives would be lost in silence.
+As everywhere in automatic differentiation, the value chooses the branch, and the derivative is that of the branch. It
+is right almost everywhere; a warning says so once for each operation. Conversions of a jet to plain floating-point
+numbers (`float(x)`, `x.item()`, `x.numpy()`) are refused, since the derivatives would be lost without notice.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from torch import Tensor
 from sdewm.jets.jet import RULES, Jet, NotDifferentiable, constant, value_of
 from sdewm.jets.registry import functions, in_place, register, space_of, warn_nonsmooth
 
+# Boolean and integer results, which are piecewise constant.
 BRANCHING = (
     "eq ne lt le gt ge greater greater_equal less less_equal not_equal __eq__ __ne__ __lt__ __le__ __gt__ __ge__ "
     "equal allclose isclose logical_not logical_and logical_or logical_xor all any is_nonzero __bool__ __contains__ "
     "signbit isin argmax argmin argsort nonzero argwhere count_nonzero bucketize searchsorted "
     "bool char byte short int long __int__"
 )
-"""Results that are true or false, or whole numbers: constant but where they jump."""
 
+# Step functions with floating-point results: jets whose derivatives are zero.
 STEPS = "sign sgn floor ceil round trunc fix floor_divide __floordiv__ __rfloordiv__"
-"""Step functions with floating-point results: jets without derivatives."""
 
+# Tests for NaN and infinity, which need no warning: models do not branch on them.
 VALIDITY = "isnan isinf isposinf isneginf isfinite isreal"
-"""Whether a number is one: nobody's model branches there."""
 
 
 def _plain(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """`func` on the values."""
+    """`func` applied to the values of jets."""
     return func(*map(_value, args), **{name: _value(x) for name, x in kwargs.items()})
 
 
@@ -49,13 +49,13 @@ def _discrete(func: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _written(func: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The in-place form: zeros and ones in the place of a jet."""
+    """The in-place form, which overwrites a jet with zeros and ones."""
     ask = _discrete(func, name)
     return in_place(lambda target, *args, **kw: constant(ask(target, *args, **kw).to(target.dtype), target.space), name)
 
 
 def step(func: Callable[..., Tensor], name: str, *args: Any, **kwargs: Any) -> Jet:
-    """A step function of jets: its value, and derivatives that vanish almost everywhere."""
+    """The rule of a step function: all of its derivatives vanish almost everywhere."""
     value = _plain(func, args, kwargs)
     if value.is_complex():
         raise NotDifferentiable(f"{name} of a complex jet is no step function; write it with abs and division")

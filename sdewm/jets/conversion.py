@@ -12,11 +12,11 @@ from sdewm.jets.registry import property_rule, register, rule, warn_nonsmooth
 
 
 def _direct(name: str) -> None:
-    """Functions that mean the same on the stacked coefficients."""
+    """Add the rule of a method that acts on the stacked coefficients as on a tensor."""
     method = getattr(Tensor, name)
 
     def apply(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        # How memory is laid out changes no number.
+        # The memory layout is ignored: it changes no number.
         plain = [value_of(a) if isinstance(a, Tensor) else a for a in args if not isinstance(a, torch.memory_format)]
         kwargs.pop("memory_format", None)
         kwargs = {key: value_of(x) if isinstance(x, Tensor) else x for key, x in kwargs.items()}
@@ -25,7 +25,7 @@ def _direct(name: str) -> None:
         c = method(input.coefficients, *plain, **kwargs)
         if c.is_floating_point() or c.is_complex():
             return Jet(c, input.space)
-        warn_nonsmooth(name)  # whole numbers and truth values have no derivatives
+        warn_nonsmooth(name)  # integers and Booleans have no derivatives
         return c[0]
 
     register(apply, name)

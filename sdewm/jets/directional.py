@@ -15,8 +15,8 @@ from sdewm.jets.space import JetSpace
 def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
     """∂function(x)[v], of function's shape, for tensors and jets: exact, by forward differentiation.
 
-    ``function`` maps ``(paths, n)`` path by path; ``v`` has the shape of x. A jet's derivative is the jet of the
-    derivative: the truncated product is linear in each coefficient, so it is differentiated coefficient by coefficient.
+    ``function`` maps states ``(paths, n)``, each path by itself; ``v`` has the shape of x. For jets the result is the
+    jet of ∂function(x)[v]: the coefficients of function(x), differentiated along the coefficients of v.
     """
     if isinstance(x, Jet) or isinstance(v, Jet):
         space = next(y.space for y in (x, v) if isinstance(y, Jet))

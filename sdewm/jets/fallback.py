@@ -1,4 +1,4 @@
-"""What happens to a function without a rule: nested forward-mode derivatives, or an error that names it."""
+"""Functions without a rule: their derivatives are torch's own, if these are proven; otherwise an error names them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NONSMOOTH = (
     "nanmedian msort cummax cummin quantile nanquantile mode l1_loss smooth_l1_loss huber_loss frac fmod "
     "atan2 arctan2 angle max_pool2d_with_indices_backward remainder __mod__ __rmod__ copysign hinge_embedding_loss "
     "frexp i0e i1e svd linalg_svdvals "
-) + " ".join(name for name in dir(F) if "max_pool" in name)  # with indices or without, of any number of dimensions
+) + " ".join(name for name in dir(F) if "max_pool" in name)  # with and without indices, in one to three dimensions
 
 
 def refuse(name: str, advice: str) -> NoReturn:
@@ -46,7 +46,7 @@ def refuse(name: str, advice: str) -> NoReturn:
 
 
 def without_rule(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A function that torch calls with a jet, and for which there is no rule."""
+    """Call a function of torch that has no rule with jets."""
     name = getattr(func, "__name__", str(func))
     if name == "__get__":
         name = getattr(getattr(func, "__self__", None), "__name__", name)
@@ -62,12 +62,13 @@ def without_rule(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 
 
 def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """func on jets, by nested derivatives along lines ε = t v, in forward or in reverse mode, whichever is proven."""
+    """Call func with jets: its derivatives along lines ε = t v, nested in forward or in reverse mode, as proven."""
     leaves, spec = tree_flatten((args, kwargs))
     jets = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet)]
     space = space_of(*(leaves[i] for i in jets))
     constants = [i for i in jets if _is_constant(leaves[i])]
-    if len(constants) < len(jets):  # a target of ones, say: derivatives along it are neither needed nor always there
+    if len(constants) < len(jets):
+        # Constant jets are passed as plain tensors: torch may have no derivatives in them, as in a loss's target.
         leaves = [leaf.value if i in constants else leaf for i, leaf in enumerate(leaves)]
         jets = [i for i in jets if i not in constants]
     name = getattr(func, "__name__", str(func))
@@ -83,7 +84,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     def along(direction: Ray) -> Callable[[Tensor], list[Any]]:
         return lambda t: moved(lambda x: _on_line(x, direction, t))
 
-    # A spec has no hash in torch 2.6.
+    # In torch 2.6 a TreeSpec cannot be hashed.
     signature = (func, str(spec), space.order, _relative_sizes(leaves), *map(_kind, leaves))
     try:
         given = moved(lambda x: x.value.clone())
@@ -91,7 +92,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         smooth = [i for i, y in enumerate(flat) if isinstance(y, Tensor) and (y.is_floating_point() or y.is_complex())]
         if not smooth:
             refuse(name, _COUNT)
-        # Views are to be written through, and those of plain tensors stay plain.
+        # Views must share memory with the jet; views of plain tensors stay plain.
         shared = {i: [j for j, leaf in enumerate(given) if _shares_memory(flat[i], leaf)] for i in smooth}
         seen = [i for i in smooth if set(shared[i]) & set(jets)]
         if seen:
@@ -114,7 +115,8 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             kinked = _KINKED[signature] or name in _NONSMOOTH_RULES
             _ROUTES[signature] = _proven_route(func, name, tries, space.order, kinked)
         if _KINKED[signature] and name not in _NONSMOOTH_RULES:
-            uneven = tuple(0.9**i for i in range(space.parameters))  # parameters hardly cancel along it
+            # Along this direction the terms of different parameters are unlikely to cancel.
+            uneven = tuple(0.9**i for i in range(space.parameters))
             met = kinks_along(lambda eps: call(moved(lambda x: _on_line(x, uneven, origin + eps))))
             if met:
                 warn_nonsmooth(name.strip("_"), why=_why(name.strip("_"), met))
@@ -130,7 +132,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             f"({str(error).splitlines()[0]}); write it with differentiable functions"
         ) from error
     for i, c in zip(smooth, coefficients, strict=True):
-        # A proof is made at other arguments than those of most calls; what it cannot have seen may show by itself.
+        # The proof was made at other arguments. At these the derivatives may visibly fail.
         if bool((c.isnan().any(0) & ~c[0].isnan()).any()):
             refuse(name, "torch's derivatives of it are not numbers at these arguments; write it with other functions")
         flat[i] = Jet(c, space)
@@ -138,7 +140,7 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _is_constant(x: Jet) -> bool:
-    """Whether all coefficients past the value vanish, and nobody differentiates them."""
+    """Whether all coefficients but the value are zero, and do not require gradients."""
     c = x.coefficients
     if c.requires_grad or torch._C._functorch.peek_interpreter_stack() is not None:
         return False
@@ -146,7 +148,7 @@ def _is_constant(x: Jet) -> bool:
 
 
 def _why(name: str, met: set[str]) -> str:
-    """What inside of an operation is not smooth, and what to do where nobody can see that paths keep clear of it."""
+    """Which part of an operation is not smooth, and what to do if it is unknown whether paths come near that."""
     inside = ", ".join(sorted(met - {name}))
     advice = dict.fromkeys(HIDDEN[part] for part in sorted(met) if part in HIDDEN)
     return ". ".join([*([f"in it, {inside}"] if inside else []), *advice])
@@ -155,7 +157,7 @@ def _why(name: str, met: set[str]) -> str:
 def _views(
     call: Callable[[list[Any]], tuple[list[Any], Any]], leaves: list[Any], jets: list[int], seen: list[int]
 ) -> dict[int, Tensor]:
-    """Of the outputs that are views of a jet, the same views of its coefficients: one picks the same of every one."""
+    """For outputs that are views of a jet's value: the same views of all of its coefficients."""
 
     def on(*rows: Tensor) -> list[Any]:
         arguments = list(leaves)
@@ -176,7 +178,7 @@ def _shares_memory(result: Any, argument: Any) -> bool:
 
 
 def _kind(leaf: Any) -> Any:
-    """What a signature says of an argument: all of a static one, of a tensor what decides how it is computed."""
+    """What a signature keeps of an argument: a static one itself, and of a tensor what can change the algorithm."""
     if isinstance(leaf, Tensor):
         return isinstance(leaf, Jet), leaf.dtype, leaf.ndim
     try:
@@ -187,10 +189,10 @@ def _kind(leaf: Any) -> Any:
 
 
 def _relative_sizes(leaves: list[Any]) -> tuple[int, ...]:
-    """How the sizes of all axes compare with each other, with 0 and with 1.
+    """The order of the sizes of all axes among each other, and with 0 and 1.
 
-    A formula for a derivative may hold for a tall matrix and not for a wide one, so a proof for one is none for the
-    other; but it hardly depends on how many paths there are.
+    A formula for a derivative may be right for a tall matrix and wrong for a wide one, so that each needs its own
+    proof. But it hardly depends on the number of paths.
     """
     sizes = [n for leaf in leaves if isinstance(leaf, Tensor) for n in leaf.shape]
     ranks = {n: rank for rank, n in enumerate(sorted({0, 1, *sizes}))}
@@ -198,9 +200,10 @@ def _relative_sizes(leaves: list[Any]) -> tuple[int, ...]:
 
 
 def _check_repeatable(name: str, call: Callable[[list[Any]], Any], arguments: list[Any], first: list[Any]) -> None:
-    """A derivative takes several calls: they may neither change their arguments nor differ.
+    """Refuse a function that changes its arguments or returns other numbers when called again.
 
-    Draws that do not show in the result, by chance, show in the state of torch's generator.
+    Differentiating takes several calls. Random draws that happen not to change the result change the state of torch's
+    generator.
     """
     before = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in arguments]
     state = torch.get_rng_state()
@@ -212,7 +215,7 @@ def _check_repeatable(name: str, call: Callable[[list[Any]], Any], arguments: li
 
 
 def _random_line(leaves: list[Any], seed: int) -> Callable[[Tensor], list[Any]]:
-    """The arguments in double precision, the jets among them moving through their values along a random parabola."""
+    """The arguments in double precision, as functions of t: jets move through their values along a random parabola."""
     generator = torch.Generator().manual_seed(seed)
     still = [leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf for leaf in leaves]
     moving = {}
@@ -235,12 +238,12 @@ def _random_line(leaves: list[Any], seed: int) -> Callable[[Tensor], list[Any]]:
 
 
 def _proven_route(func: Callable[..., Any], name: str, lines: list[Line], order: int, kinked: bool) -> Route:
-    """The first of torch's two ways to differentiate that agrees with plain calls along one of the lines.
+    """The first of torch's two ways to differentiate, forward and reverse mode, that agrees with plain calls.
 
-    A kink near one line can make a right derivative look wrong, but hardly one near all of them, unless there are
-    thousands of numbers; a wrong derivative is wrong along every line, and on both sides. Forward mode that was wrong
-    where reverse mode was right is never taken again for that function: it may be right at other arguments (of another
-    shape, or without zeros), and a proof there would be none for all.
+    It must agree along one of several lines. A kink near a line can make a right derivative look wrong, but there is
+    hardly one near every line, unless there are thousands of numbers. A wrong derivative is wrong along every line, and
+    on both sides. If forward mode was wrong where reverse mode was right, it is never used again for that function: it
+    may be right at other arguments (of another shape, or without zeros), which proves nothing for the rest.
     """
     origin, reasons = torch.zeros((), dtype=torch.float64), dict[Route, str]()
     for route in (_forward, _reverse):
@@ -268,15 +271,15 @@ def _proven_route(func: Callable[..., Any], name: str, lines: list[Line], order:
 
 Ray = tuple[float, ...]
 Route = Callable[[Any, Tensor], Any]
-_NONSMOOTH_RULES = set(NONSMOOTH.split())  # these say it themselves, at every call
-LINES = 3  # on which a function may show that its derivatives are right
+_NONSMOOTH_RULES = set(NONSMOOTH.split())  # these warn by themselves, at every call
+LINES = 3  # along which the derivatives of a function are compared
 _ROUTES: dict[Any, Route] = {}  # for each signature, the way of differentiating that was proven
 _KINKED: dict[Any, bool] = {}  # for each signature, whether there is an operation inside that has a kink somewhere
 _FORWARD_IS_WRONG: set[Any] = set()  # functions for which forward mode was wrong where reverse mode was right
 
 
 def _directions(space: JetSpace) -> list[Ray]:
-    """As many directions as the top degree has coefficients: enough to know a polynomial along lines."""
+    """As many directions as the top degree has coefficients: enough to find a polynomial from its values on lines."""
     top = space.indices[space.size(space.order - 1) :] if space.order else space.indices
     return [tuple(a / max(space.order, 1) for a in alpha) for alpha in top]
 
@@ -316,7 +319,7 @@ def _forward(line: Line, t: Tensor) -> Any:
 
 
 def _reverse(line: Line, t: Tensor) -> Any:
-    """The derivative by reverse mode alone: the pullback is linear, and is pulled back itself."""
+    """The derivative by reverse mode alone: the pullback is linear, and its own pullback is the derivative."""
     y, pullback = vjp(line, t)  # type: ignore[misc]
     zeros = tree_map(torch.zeros_like, y)
     return y, vjp(lambda w: pullback(w)[0], zeros)[1](torch.ones_like(t))[0]

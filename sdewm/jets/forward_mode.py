@@ -1,4 +1,4 @@
-"""Torch's forward mode, loaded without a word."""
+"""Torch's forward mode, loaded without its deprecation warning."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import warnings
 
 @functools.cache
 def load_forward_mode() -> None:
-    """Load what torch loads at its first forward derivative; in torch 2.13 that says it is deprecated.
+    """Load the modules that torch loads at its first forward derivative, without the warning of torch 2.13.
 
-    The user can do nothing about it. Called before the first forward derivative, as it takes a moment.
+    The warning says that one of them is deprecated, about which a user can do nothing. Loading takes a moment.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

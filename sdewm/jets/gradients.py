@@ -65,7 +65,7 @@ def gradient(
 
 
 def _assembled(space: JetSpace, weights: Tensor, pull: Pullback) -> list[Any]:
-    """Jets of the gradients Σ_j w_j ∂y_j, the weights w being a jet's coefficients, from pullbacks to coefficients."""
+    """The jets of the gradients Σ_j w_j ∂y_j, where w are coefficients of jets, from pullbacks to coefficients."""
     rows: list[dict[MultiIndex, Tensor]] | None = None
     for top in space.indices[space.size(space.order - 1) if space.order else 0 :]:
         seed = torch.zeros_like(weights)
@@ -95,7 +95,7 @@ def _autograd_grad(
     materialize_grads: bool = False,
     only_inputs: bool = True,
 ) -> tuple[Any, ...]:
-    """torch.autograd.grad of jets with respect to jets: the graph is that of their coefficients."""
+    """torch.autograd.grad of jets with respect to jets, through the graph of their coefficients."""
     from sdewm.jets.fallback import refuse
 
     ys: list[Any] = [outputs] if isinstance(outputs, Tensor) else list(outputs)
@@ -129,12 +129,12 @@ def _autograd_grad(
 
 
 def _make_dual(tensor: Tensor, tangent: Tensor, level: int) -> Jet:
-    """torch's forward mode on jets: every coefficient with its tangent."""
+    """A dual number of torch's forward mode from jets: each coefficient gets its tangent."""
     from sdewm.jets.fallback import refuse
 
     for x in (tensor, tangent):
         if not isinstance(x, Jet) and isinstance(unwrapped(x), Jet):
-            # torch.func's transforms hide a jet, and with it coefficients of coefficients.
+            # torch.func's transforms wrap a jet, so that its coefficients cannot be reached.
             refuse(
                 "forward-mode differentiation",
                 "it is inside another of torch.func's transforms; use torch.func.vjp, "

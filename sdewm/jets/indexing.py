@@ -1,4 +1,4 @@
-"""Reading and writing a part of a jet by its index."""
+"""Reading and writing parts of a jet by an index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdewm.jets.registry import rule, space_of, stacked
 
 
 def _stacked_index(index: Any) -> tuple[Any, ...] | None:
-    """The index that acts alike on every coefficient, or None where advanced indexing would reorder axes."""
+    """The same index for the stack of coefficients, or None where advanced indexing would reorder axes."""
     parts = index if isinstance(index, tuple) else (index,)
     advanced = [p for p in parts if isinstance(p, (Tensor, Sequence, bool)) or hasattr(p, "__array__")]
     if len(advanced) > 1 or any(isinstance(p, bool) for p in advanced):

@@ -10,22 +10,22 @@ from torch import Tensor
 
 from sdewm.jets.space import JetSpace, MultiIndex
 
+# torch function -> the same function on jets. Filled by the rule modules.
 RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
-# What answers a call that no rule takes as it is: "called" in calls.py, "named" in traced.py. They enter themselves.
+# What handles other calls: "called" of calls.py and "named" of traced.py. Those modules add themselves.
 ANSWERS: dict[str, Callable[..., Any]] = {}
-"""torch function -> the same function on jets. Filled by the rule modules."""
 
 
 class NotDifferentiable(TypeError):
-    """The operation has no derivative that a jet could carry; the message names it and says what to do."""
+    """The operation has no derivatives for jets. The message names it and says what to do."""
 
 
 class NonSmoothWarning(UserWarning):
-    """The operation is not twice continuously differentiable; its jet is right almost everywhere only."""
+    """The operation is not twice continuously differentiable, so that its jet is right almost everywhere only."""
 
 
 class EdgeWarning(NonSmoothWarning):
-    """The operation is smooth but at a pole, or where its domain ends, and there paths come."""
+    """The operation is smooth except at a pole or the end of its domain, and paths come near that."""
 
 
 class SlopeWarning(NonSmoothWarning):
@@ -100,11 +100,11 @@ class Jet(torch.Tensor):
                 return rule(*args)
             return ANSWERS["called"](func, rule, args, kwargs or {})
         except RuntimeError as error:
-            # torch 2.6 says it in words alone.
+            # torch 2.6 raises an error without a class of its own.
             missing = isinstance(error, NotImplementedError) or "not implemented for 'Complex" in str(error)
             if not missing or not any(isinstance(x, Jet) and x.is_complex() for x in args):
                 raise
-            name = getattr(func, "__name__", str(func))  # a minimum, say, or a comparison
+            name = getattr(func, "__name__", str(func))  # such as a minimum or a comparison
             raise NotDifferentiable(f"{name} of a complex jet: {str(error).splitlines()[0]}") from error
 
     @classmethod
@@ -113,7 +113,7 @@ class Jet(torch.Tensor):
     ) -> Any:
         function = ANSWERS["named"](func)
         if function is func:
-            # No TypeError: torch's operators turn one into "unsupported operand", and the advice would be lost.
+            # Not a TypeError: torch's operators turn that into "unsupported operand", and the advice would be lost.
             raise RuntimeError(
                 f"{func} of a jet: there is no rule for it; write it with functions of torch. For the gradient of a "
                 "potential U(x), (paths, n) -> (paths,), use sdewm.gradient(U)(x) or torch.autograd.grad in place of "
@@ -123,16 +123,16 @@ class Jet(torch.Tensor):
 
 
 def value_of(x: Tensor) -> Tensor:
-    """The plain tensor of a tensor or a jet: what a coefficient may look at without asking which of them it got.
+    """The value of a tensor or a jet as a plain tensor, so that a coefficient need not ask which of them it was given.
 
-    A tensor is returned as it is, a jet's value (its zeroth coefficient) without its derivatives. Both share memory
-    with `x` and have its shape, dtype and device. Raises TypeError for anything else.
+    A tensor is returned as it is. For a jet the value (its zeroth coefficient) is returned, without derivatives. The
+    result shares memory with `x`, and has its shape, dtype and device. Raises TypeError for anything else.
 
     >>> value_of(torch.ones(2))
     tensor([1., 1.])
 
-    Use it for what is to have no derivatives: an index, a threshold that is held fixed, a number to print. A branch
-    needs none of it: `torch.where(x > 0, a, b)` works on tensors and on jets alike.
+    Use it where no derivatives are wanted: for an index, a fixed threshold, a number to print. A branch does not need
+    it: `torch.where(x > 0, a, b)` works on tensors and on jets alike.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"x: expected a tensor or a jet, got {type(x).__name__}")
@@ -140,7 +140,7 @@ def value_of(x: Tensor) -> Tensor:
 
 
 def shape_of(x: Tensor) -> torch.Size:
-    """The shape of a tensor or a jet. Asking a jet itself goes through torch's dispatch, which slows every step."""
+    """The shape of a tensor or a jet, without torch's dispatch, which makes `jet.shape` slow."""
     return x.coefficients.shape[1:] if isinstance(x, Jet) else x.shape
 
 
@@ -153,10 +153,10 @@ def constant(tensor: Tensor, space: JetSpace) -> Jet:
 
 
 class Parameter:
-    """One expansion parameter of a space. `param * y` is the jet of ε_i·y: a shift of the coefficients.
+    """One expansion parameter ε_i of a space. `param * y` is the jet of ε_i·y: a shift of the coefficients.
 
-    `y` is a tensor, or a jet of the same space (its top degree is dropped) or of the space of one order less,
-    which is all that the product keeps: evaluate an error coefficient at `param.lower(x)`.
+    `y` is a tensor, a jet of the same space, or a jet of one order less. The product drops the top degree of `y`, so
+    that one order less is enough: evaluate the coefficients of an error at `param.lower(x)`.
     Raises IndexError for a parameter that the space lacks, ValueError for a jet of another space.
     """
 
@@ -188,7 +188,7 @@ class Parameter:
     __rmul__ = __mul__
 
     def lower(self, x: Tensor) -> Tensor:
-        """`x` to one order less than the space when it is a jet, else `x` itself."""
+        """`x` truncated to one order less than the space if it is a jet, else `x` itself."""
         return x.truncate(min(x.space.order, max(self.space.order - 1, 0))) if isinstance(x, Jet) else x
 
     def __repr__(self) -> str:

@@ -37,7 +37,7 @@ _parts("unbind", sizes=0)
 @rule("cat", "concat", "concatenate")
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Jet:
     space = space_of(*tensors)
-    joined = [x for x in tensors if x.shape != (0,)] or tensors[:1]  # torch takes these beside any other shape
+    joined = [x for x in tensors if x.shape != (0,)] or tensors[:1]  # torch ignores such empty tensors
     return Jet(torch.cat(_rows(joined, space), dim=axis(dim, joined[0].ndim)), space)
 
 

@@ -17,7 +17,7 @@ from sdewm.jets.registry import lift, pair, promoted, rule, space_of
 
 
 def bilinear(f: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any) -> Jet:
-    """A bilinear map of single coefficients, for one or two jets."""
+    """A bilinear map of tensors, extended to one or two jets."""
     space = space_of(a, b)
     if not isinstance(b, Jet):
         return Jet(torch.stack([f(row, b) for row in a.coefficients]), space)
@@ -38,7 +38,7 @@ def _pairwise(f: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Te
 @rule("matmul", "__matmul__", "mm", "bmm", "mv", "dot")
 def matmul(input: Any, other: Any) -> Jet:
     space = space_of(input, other)
-    if input.ndim == 1:  # as torch does: a vector is a matrix with one row
+    if input.ndim == 1:  # as in torch, a vector is a matrix with one row
         return matmul(input.unsqueeze(0), other).squeeze(-2 if other.ndim > 1 else 0)
     if other.ndim == 1:
         return matmul(input, other.unsqueeze(-1)).squeeze(-1)
@@ -87,7 +87,7 @@ def outer(input: Any, vec2: Any) -> Any:
 
 
 def _output(inputs: list[str]) -> str:
-    """The implicit output of an einsum equation."""
+    """The output of an einsum equation that leaves it implicit."""
     letters = "".join(inputs).replace("...", "")
     once = sorted(c for c in set(letters) if letters.count(c) == 1)
     return ("..." if any("..." in part for part in inputs) else "") + "".join(once)
@@ -136,7 +136,7 @@ def _convolution(name: str, spatial: int) -> None:
             out = bilinear(lambda x, w: plain(x, w, None, *args, **kwargs), input, weight)
         else:
             c = input.coefficients
-            batch = c.shape[: c.ndim - spatial - 1]  # coefficients, and images unless there is one without axis
+            batch = c.shape[: c.ndim - spatial - 1]  # coefficients, and images if they have an axis
             y = plain(c.reshape(-1, *c.shape[c.ndim - spatial - 1 :]), weight, None, *args, **kwargs)
             out = Jet(y.reshape(*batch, *y.shape[1:]), input.space)
         if bias is None:

@@ -1,7 +1,7 @@
 """Inverses, solutions of linear systems, factorizations and determinants of matrices on jets.
 
-Each is found order by order from the equation that defines it. In A X = B, for example, the coefficients of degree α
-give A₀ X_α = B_α − Σ_{β>0} A_β X_{α−β}: one factorization of A₀ serves all orders. A batch of matrices has its batch
+Each is found order by order from its defining equation. From A X = B, for example, the coefficients of degree α give
+A₀ X_α = B_α − Σ_{β>0} A_β X_{α−β}, so that one factorization of A₀ serves all orders. A batch of matrices has its batch
 axes first, as everywhere in torch.linalg.
 """
 
@@ -28,7 +28,7 @@ def _rows(x: Any, space: JetSpace) -> Tensor:
 
 
 def _known(space: JetSpace, row: int, a: Tensor, x: list[Tensor]) -> Tensor:
-    """Σ A_β X_{α−β} over β > 0, α the multi-index of the row, from the coefficients of X that are known."""
+    """Σ_{β>0} A_β X_{α−β} for the multi-index α of the row, from the coefficients of X found so far."""
     total = a[row] @ x[0]
     for i, j in space.factors(row):
         total = total + a[i] @ x[j]
@@ -36,7 +36,7 @@ def _known(space: JetSpace, row: int, a: Tensor, x: list[Tensor]) -> Tensor:
 
 
 def _solution(solver: Solver, a: Any, b: Any) -> Jet:
-    """X in A X = B, ``solver`` being the inverse of the value of A."""
+    """The solution X of A X = B, where ``solver`` is the inverse of the value of A."""
     space = space_of(a, b)
     right = _rows(b, space)
     if not isinstance(a, Jet):
@@ -53,7 +53,7 @@ def _value(x: Any) -> Tensor:
 
 
 def _look_at_singular(A: Any, triangle: Tensor, solver: Solver) -> None:
-    """An inverse has a pole where the determinant vanishes, the product of the triangle's diagonal."""
+    """Warn if paths come near a zero of the determinant, the product of the diagonal: the inverse has a pole there."""
     if isinstance(A, Jet) and A.shape[-1]:
         size = triangle.detach().diagonal(dim1=-2, dim2=-1).prod(-1).abs()
         first = A.coefficients[1 : 1 + A.space.parameters] if A.space.order else A.coefficients[1:]
@@ -66,7 +66,7 @@ def _look_at_singular(A: Any, triangle: Tensor, solver: Solver) -> None:
 
 
 def _is_vector(a: Tensor, b: Tensor) -> bool:
-    """Whether torch.linalg.solve takes B for (a batch of) vectors rather than matrices."""
+    """Whether torch.linalg.solve reads B as (a batch of) vectors and not as matrices."""
     return b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
 
 
@@ -82,7 +82,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Any:
 
 
 def _batched(a: Any, b: Any) -> Any:
-    """B with the batch axes that A gives to the solution."""
+    """B broadcast to the batch axes of the solution."""
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return b.expand(*batch, *b.shape[-2:])
 
@@ -109,7 +109,7 @@ def inv_ex(A: Any, *, check_errors: bool = False) -> Any:
 
 
 def _triangle(a: Any, upper: bool, unitriangular: bool = False) -> Any:
-    """The part of A that a triangular solver looks at."""
+    """The part of A that a triangular solver reads."""
     a = a.triu() if upper else a.tril()
     if not unitriangular:
         return a
@@ -189,9 +189,10 @@ def cholesky_inverse(L: Any, upper: bool = False) -> Any:
 
 
 def _log_ratio(A: Jet) -> Jet:
-    """log(det A / det A₀), the value 0: from d log det A = tr(A⁻¹ dA), degree by degree.
+    """log(det A / det A₀), whose value is 0, degree by degree from d log det A = tr(A⁻¹ dA).
 
-    Along ε → tε each coefficient of degree d of tr(A⁻¹ A′) is d times that of the logarithm.
+    With ε replaced by tε and A′ = dA/dt at t = 1, the coefficients of degree d of tr(A⁻¹ A′) are d times those of the
+    logarithm.
     """
     space, a = A.space, A.coefficients
     factors = torch.linalg.lu_factor(A.value)
@@ -208,7 +209,7 @@ def _log_ratio(A: Jet) -> Jet:
 
 @rule("linalg_det", "det")
 def det(A: Any) -> Any:
-    """By the cofactors' polynomial where A₀ is singular: a determinant is one of the entries, so always smooth."""
+    """A determinant is a polynomial of the entries, hence always smooth. If A₀ is singular, that polynomial is used."""
     value = torch.linalg.det(A.value)
     if bool((torch.linalg.cond(A.value) < 1e8).all()) if A.shape[-1] else True:
         return value * _log_ratio(A).exp()
@@ -216,7 +217,7 @@ def det(A: Any) -> Any:
 
 
 def _expanded_determinant(A: Any) -> Any:
-    """Berkowitz' algorithm: no division, hence right at singular matrices too; n⁴ operations."""
+    """Berkowitz' algorithm, in n⁴ operations: it needs no division, so that it is right at singular matrices too."""
     n = A.shape[-1]
     batch = A.shape[:-2]
     one = torch.ones(*batch, 1, dtype=A.dtype, device=A.device)
@@ -240,7 +241,7 @@ def _expanded_determinant(A: Any) -> Any:
 
 
 def _look_at_determinant(A: Jet) -> None:
-    """Its logarithm has an edge where it vanishes, and there its sign jumps."""
+    """Warn if paths come near a zero of the determinant, where its logarithm is singular and its sign jumps."""
     factors = torch.linalg.lu_factor(A.value)
     _look_at_singular(A, factors.LU, lambda rows: torch.linalg.lu_solve(*factors, rows))
 
@@ -251,7 +252,7 @@ def slogdet(A: Any) -> Any:
     sign, value = torch.linalg.slogdet(A.value)
     plain = torch.linalg.slogdet(torch.eye(1, dtype=A.dtype))
     ratio: Any = _log_ratio(A)
-    if A.is_complex():  # the sign is a phase, and turns
+    if A.is_complex():  # the sign is a complex phase, and varies
         return type(plain)((sign * (1j * ratio.imag).exp(), value + ratio.real))
     return type(plain)((constant(sign, A.space), value + ratio))
 
@@ -265,7 +266,7 @@ def logdet(A: Any) -> Any:
 
 @rule("linalg_matrix_exp", "matrix_exp")
 def matrix_exp(A: Any) -> Jet:
-    """The exponential of A is a block of the exponential of the matrix that multiplies polynomials by A."""
+    """exp(A) is read off the exponential of a larger matrix, that of multiplication by A on truncated polynomials."""
     space, a, n = A.space, A.coefficients, A.shape[-1]
     size = len(space)
     blocks = a.new_zeros(*a.shape[1:-2], size, n, size, n)
@@ -294,13 +295,13 @@ def matrix_power(A: Any, n: int) -> Any:
 
 
 def _hermitian(a: Tensor, upper: bool) -> Tensor:
-    """The matrix of which torch reads one triangle and the real part of the diagonal."""
+    """The Hermitian matrix that torch reads from one triangle and the real part of the diagonal."""
     above = a.triu(1) if upper else a.tril(-1)
     return above + above.mH + torch.diag_embed(a.diagonal(dim1=-2, dim2=-1).real).to(a.dtype)
 
 
 def _eigen(A: Jet, UPLO: str, name: str) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors, order by order: A V = V Λ with V* V = 1."""
+    """Eigenvalues and eigenvectors, order by order from A V = V Λ and V* V = 1."""
     space, a = A.space, _hermitian(A.coefficients, UPLO.upper() == "U")
     values, vectors = torch.linalg.eigh(a[0])
     gap = values.unsqueeze(-2) - values.unsqueeze(-1)  # λ_j − λ_i
@@ -324,7 +325,7 @@ def _eigen(A: Jet, UPLO: str, name: str) -> tuple[Tensor, Tensor]:
         lam.append(diagonal)
         x.append(rest * scale - 0.5 * torch.diag_embed(length.diagonal(dim1=-2, dim2=-1)))
     values = torch.stack(lam).diagonal(dim1=-2, dim2=-1).real
-    look_at_zero(name, Jet(values.diff(dim=-1), space))  # where they meet they swap, as in a sort
+    look_at_zero(name, Jet(values.diff(dim=-1), space))  # where eigenvalues meet they change places, as in a sort
     return values, vectors @ torch.stack(x)
 
 
@@ -335,7 +336,7 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Jet:
 
 @rule("linalg_eigh", "eigh")
 def eigh(A: Any, UPLO: str = "L") -> Any:
-    warn_nonsmooth("eigh")  # the vectors' signs are chosen anew for every matrix
+    warn_nonsmooth("eigh")  # the signs of the vectors are chosen anew for every matrix, so that they can jump
     values, vectors = _eigen(A, UPLO, "eigh")
     plain = torch.linalg.eigh(torch.eye(1, dtype=A.dtype))
     return type(plain)((Jet(values, A.space), Jet(vectors, A.space)))

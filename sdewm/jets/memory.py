@@ -1,4 +1,4 @@
-"""What the allocator does with the memory of jets."""
+"""Settings of the memory allocator that make jets fast."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import ctypes
 import functools
 import sys
 
-# Of malloc.h: what is larger than the one is mapped by itself, what is free beyond the other is returned to the system.
+# Options of mallopt, from malloc.h: the size from which a block is mapped by itself, and how much memory may stay free.
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
-LARGEST_BLOCK = 32 << 20  # bytes, the highest that glibc comes to by itself
+LARGEST_BLOCK = 32 << 20  # bytes, the highest threshold that glibc chooses by itself
 
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed, for the whole process; called when the first space of jets is made.
+    """Let glibc keep freed memory, for the whole process. Called when the first space of jets is made.
 
-    Without it every stack of coefficients is mapped and page-faulted anew, which costs as much as the arithmetic. Both
-    thresholds are set, since glibc raises them by itself only where the environment sets neither, and that of a Dask
-    worker does. Other allocators are left alone.
+    Otherwise every stack of coefficients is mapped, and its pages are faulted in, anew, which costs as much as the
+    arithmetic. Both thresholds are set: glibc raises them by itself only if the environment sets neither, and the
+    environment of a Dask worker sets one. Other allocators are left alone.
     """
     if sys.platform != "linux":
         return

@@ -28,7 +28,7 @@ def absolute(input: Any) -> Any:
 
 
 def count(x: Tensor, dim: Any) -> int:
-    """How many numbers a reduction over these axes takes together."""
+    """The number of values that a reduction over these axes combines."""
     n = 1
     for a in axes(dim, x.ndim):
         n *= x.shape[a - 1 if a > 0 else a]
@@ -41,9 +41,9 @@ def _squares(x: Any) -> Any:
 
 
 def _scale(size: Tensor) -> Tensor | None:
-    """What to divide numbers of these sizes by where powers of them leave the range of numbers; None if they do not.
+    """A divisor for numbers of these sizes, if their powers overflow or underflow; None if they do not.
 
-    The third coefficient of a root of squares takes the fifth power, and so on.
+    The third coefficient of the root of a square, for example, has a fifth power.
     """
     out_of_range = extreme(size, 1 / 12)
     return None if out_of_range is None else torch.where(out_of_range, size, 1.0)
@@ -59,9 +59,9 @@ def _hypotenuse(a: Any, b: Any, name: str) -> Any:
 
 
 def _root(squares: Any, name: str, look: bool = True) -> Any:
-    """√ of a sum of squares. At 0 it has a kink; its derivatives there are taken to be 0, as torch does.
+    """√ of a sum of squares. It has a kink at 0, where its derivatives are taken to be 0, as in torch.
 
-    Squares of scaled numbers do not tell how near to 0 paths come, and are not to be looked at.
+    Squares of scaled numbers do not show how near to 0 paths come, so that they must not be checked for it.
     """
     zero = squares.value == 0
     if not bool(zero.any()):
@@ -77,7 +77,7 @@ def _centred(input: Any, dim: Any) -> Any:
 
 
 def _left(input: Any, dim: Any, unbiased: bool, correction: Any) -> float:
-    """Of how many numbers the squares are a mean."""
+    """The divisor of a variance: the number of values less the correction."""
     return max(0, count(input, dim) - (int(unbiased) if correction is None else correction))
 
 

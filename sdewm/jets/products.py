@@ -1,4 +1,4 @@
-"""Rules for products along an axis. Torch's own second and third derivatives are wrong where factors are zero."""
+"""Products along an axis. Torch's own second and third derivatives are wrong where factors are zero."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdewm.jets.registry import rule
 
 @rule("prod")
 def prod(input: Jet, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """By halves: the factors are multiplied in pairs until one is left."""
+    """The factors are multiplied in pairs, again and again, until one is left."""
     x: Any = input if dtype is None else input.to(dtype)
     if dim is None or not x.ndim:
         shape = (1,) * x.ndim if keepdim else ()
@@ -34,7 +34,7 @@ def _halved(x: Any) -> Any:
 
 @rule("cumprod")
 def cumprod(input: Jet, dim: int, *, dtype: Any = None) -> Any:
-    """By doubling: after k rounds every entry holds the product of the last 2ᵏ factors up to it."""
+    """After round k every entry is the product of the last 2ᵏ factors up to it."""
     x: Any = input if dtype is None else input.to(dtype)
     if not x.ndim:
         return x

@@ -1,8 +1,8 @@
-"""Holds derivatives that torch gave against differences of plain calls, before they are believed.
+"""Comparison of torch's derivatives with plain calls, before they are used.
 
-torch's nested differentiation is silently wrong for a number of operations. So the first time that a function meets
-arguments of a kind, and again at every doubling of its calls, its coefficients are compared with those of polynomials
-fitted to plain calls along a random line.
+torch's nested differentiation is wrong for a number of operations, without an error. So the coefficients of a function
+are compared with those of polynomials fitted to plain calls along a random line: the first time that it is called with
+arguments of some kind, and again whenever the number of such calls has doubled.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ Fits = list[list[Tensor] | None]  # by radius, then by output
 
 NODES = 9  # of a fit
 RADII = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # of the fits, relative to the size of the arguments
-LOOSE = 1e-4  # how far a derivative may be off, relative to its own size and the fit's error
-RESOLVED = 1e-2  # a fit whose own relative error is above this decides nothing
-RARE = 0.01  # of the paths may be next to several kinks
-TINY = 1e-12  # a number without meaning
+LOOSE = 1e-4  # the largest error of a derivative, relative to its own size and to the fit's error
+RESOLVED = 1e-2  # a fit with a larger relative error decides nothing
+RARE = 0.01  # the largest part of the paths that may be next to several kinks
+TINY = 1e-12  # absolute errors below this are ignored
 
 _calls: dict[Hashable, int] = {}
 
 
 def is_due(signature: Hashable) -> bool:
-    """Whether this call of a function on arguments of this kind is to be proven: the first, second, fourth, …"""
+    """Whether this call of a function on arguments of this kind must be proven: the first, second, fourth, …"""
     count = _calls[signature] = _calls.get(signature, 0) + 1
     return count & (count - 1) == 0
 
 
 def forget(signature: Hashable) -> None:
-    """Take a call back, so that the next one is proven again."""
+    """Do not count the last call, so that the next one is proven again."""
     _calls.pop(signature, None)
 
 
 def disagreement(line: Line, claimed: Derivatives, kinked: bool = False) -> str | None:
-    """What is wrong with derivatives at t = 0 along a line, or ``None``.
+    """In words, what is wrong with derivatives at t = 0 along a line; ``None`` if they are right.
 
-    ``claimed[k]`` are the k-th derivatives of the outputs. The fit is made at several radii; the one that changes
-    least from its neighbours is believed, with that change as its error. A fit for which a plain call raises reaches
-    beyond the domain, and is left out. Where no fit is good enough for half of the numbers (at a singularity, at the
-    edge of the domain) that is said too: nothing unproven is let through.
+    ``claimed[k]`` are the k-th derivatives of the outputs. Polynomials are fitted to plain calls at several radii. The
+    fit that changes least from its neighbours is used, and the change is its error. If a plain call raises, the fit
+    reaches beyond the domain and is left out. If no fit is good enough for half of the numbers (at a singularity, or at
+    the edge of the domain), the derivatives count as unproven, and the answer says so.
 
-    Of a function that is known to be ``kinked`` some numbers of many are next to a kink, where a fit across it agrees
-    with neither side: they are right if they agree with the plain calls on one of the two. Next to several kinks, where
-    the two sides differ, even that tells nothing; a small part of the paths, along the first axis, may be there.
+    If a function is known to be ``kinked``, some of many numbers lie next to a kink, and a fit across the kink agrees
+    with neither side. Such numbers are right if they agree with the plain calls on one side. Next to several kinks even
+    the fits on the two sides fail; a small part of the paths, along the first axis, may be there.
     """
     order = len(claimed) - 1
     fits = [_fit(line, radius, order) for radius in RADII]
@@ -80,13 +80,13 @@ def disagreement(line: Line, claimed: Derivatives, kinked: bool = False) -> str 
 
 
 def _held(ours: Tensor, fits: Fits, which: int, kinked: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The fit to an output that is believed at each number; where it decides nothing; and where ours is wrong.
+    """For each number of an output: the best fit, whether it is too inexact to decide, and whether the claim is wrong.
 
-    A fit across a kink has derivatives of any size, beside which all that is off would look small.
+    A fit across a kink can have huge derivatives, relative to which any error would look small.
     """
     candidates = torch.stack([torch.full_like(ours, math.nan) if fit is None else fit[which] for fit in fits])
     change = (candidates[1:] - candidates[:-1]).abs().nan_to_num(nan=math.inf)
-    error, best = torch.maximum(change[1:], change[:-1]).min(0)  # near a kink two fits may agree by chance
+    error, best = torch.maximum(change[1:], change[:-1]).min(0)  # near a kink two fits can agree by chance
     fit = candidates[1:-1].gather(0, best.unsqueeze(0))[0]
     size = fit.abs().nan_to_num(nan=0.0, posinf=0.0).max()
     if kinked:

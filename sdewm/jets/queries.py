@@ -1,4 +1,4 @@
-"""Questions that a jet answers as its value does: its size, dtype, device and the like."""
+"""Properties that a jet has in common with its value: size, dtype, device and the like."""
 
 from __future__ import annotations
 

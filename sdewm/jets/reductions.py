@@ -30,7 +30,7 @@ def mean(input: Jet, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
 
 @rule("nansum")
 def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """What is not a number is left out with all of its derivatives, whether those are numbers or not."""
+    """NaNs are left out with all of their derivatives, even if these are numbers."""
     kept = Jet(input.coefficients.masked_fill(input.value.isnan(), 0.0), input.space)
     return kept.sum(dim, keepdim=keepdim, dtype=dtype)
 

@@ -1,4 +1,4 @@
-"""How a rule is attached to the many names that torch has for one operation, and what rules share."""
+"""Registration of rules under the many names that torch has for one operation, and functions that rules share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Rule = Callable[..., Any]
 
 
 def functions(name: str) -> list[Callable[..., Any]]:
-    """Every torch function called `name`, wherever torch keeps it; none in a torch release that lacks it."""
+    """All torch functions called `name`, in all namespaces of torch; empty in a release without it."""
     found = []
     for place in _PLACES:
         func = getattr(place, name, None)
@@ -33,7 +33,7 @@ def functions(name: str) -> list[Callable[..., Any]]:
 
 
 def register(rule: Rule, *names: str) -> None:
-    """Attach `rule` to functions of these names, its in-place form to those with an underscore."""
+    """Register `rule` for the functions of these names, and its in-place form for those with an underscore."""
     for name in names:
         for func in functions(name):
             RULES[func] = honouring_inplace(rule) if getattr(F, name, None) is func else rule
@@ -43,7 +43,7 @@ def register(rule: Rule, *names: str) -> None:
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Decorator form of `register`."""
+    """`register` as a decorator."""
 
     def attach(function: Rule) -> Rule:
         register(function, *names)
@@ -79,7 +79,7 @@ def in_place(rule: Rule, name: str) -> Rule:
                 f"{name} would store a jet into a plain tensor, which has no room for its coefficients; "
                 "use torch.stack or torch.cat, or create the target with zeros_like(jet)"
             )
-            # After a TypeError Python makes `a += b` out of `a = a + b`, and what a view shows would stay as it was.
+            # Not a TypeError: after that Python computes `a = a + b` for `a += b`, and a view of a would not change.
             raise RuntimeError(advice) if target._is_view() else TypeError(advice)
         result = rule(target, *args, **kwargs)
         if result.shape != target.shape:
@@ -106,14 +106,14 @@ def space_of(*operands: Any) -> JetSpace:
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
-    """The tensor that torch.func's transforms have wrapped; itself where none has."""
+    """The tensor inside the wrappers of torch.func's transforms; the tensor itself if there are none."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return tensor
 
 
 def lift(c: Tensor, ndim: int) -> Tensor:
-    """Coefficients of a jet, its value extended on the left to `ndim` axes, as broadcasting would."""
+    """The coefficients, with axes inserted so that the value has `ndim` axes, as in broadcasting."""
     missing = ndim + 1 - c.ndim
     if missing <= 0:
         return c
@@ -121,9 +121,9 @@ def lift(c: Tensor, ndim: int) -> Tensor:
 
 
 def promoted(x: Jet, other: Any) -> Tensor:
-    """Coefficients of `x` in the dtype that its value takes next to `other`.
+    """The coefficients of `x` in the dtype to which its value is promoted next to `other`.
 
-    The coefficient axis would otherwise turn a zero-dimensional value into a tensor with a say in promotion.
+    A zero-dimensional value does not take part in torch's type promotion, but a stack of its coefficients would.
     """
     c = x.coefficients
     if isinstance(other, Tensor):
@@ -151,7 +151,7 @@ def with_value(value: Tensor, higher: Tensor, space: JetSpace) -> Jet:
 
 
 def stacked(x: Jet, function: Callable[[Tensor], Tensor]) -> Jet:
-    """A linear function, applied to each coefficient."""
+    """The jet of a linear function, which is applied to each coefficient."""
     return Jet(torch.stack([function(row) for row in x.coefficients]), x.space)
 
 
@@ -161,9 +161,9 @@ _GATHERING: list[dict[str, type[NonSmoothWarning]]] = []
 
 @contextmanager
 def gathered() -> Iterator[dict[str, type[NonSmoothWarning]]]:
-    """What is not smooth inside is not said, but gathered: by name, the warning that each operation asks for.
+    """Collect warnings on operations that are not smooth, by name, in place of giving them.
 
-    For work of many steps, which says each name once when it is done, however warnings are filtered.
+    For work of many steps, which then warns once for each name at its end, whatever the warning filters are.
     """
     found: dict[str, type[NonSmoothWarning]] = {}
     _GATHERING.append(found)
@@ -175,7 +175,7 @@ def gathered() -> Iterator[dict[str, type[NonSmoothWarning]]]:
 
 @contextmanager
 def nonsmooth_met() -> Iterator[set[str]]:
-    """The names of all operations that are not smooth and meet a jet inside, whether a warning shows them or not."""
+    """The names of all operations that are not smooth and are applied to jets inside, with or without a warning."""
     names: set[str] = set()
     _LISTENING.append(names)
     try:
@@ -185,22 +185,22 @@ def nonsmooth_met() -> Iterator[set[str]]:
 
 
 def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarning, why: str = "") -> None:
-    """Say that an operation is not smooth: once in a process for each name, where filters do not say otherwise.
+    """Warn that an operation is not smooth, once in a process for each name unless warning filters say otherwise.
 
-    ``why`` says more of it, where the name alone does not.
+    ``why`` explains it, if the name alone does not.
     """
     frame, depth = sys._getframe(1), 2
     while frame.f_back is not None and _module(frame).startswith(_MACHINERY):
         frame, depth = frame.f_back, depth + 1
     if _module(frame) == "torch.distributions.constraints":
-        return  # it compares arguments with what they may be, and no result depends on that
+        return  # a check of arguments, on which no result depends
     for names in _LISTENING:
         names.add(name)
     if _GATHERING:
-        # A kink of the same operation says more than an edge or a slope.
+        # The warning about a kink replaces those about an edge or a slope of the same operation.
         _GATHERING[-1][name] = category if _GATHERING[-1].get(name, category) is category else NonSmoothWarning
         return
-    # Said here rather than at import, which leaves filters alone. Last among them: any that a user has comes first.
+    # Set here and not at import, which must not change filters. It is appended, so that a user's filters come first.
     if not any(category is NonSmoothWarning for _, _, category, _, _ in warnings.filters):
         warnings.simplefilter("once", NonSmoothWarning, append=True)
     warnings.warn(f"{name} {_said(category)}{'; ' * bool(why)}{why}", category, stacklevel=depth)

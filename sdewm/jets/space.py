@@ -22,7 +22,7 @@ def _degree(indices: range, parameters: int) -> list[MultiIndex]:
 
 
 def _runs(pairs: list[tuple[int, int]]) -> list[tuple[slice, slice]]:
-    """Group (source, target) rows into pairs of contiguous slices, so that a few passes move all of them."""
+    """Group (source, target) rows into pairs of contiguous slices, so that few operations move all of them."""
     runs: list[list[int]] = []
     for source, target in pairs:
         if runs and runs[-1][0] + runs[-1][2] == source and runs[-1][1] + runs[-1][2] == target:
@@ -33,7 +33,7 @@ def _runs(pairs: list[tuple[int, int]]) -> list[tuple[slice, slice]]:
 
 
 class _Cached(type):
-    """Equal spaces are one object, so that comparing spaces is comparing identities."""
+    """A metaclass that makes equal spaces the same object, so that they can be compared by identity."""
 
     _made: ClassVar[dict[tuple[int, int], JetSpace]] = {}
 
@@ -120,7 +120,7 @@ class JetSpace(metaclass=_Cached):
         """Products of two coefficients of degree at least one, up to total `degree`.
 
         Entries (i, rows, target): row i of the left factor times `rows` of the right one adds to `target`.
-        The products with a zeroth coefficient are left out: they are one pass over all rows.
+        The products with a zeroth coefficient are left out: one operation computes them for all rows.
         """
         plan: list[tuple[int, slice, slice]] = []
         for i, alpha in enumerate(self.indices[: self.size(degree)]):

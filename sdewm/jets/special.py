@@ -1,4 +1,4 @@
-"""Special functions for which torch has no derivative, or one that is wrong: sinc, Bessel functions, polynomials."""
+"""Special functions with no or with wrong derivatives in torch: sinc, Bessel functions, orthogonal polynomials."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sdewm.jets.elementwise import Series, compose
 from sdewm.jets.jet import Jet
 from sdewm.jets.registry import register
 
-SMALL = 0.5  # below, a power series at 0; above, dividing by x loses three binary digits an order at most
-TERMS = 14  # of a power series at 0: the first left out is below 1e-17 there
+SMALL = 0.5  # a power series at 0 is used below this; above, dividing by x loses at most three binary digits per order
+TERMS = 14  # terms of a power series at 0; the first that is left out is below 1e-17
 
 
 def _near_zero(x: Tensor, coefficient: Callable[[int], float], odd: bool, order: int) -> Series:

@@ -1,4 +1,4 @@
-"""Compiled code of torch.jit on jets: traced into the operations that it is made of, each of which has its own rule.
+"""Compiled code of torch.jit on jets, by tracing it into its operations, each of which has its own rule.
 
 torch's own derivatives through torch.jit are wrong from the first order on.
 """
@@ -21,7 +21,7 @@ SCRIPTED = (torch.ScriptFunction, torch._C.ScriptMethod)
 
 
 def _into(grad: Any, sizes: Any, index: Any) -> Any:
-    """Zeros of these sizes with ``grad`` at an index: the derivative of reading there."""
+    """Zeros of these sizes with ``grad`` at an index: the derivative of reading that part."""
     whole = torch.zeros_like(grad.flatten()[:1]).expand(tuple(sizes)).clone()
     whole[index] = grad
     return whole
@@ -39,7 +39,7 @@ def _threshold_backward(grad: Any, x: Any, threshold: float) -> Any:
     return torch.where(x > threshold, grad, torch.zeros_like(grad))
 
 
-# Operations that have no function of their own name: those of gradients, mostly.
+# Operations of aten for which torch has no function of that name, mostly those of gradients.
 INTERNAL: dict[str, Callable[..., Any]] = {
     "_unsafe_view": lambda x, sizes: x.reshape(sizes),
     "_reshape_alias": lambda x, sizes, strides: x.reshape(sizes),
@@ -57,7 +57,7 @@ INTERNAL: dict[str, Callable[..., Any]] = {
 
 
 class _OnJets(Interpreter):
-    """Runs a graph of aten's operations, each by the function of torch with that name."""
+    """Runs a graph of aten's operations on jets, each by the torch function with that name."""
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if not any(isinstance(leaf, Jet) for leaf in tree_flatten((args, kwargs))[0]):
@@ -66,7 +66,7 @@ class _OnJets(Interpreter):
 
 
 def torch_function(operation: Any) -> Callable[..., Any]:
-    """The function of torch for an operation of aten: one with a rule where there is one."""
+    """The torch function for an operation of aten, preferably one with a rule."""
     name = operation._schema.name.split("::")[-1] if hasattr(operation, "_schema") else operation.__name__
     if name in INTERNAL:
         return INTERNAL[name]
@@ -78,7 +78,7 @@ ANSWERS["named"] = torch_function
 
 
 def by_parts(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What ``func`` returns for jets, operation by operation; the branches are those that the values take."""
+    """Call ``func`` with jets, operation by operation. The values decide which branches are taken."""
     leaves, spec = tree_flatten((args, kwargs))
     tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
 

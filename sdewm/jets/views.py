@@ -13,7 +13,7 @@ from sdewm.jets.registry import lift, property_rule, register, rule
 
 
 def _shape(args: tuple[Any, ...]) -> tuple[int, ...]:
-    """Sizes given as one sequence or one by one."""
+    """Sizes that are given as one sequence or as separate arguments."""
     return tuple(args[0]) if len(args) == 1 and not isinstance(args[0], int) else args
 
 

@@ -1,4 +1,4 @@
-"""Modules as they were written: jets need the code behind ``torch.compile``."""
+"""Modules without ``torch.compile``, as jets need them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 
 
 def as_written() -> AbstractContextManager[object]:
-    """Compiled modules run as they were written: compiled code sees neither a jet's coefficients nor right tangents.
+    """Inside, compiled modules run their original code: compiled code loses jets, and has wrong forward derivatives.
 
-    Where nothing has been compiled yet there is nothing to do, and torch's compiler, which takes seconds, stays out.
+    If nothing has been compiled yet, nothing is done: importing torch's compiler would take seconds.
     """
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
