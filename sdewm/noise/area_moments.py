@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdewm.noise.levy import check_increments, check_step
+from sdewm.noise.levy import check_increments, check_span
 
 
 def area_variance(h: float) -> float:
@@ -22,7 +22,7 @@ def conditional_area_covariance(
     On antisymmetric matrices this is h²/12 (I + L), L(G) = G w wᵀ + w wᵀ G with w = ΔB/√h.
     """
     m = check_increments(dB)
-    check_step(m, h)
+    check_span(m, h)
     unit = torch.eye(m, dtype=torch.float64, device=dB.device)
     full = 0.5 * unit + dB[:, :, None] * dB[:, None, :] / h
     # Cov = h²/12 (δ_ki F_lj + F_ki δ_lj − δ_kj F_li − F_kj δ_li) with F = I/2 + w wᵀ.
@@ -38,7 +38,7 @@ def conditional_area_variance(
     Its mean is :func:`area_variance`.
     """
     m = check_increments(dB)
-    check_step(m, h)
+    check_span(m, h)
     squares = dB.to(torch.float64) ** 2
     variance = h**2 / 12 + h * (squares[:, :, None] + squares[:, None, :]) / 12
     return variance * (1 - torch.eye(m, dtype=torch.float64, device=dB.device))

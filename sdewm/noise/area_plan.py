@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sdewm import arguments
-from sdewm.noise.levy import ALGORITHMS, LevyAlgorithm, check_increments, check_step
+from sdewm.noise.levy import ALGORITHMS, LevyAlgorithm, check_increments, check_span
 
 
 def default_tolerance(h: float) -> float:
@@ -30,7 +30,7 @@ def cheapest(m: int, h: float, tolerance: float | None = None) -> tuple[LevyAlgo
 
     ``tolerance`` bounds the root-mean-square error of each area; :func:`default_tolerance` where ``None``.
     """
-    check_step(m, h)
+    check_span(m, h)
     return _select(m, h, "auto", tolerance)
 
 
@@ -109,7 +109,7 @@ def plan_areas(
     pairs : mask ``(m, m)``, bool: the pairs that are wanted, in either order. Channels without a pair are dropped,
         and channels that no chain of pairs connects are drawn in separate, smaller groups.
     """
-    check_step(m, h)
+    check_span(m, h)
     everything = tuple(range(m))
     if pairs is None:
         families, mask = [everything], None

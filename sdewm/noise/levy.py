@@ -78,7 +78,7 @@ class LevyAlgorithm(ABC):
 
     def terms_for(self, m: int, h: float, tolerance: float) -> int:
         """The fewest terms, possibly none, with a declared root-mean-square error of at most ``tolerance``."""
-        check_step(m, h)
+        check_span(m, h)
         if not (math.isfinite(tolerance) and tolerance > 0):
             raise ValueError(f"tolerance: expected a positive root-mean-square error, got {tolerance}")
 
@@ -115,7 +115,7 @@ class LevyAlgorithm(ABC):
         First those of the series, X_1, Y_1, X_2, Y_2, …, then the extra ones.
         """
         m = check_increments(dB)
-        check_step(m, h)
+        check_span(m, h)
         _check_terms(terms)
         expected = (len(dB), self.normals(m, terms))
         if normals.shape != expected:
@@ -260,7 +260,7 @@ def check_increments(dB: Float[Tensor, "paths channels"]) -> int:
     return dB.shape[1]
 
 
-def check_step(m: int, h: float) -> None:
+def check_span(m: int, h: float) -> None:
     """Refuse, with ``ValueError``, fewer channels than one and a step length that is not positive."""
     if m < 1:
         raise ValueError(f"m: expected at least one channel, got {m}")

@@ -57,7 +57,7 @@ def plain_zeros(like: Float[Tensor, "..."], *shape: int) -> Float[Tensor, "..."]
     return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 
-def check_shape(name: str, value: object, allowed: list[tuple[int, ...]]) -> None:
+def check_block(name: str, value: object, allowed: list[tuple[int, ...]]) -> None:
     """Refuse, with ``ValueError``, the value of a coefficient that is no tensor of one of the allowed shapes."""
     expected = " or ".join(_shape_text(a) for a in allowed)
     if not isinstance(value, Tensor):

@@ -18,14 +18,14 @@ from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.pilot import Visit, pilot
 from sdewm.systems.row_checks import (
-    called,
+    call_by_name,
     check_again,
     check_finite,
     check_halves,
     check_later,
     check_rows,
-    difference,
     evaluated,
+    largest_gap,
     plain,
 )
 from sdewm.systems.sde import SDE
@@ -135,7 +135,7 @@ def _check_additive(name: str, sde: SDE, t: Tensor, x: Tensor) -> None:
     if sde.noise_type != "additive":
         return
     values = plain(sde.g(t, x.clone()))
-    gap = difference(values, values[:, :1].expand_as(values))
+    gap = largest_gap(values, values[:, :1].expand_as(values))
     if gap is not None:
         raise ValueError(
             f"{name}noise_type: declared 'additive', but g differs by up to {gap:.3g} between states; declare "
@@ -190,7 +190,7 @@ def _coefficients(name: str, sde: SDE, t: Tensor, x: Tensor) -> tuple[SDE, dict[
     f = evaluated(name + "f", lambda y: sde.f(t, y), x, lambda paths: (paths, n))
     channels: int | None = n if diagonal else 1 if sde.noise_type == "scalar" else None
     if hasattr(sde, "noise_channels"):
-        declared = called(name + "noise_channels", lambda y: sde.noise_channels(t, y), x)
+        declared = call_by_name(name + "noise_channels", lambda y: sde.noise_channels(t, y), x)
         channels = arguments.integer(name + "noise_channels", declared, 0)
 
     def shape(paths: int) -> tuple[int, ...]:
@@ -226,7 +226,7 @@ def _check_methods(name: str, sde: SDE, stages: Any, t: Tensor, x: Tensor) -> No
             made.append((f"g_prod_stage, stage {i}", applied, product[..., stage.block], expected))
     for method, call, expected_value, text in made:
         value = evaluated(name + method, call, x, lambda paths: (paths, expected_value.shape[-1]))  # noqa: B023
-        gap = difference(value, expected_value)
+        gap = largest_gap(value, expected_value)
         if gap is not None:
             raise ValueError(f"{name}{method}: expected {text}, got a difference of {gap:.3g} at t = {float(t):g}")
 

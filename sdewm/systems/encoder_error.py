@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdewm.systems.blocks import Blocks, BlockSizes, BlockSlices, apply_block, check_shape, plain_zeros
+from sdewm.systems.blocks import Blocks, BlockSizes, BlockSlices, apply_block, check_block, plain_zeros
 from sdewm.systems.in_time import TwoInputs, at_time
 from sdewm.systems.stages import Stage
 
@@ -52,7 +52,7 @@ class EncoderErrorSDE:
         h, s = self.model.blocks(probe).h, self.model.observed(t, probe)
         size = self.model.sizes.z
         if self.sigma is not None:
-            check_shape("sigma", at_time(self.sigma, t, h, s), [(1, size), (size,)])
+            check_block("sigma", at_time(self.sigma, t, h, s), [(1, size), (size,)])
         if self.sigma_bar is not None:
             encoder, own = self.model.channel_slices(t, probe)[0], self.model.error_channels
             channels = encoder.stop - encoder.start
@@ -60,7 +60,7 @@ class EncoderErrorSDE:
                 raise ValueError("sigma_bar: expected None where q_enc_bar is None, as it rides on the encoder's noise")
             allowed = [(1, size), (size,)] if channels == size else []
             allowed += [(1, size, n) for n in dict.fromkeys((channels, channels + own)) if n]
-            check_shape("sigma_bar", at_time(self.sigma_bar, t, h, s), allowed)
+            check_block("sigma_bar", at_time(self.sigma_bar, t, h, s), allowed)
 
     def _in_z(self, value: Tensor, x: Tensor) -> Tensor:
         if value.ndim == 1:

@@ -17,7 +17,7 @@ from sdewm.systems.blocks import (
     BlockSizes,
     BlockSlices,
     apply_block,
-    check_shape,
+    check_block,
     plain_zeros,
 )
 from sdewm.systems.encoder_error import EncoderErrorSDE
@@ -292,11 +292,11 @@ class LatentSDE:
             counts = []
             for block, name in enumerate(("q_enc", "f", "p", "q_dec")):
                 size = self.sizes[block]
-                check_shape(name, self._target(block, t, probe), [(1, size), (size,)])
+                check_block(name, self._target(block, t, probe), [(1, size), (size,)])
                 g = self._diffusion(block, t, probe)
                 if g is not None:
                     allowed = [(1, size), (size,), (1, size, *getattr(g, "shape", ())[-1:])]
-                    check_shape(name + "_bar", g, allowed)
+                    check_block(name + "_bar", g, allowed)
                 counts.append(0 if g is None else g.shape[-1])
             if self.simulated:
                 counts.append(diffusion_matrix(self._observation_sde, t, self.observed(t, probe)).shape[-1])

@@ -47,11 +47,11 @@ def check_halves(
         if not isinstance(value, Tensor) or shape_of(value) != wanted or value.dtype != x.dtype:
             raise ValueError(f"{name}: expected {wanted} of {x.dtype} wherever paths go, got {arguments.shown(value)}")
     whole, *halves, again = map(plain, values)
-    random = difference(again, whole)
+    random = largest_gap(again, whole)
     if random is not None:
         raise changing(name, random)
     for part, there in zip(halves, (whole[:, :half], whole[:, half:]), strict=True):
-        gap = difference(part, there)
+        gap = largest_gap(part, there)
         if gap is not None:
             raise mixed(name, gap)
 
@@ -76,7 +76,7 @@ def check_again(
     trailing = tuple(before.shape[2:])
     with suppress(*FROM_INSIDE), torch.no_grad():  # they need not be in its domain
         function(torch.cat([other, other[-1:]]))
-    gap = difference(evaluated(name, function, same, lambda paths: (paths, *trailing)), before)
+    gap = largest_gap(evaluated(name, function, same, lambda paths: (paths, *trailing)), before)
     if gap is not None:
         raise changing(name, gap)
 
@@ -121,20 +121,20 @@ def check_rows(
         # The second row may have left the function's domain, where it is asked for nothing.
         other = same[:1].expand(2, -1)
         value = evaluated(name, function, other, wanted, expected)
-    gap = difference(value[:, :1], before[:, :1])
+    gap = largest_gap(value[:, :1], before[:, :1])
     if gap is None:
         # What looks at the first row, or at rows before its own, shows where that row stands last.
-        gap = difference(evaluated(name, function, other.flip(0), wanted, expected)[:, -1:], before[:, :1])
+        gap = largest_gap(evaluated(name, function, other.flip(0), wanted, expected)[:, -1:], before[:, :1])
     stream = torch.get_rng_state()
-    random = difference(evaluated(name, function, other, wanted, expected), value)
+    random = largest_gap(evaluated(name, function, other, wanted, expected), value)
     if random is None and not torch.equal(stream, torch.get_rng_state()):
         many = same[:1].expand(MANY, -1)
         one, two = (evaluated(name, function, many, wanted, expected) for _ in range(2))
-        random = difference(one, two)
+        random = largest_gap(one, two)
     if random is not None:
         raise changing(name, random)
     if gap is not None:
-        later = difference(evaluated(name, function, same, wanted, expected), before)
+        later = largest_gap(evaluated(name, function, same, wanted, expected), before)
         raise mixed(name, gap) if later is None else changing(name, later)
 
 
@@ -149,7 +149,7 @@ def evaluated(
     """The value at x, ``(coefficients, paths, …)``, having checked what it is; ``-1`` in a shape is any number."""
     given = x.clone()
     written = given._version
-    value = called(name, function, given)
+    value = call_by_name(name, function, given)
     wanted = shape(len(x))
     text = f"{expected}shape {_shape(wanted, len(x))}"
     if not isinstance(value, Tensor):
@@ -177,7 +177,7 @@ def plain(value: Float[Tensor, "paths ..."]) -> Float[Tensor, "coefficients path
     return value.coefficients if isinstance(value, Jet) else value.unsqueeze(0)
 
 
-def called(name: str, function: Callable[[Float[Tensor, "paths n"]], Any], x: Float[Tensor, "paths n"]) -> Any:
+def call_by_name(name: str, function: Callable[[Float[Tensor, "paths n"]], Any], x: Float[Tensor, "paths n"]) -> Any:
     """What the function returns at x; its errors say its name, see :func:`~sdewm.systems.user_functions.named`."""
     with named(f"{name}: expected a function of states {tuple(x.shape)} of {x.dtype}"):
         return function(x)
@@ -192,7 +192,7 @@ def check_finite(name: str, value: Float[Tensor, "coefficients paths ..."], axis
         raise ValueError(f"{name}: expected finite numbers{which}{came} at {where}")
 
 
-def difference(a: Float[Tensor, "coefficients paths ..."], b: Float[Tensor, "coefficients paths ..."]) -> float | None:
+def largest_gap(a: Float[Tensor, "coefficients paths ..."], b: Float[Tensor, "coefficients paths ..."]) -> float | None:
     """The largest difference, ``None`` where rounding explains it. Kernels for other batch sizes round otherwise."""
     if torch.equal(a, b):  # of nearly all that is held
         return None

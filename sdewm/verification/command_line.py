@@ -178,7 +178,7 @@ def _progress(claims: Sequence[str], taken: Collection[str], store: Store[str]) 
 def claim_store(
     root: Path, system: System, settings: Settings, budget: float, say: Callable[[str], None]
 ) -> Store[str]:
-    """The store in ``root`` of a system's finished claims, at these settings and budget and by this version of the code.
+    """The store in ``root`` of a system's finished claims, for these settings, this budget and the present code.
 
     :func:`~sdewm.verification.identity.fingerprint` identifies the system and the user's own modules.
     """
