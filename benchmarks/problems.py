@@ -1,132 +1,381 @@
-"""Strong orders on problems whose solution is known: measured against true, and how often a true one is rejected.
+"""Every scheme of the field on problems with exact truths: orders, errors for the time they take, and what is refused.
 
     python -m benchmarks.problems --json results/problems.json
-    python -m benchmarks.problems --problem "heisenberg, ito" --seeds 1
+    python -m benchmarks.problems --problem "heisenberg, ito"
 
-Every scheme of ours and of torchsde that takes the problem, on the same Brownian paths and areas, seed after seed
-(``--seeds``, 20; problems whose noise does not commute draw areas, and have one). An interval at 99 % that leaves the
-true order out, in a regime that shows an order, is a rejection. ``--json PATH`` is written after each problem, and what
-it already has is not measured again.
+Ours, torchsde's, diffrax's and sdeint's, where they are installed, on the 62 problems of
+``sdewm.exact.strong_problems`` and the stiff and super-linear ones of ``sdewm.exact.hard_problems``; about ten minutes
+on one core. All see the same Brownian paths, areas and integrals over time. torchsde and diffrax are run a second time
+by their own solve on paths of their own, where the exact solution asks no areas; diffrax on the problems of the figure
+alone, as each takes it five seconds to compile. Strong errors are against the exact solution, at four step lengths; the
+order and its interval are those of :func:`sdewm.convergence`. Errors on the hard problems are those of a mean.
+
+Times are of the processor, per path, of a whole solve as each package's user makes it, the lesser of two on the
+problems of the figure; those of drawing the noise, by our generator, are beside them. JAX's compilation is not counted.
+sdeint takes one path at a time, and gets fewer. ``--json PATH`` is written after each problem, and what it already has
+is not measured again, but for packages that were missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import itertools
 import json
+import math
+import os
+import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+# One thread for JAX, as for torch; read once, when it is first imported.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
+from benchmarks.entrants import PACKAGES, Entrant, entrants
+from benchmarks.native import with_diffrax, with_torchsde
+from sdewm.exact.hard_problems import HARD_PROBLEMS, HardProblem
 from sdewm.exact.strong_problems import STRONG_PROBLEMS, StrongProblem
+from sdewm.files import write_text
+from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.methods import stepper
-from sdewm.solvers.orders import Convergence, compare_methods
-from sdewm.solvers.registry import METHODS
-from sdewm.solvers.structure import noise_structure
+from sdewm.noise.stored_areas import StoredAreas
+from sdewm.solvers.order_fit import fit_order
+from sdewm.solvers.structure import NoiseStructure, noise_structure
 from sdewm.verdicts.record import environment
 
-CONFIDENCE = 0.99
-PATHS = 2048
-SPAN = (0.0, 1.0)
-# Strong schemes with a true order on every problem here. What a weak scheme has strongly differs from one to the next.
-STRONG = ("euler", "milstein", "sri2", "heun")
+SEED, GROUP = 0, 32
+CONFIDENCE = 0.999  # there are some thousand intervals: one of them may miss by chance
+PATHS, LEVELS = 1024, (3, 4, 5, 6)
+FEW_PATHS, FEW_LEVELS, FEW_HARD_LEVELS, FEW_GROUP = 128, (2, 3, 4), (4, 5, 6), 8  # for sdeint
+HARD_PATHS, HARD_LEVELS = 512, (4, 5, 6, 7, 8, 9)
+RESOLUTION = 0.05  # an order that is off by less is none that the terms after the first could not make
+WITHIN = 0.05  # how near a mean has to be, relative to the truth, beside three standard errors of at most as much
+# The problems of the figure.
+SHOWN = ("exponential, ito", "square of time, ito", "spiral, ito", "spiral, stratonovich", "heisenberg, ito")
+SHOWN += ("grushin, diagonal, ito",)
+Row = dict[str, Any]
 
 
-def true_order(method: str, problem: StrongProblem) -> float | None:
-    """What theory gives a scheme on this noise, which may be more than it declares; ``None`` where unknown."""
-    if method not in STRONG:
-        return None
-    if noise_structure(problem.sde, problem.x0, TimeGrid(*SPAN, 8)).kind == "additive":
-        return 2.0 if method == "heun" else 1.0  # on a drift that is linear
-    if method == "heun":
-        return 1.0 if problem.commuting else 0.5
-    return stepper(method, problem.sde).strong_order
+# -- noise
 
 
-def takes(method: str, problem: StrongProblem) -> bool:
-    try:
-        stepper(method, problem.sde).check(problem.sde)
-    except (TypeError, ValueError):
-        return False
-    return True
+def noise(problem: StrongProblem | HardProblem, level: int, paths: int, structure: NoiseStructure) -> StoredAreas:
+    """Increments, areas and integrals on 2^level steps; where noises commute, areas are zeros that nobody looks at."""
+    path = BrownianPath(SEED, paths, structure.channels)
+    given = path.at(level, finest=level)
+    integrals = torch.stack([area for _, area in given.time_areas()])
+    dB = torch.stack(list(given))
+    areas = dB.new_zeros(()).expand(*dB.shape, structure.channels)
+    if with_areas(problem):
+        areas = torch.stack([area for _, area in given.areas()])
+    return StoredAreas(dB, areas, integrals, dt=2.0**-level)
 
 
-def measure(problem: StrongProblem, seed: int) -> list[dict[str, Any]]:
-    methods = {name: name for name in METHODS if takes(name, problem)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = compare_methods(
-            problem.sde, problem.x0, SPAN, methods=methods, reference=problem.reference, paths=PATHS, seed=seed
-        )
-    return [row(problem, seed, result) for result in found.values()]
+def with_areas(problem: StrongProblem | HardProblem) -> bool:
+    return isinstance(problem, StrongProblem) and not problem.commuting
 
 
-def row(problem: StrongProblem, seed: int, result: Convergence) -> dict[str, Any]:
-    low, high = result.interval(CONFIDENCE)
-    true = true_order(result.method, problem)
+def drawing(problem: StrongProblem | HardProblem, levels: tuple[int, ...], paths: int, channels: int) -> Row:
+    """Microseconds per path that drawing each kind of noise takes, by numbers of steps."""
+    path = BrownianPath(SEED, paths, channels)
+    kinds: dict[str, Callable[[Any], Any]] = {"increments": iter, "time areas": lambda given: given.time_areas()}
+    if with_areas(problem):
+        kinds["areas"] = lambda given: given.areas()
+    found: Row = {"steps": [2**level for level in levels]}
+    for kind, draw in kinds.items():
+        found[kind] = [timed(partial(_drawn, draw, path, level), 1)[1] / paths for level in levels]
+    return found
+
+
+def _drawn(draw: Callable[[Any], Any], path: BrownianPath, level: int) -> None:
+    for _ in draw(path.at(level, finest=level)):
+        pass
+
+
+# -- measurements
+
+
+def timed(run: Callable[[], Any], times: int = 2) -> tuple[Any, float]:
+    """What a function returns, and the least of its times in microseconds of the processor."""
+    spent = []
+    for _ in range(times):
+        start = time.process_time()
+        value = run()
+        spent.append(time.process_time() - start)
+    return value, 1e6 * min(spent)
+
+
+def short(problem: StrongProblem | HardProblem, entrant: Entrant) -> tuple[int, tuple[int, ...]]:
+    """The number of paths and the levels for an entrant."""
+    if entrant.package == "sdeint":
+        return FEW_PATHS, FEW_LEVELS if isinstance(problem, StrongProblem) else FEW_HARD_LEVELS
+    return (PATHS, LEVELS) if isinstance(problem, StrongProblem) else (HARD_PATHS, HARD_LEVELS)
+
+
+def first(given: StoredAreas, paths: int) -> StoredAreas:
+    integrals = None if given.integrals is None else given.integrals[:, :paths]
+    return StoredAreas(given.values[:, :paths], given.stored[:, :paths], integrals, dt=given.dt)
+
+
+def ladder(
+    entrant: Entrant, given: dict[int, StoredAreas], paths: int, levels: tuple[int, ...], times_run: int
+) -> tuple[list[Tensor | str], list[float]]:
+    """The final states on each level, or why there are none, and microseconds per path."""
+    ends: list[Tensor | str] = []
+    times = []
+    for level in levels:
+        run = entrant.prepare(TimeGrid(0.0, 1.0, 2**level), first(given[level], paths))
+        try:
+            x, spent = timed(run, times_run)
+        except Exception as error:
+            ends.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            times.append(math.nan)
+            continue
+        ends.append(x.detach() if bool(torch.isfinite(x).all()) else "not finite")
+        times.append(spent / paths)
+    return ends, times
+
+
+def strong_row(levels: tuple[int, ...], ends: list[Tensor | str], true: Tensor, declared: float) -> Row:
+    """Errors against the exact solution, and the order that they show."""
+    if wrong := [end for end in ends if isinstance(end, str)]:
+        return {"refused": wrong[0]} if len(wrong) == len(ends) else {"verdict": "not finite", "reason": wrong[0]}
+    states = [end for end in ends if isinstance(end, Tensor)]
+    group = GROUP if len(true) >= 8 * GROUP else FEW_GROUP
+    table = np.array([groups(x, true, group) for x in states])
+    size = float(true.square().sum(-1).mean().sqrt())
+    fit = fit_order(
+        2.0 ** -np.array(levels), table, 0.5, paths=len(true), seed=SEED, size=size,
+        rounding=np.finfo(float).eps * size * 2 ** (levels[-1] / 2),
+        successive=np.array([groups(x, y, group) for x, y in itertools.pairwise(states)]),
+    )  # fmt: skip
+    errors = np.sqrt(table.mean(1))
+    spread = table.std(1, ddof=1) / math.sqrt(table.shape[1])
     return {
-        "problem": problem.name, "method": result.method, "seed": seed, "declared": result.declared, "true": true,
-        "order": result.order.mean, "interval": [low, high], "slope": result.slope.mean,
-        "slope interval": list(result.slope.interval(CONFIDENCE)), "regime": result.regime, "reason": result.reason,
-        "dt": result.dt.tolist(), "errors": result.errors.tolist(),
+        "declared": declared, "order": fit.order.mean, "interval": list(fit.order.interval(CONFIDENCE)),
+        "slope": fit.slope.mean, "regime": fit.regime, "reason": fit.reason,
+        "verdict": verdict(declared, fit.order.interval(CONFIDENCE), fit.regime),
+        "errors": errors.tolist(), "stderrs": (spread / (2 * np.maximum(errors, 1e-300))).tolist(),
     }  # fmt: skip
 
 
-def rejected(r: dict[str, Any], interval: str = "interval") -> bool:
-    """Whether a true order is outside an interval."""
-    return r["true"] is not None and not r[interval][0] <= r["true"] <= r[interval][1]
+def groups(x: Tensor, y: Tensor, group: int) -> np.ndarray:
+    return ((x - y) ** 2).sum(-1).view(-1, group).mean(1).numpy()
 
 
-def show(rows: list[dict[str, Any]], console: Console) -> None:
-    table = Table(title=f"strong orders, {PATHS} paths, seed 0", title_justify="left", pad_edge=False)
+def verdict(declared: float, interval: tuple[float, float], regime: str) -> str:
+    """What a measured order says of the declared one."""
+    if regime == "levelling off":
+        return "wrong limit"
+    if regime == "no convergence":
+        return "does not converge"
+    if regime != "asymptotic":
+        return "exact" if regime == "at rounding" else "no order shown"
+    if interval[1] < declared - RESOLUTION:
+        return "below"
+    return "above" if interval[0] > declared + RESOLUTION else "as declared"
+
+
+def mean_row(levels: tuple[int, ...], ends: list[Tensor | str], problem: HardProblem) -> Row:
+    """Relative errors of the mean; ``None`` where there is no number."""
+    errors: list[float | None] = []
+    stderrs: list[float | None] = []
+    right = []
+    for end in ends:
+        value = None if isinstance(end, str) else problem.functional(end)
+        if value is None or not bool(torch.isfinite(value).all()):
+            errors.append(None)
+            stderrs.append(None)
+            right.append(False)
+            continue
+        error, stderr = (
+            float(v) / problem.truth for v in (value.mean() - problem.truth, value.std() / len(value) ** 0.5)
+        )
+        errors.append(error)
+        stderrs.append(stderr)
+        right.append(abs(error) <= WITHIN + 3 * min(stderr, WITHIN))
+    wrong = [i for i, ok in enumerate(right) if not ok]
+    reached = wrong[-1] + 1 if wrong else 0
+    if reached < len(levels):
+        return {"errors": errors, "stderrs": stderrs, "right from": 2 ** levels[reached], "verdict": "right"}
+    return {"errors": errors, "stderrs": stderrs, "verdict": "not finite" if errors[-1] is None else "wrong"}
+
+
+def measure(name: str, packages: set[str]) -> tuple[list[Row], Row]:
+    """The rows of some packages on a problem, and what drawing its noise takes."""
+    problem: StrongProblem | HardProblem = STRONG_PROBLEMS[name] if name in STRONG_PROBLEMS else HARD_PROBLEMS[name]
+    strong = isinstance(problem, StrongProblem)
+    paths, levels = (PATHS, LEVELS) if strong else (HARD_PATHS, HARD_LEVELS)
+    structure = noise_structure(problem.sde, problem.x0, TimeGrid(0.0, 1.0, 2 ** levels[-1]))
+    finest = noise(problem, levels[-1], paths, structure)
+    given = {level: finest.coarsen(2 ** (levels[-1] - level)) for level in {*levels, *FEW_LEVELS}}
+    found, others = entrants(problem.sde, problem.x0, TimeGrid(0.0, 1.0, 2 ** levels[-1]), structure, not strong)
+    rows: list[Row] = [{"problem": name, "noise": structure.kind} | row for row in others]
+    for entrant in found:
+        if entrant.package not in packages:
+            continue
+        some, those = short(problem, entrant)
+        ends, times = ladder(entrant, given, some, those, 2 if name in SHOWN and entrant.package != "sdeint" else 1)
+        if isinstance(problem, StrongProblem):
+            whole = first(finest, some).coarsen(finest.steps)
+            W, A = whole.values[0], whole.stored[0]
+            true = problem.reference(W) if problem.commuting else problem.reference(W, A)
+            result = strong_row(those, ends, true, entrant.declared)
+        else:
+            result = mean_row(those, ends, problem)
+        rows.append(
+            {
+                "problem": name, "noise": structure.kind, "package": entrant.package, "method": entrant.method,
+                "path": "ours", "needs": entrant.needs, "paths": some, "steps": [2**level for level in those],
+                "microseconds": times,
+            } | result
+        )  # fmt: skip
+    if isinstance(problem, StrongProblem) and problem.commuting:
+        rows += natively(problem, structure, packages)
+    return [row for row in rows if row["package"] in packages], drawing(problem, levels, paths, structure.channels)
+
+
+def natively(problem: StrongProblem, structure: NoiseStructure, packages: set[str]) -> list[Row]:
+    """Peers' own solves, on their own paths."""
+    makers: dict[str, Callable[[], Any]] = {}
+    if "torchsde" in packages and PACKAGES["torchsde"]:
+        makers["torchsde"] = lambda: with_torchsde(problem, PATHS, SEED)
+    if "diffrax" in packages and PACKAGES["diffrax"] and problem.name in SHOWN:
+        makers["diffrax"] = lambda: with_diffrax(problem, structure.kind, PATHS, SEED)
+    rows = []
+    for package, make in makers.items():
+        method, declared, solve, W = make()
+        ends: list[Tensor | str] = []
+        times = []
+        for level in LEVELS:
+            try:
+                x, spent = timed(partial(solve, 2**level), 2 if package == "torchsde" else 1)
+            except (RecursionError, RuntimeError, ValueError) as error:
+                x, spent = f"{type(error).__name__}: {str(error).splitlines()[0]}", math.nan
+            ends.append(x)
+            times.append(spent / PATHS)
+        rows.append(
+            {
+                "problem": problem.name, "noise": structure.kind, "package": package, "method": f"{package} {method}",
+                "path": "its own", "needs": "nothing", "paths": PATHS, "steps": [2**level for level in LEVELS],
+                "microseconds": times,
+            } | strong_row(LEVELS, ends, problem.reference(W), declared)
+        )  # fmt: skip
+    return rows
+
+
+# -- report
+
+
+def show(rows: list[Row], console: Console) -> None:
+    table = Table(title="by problem", title_justify="left", pad_edge=False)
     for name in ("problem", "method"):
         table.add_column(name)
-    for name in ("declared", "true", "measured", "99 %", "error at the finest Δt"):
+    for name in ("declared", "measured", "99.9 %", "finest error", "µs per path"):
         table.add_column(name, justify="right")
+    table.add_column("verdict")
     before = ""
-    for r in (r for r in rows if r["seed"] == 0):
-        if r["regime"] == "asymptotic":
-            measured = [f"{r['order']:.3f}", f"[{r['interval'][0]:.3f}, {r['interval'][1]:.3f}]"]
-        else:
-            measured = ["–", r["regime"]]
-        true = "" if r["true"] is None else f"{r['true']:g}"
+    for r in rows:
         name, before = "" if r["problem"] == before else r["problem"], r["problem"]
-        table.add_row(name, r["method"], f"{r['declared']:g}", true, *measured, f"{r['errors'][-1]:.1e}")
+        if "refused" in r or "missing" in r:
+            table.add_row(name, r["method"], "", "", "", "", "", r.get("missing") or f"refused: {r['refused']}")
+            continue
+        order = ["", "", ""]
+        if "declared" in r:
+            shown = r["regime"] == "asymptotic"
+            low, high = r["interval"]
+            order = [f"{r['declared']:g}", f"{r['order']:.2f}" if shown else "–", f"[{low:.2f}, {high:.2f}]" * shown]
+        last = next((e for e in reversed(r.get("errors", [])) if e is not None), None)
+        said = f"right from {r['right from']} steps" if "right from" in r else r["verdict"]
+        method = r["method"] + ", its own path" * (r["path"] == "its own")
+        table.add_row(
+            name,
+            method,
+            *order,
+            "" if last is None else f"{abs(last):.1e}",
+            "" if r["microseconds"][-1] is None else f"{r['microseconds'][-1]:.2f}",
+            said,
+        )
     console.print(table)
-    known = [r for r in rows if r["true"] is not None]
-    shown = [r for r in known if r["regime"] == "asymptotic"]
-    outside, lines = sum(map(rejected, shown)), sum(rejected(r, "slope interval") for r in shown)
-    others = Counter(r["regime"] for r in known if r["regime"] != "asymptotic")
-    console.print(
-        f"{len(shown)} measurements of a known order: {outside} rejected at {100 * (1 - CONFIDENCE):g} % "
-        f"({100 * outside / max(1, len(shown)):.2f} %); the straight line rejects {lines}. No order shown in "
-        f"{sum(others.values())}: {', '.join(f'{n} {regime}' for regime, n in others.items()) or 'none'}."
-    )
+    counts: dict[str, Counter[str]] = {}
+    for r in rows:
+        key = "missing" if "missing" in r else "refused" if "refused" in r else r["verdict"]
+        counts.setdefault(r["method"] + ", its own path" * (r.get("path") == "its own"), Counter())[key] += 1
+    total = Table(title="by method", title_justify="left", pad_edge=False)
+    total.add_column("method")
+    total.add_column("problems")
+    for method, counted in counts.items():
+        total.add_row(method, ", ".join(f"{n} {said}" for said, n in counted.most_common()))
+    console.print(total)
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for name in ("torchsde", "jax", "diffrax", "sdeint"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def finite(value: Any) -> Any:
+    """The same with ``None`` for each number that is none, or infinite: JSON has no name for them."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> int:
+    names = [*STRONG_PROBLEMS, *HARD_PROBLEMS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.problems", description=__doc__.split("\n")[0])
-    parser.add_argument("--problem", action="append", choices=STRONG_PROBLEMS, help="this one only; may be repeated")
-    parser.add_argument("--seeds", type=int, default=20, help="how many, from 0 on (20)")
+    parser.add_argument("--problem", action="append", choices=names, help="this one only; may be repeated")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the record to PATH, or go on with it")
     args = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    drawn: Row = {}
+    spent = 0.0
+    console = Console(width=150)
     if args.json is not None and args.json.exists():
-        rows = json.loads(args.json.read_text(encoding="utf-8"))["rows"]
-    done, console = {(r["problem"], r["seed"]) for r in rows}, Console(width=120)
-    for name in args.problem or STRONG_PROBLEMS:
-        problem = STRONG_PROBLEMS[name]
-        for seed in range(args.seeds if problem.commuting else 1):
-            if (name, seed) not in done:
-                rows += measure(problem, seed)
+        record = json.loads(args.json.read_text(encoding="utf-8"))
+        rows, drawn, spent = record["rows"], record["drawing"], record["processor seconds"]
+    for package, there in PACKAGES.items():
+        if not there:
+            console.print(f"{package} is not installed: it has no rows (pip install 'sdewm[bench]')")
+    for name in args.problem or names:
+        done = {r["package"] for r in rows if r["problem"] == name and not ("missing" in r and PACKAGES[r["package"]])}
+        if not (packages := set(PACKAGES) - done):
+            continue
+        start = time.process_time()
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            found, drawn[name] = measure(name, packages)
+        rows = [r for r in rows if r["problem"] != name or r["package"] not in packages] + found
+        rows.sort(key=lambda r: (names.index(r["problem"]), list(PACKAGES).index(r["package"])))
+        spent += time.process_time() - start
         if args.json is not None:
-            record = {"environment": environment(), "paths": PATHS, "confidence": CONFIDENCE, "rows": rows}
-            args.json.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    show(rows, console)
+            record = {
+                "environment": environment() | versions(), "seed": SEED, "confidence": CONFIDENCE, "within": WITHIN,
+                "processor seconds": spent, "drawing": drawn, "rows": rows,
+            }  # fmt: skip
+            write_text(
+                args.json,
+                json.dumps(record, ensure_ascii=False, indent=None).replace('{"problem"', '\n{"problem"') + "\n",
+            )
+    show([r for r in rows if args.problem is None or r["problem"] in args.problem], console)
     return 0
 
 
