@@ -10,6 +10,8 @@ import pytest
 import torch
 from skips import unjustified
 
+from sdewm.solvers.registry import METHODS
+
 torch.set_num_threads(1)
 
 
@@ -29,8 +31,9 @@ def shared() -> dict[str, object]:
         "Ctrl-C": signal.getsignal(signal.SIGINT),
         "SIGTERM": signal.getsignal(signal.SIGTERM),
         "numpy's errors": tuple(np.geterr().items()),
-        # Those for all messages of a kind of Python's own. Libraries add some for theirs when they are first imported.
-        "warning filters": [f for f in warnings.filters if f[1] is None and f[2].__module__ == "builtins"],
+        # Those for all messages of a kind of Python's own, wherever from. Libraries add theirs at first import.
+        "warning filters": [f for f in warnings.filters if f[1] is f[3] is None and f[2].__module__ == "builtins"],
+        "methods": tuple(METHODS),
     }
 
 

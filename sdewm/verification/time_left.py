@@ -68,4 +68,6 @@ class TimeLeft(ProgressColumn):
 def progress_bar(left: TimeLeft) -> Progress:
     """A progress bar on standard error, with the remaining time; hidden if that is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+    shown = sys.stderr.isatty()
+    # Older versions of rich end a bar that is disabled with an empty line; a quiet console does not.
+    return Progress(*columns, console=Console(stderr=True, quiet=not shown), disable=not shown, transient=True)

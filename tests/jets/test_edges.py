@@ -22,8 +22,8 @@ BROWNIAN = PerturbedSDE(FunctionSDE(g=lambda t, x: torch.ones_like(x)), ONES)
 Loss = Callable[[Tensor], Tensor]
 
 
-def met(loss: Loss, *x0: float, family: PerturbedSDE = BROWNIAN, paths: int = 4096) -> set[str]:
-    return set(expand(family, loss, torch.tensor(x0, dtype=F64), GRID, paths=paths).kinks)
+def met(loss: Loss, *x0: float, family: PerturbedSDE = BROWNIAN, paths: int = 4096, seed: int = 0) -> set[str]:
+    return set(expand(family, loss, torch.tensor(x0, dtype=F64), GRID, paths=paths, seed=seed).kinks)
 
 
 def z(x: Tensor) -> Tensor:
@@ -136,11 +136,13 @@ def test_what_stays_away_from_its_edge_is_not_said(name: str) -> None:
 
 @pytest.mark.parametrize("paths", [256, 512])
 def test_a_few_paths_tell_too(paths: int) -> None:
+    """Most of the time: whether any of them comes near an edge is chance."""
     for name in ("rms", "norm", "atan of 1/x", "asin of sin"):
-        assert EDGES[name][0] in met(EDGES[name][1], 0.6, paths=paths)
+        said, loss = EDGES[name]
+        assert sum(said in met(loss, 0.6, paths=paths, seed=seed) for seed in range(8)) >= 6, name
     for name, (family, loss) in AWAY.items():
         if name != "log of a probability":  # which a few paths mistake for one that comes near 0, as is documented
-            assert met(loss, 1.0, family=family, paths=paths) == set(), name
+            assert sum(met(loss, 1.0, family=family, paths=paths, seed=seed) != set() for seed in range(8)) <= 1, name
 
 
 def test_an_edge_is_said_with_where_it_is_and_a_cut_without() -> None:
