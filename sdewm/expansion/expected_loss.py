@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -24,6 +25,7 @@ from sdewm.estimate.samples import (
     sample,
 )
 from sdewm.expansion.checks import check_problem
+from sdewm.expansion.ending import left_out
 from sdewm.expansion.forms import Form
 from sdewm.expansion.pathwise_derivatives import corrected_walks, terms_along, third_along
 from sdewm.expansion.power_series import Expansion, second_coefficient
@@ -138,8 +140,16 @@ def expand(
         raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
     if form == "corrected" and order == 2:
         raw = replace(raw, moments={**raw.moments, **_size_of_third(family, summed, x0, grid, method, drawn, channels)})
-    doubt = unreached(raw.moments["loss0/0"], summed["loss"], family.base, x0, grid, channels=channels)
-    return summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)), doubt)
+    of_loss = raw.moments["loss0/0"]
+    doubt = unreached(of_loss, summed["loss"], family.base, x0, grid, channels=channels, method=method)
+    result = summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)), doubt)
+    if not math.isinf(result.radius):
+        return result
+    before, first = (result.sample.moments[name].rms for name in ("loss0", "first"))
+    eps = before / first if first > 1e-13 * before > 0 else 1.0  # where the first order is what the loss is
+    few = _few(drawn, family, x0, grid, method)
+    rest = left_out(family, summed["loss"], x0, grid, magnitudes=(eps, -eps), method=method, few=few, channels=channels)
+    return replace(result, sample=replace(result.sample, moments={**result.sample.moments, "rest": rest}))
 
 
 def _size_of_third(
@@ -155,11 +165,7 @@ def _size_of_third(
 
     The first two coefficients are not enough: at an inflection of the loss the second vanishes and the third does not.
     """
-    paths = min(drawn.paths, FEW)
-    few: Sampler = (
-        replace(drawn, paths=paths) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(paths, drawn.seed)
-    )
-    few = sampler_for(few, family.at(1.0), x0, grid, method=method)
+    few = _few(drawn, family, x0, grid, method)
     walks = corrected_walks(family, losses, x0, grid, method=method, order=3)[1:]
 
     def evaluate(increments: Increments) -> dict[str, Tensor]:
@@ -171,6 +177,15 @@ def _size_of_third(
             return dict(sample(evaluate, few, channels, grid, x0).moments)
         except (ArithmeticError, NotDifferentiable):
             return {}
+
+
+def _few(drawn: Sampler, family: PerturbedSDE, x0: Tensor, grid: TimeGrid, method: Method) -> Sampler:
+    """A sampler of a few paths, with areas if ``drawn`` has them."""
+    paths = min(drawn.paths, FEW)
+    few: Sampler = (
+        replace(drawn, paths=paths) if isinstance(drawn, BrownianSampler) else AntitheticMonteCarlo(paths, drawn.seed)
+    )
+    return sampler_for(few, family.at(1.0), x0, grid, method=method)
 
 
 def summarize(

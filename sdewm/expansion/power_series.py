@@ -98,7 +98,8 @@ class Expansion:
 
         It is ``inf`` where the series ends on every path, and ``nan`` where too few terms are known, as without moments
         or where the first-order term is zero. It is ``nan`` too where the series seems to end but there are
-        :attr:`kinks`, or where all paths are equal: coefficients that vanish at one state need not vanish elsewhere.
+        :attr:`kinks`, or where a few walks at an error that is not small give other losses, or where all paths are
+        equal: coefficients that vanish at one state need not vanish elsewhere.
         """
         moments = self.sample.moments
         if self.form == "corrected" and "third" not in moments:
@@ -117,7 +118,8 @@ class Expansion:
         # Near 0, the computed second and third derivatives of √(x²) = |x| are made of rounding alone.
         second = TRUST * ratios[0] if ratios else found
         ends = math.isinf(found) or (bool(self.kinks) and second * sizes[1] > ENDLESS * sizes[0])
-        return math.nan if ends and (self.kinks or alike) else found
+        goes_on = "rest" in moments and moments["rest"].rms > 0
+        return math.nan if ends and (self.kinks or alike or goes_on) else found
 
     @overload
     def predict(self, eps: float) -> Estimate: ...

@@ -39,11 +39,14 @@ for _name in (
     "bfloat16",
     "cpu",
     "cuda",
+    "type",
     "type_as",
     "detach",
     "requires_grad_",
 ):
     _direct(_name)
+_cast = RULES[Tensor.type]
+RULES[Tensor.type] = lambda input, *args, **to: _cast(input, *args, **to) if args or to else input.value.type()
 
 
 @rule("clone", "contiguous")

@@ -35,7 +35,6 @@ for _name in (
     "is_inference",
     "is_signed",
     "is_same_size",
-    "type",
     "result_type",
     "__len__",
     "is_pinned",

@@ -27,7 +27,7 @@ from sdewm.jets.written import as_written
 from sdewm.noise.brownian import BrownianPath
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
-from sdewm.solvers.base import Stepper
+from sdewm.solvers.base import NonFiniteState, Stepper
 from sdewm.solvers.loop import trajectory
 from sdewm.solvers.methods import Method, stepper
 from sdewm.solvers.order_fit import OrderFit, fit_order
@@ -86,6 +86,14 @@ class CoupledErrors:
         self.channels = noise_channels(sde, torch.as_tensor(grid.t0, dtype=x0.dtype), x0[None])
         if self.takes_areas:
             self.pairs = ~torch.eye(self.channels, dtype=torch.bool)
+        for name, used in zip(methods, self.methods, strict=True):
+            # Otherwise the reference's own error and order would be measured.
+            if self.reference is not None and self.declared(used) > self.declared(self.reference):
+                raise ValueError(
+                    f"reference: expected a method of {kind} order {self.declared(used):g} or more, as {name!r} "
+                    f"declares, got {reference!r} of order {self.declared(self.reference):g}. Take {name!r} itself, or "
+                    "an exact solution"
+                )
 
     def __call__(self, first: int, paths: int) -> Float64[np.ndarray, "_ rows groups"]:
         """Groups of paths ``first`` to ``first + paths``, rounded up to whole groups, ``(methods, rows, groups)``.
@@ -202,7 +210,13 @@ class CoupledErrors:
 
     def _true(self, finest: StoredAreas, level: int) -> Tensor:
         if self.reference is not None:
-            return self._final(self.reference, finest, level + self.refine)
+            try:
+                return self._final(self.reference, finest, level + self.refine)
+            except NonFiniteState as error:
+                raise ArithmeticError(
+                    f"reference: expected a method that gets through with 2^{level + self.refine} steps, or an exact "
+                    f"solution; {type(self.reference).__name__} does not. {error}"
+                ) from error
         assert self.exact is not None
         whole = finest.coarsen(finest.steps)
         W = whole.values[0]

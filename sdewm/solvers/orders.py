@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from sdewm.jets.registry import gathered, warn_nonsmooth
 from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.coupled_errors import GROUP, PILOT, CoupledErrors, Exact, OrderKind
 from sdewm.solvers.loop import check_system
-from sdewm.solvers.methods import Method
+from sdewm.solvers.methods import Method, stepper
 from sdewm.solvers.order_regime import SEEN
 from sdewm.solvers.order_report import Convergence
 from sdewm.systems.sde import SDE
@@ -34,7 +34,7 @@ def convergence(
     paths: int | None = None,
     seed: int = 0,
     levels: Sequence[int] = (3, 4, 5, 6, 7),
-    reference: Method | Exact = "milstein",
+    reference: Method | Exact | None = None,
     refine: int = 2,
     kind: OrderKind = "strong",
     functional: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]] | None = None,
@@ -54,9 +54,10 @@ def convergence(
         half-width of at most ``precision``. Rounded up to whole groups of 32.
     seed : determines every path.
     levels : at least three increasing numbers; level L has 2^L steps.
-    reference : a method, whose limit is taken to be right, or a function that returns the exact solution at the final
-        time ``(paths, n)``: of the Brownian motion W there, ``(paths, m)``, or of W and its Lévy areas over the whole
-        time, ``(paths, m, m)``, A_kl = ½∫(W_k dW_l − W_l dW_k).
+    reference : a method, whose limit is taken to be right, and whose order is no lower than what is measured: by
+        default "milstein", or the method itself if it declares a higher order. Or a function that returns the exact
+        solution at the final time ``(paths, n)``: of the Brownian motion W there, ``(paths, m)``, or of W and its Lévy
+        areas over the whole time, ``(paths, m, m)``, A_kl = ½∫(W_k dW_l − W_l dW_k).
     refine : the reference method is run ``refine`` levels above each of ``levels``.
     kind, functional : "strong", or "weak" with φ: ``(paths, n)`` -> ``(paths,)``, by default |x|².
 
@@ -87,7 +88,7 @@ def compare_methods(
     paths: int | None = None,
     seed: int = 0,
     levels: Sequence[int] = (3, 4, 5, 6, 7),
-    reference: Method | Exact = "milstein",
+    reference: Method | Exact | None = None,
     refine: int = 2,
     kind: OrderKind = "strong",
     functional: Callable[[Float[Tensor, "paths n"]], Float[Tensor, " paths"]] | None = None,
@@ -121,6 +122,11 @@ def compare_methods(
     paths = None if paths is None else arguments.integer("paths", paths)
     if paths is not None and paths > 2**40:
         raise ValueError(f"paths: expected at most 2^40, got {paths}")
+    arguments.has("methods", methods, ("items", "values"), "methods by name")
+    if not methods:
+        raise ValueError("methods: expected at least one, got none")
+    if reference is None:
+        reference = _usual_reference(sde, methods.values(), kind)
     by_method = isinstance(reference, str) or not callable(reference)
     if refine < 1:
         raise ValueError(f"refine: expected at least one level, got {refine}")
@@ -129,9 +135,6 @@ def compare_methods(
         raise ValueError(f"levels, refine: expected at most 2^{FINEST} steps in all, got 2^{finest}")
     if paths is not None and paths < 8 * GROUP:
         raise ValueError(f"paths: expected at least {8 * GROUP}, got {paths}")
-    arguments.has("methods", methods, ("items", "values"), "methods by name")
-    if not methods:
-        raise ValueError("methods: expected at least one, got none")
     grid = TimeGrid(t0, t1, 2**finest)
     with gathered() as kinks:
         for method in methods.values():
@@ -142,6 +145,16 @@ def compare_methods(
     for kink, category in sorted(kinks.items()):
         warn_nonsmooth(kink, category)  # once, and not at each step of each method
     return found
+
+
+def _usual_reference(sde: SDE, methods: Iterable[Method], kind: OrderKind) -> Method:
+    """Milstein's scheme, or the method with the highest declared order if that is above Milstein's."""
+
+    def order(method: Method) -> float:
+        used = stepper(method, sde)
+        return used.strong_order if kind == "strong" else used.weak_order
+
+    return max(["milstein", *methods], key=order)
 
 
 def _measured(errors: CoupledErrors, paths: int | None, precision: float, confidence: float, max_paths: int) -> Array:

@@ -126,6 +126,29 @@ def test_the_radius_of_series_that_end_and_of_those_too_short_to_tell():
             found.predict(1.0)
 
 
+HIDDEN = {
+    "a fourth power": lambda x: x[:, 1] ** 2 + x[:, 0] ** 4,
+    "beside a slope": lambda x: x[:, 1] + x[:, 0] + 100 * x[:, 0] ** 4,
+    "a flat start": lambda x: x[:, 1] + torch.where(x[:, 0] == 0, 0.0, torch.exp(-1 / x[:, 0].square())),
+    "an end of its domain": lambda x: x[:, 1] + torch.sqrt(0.25 - x[:, 0] ** 4),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_series_whose_first_terms_vanish_has_not_ended(name, order):
+    """x = ε in a coordinate of its own, beside one with noise: on every path the terms past ε, up to ε³, are zero."""
+    error = FunctionSDE(lambda t, x: torch.stack([torch.ones_like(x[:, 0]), torch.zeros_like(x[:, 0])], -1))
+    noise = FunctionSDE(g=lambda t, x: torch.stack([torch.zeros_like(x[:, 0]), torch.ones_like(x[:, 0])], -1))
+    problem = (PerturbedSDE(noise, error), HIDDEN[name], torch.zeros(2, dtype=F64), TimeGrid(0.0, 1.0, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NonSmoothWarning)
+        found = expand(*problem, paths=64, order=order)
+    assert found.second.mean == 0.0 and math.isnan(found.radius) and "at every ε" not in str(found)
+    with pytest.warns(BeyondRadius, match="Solve at this"):
+        found.predict(1.0)
+
+
 @pytest.mark.parametrize("order", [2, 3])
 def test_at_an_inflection_of_the_loss_the_third_order_tells_how_far_a_prediction_holds(order):
     """L = sin(10 x)/10 about 0, where the second derivative vanishes; at ε = 1 it is −0.05, and the slope says 1."""

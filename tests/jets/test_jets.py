@@ -328,6 +328,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
     "attention": (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), [(2, 3, 4)] * 3),
     "mse_loss": (lambda a, b: F.mse_loss(a, b), [(3, 4), (3, 4)]),
     "x.to": (lambda x: x.to(torch.float64).double(), [(3, 4)]),
+    "x.type": (lambda x: x.type(torch.float64) * x.type("torch.DoubleTensor"), [(3, 4)]),
     "setitem": (lambda x: assign(torch.zeros_like(x), x), [(3, 4)]),
     "in place": (lambda x: x.clone().mul_(2.0).add_(x).tanh_(), [(3, 4)]),
     "augmented": (lambda x: augmented(x), [(3, 4)]),
@@ -544,6 +545,7 @@ def test_jet_reads_like_a_tensor() -> None:
     for twin in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
         assert torch.equal(twin.coefficients, c)
     assert x.float().dtype == torch.float32 and (x.float() + x).dtype == F64
+    assert x.type() == "torch.DoubleTensor" and x.type(torch.int64).dtype == torch.int64
 
 
 @given(space=spaces, seed=seeds)

@@ -37,9 +37,9 @@ def check(kind: OrderKind, system: System, settings: Settings) -> Iterator[Row]:
     if finest < LEVELS:
         yield out(f"a grid of {system.grid.steps} steps cannot be made coarser {LEVELS - 1} times")
         return
-    # A Milstein reference shows a wrong limit of the method; a finer grid of the same method cannot.
+    # The usual reference, Milstein's, shows a wrong limit of the method; a finer grid of the same method cannot.
     few = channels(system) <= CHANNELS
-    reference = "milstein" if kind == "strong" and few else system.method
+    reference = None if kind == "strong" and few else system.method
     loss: Any = None
     if kind == "weak":
         [loss, *_] = system.losses.values()

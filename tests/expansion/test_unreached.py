@@ -1,0 +1,101 @@
+"""Losses whose mean paths carry that are further out than any that is drawn; and losses that have none of those."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import pytest
+import torch
+from scipy.integrate import quad
+from support import F64
+
+from sdewm import FunctionSDE, PerturbedSDE, TimeGrid, expand
+from sdewm.expansion import unreached
+from sdewm.jets import NonSmoothWarning
+
+GRID = TimeGrid(0.0, 1.0, 4)
+
+
+def normal(n: int) -> tuple[PerturbedSDE, torch.Tensor]:
+    """x = (1 + ε) B, in n coordinates, from 0."""
+    one = FunctionSDE(g=lambda t, x: torch.ones_like(x))
+    return PerturbedSDE(one, one), torch.zeros(n, dtype=F64)
+
+
+def found(loss, n=1, paths=2**12, **how):
+    family, x0 = normal(n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NonSmoothWarning)
+        return expand(family, loss, x0, GRID, paths=paths, **how)
+
+
+# The loss of a number, from which the mean follows by quadrature; and whether it is one of rare paths.
+RARE = {
+    "a tall step far out": lambda x: x + 1e4 * torch.sigmoid(30 * (x - 4)),
+    "a steep bend": lambda x: x + 1e5 * torch.nn.functional.softplus(100 * (x - 4.5)) / 100,
+    "an exponential": lambda x: x + torch.exp(9 * x - 36),
+    "on the other side": lambda x: x**2 + 1e7 * torch.sigmoid(-30 * (x + 5.3)),
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+@pytest.mark.parametrize("sampler", ["rqmc", "mc", "antithetic"])
+def test_what_rare_paths_add_is_said_where_none_was_drawn(name, sampler):
+    """The truth is dozens of standard errors away, unless by chance such a path was drawn, and then few carry all."""
+    loss = RARE[name]
+    density = lambda x: math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)  # noqa: E731
+    truth = quad(lambda x: float(loss(torch.tensor(x, dtype=F64))) * density(x), -20, 20, points=[-5, 4, 9])[0]
+    e = found(lambda x: loss(x[:, 0]), sampler=sampler)
+    if any("carry the spread of loss0" in flag for flag in e.loss0.flags):
+        return  # one was drawn
+    assert abs(e.loss0.mean - truth) > 3 * e.loss0.stderr
+    for estimate in (e.loss0, e.first, e.second, e.predict(1e-9)):
+        assert any("standard deviations out add" in flag for flag in estimate.flags)
+
+
+@pytest.mark.parametrize("n", [2, 12])
+def test_the_direction_in_which_rare_paths_lie_is_found(n):
+    """Half of the coordinates together make the loss large, beside another that changes it far more often."""
+    half = n // 2
+    e = found(lambda x: x[:, 0] + torch.exp(9 * x[:, :half].sum(-1) / math.sqrt(half) - 36), n)
+    assert any("standard deviations out add" in flag for flag in e.loss0.flags)
+
+
+ORDINARY = {
+    "square": lambda x: x.square().sum(-1),
+    "fourth power": lambda x: (x**4).sum(-1),
+    "exponential": lambda x: x.sum(-1).div(math.sqrt(x.shape[1])).exp(),
+    "saturating": lambda x: torch.tanh(3 * x).sum(-1),
+    "bounded bump": lambda x: torch.exp(-x.square().sum(-1)),
+    "product": lambda x: (1 + 0.1 * x).prod(-1),
+    "pole far out": lambda x: 1 / (400 - x.square().sum(-1)),
+    "edge of its domain": lambda x: (9 - x).log().sum(-1),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+@pytest.mark.parametrize("n", [1, 6])
+def test_ordinary_losses_lack_nothing(name, n):
+    assert not any("standard deviations out add" in flag for flag in found(ORDINARY[name], n).loss0.flags)
+
+
+def test_a_loss_whose_rare_paths_are_drawn_lacks_nothing():
+    """More paths, and all is known: a step at 2 standard deviations, which 2 in 100 paths reach."""
+    e = found(lambda x: 1e3 * torch.sigmoid(30 * (x[:, 0] - 2)), paths=2**14)
+    assert not any("standard deviations out add" in flag for flag in e.loss0.flags)
+
+
+def test_paths_that_leave_the_numbers_far_out_end_the_search_nearer_by():
+    """x³ grows without bounds along coarse steps; what is nearer by is still followed."""
+    base = FunctionSDE(lambda t, x: x**5, lambda t, x: 0.5 + 0 * x)
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: 1.0 + 0 * x))
+    grid = TimeGrid(0.0, 0.1, 64)
+    e = expand(family, lambda x: (x**2).sum(-1), torch.zeros(1, dtype=F64), grid, paths=256)
+    assert not e.loss0.flags
+
+
+def test_without_lines_nothing_is_said(monkeypatch):
+    """The check can fail: with a reach of one standard deviation nothing is seen."""
+    monkeypatch.setattr(unreached, "REACH", (1.0,))
+    assert not found(lambda x: RARE["an exponential"](x[:, 0])).loss0.flags
