@@ -19,7 +19,7 @@ from sdewm.jets.kinks import HIDDEN, Kinks, kinks_along
 from sdewm.jets.proof import Line, differ, disagreement, forget, is_due, writes_into
 from sdewm.jets.registry import functions, honouring_inplace, in_place, space_of, unwrapped, warn_nonsmooth
 from sdewm.jets.space import JetSpace
-from sdewm.jets.traced import SCRIPTED, by_parts
+from sdewm.jets.traced import OPERATIONS, SCRIPTED, by_parts, torch_function
 
 _READ = "the derivatives would be lost; where they are to be dropped, read sdewm.value_of(x)"
 _COUNT = "its result has no derivative; apply it to sdewm.value_of(x)"
@@ -48,6 +48,12 @@ def refuse(name: str, advice: str) -> NoReturn:
 def without_rule(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a function of torch that has no rule with jets."""
     name = getattr(func, "__name__", str(func))
+    if isinstance(func, OPERATIONS):
+        public = torch_function(func)
+        if public is not func:
+            return public(*args, **kwargs)
+        if any(overload._schema.is_mutable for overload in _overloads(func)):
+            refuse(name, "it writes into an argument, and there is no rule for that")
     if name == "__get__":
         name = getattr(getattr(func, "__self__", None), "__name__", name)
         raise NotDifferentiable(f"the attribute {name!r} of a jet: {_READ}")
@@ -59,6 +65,10 @@ def without_rule(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
     if isinstance(func, SCRIPTED):
         return by_parts(func, args, kwargs)
     return nested(func, args, kwargs)
+
+
+def _overloads(operation: Any) -> list[Any]:
+    return [operation] if hasattr(operation, "_schema") else [getattr(operation, o) for o in operation.overloads()]
 
 
 def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

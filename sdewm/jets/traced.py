@@ -18,6 +18,8 @@ from sdewm.jets.jet import ANSWERS, RULES, Jet
 from sdewm.jets.registry import functions
 
 SCRIPTED = (torch.ScriptFunction, torch._C.ScriptMethod)
+OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+"""Functions of ``torch.ops``, as in the graphs that torch.func.linearize and torch.fx make."""
 
 
 def _into(grad: Any, sizes: Any, index: Any) -> Any:
