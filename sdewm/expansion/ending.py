@@ -58,7 +58,7 @@ def left_out(
     def evaluate(noise: Increments) -> dict[str, Tensor]:
         series, worst = along(family.at(Parameter(line, 0)), noise), torch.zeros(noise.paths).to(x0)
         for eps in magnitudes:
-            powers = torch.tensor([eps**k for k in range(len(line))]).to(x0).unsqueeze(1)
+            powers = x0.new_tensor([eps**k for k in range(len(line))]).unsqueeze(1)
             there, terms = along(family.at(eps), noise)[0], powers * series
             size = torch.maximum(there.abs(), terms.abs().amax(0))
             part = ((there - terms.sum(0)).abs() / size).nan_to_num(0.0)
