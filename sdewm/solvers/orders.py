@@ -125,8 +125,6 @@ def compare_methods(
     arguments.has("methods", methods, ("items", "values"), "methods by name")
     if not methods:
         raise ValueError("methods: expected at least one, got none")
-    if reference is None:
-        reference = _usual_reference(sde, methods.values(), kind)
     by_method = isinstance(reference, str) or not callable(reference)
     if refine < 1:
         raise ValueError(f"refine: expected at least one level, got {refine}")
@@ -139,6 +137,8 @@ def compare_methods(
     with gathered() as kinks:
         for method in methods.values():
             check_system(sde, x0, grid, method=method)
+        if reference is None:
+            reference = _usual_reference(sde, methods.values(), kind)
         errors = CoupledErrors(sde, x0, grid, methods, levels, reference, refine, kind, functional, seed)
         table = _measured(errors, paths, precision, confidence, max_paths)
         found = {name: _convergence(name, errors, i, table[i]) for i, name in enumerate(methods)}

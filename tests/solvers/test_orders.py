@@ -630,3 +630,9 @@ def test_a_reference_and_a_functional_of_another_shape_are_refused():
         convergence(gbm, one, SPAN, paths=256, kind="weak", functional=lambda x: x[:, 0] / 0.0)
     with refuses(ValueError, "functional: expected one number per path"):
         convergence(gbm, one, SPAN, paths=256, kind="weak", functional=lambda x: x**2)
+
+
+@pytest.mark.parametrize("sde", [lambda t, x: x, torch.zeros(3), None])
+def test_what_is_no_sde_is_named_before_a_reference_is_chosen(sde):
+    with refuses((TypeError, ValueError), "sde"):
+        convergence(sde, torch.ones(1, dtype=F64), (0.0, 1.0), method="euler", paths=256)
