@@ -301,8 +301,8 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
     def observed(times: Any, values: Any, t: Any) -> Tensor:
         return sdewm.RecordedObservation(times, values)(t)
 
-    def slopes(inputs: Any, activation: Any) -> float:
-        net = sdewm.SlopeNetwork(inputs)
+    def slopes(size: Any, activation: Any) -> float:
+        net = sdewm.SlopeNetwork(size)
         return net.lipschitz(net.layer(net.inputs, activation), search=2)
 
     def summed(**given: Any) -> Any:
@@ -346,12 +346,12 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
             "sizes": [*OBJECTS, (1, 2, 1), (1, 2, 1, 0), (1.5, 2, 1, 1), (-1, 2, 1, 1), np.array([1, 2, 1, 1])],
             "leak": NUMBERS, "observation0": STATES}),
         "LatentRollout": (rollout, {"model": sdewm.LatentSDE(**model)}, {"model": sdes}),
-        "LocalMaximizer": (maximizer, {"q": lambda h, z, a: -((a - h) ** 2).sum(-1), "start": [0.0]},
-                           {"q": functions, "start": STATES, "low": NUMBERS, "high": NUMBERS, "tolerance": NUMBERS,
+        "LocalMaximizer": (maximizer, {"q": lambda h, z, a: -((a - h) ** 2).sum(-1), "guess": [0.0]},
+                           {"q": functions, "guess": STATES, "low": NUMBERS, "high": NUMBERS, "tolerance": NUMBERS,
                             "iterations": NUMBERS}),
         "RecordedObservation": (observed, {"times": [0.0, 1.0], "values": torch.zeros(2, 3, dtype=F64), "t": 0.5},
                                 {"times": STATES, "values": STATES, "t": NUMBERS}),
-        "SlopeNetwork": (slopes, {"inputs": 2, "activation": "tanh"}, {"inputs": NUMBERS[:-6], "activation": texts}),
+        "SlopeNetwork": (slopes, {"size": 2, "activation": "tanh"}, {"size": NUMBERS[:-6], "activation": texts}),
         "SummedLoss": (summed, {"fn": lambda t, x: x.sum(-1), "times": [0.5, 1.0]},
                        {"fn": OBJECTS, "times": STATES, "weights": STATES}),
         "FundamentalMatrixSDE": (prolonged, {"kind": sdewm.FundamentalMatrixSDE, "of": base, "x0": s["x0"]},

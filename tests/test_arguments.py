@@ -93,7 +93,7 @@ NOT_WHOLE = [100.5, "7", True, None, math.nan, 64.0, [64], 1j, torch.tensor(True
         ("paths", lambda v: taylor(paths=v)),
         ("seed", lambda v: measured(seed=v)),
         ("refine", lambda v: measured(refine=v)),
-        ("inputs", lambda v: SlopeNetwork(v)),
+        ("size", lambda v: SlopeNetwork(v)),
         ("iterations", lambda v: LocalMaximizer(total, [0.0], iterations=v)),
     ],
 )
@@ -186,7 +186,7 @@ def test_confidences_lie_between_0_and_1(value):
         (lambda: LocalMaximizer(total, [0.0], low="a"), ValueError, ("low: expected",)),
         (lambda: LocalMaximizer(total, [0.0], high=[1.0, 2.0]), ValueError, ("high: expected a number or shape (1,)",)),
         (lambda: RecordedObservation([0.0, 1.0], torch.zeros(())), ValueError, ("values:", "(T, *shape)")),
-        (lambda: SlopeNetwork(2).layer(torch.eye(3), "tanh"), ValueError, ("form: expected shape (rows, 2)",)),
+        (lambda: SlopeNetwork(2).layer(torch.eye(3), "tanh"), ValueError, ("linear_form: expected shape (rows, 2)",)),
     ],
 )
 def test_what_makes_no_sense_is_named(call, error, fragments):

@@ -106,12 +106,12 @@ class CNN(nn.Module):
 def ridge_network(
     directions: Float64[np.ndarray, "units D"],
     biases: Float64[np.ndarray, " units"],
-    readout: Float64[np.ndarray, "values units"],
+    outer: Float64[np.ndarray, "values units"],
     offset: Float64[np.ndarray, " values"],
 ) -> CNN:
-    """The CNN that is x ↦ ``readout`` σ(``directions`` x − ``biases``) + ``offset``: one convolution, one downsampling.
+    """The CNN that is x ↦ ``outer`` σ(``directions`` x − ``biases``) + ``offset``: one convolution, one downsampling.
 
-    ``directions`` ``(units, D)``, ``biases`` ``(units,)``, ``readout`` ``(values, units)``, ``offset`` ``(values,)``.
+    ``directions`` ``(units, D)``, ``biases`` ``(units,)``, ``outer`` ``(values, units)``, ``offset`` ``(values,)``.
     The filter is all directions one after the other, each backwards; every D-th number of what it gives is one of the
     inner products. So a shallow network of any width is in F_CNN with L = 2.
 
@@ -122,9 +122,9 @@ def ridge_network(
     units, ambient = directions.shape
     convolution = Convolution(ambient, directions[:, ::-1].ravel())
     downsampling = Downsampling(convolution.outputs, ambient)
-    last = nn.Linear(units, len(readout), dtype=torch.float64)
+    last = nn.Linear(units, len(outer), dtype=torch.float64)
     with torch.no_grad():
         convolution.bias[ambient - 1 :: ambient] = torch.as_tensor(-biases)
-        last.weight.copy_(torch.as_tensor(readout))
+        last.weight.copy_(torch.as_tensor(outer))
         last.bias.copy_(torch.as_tensor(offset))
     return CNN([convolution, downsampling], last)

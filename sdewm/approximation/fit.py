@@ -25,18 +25,18 @@ from sdewm.arrays import Array
 
 @dataclass(frozen=True)
 class Ridge:
-    """x ↦ ``readout`` σ(``directions`` x − ``biases``) + ``offset``, shapes as in :func:`ridge_network`."""
+    """x ↦ ``outer`` σ(``directions`` x − ``biases``) + ``offset``, shapes as in :func:`ridge_network`."""
 
     directions: Float64[np.ndarray, "units D"]
     biases: Float64[np.ndarray, " units"]
-    readout: Float64[np.ndarray, "values units"]
+    outer: Float64[np.ndarray, "values units"]
     offset: Float64[np.ndarray, " values"]
 
     def __call__(self, x: Float64[np.ndarray, "points D"]) -> Float64[np.ndarray, "points values"]:
-        return np.maximum(x @ self.directions.T - self.biases, 0) @ self.readout.T + self.offset
+        return np.maximum(x @ self.directions.T - self.biases, 0) @ self.outer.T + self.offset
 
     def cnn(self) -> CNN:
-        return ridge_network(self.directions, self.biases, self.readout, self.offset)
+        return ridge_network(self.directions, self.biases, self.outer, self.offset)
 
     @property
     def units(self) -> int:
@@ -75,7 +75,7 @@ def trained(
 
     The last layer is solved for once more at the end.
     """
-    parts = [start.directions, start.biases, start.readout, start.offset]
+    parts = [start.directions, start.biases, start.outer, start.offset]
     parameters = [torch.tensor(np.ascontiguousarray(part), requires_grad=True) for part in parts]
     inputs, targets = torch.as_tensor(x), torch.as_tensor(y)
     # In parts of where it starts, so that the search's first step has a size to go by.
@@ -91,8 +91,8 @@ def trained(
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        directions, biases, readout, offset = parameters
-        found = torch.relu(inputs @ directions.T - biases) @ readout.T + offset
+        directions, biases, outer, offset = parameters
+        found = torch.relu(inputs @ directions.T - biases) @ outer.T + offset
         loss = ((found - targets) ** 2).sum(1).mean() / scale
         loss.backward()
         return loss

@@ -126,8 +126,8 @@ class SlopeNetwork:
     ``ArithmeticError`` where one is larger, which says that the certificate is wrong.
     """
 
-    def __init__(self, inputs: int) -> None:
-        self.size = arguments.integer("inputs", inputs, 1)
+    def __init__(self, size: int) -> None:
+        self.size = arguments.integer("size", size, 1)
         self._layers: list[tuple[Tensor, str]] = []
 
     @property
@@ -139,23 +139,25 @@ class SlopeNetwork:
     def columns(self) -> int:
         return self.size + sum(len(form) for form, _ in self._layers)
 
-    def layer(self, form: Float[Tensor, "neurons _"], activation: str) -> Float[Tensor, "neurons _"]:
-        """Add neurons φ(form + bias) and return the form of their increments.
+    def layer(self, linear_form: Float[Tensor, "neurons _"], activation: str) -> Float[Tensor, "neurons _"]:
+        """Add neurons φ(linear_form + bias) and return the form of their increments.
 
         ``activation`` is a name in :data:`ACTIVATIONS`, or ``ValueError``.
         """
         _activation("activation", activation)
-        start, form = self.columns, self.pad(form)
+        start, form = self.columns, self.pad(linear_form)
         self._layers.append((form, activation))
         neurons = torch.zeros(len(form), self.columns, dtype=torch.float64)
         neurons[:, start:] = torch.eye(len(form), dtype=torch.float64)
         return neurons
 
-    def pad(self, form: Float[Tensor, "rows _"]) -> Float[Tensor, "rows _"]:
+    def pad(self, linear_form: Float[Tensor, "rows _"]) -> Float[Tensor, "rows _"]:
         """A form with a column for every neuron made so far."""
-        form = arguments.tensor("form", form)
+        form = arguments.tensor("linear_form", linear_form)
         if form.ndim != 2 or 0 in form.shape or form.shape[1] > self.columns:
-            raise ValueError(f"form: expected shape (rows, {self.columns}) or fewer columns, got {tuple(form.shape)}")
+            raise ValueError(
+                f"linear_form: expected shape (rows, {self.columns}) or fewer columns, got {tuple(form.shape)}"
+            )
         return nn.functional.pad(form.double(), (0, self.columns - form.shape[1]))
 
     def stack(self, *forms: Float[Tensor, "_ _"]) -> Float[Tensor, "_ _"]:
@@ -164,13 +166,13 @@ class SlopeNetwork:
             raise ValueError("forms: expected at least one, got none")
         return torch.cat([self.pad(form) for form in forms])
 
-    def sequential(self, modules: Sequence[nn.Module], form: Float[Tensor, "_ _"]) -> Float[Tensor, "_ _"]:
-        """The form of ``nn.Sequential(*modules)`` applied to ``form``: linear layers and smooth activations.
+    def sequential(self, modules: Sequence[nn.Module], linear_form: Float[Tensor, "_ _"]) -> Float[Tensor, "_ _"]:
+        """The form of ``nn.Sequential(*modules)`` applied to ``linear_form``: linear layers and smooth activations.
 
         Raises ``TypeError`` or ``ValueError`` that names a module which is of another kind, or computes something else
         than its parameters say, as :func:`~sdewm.divergence.layers.plain_layers` does.
         """
-        form = self.pad(form)
+        form = self.pad(linear_form)
         for i, layer in enumerate(plain_layers(modules)):
             if isinstance(layer, Affine):
                 if layer.weight.shape[1] != len(form):

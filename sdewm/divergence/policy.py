@@ -34,12 +34,12 @@ def _bound(name: str, value: float | Tensor | None, none: float, start: Tensor) 
 
 
 class LocalMaximizer:
-    """π(h, z̃) = argmax_a Q(h, z̃, a), the local maximum that a safeguarded Newton search reaches from ``start``.
+    """π(h, z̃) = argmax_a Q(h, z̃, a), the local maximum that a safeguarded Newton search reaches from ``guess``.
 
     Parameters
     ----------
     q : ``(h, z, a) -> (paths,)``, twice continuously differentiable, made of operations that jets know.
-    start : where every search begins, ``(actions,)``.
+    guess : where every search begins, ``(actions,)``.
     low, high : bounds of a box of actions, numbers or ``(actions,)``. A coordinate that ends on its bound with a
         gradient that points outwards stays there, and does not change with h and z̃.
     tolerance : the largest last step of the search, in parts of how large the action is or how far it went. No less
@@ -77,7 +77,7 @@ class LocalMaximizer:
     def __init__(
         self,
         q: ValueFunction,
-        start: Float[Tensor, " actions"],
+        guess: Float[Tensor, " actions"],
         *,
         low: float | Float[Tensor, " *actions"] | None = None,
         high: float | Float[Tensor, " *actions"] | None = None,
@@ -85,18 +85,18 @@ class LocalMaximizer:
         iterations: int = 100,
     ) -> None:
         arguments.function("q", q, "(h, z, a)")
-        start = arguments.tensor("start", start)
+        guess = arguments.tensor("guess", guess)
         tolerance, iterations = (
             arguments.real("tolerance", tolerance, above=0.0),
             arguments.integer("iterations", iterations, 1),
         )
-        if start.ndim != 1 or not len(start):
+        if guess.ndim != 1 or not len(guess):
             raise ValueError(
-                f"start: expected floating-point actions (actions,), got {start.dtype} {tuple(start.shape)}"
+                f"guess: expected floating-point actions (actions,), got {guess.dtype} {tuple(guess.shape)}"
             )
-        self.q, self.start, self.tolerance, self.iterations = q, start, tolerance, iterations
-        self.low = _bound("low", low, -torch.inf, start)
-        self.high = _bound("high", high, torch.inf, start)
+        self.q, self.guess, self.tolerance, self.iterations = q, guess, tolerance, iterations
+        self.low = _bound("low", low, -torch.inf, guess)
+        self.high = _bound("high", high, torch.inf, guess)
         if not bool((self.low < self.high).all()):
             raise ValueError(f"low, high: expected low < high, got {self.low.tolist()} and {self.high.tolist()}")
 
@@ -143,13 +143,13 @@ class LocalMaximizer:
         The rows and columns of the Hessian that belong to coordinates held by the box are those of minus the identity.
         """
         paths = max(len(h), len(z))
-        start = self.start.to(h).expand(paths, -1)
+        start = self.guess.to(h).expand(paths, -1)
         with named(f"q: expected a function of (h, z, a), with actions {tuple(start.shape)}"):
             value = arguments.instance("q", self.q(h, z, start), Tensor, "a function that returns a tensor (paths,)")
         if value.shape != (paths,) or not value.is_floating_point():
             raise ValueError(f"q: expected floating-point values of shape {(paths,)}, got {arguments.shown(value)}")
         if not arguments.finite(value):
-            raise ValueError(f"q: expected finite values at the start, got a non-finite one at {self.start.tolist()}")
+            raise ValueError(f"q: expected finite values at the guess, got a non-finite one at {self.guess.tolist()}")
         a = start.clamp(self.low.to(h), self.high.to(h))
         track = _Track(a)
         rounding = self.roundings * torch.finfo(a.dtype).eps

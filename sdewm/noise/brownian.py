@@ -306,15 +306,15 @@ class BrownianSampler:
             object.__setattr__(self, name, value)
 
     def draw(
-        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+        self, chosen: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
     ) -> Iterator[DyadicIncrements]:
-        """One block: all paths of consecutive ``replicates``."""
-        if list(replicates) != list(range(replicates[0], replicates[0] + len(replicates))):
-            raise ValueError(f"replicates: expected consecutive numbers, got {list(replicates)}")
+        """One block: all paths of ``chosen`` replicates, which are consecutive."""
+        if list(chosen) != list(range(chosen[0], chosen[0] + len(chosen))):
+            raise ValueError(f"chosen: expected consecutive numbers, got {list(chosen)}")
         level = grid.steps.bit_length() - 1
         if grid.steps != 2**level:
             raise ValueError(f"grid: expected a power of two of steps, to draw areas on, got {grid.steps}")
-        first, paths = replicates[0] * self.per_replicate, len(replicates) * self.per_replicate
+        first, paths = chosen[0] * self.per_replicate, len(chosen) * self.per_replicate
         path = BrownianPath(self.seed, paths, channels, grid.t0, grid.t1, first=first)
         yield path.at(
             level, finest=level, algorithm=self.algorithm, tolerance=self.tolerance, pairs=self.pairs, like=like

@@ -105,8 +105,8 @@ class FurtherChannels:
         self.replicates, self.per_replicate = sampler.replicates, sampler.per_replicate
 
     def draw(
-        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+        self, chosen: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
     ) -> Iterator[MomentAreas | TimeIntegrals]:
         """The other sampler's blocks."""
-        for drawn in self.sampler.draw(replicates, channels + self.made.further(channels), grid, like):
+        for drawn in self.sampler.draw(chosen, channels + self.made.further(channels), grid, like):
             yield self.made(drawn, channels, grid.dt)

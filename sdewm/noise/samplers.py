@@ -39,7 +39,7 @@ STORED_BYTES = 2**27
 class Sampler(Protocol):
     """How paths are drawn: ``replicates`` independent units of ``per_replicate`` paths, ``paths`` in all.
 
-    ``draw`` yields blocks with equally many paths of each of the given replicates, one replicate after the other.
+    ``draw`` yields blocks with equally many paths of each of the ``chosen`` replicates, one replicate after the other.
     """
 
     @property
@@ -58,7 +58,7 @@ class Sampler(Protocol):
     def block(self) -> int: ...
 
     def draw(
-        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+        self, chosen: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
     ) -> Iterator[Increments]: ...
 
 
@@ -77,10 +77,10 @@ class _PseudoRandom:
         self.paths = self.replicates * self.per_replicate
 
     def draw(
-        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+        self, chosen: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
     ) -> Iterator[Increments]:
-        """One block with all paths of ``replicates``."""
-        seeds = tuple(_stream_seed(self.seed, r) for r in replicates)
+        """One block with all paths of the ``chosen`` replicates."""
+        seeds = tuple(_stream_seed(self.seed, r) for r in chosen)
         yield StreamedIncrements(seeds, self.per_replicate, channels, grid, like, mirrored=self.smallest == 2)
 
 
@@ -149,10 +149,10 @@ class CounterMonteCarlo(_PseudoRandom):
             raise ValueError(f"seed: expected an integer below 2^64, got {seed}")
 
     def draw(
-        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+        self, chosen: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
     ) -> Iterator[CountedIncrements]:
-        """One block with all paths of ``replicates``."""
-        yield CountedIncrements(self.seed, tuple(replicates), self.per_replicate, channels, grid, like)
+        """One block with all paths of the ``chosen`` replicates."""
+        yield CountedIncrements(self.seed, tuple(chosen), self.per_replicate, channels, grid, like)
 
 
 class QuasiMonteCarlo:
@@ -214,10 +214,10 @@ class QuasiMonteCarlo:
         self.block = arguments.integer("block", block, 1)
 
     def draw(
-        self, replicates: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
+        self, chosen: Sequence[int], channels: int, grid: TimeGrid, like: Float[Tensor, "..."]
     ) -> Iterator[Increments]:
-        components = _Components(self, replicates, channels, grid.steps)
-        streams = len(replicates)
+        components = _Components(self, chosen, channels, grid.steps)
+        streams = len(chosen)
         bytes_each = 8 * max(grid.steps * channels, 1)
 
         def of_each(paths: int) -> int:
@@ -255,13 +255,13 @@ class _Components:
     Component i of channel k is dimension i · channels + k: all channels share the good dimensions.
     """
 
-    def __init__(self, sampler: QuasiMonteCarlo, replicates: Sequence[int], channels: int, steps: int) -> None:
-        self.channels, self.streams, self.widen = channels, len(replicates), sampler.widen
+    def __init__(self, sampler: QuasiMonteCarlo, chosen: Sequence[int], channels: int, steps: int) -> None:
+        self.channels, self.streams, self.widen = channels, len(chosen), sampler.widen
         self.covered = min(steps * channels, sampler.largest_dimension)
         bits = sampler.per_replicate.bit_length() - 1
-        seeds = [_stream_seed(sampler.seed, r) for r in replicates]
+        seeds = [_stream_seed(sampler.seed, r) for r in chosen]
         self._sobol = [ScrambledSobol(max(self.covered, 1), seed, bits) for seed in seeds]
-        self._keys = [_padding_key(sampler.seed, r) for r in replicates]
+        self._keys = [_padding_key(sampler.seed, r) for r in chosen]
 
     def __call__(self, numbers: Tensor, first: int, count: int) -> Tensor:
         """Those of the given ``numbers``, in ascending order, at points ``first`` to ``first + count − 1``,

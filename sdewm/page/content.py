@@ -105,7 +105,7 @@ def content(report: Mapping[str, Any]) -> Content:
             ("made with", ", ".join(f"{k} {v}" for k, v in environment.items())),
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"report: expected what theory_checks --json writes, got one without {error}") from error
+        raise ValueError(f"record: expected what theory_checks --json writes, got one without {error}") from error
     claims = tuple(
         ClaimSection(
             name,

@@ -18,10 +18,10 @@ from sdewm.page.template import rendered
 from sdewm.verdicts.judge import Verdict
 
 
-def write_page(report: Mapping[str, Any] | str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+def write_page(record: Mapping[str, Any] | str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
     """Write a report as one HTML file that needs nothing else: no network, no other file.
 
-    ``report`` is what ``python -m theory_checks --json`` or ``Report.to_json`` wrote, or the path of such a file. The
+    ``record`` is what ``python -m theory_checks --json`` or ``Report.to_json`` wrote, or the path of such a file. The
     page has the verdict first, then every claim with its rows, figures, and the command that repeats it; it can be
     filtered by claim, system and status. The file is replaced in one step.
 
@@ -29,14 +29,14 @@ def write_page(report: Mapping[str, Any] | str | os.PathLike[str], path: str | o
 
     >>> write_page("report.json", "report.html")
     """
-    if not isinstance(report, Mapping):
+    if not isinstance(record, Mapping):
         try:
-            report = json.loads(Path(report).read_text(encoding="utf-8"))
+            record = json.loads(Path(record).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"report: expected what theory_checks --json writes, got no JSON: {error}") from error
-        if not isinstance(report, Mapping):
-            raise ValueError("report: expected what theory_checks --json writes, got JSON of another kind")
-    found = content(report)
+            raise ValueError(f"record: expected what theory_checks --json writes, got no JSON: {error}") from error
+        if not isinstance(record, Mapping):
+            raise ValueError("record: expected what theory_checks --json writes, got JSON of another kind")
+    found = content(record)
     drawn = {claim.name: [(text, Markup(svg)) for text, svg in pictures(claim.curves)] for claim in found.claims}
     filters: dict[str, Callable[[Any], str]] = {"number": four_digits, "deviation": deviation, "slug": slug}
     text = files("sdewm.page").joinpath("page.html").read_text(encoding="utf-8")

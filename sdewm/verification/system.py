@@ -146,6 +146,6 @@ class System:
             return f"{len(self.x0)} states, more than {LARGEST}: Φ takes their number cubed on each path and step"
         return f"the grid of {self.grid.steps} steps, or a loss's time on it, cannot be made coarser twice"
 
-    def named(self, loss: str) -> str:
+    def named(self, name: str) -> str:
         """The name of the system in rows about one of its losses."""
-        return f"{self.name} {loss}".strip()
+        return f"{self.name} {name}".strip()

@@ -25,12 +25,12 @@ def collect(
     config: Config,
     make: MakeEnvironment | None = None,
     *,
-    episodes: int,
+    count: int,
     behaviour: Behaviour = "random",
     seed: int = 0,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[Path]:
-    """Record ``episodes`` episodes as ``folder``/NNNNNN.npy, which :func:`fit` reads; return the files.
+    """Record ``count`` episodes as ``folder``/NNNNNN.npy, which :func:`fit` reads; return the files.
 
     ``make`` makes the environment, the one that the configuration names by default. ``behaviour`` is "random" or
     "scripted-gait" (:class:`ScriptedGait`, of dm_control's walker). An episode that is already there is kept, so that a
@@ -43,12 +43,12 @@ def collect(
     EnvironmentFailure : the environment failed.
     """
     arguments.choice("behaviour", behaviour, get_args(Behaviour))
-    episodes, seed = arguments.integer("episodes", episodes, 1), arguments.integer("seed", seed, 0)
+    count, seed = arguments.integer("count", count, 1), arguments.integer("seed", seed, 0)
     arguments.function("report", report, "(a dict)", optional=True)
     environment = (make or (lambda: make_environment(config)))()
     check_spaces(environment, config)
     make_folder(Path(folder))
-    files = [episode_file(folder, number) for number in range(episodes)]
+    files = [episode_file(folder, number) for number in range(count)]
     for number, file in enumerate(files):
         if file.exists():
             continue

@@ -80,7 +80,7 @@ def add_commands(commands: Any) -> None:
     )
     collect.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the episodes NNNNNN.npy")
     collect.add_argument("--preset", choices=list(PRESETS), default="lean-proprio", help="where to start from")
-    collect.add_argument("--episodes", type=int, default=44, help="how many episodes (default %(default)s)")
+    collect.add_argument("--count", type=int, default=44, help="how many episodes (default %(default)s)")
     collect.add_argument(
         "--policy", choices=get_args(Behaviour), default="random", help="what acts (default %(default)s)"
     )
@@ -210,7 +210,7 @@ def _add_run_and_episodes(parser: argparse.ArgumentParser) -> None:
         help="play in this environment (as in training; default: the run's own); MODULE:FUNCTION must be named here, "
         "also the run's own, since it is imported",
     )
-    parser.add_argument("--episodes", type=int, default=5, help="how many (default %(default)s)")
+    parser.add_argument("--count", type=int, default=5, help="how many episodes (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of starts and noise (default %(default)s)")
 
 

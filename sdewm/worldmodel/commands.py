@@ -67,7 +67,7 @@ def run_collect(arguments: argparse.Namespace) -> None:
     collect(
         arguments.folder,
         config,
-        episodes=arguments.episodes,
+        count=arguments.count,
         behaviour=arguments.policy,
         seed=config.seed,
         report=_print_json,
@@ -140,7 +140,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     result = evaluate(
         agent,
         make,
-        episodes=arguments.episodes,
+        count=arguments.count,
         seed=arguments.seed,
         error=EncoderError() if arguments.clean_latent else EncoderError.of(agent.config),
         perturbation=_perturbation(arguments),
@@ -168,7 +168,7 @@ def run_record(arguments: argparse.Namespace) -> None:
         agent,
         make,
         arguments.out,
-        episodes=arguments.episodes,
+        count=arguments.count,
         seed=arguments.seed,
         video=arguments.video,
         prediction=arguments.prediction,

@@ -154,13 +154,13 @@ class Config:
         return asdict(self)
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> Config:
+    def from_dict(options: dict[str, Any]) -> Config:
         """The inverse of :meth:`as_dict`, also after JSON; unknown names are a ``ValueError``."""
         known = {f.name for f in fields(Config)}
-        unknown = sorted(set(values) - known)
+        unknown = sorted(set(options) - known)
         if unknown:
             raise ValueError(f"configuration: expected the names of Config, got {', '.join(unknown)}")
-        return Config(**values)
+        return Config(**options)
 
 
 def _checked(name: str, kind: Any, value: Any) -> Any:

@@ -56,7 +56,7 @@ class EncoderError:
         )
 
     def draw(
-        self, batch: int, steps: int, spread: Float[Tensor, " z"], generator: torch.Generator
+        self, sequences: int, steps: int, spread: Float[Tensor, " z"], generator: torch.Generator
     ) -> Float[Tensor, "batch times z"] | None:
         """Errors (batch, steps, stoch) of training sequences, one a row, in z's own unit; None for none.
 
@@ -64,9 +64,9 @@ class EncoderError:
         """
         if self.kind == "none":
             return None
-        batch, steps = arguments.integer("batch", batch, 1), arguments.integer("steps", steps, 1)
-        law = self._law(batch, 1 if self.redraw == "episode" else steps, generator, spread.dtype)
-        return self._sample(law, (batch, steps, len(spread)), spread, generator)
+        sequences, steps = arguments.integer("sequences", sequences, 1), arguments.integer("steps", steps, 1)
+        law = self._law(sequences, 1 if self.redraw == "episode" else steps, generator, spread.dtype)
+        return self._sample(law, (sequences, steps, len(spread)), spread, generator)
 
     def stream(self, spread: Float[Tensor, " z"], generator: torch.Generator) -> Iterator[Float[Tensor, "1 z"] | None]:
         """Errors (1, stoch) of one episode of unknown length, one a step."""
@@ -78,11 +78,12 @@ class EncoderError:
             if self.redraw == "step":
                 law = self._law(1, 1, generator, spread.dtype)
 
-    def _law(self, batch: int, steps: int, generator: torch.Generator, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """μ and σ², both (batch, steps, 1)."""
+    def _law(self, sequences: int, steps: int, generator: torch.Generator, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """μ and σ², both (sequences, steps, 1)."""
         if self.kind == "zero-drift":
-            return torch.zeros(batch, steps, 1, dtype=dtype), torch.full((batch, steps, 1), self.variance, dtype=dtype)
-        mean, variance = torch.rand(2, batch, steps, 1, generator=generator, dtype=dtype)
+            zeros = torch.zeros(sequences, steps, 1, dtype=dtype)
+            return zeros, torch.full_like(zeros, self.variance)
+        mean, variance = torch.rand(2, sequences, steps, 1, generator=generator, dtype=dtype)
         return self.mean * mean, self.variance * variance
 
     def _sample(

@@ -38,13 +38,13 @@ def evaluate(
     agent: Agent,
     make: MakeEnvironment,
     *,
-    episodes: int,
+    count: int,
     seed: int,
     error: EncoderError | None = None,
     perturbation: Perturbation | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Evaluation:
-    """Play episodes with the actor's mode and z at its posterior's mean.
+    """Play ``count`` episodes with the actor's mode and z at its posterior's mean.
 
     Episode n's seed depends on (seed, n) alone, and with it the start, the encoder's ``error`` (given μ, σ²: the noise)
     and the noise of the ``perturbation``: agents evaluated at one seed meet the same. An episode in which the
@@ -52,7 +52,7 @@ def evaluate(
     :class:`EnvironmentFailure`. ``ValueError`` where the environment's spaces are not the agent's.
     """
     arguments.function("make", make, "nothing")
-    episodes, seed = arguments.integer("episodes", episodes, 1), arguments.integer("seed", seed, 0)
+    count, seed = arguments.integer("count", count, 1), arguments.integer("seed", seed, 0)
     arguments.function("perturbation", perturbation, "(image, rng)", optional=True)
     arguments.function("report", report, "(a dict)", optional=True)
     error = EncoderError() if error is None else error
@@ -61,7 +61,7 @@ def evaluate(
     check_agent(environment, agent)
     returns: list[float] = []
     number = discarded = in_a_row = 0
-    while len(returns) < episodes:
+    while len(returns) < count:
         episode_seed = derived_seed(seed, "evaluate", number)
         number += 1
         policy = agent.policy(explore=False, error=error, seed=episode_seed)

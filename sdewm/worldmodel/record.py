@@ -23,16 +23,17 @@ def record(
     make: MakeEnvironment,
     out: Path | str,
     *,
-    episodes: int,
+    count: int,
     seed: int = 0,
     video: bool = True,
     prediction: int | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
-    """Play episodes with the actor's mode, and write each as ``out``/episode_NNNN.npy and, with ``video``, as .gif.
+    """Play ``count`` episodes with the actor's mode, and write each to the folder ``out``.
 
-    ``prediction``: after so many images seen, the rest is predicted, and written as ``out``/prediction_NNNN.gif, truth
-    and open loop side by side. Episodes are seeded as those of :func:`evaluate`. ``report`` is called after each.
+    As episode_NNNN.npy and, with ``video``, as .gif. ``prediction``: after so many images seen, the rest is predicted,
+    and written as prediction_NNNN.gif, truth and open loop side by side. Episodes are seeded as those of
+    :func:`evaluate`. ``report`` is called after each.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def record(
     out, environment = Path(out), make()
     check_agent(environment, agent)
     out.mkdir(parents=True, exist_ok=True)
-    for number in range(episodes):
+    for number in range(count):
         episode_seed = derived_seed(seed, "evaluate", number)
         pictures: list[np.ndarray] = []
 

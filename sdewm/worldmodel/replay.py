@@ -160,16 +160,16 @@ class Replay:
             reason = str(error).partition("\n")[0]
             raise CheckpointError(f"{file}: missing or damaged ({reason})") from error
 
-    def sample(self, batch: int, length: int, generator: torch.Generator) -> Sequences:
+    def sample(self, sequences: int, length: int, generator: torch.Generator) -> Sequences:
         """Random stretches of the episodes laid end to end, each start equally likely.
 
         A stretch may run over the end of an episode: ``first`` says where. ``ValueError`` with fewer steps than
         ``length``.
         """
-        batch, length = arguments.integer("batch", batch, 1), arguments.integer("length", length, 1)
+        sequences, length = arguments.integer("sequences", sequences, 1), arguments.integer("length", length, 1)
         if self.steps < length:
             raise ValueError(f"length: expected at most the {self.steps} steps collected, got {length}")
-        starts = torch.randint(self.steps - length + 1, (batch,), generator=generator).tolist()
+        starts = torch.randint(self.steps - length + 1, (sequences,), generator=generator).tolist()
         return to_sequences(np.stack([self._stretch(start, length) for start in starts]))
 
     def observations(self) -> Num[Tensor, "count ..."]:

@@ -108,15 +108,15 @@ class RepresentationError:
     excess: Estimate
     episodes: tuple[EpisodeError, ...] = field(repr=False)
 
-    def coefficients(self, episode: int, keep: Sequence[int] | None = None) -> ErrorCoefficients:
-        """σ and σ̄ along one of the episodes, at its whole steps; with ``keep``, of those draws alone.
+    def coefficients(self, number: int, keep: Sequence[int] | None = None) -> ErrorCoefficients:
+        """σ and σ̄ along the episode of this number, at its whole steps; with ``keep``, of those draws alone.
 
         The functions take (t, h, s) and know the frame by t. ``ValueError`` at any other time.
 
         Example: ``found = error.coefficients(0)``; ``sde = agent.as_sde(observations, actions=actions,
         error_channels=found.error_channels)``; ``sde.encoder_error(found.sigma, found.sigma_bar)``.
         """
-        of, model = self.episodes[episode], self.model
+        of, model = self.episodes[number], self.model
         draws = len(of.drawn_embedding)
         weights = of.clean_embedding.new_zeros(draws)
         weights[list(range(draws)) if keep is None or draws == 1 else list(keep)] = 1.0

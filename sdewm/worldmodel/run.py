@@ -36,7 +36,7 @@ CHANGEABLE = ("frames", "log_every", "evaluate_every", "evaluate_episodes", "che
 class Run:
     """A run in the folder ``path``, while it is entered; one that is found there is resumed from its checkpoint.
 
-    ``episodes`` are those that a run is fitted to, which are only read; without them it has a replay of its own. An
+    ``given`` are the episodes that a run is fitted to, which are only read; without them it has a replay of its own. An
     episode of its own that is found damaged is left out, with a line "damaged" in the metrics. ``report`` is given
     every line of metrics.
 
@@ -56,10 +56,10 @@ class Run:
         self,
         path: Path | str,
         learner: Learner,
-        episodes: Replay | None = None,
+        given: Replay | None = None,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self._folder, self._learner, self._episodes, self._report = RunFolder(path), learner, episodes, report
+        self._folder, self._learner, self._given, self._report = RunFolder(path), learner, given, report
 
     def __enter__(self) -> Run:
         self._folder.__enter__()
@@ -76,9 +76,9 @@ class Run:
         self._log.close()
         self._folder.__exit__(kind, error, trace)
 
-    def log(self, kind: str, values: dict[str, Any]) -> None:
+    def log(self, kind: str, metrics: dict[str, Any]) -> None:
         """Write a line of metrics."""
-        self._log.write(kind, self.progress.update, values)
+        self._log.write(kind, self.progress.update, metrics)
 
     def update(self) -> dict[str, float]:
         """One update on a batch of the replay; its metrics. ``FloatingPointError`` where one is no finite number."""
@@ -101,15 +101,15 @@ class Run:
                 f"{path}: cannot be written ({error}); the checkpoint before it is intact, and the run can be resumed "
                 "from there"
             ) from error
-        if self._episodes is None:
+        if self._given is None:
             self.replay.tidy()
 
     def _begin(self) -> None:
         self.new = not self._folder.checkpoint.exists()
-        self.progress = Progress(offline=self._episodes is not None) if self.new else self._resume()
+        self.progress = Progress(offline=self._given is not None) if self.new else self._resume()
         damaged: list[str] = []
-        if self._episodes is not None:
-            self.replay = self._episodes
+        if self._given is not None:
+            self.replay = self._given
             if not self.new and not same_episodes(self.progress.replay, self.replay.index):
                 raise CheckpointError(
                     f"{self._folder.checkpoint}: was fitted to other episodes than the first {len(self.replay.index)} "
@@ -140,7 +140,7 @@ class Run:
             progress = Progress.from_dict(metadata.get("progress"))
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
-        if progress.offline != (self._episodes is not None):
+        if progress.offline != (self._given is not None):
             ways = ("collects its episodes", "was fitted to a fixed replay")
             raise CheckpointError(f"{path}: the run {ways[progress.offline]}, and can only go on so")
         model = learner.agent.world_model

@@ -119,7 +119,7 @@ def train(
                 this.log("train", metrics | rates())
             if config.evaluate_every and progress.update % config.evaluate_every == 0:
                 seed = derived_seed(config.seed, "evaluation", progress.update)
-                result = evaluate(agent, make, episodes=config.evaluate_episodes, seed=seed, error=error)
+                result = evaluate(agent, make, count=config.evaluate_episodes, seed=seed, error=error)
                 scores = {"return": result.estimate.mean, "discarded": result.discarded, "frames": progress.frames}
                 this.log("evaluation", scores)
             if progress.update % config.checkpoint_every == 0:

@@ -207,33 +207,33 @@ class WorldModel(nn.Module):
         self,
         s: Num[Tensor, "batch times ..."],
         actions: Float[Tensor, "batch times actions"],
-        first: Bool[Tensor, "batch times"],
+        resets: Bool[Tensor, "batch times"],
         noise: Float[Tensor, "batch times z"],
-        error: Float[Tensor, "batch times z"] | None = None,
+        shift: Float[Tensor, "batch times z"] | None = None,
     ) -> FilteredStates:
         """Filter observations (B, T, ...) under actions (B, T, action_size), from h = 0 at the first time.
 
-        ``first`` (B, T): where h is zero again. ``noise`` (B, T, stoch), standard normal, draws z from the posterior;
-        zeros give its mean. ``error`` (B, T, stoch) is added to z, and goes wherever z goes. The action at t acts
+        ``resets`` (B, T): where h is zero again. ``noise`` (B, T, stoch), standard normal, draws z from the posterior;
+        zeros give its mean. ``shift`` (B, T, stoch) is added to z, and goes wherever z goes. The action at t acts
         between t and t + 1, so the last one is not used.
         """
         from_s = self.posterior_from_s(self.embed(s)).unbind(1)
         from_a = self.cell_from_a(actions).unbind(1)
-        going_on = (~first).to(actions.dtype).unsqueeze(-1).unbind(1)
-        resets = first.any(0).tolist()
-        noises, errors = noise.unbind(1), error.unbind(1) if error is not None else None
+        going_on = (~resets).to(actions.dtype).unsqueeze(-1).unbind(1)
+        resetting = resets.any(0).tolist()
+        noises, shifts = noise.unbind(1), shift.unbind(1) if shift is not None else None
         h = actions.new_zeros(len(actions), self.config.deter)
         z = actions.new_zeros(len(actions), self.config.stoch)
         history = []
         for t in range(actions.shape[1]):
             if t > 0:
                 h = self._sequence(h, z, from_a[t - 1])
-                if resets[t]:
+                if resetting[t]:
                     h = h * going_on[t]
             mean, std = self.posterior_of(h, from_s[t])
             z = torch.addcmul(mean, std, noises[t])
-            if errors is not None:
-                z = z + errors[t]
+            if shifts is not None:
+                z = z + shifts[t]
             history.append((h, z, mean, std))
         h, z, mean, std = (torch.stack(parts, 1) for parts in zip(*history, strict=True))
         return FilteredStates(h, z, Gaussian(mean, std))

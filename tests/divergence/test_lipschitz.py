@@ -357,7 +357,7 @@ def test_a_rate_below_what_is_met_is_not_given(monkeypatch):
 
 def test_bad_input_is_named():
     net = SlopeNetwork(2)
-    with refuses(ValueError, "inputs", "0"):
+    with refuses(ValueError, "size", "0"):
         SlopeNetwork(0)
     with refuses(ValueError, "activation", "relu"):
         net.layer(net.inputs, "relu")

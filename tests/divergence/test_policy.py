@@ -56,7 +56,7 @@ def test_it_is_a_maximum():
 def test_jets_and_the_implicit_function_theorem_agree(box):
     policy = value_function(0)
     if box is not None:
-        policy = LocalMaximizer(policy.q, policy.start, low=-box, high=box)
+        policy = LocalMaximizer(policy.q, policy.guess, low=-box, high=box)
     h, z = states()
     a = policy(h, z)
     assert box is None or (bool((a.abs() <= box).all()) and bool((a.abs() == box).any()))
@@ -162,8 +162,8 @@ def test_each_action_has_its_own_unit(units):
     plain, scale = value_function(0), torch.tensor(units, dtype=F64)
     for box in (None, 0.4):
         bounds = [{} if box is None else {"low": -box * s, "high": box * s} for s in (torch.ones_like(scale), scale)]
-        one = LocalMaximizer(plain.q, plain.start, **bounds[0])
-        other = LocalMaximizer(lambda h, z, a: plain.q(h, z, a / scale), plain.start, **bounds[1])
+        one = LocalMaximizer(plain.q, plain.guess, **bounds[0])
+        other = LocalMaximizer(lambda h, z, a: plain.q(h, z, a / scale), plain.guess, **bounds[1])
         torch.testing.assert_close(other(h, z) / scale, one(h, z), rtol=1e-9, atol=1e-12)
         for a, b, power in zip(one.derivatives(h, z), other.derivatives(h, z), (2, 3), strict=True):
             torch.testing.assert_close(b / scale.view(-1, *[1] * (power - 1)), a, rtol=1e-6, atol=1e-9)
@@ -202,7 +202,7 @@ def test_a_search_does_not_leave_for_far_away():
 
 
 def test_values_that_are_not_finite_are_named():
-    with refuses(ValueError, "q: expected finite values at the start"):
+    with refuses(ValueError, "q: expected finite values at the guess"):
         one_action(lambda h, a: torch.log(a - 1))(*at(0.0))
     with refuses(ValueError, "q: expected finite derivatives", "path 0", "0.0"):
         one_action(lambda h, a: -torch.sqrt(a), start=0.0)(*at(0.0))
@@ -211,7 +211,7 @@ def test_values_that_are_not_finite_are_named():
 
 
 def test_bad_arguments_are_named():
-    with refuses(ValueError, "start"):
+    with refuses(ValueError, "guess"):
         LocalMaximizer(lambda h, z, a: a, torch.zeros(1, 1))
     with refuses(ValueError, "low, high"):
         LocalMaximizer(lambda h, z, a: a, torch.zeros(1), low=1.0, high=0.0)

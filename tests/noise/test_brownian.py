@@ -315,7 +315,7 @@ def drawn(replicates, grid: TimeGrid):
         (lambda: PATH.at(3).coarsen(3), ["factor: expected a divisor of 8 steps, got 3"]),
         (lambda: BrownianSampler(8, 0), ["paths: expected an integer of at least 16, got 8"]),
         (lambda: drawn(range(8), TimeGrid(0.0, 1.0, 6)), ["grid: expected a power of two of steps", "got 6"]),
-        (lambda: drawn([0, 2], TimeGrid(0.0, 1.0, 8)), ["replicates: expected consecutive numbers, got [0, 2]"]),
+        (lambda: drawn([0, 2], TimeGrid(0.0, 1.0, 8)), ["chosen: expected consecutive numbers, got [0, 2]"]),
     ],
 )
 def test_errors(call, fragments):

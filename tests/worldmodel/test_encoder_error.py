@@ -96,7 +96,7 @@ def test_a_law_that_is_none_is_refused(given, name):
 def test_numbers_of_errors_are_named():
     with refuses(ValueError, "mean, variance: expected what torch.float32 can hold", "1e+308"):
         EncoderError("non-zero-drift", 1.0, 1e308).draw(2, 3, torch.ones(2), torch.Generator())
-    with refuses(ValueError, "batch: expected", "0"):
+    with refuses(ValueError, "sequences: expected", "0"):
         EncoderError("zero-drift", 1.0).draw(0, 3, torch.ones(2), torch.Generator())
     with refuses(ValueError, "steps: expected", "2.5"):
         EncoderError("zero-drift", 1.0).draw(1, 2.5, torch.ones(2), torch.Generator())

@@ -133,17 +133,17 @@ def test_command_line_asks_before_it_imports_code(tmp_path, capsys):
     for command in (["evaluate", run], ["record", run, "--out", str(tmp_path / "out")], ["train", run]):
         with pytest.raises(SystemExit, match=f"is imported only if you name it: add --task {task}"):
             main(command)
-    main(["evaluate", run, "--task", task, "--episodes", "1"])
-    main(["record", run, "--task", task, "--episodes", "1", "--out", str(tmp_path / "out")])
+    main(["evaluate", run, "--task", task, "--count", "1"])
+    main(["record", run, "--task", task, "--count", "1", "--out", str(tmp_path / "out")])
     assert (tmp_path / "out" / "episode_0000.npy").exists()
     main(["train", run, "--task", task, "--frames", "160"])
 
 
 def test_an_agent_plays_in_any_environment_that_fits_it_by_any_kind_of_name(whole, tmp_path, capsys):
     for task in ("point-mass", f"{__name__}:make_point", f"{__name__}:make_flat_gymnasium"):
-        main(["evaluate", str(whole), "--task", task, "--episodes", "1"])
+        main(["evaluate", str(whole), "--task", task, "--count", "1"])
         assert json.loads(capsys.readouterr().out.splitlines()[-1])["episodes"] == 1
-        main(["record", str(whole), "--task", task, "--episodes", "1", "--out", str(tmp_path), "--no-video"])
+        main(["record", str(whole), "--task", task, "--count", "1", "--out", str(tmp_path), "--no-video"])
         assert np.load(tmp_path / "episode_0000.npy")["observation"].shape[1:] == (2,)
     for command in ("evaluate", "record"):
         out = ["--out", str(tmp_path)] if command == "record" else []
@@ -158,9 +158,9 @@ def test_an_agent_of_gymnasium_is_evaluated_and_recorded_by_its_own_name(tmp_pat
     run = str(tmp_path / "run")
     main(["train", run, "--preset", "debug", "--task", PENDULUM.task, "--action-repeat", "2", "--frames", "500"])
     capsys.readouterr()
-    main(["evaluate", run, "--episodes", "1"])
+    main(["evaluate", run, "--count", "1"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["episodes"] == 1
-    main(["record", run, "--episodes", "1", "--out", str(tmp_path / "out"), "--no-video"])
+    main(["record", run, "--count", "1", "--out", str(tmp_path / "out"), "--no-video"])
     assert np.load(tmp_path / "out" / "episode_0000.npy")["observation"].shape == (101, 3)
 
 

@@ -23,9 +23,9 @@ from sdewm.worldmodel.replay import to_episode
 
 def test_agents_are_evaluated_on_the_same_starts(whole):
     agent = load_agent(whole)
-    first, again = (evaluate(agent, PointMass, episodes=3, seed=5) for _ in range(2))
+    first, again = (evaluate(agent, PointMass, count=3, seed=5) for _ in range(2))
     assert first == again and len(set(first.returns)) == 3
-    assert evaluate(agent, PointMass, episodes=3, seed=6).returns != first.returns
+    assert evaluate(agent, PointMass, count=3, seed=6).returns != first.returns
     assert first.estimate.mean == pytest.approx(np.mean(first.returns))
     assert first.estimate.stderr == pytest.approx(np.std(first.returns, ddof=1) / 3**0.5)
 
@@ -41,7 +41,7 @@ def seeing(tmp_path_factory) -> Path:
 def test_a_run_from_pixels_sees_perturbed_images(seeing):
     agent = load_agent(seeing)
     returns = [
-        evaluate(agent, lambda: PointMass(16), episodes=2, seed=0, perturbation=p).returns
+        evaluate(agent, lambda: PointMass(16), count=2, seed=0, perturbation=p).returns
         for p in (None, Rotation(0), Rotation(40))
     ]
     np.testing.assert_allclose(returns[0], returns[1], rtol=1e-5)

@@ -38,10 +38,10 @@ CALLS = {
     ("length", "windows"): lambda v, folder: windows([np.zeros(4)], v),
     ("heldout", "split"): lambda v, folder: split(folder, v),
     ("updates", "fit"): lambda v, folder: fit(folder / "run", DEBUG, folder, heldout=1, updates=v),
-    ("episodes", "collect"): lambda v, folder: collect(folder, DEBUG, episodes=v),
-    ("seed", "collect"): lambda v, folder: collect(folder, DEBUG, episodes=1, seed=v),
-    ("episodes", "evaluate"): lambda v, folder: evaluate(tiny_agent(), PointMass, episodes=v, seed=0),
-    ("seed", "evaluate"): lambda v, folder: evaluate(tiny_agent(), PointMass, episodes=1, seed=v),
+    ("count", "collect"): lambda v, folder: collect(folder, DEBUG, count=v),
+    ("seed", "collect"): lambda v, folder: collect(folder, DEBUG, count=1, seed=v),
+    ("count", "evaluate"): lambda v, folder: evaluate(tiny_agent(), PointMass, count=v, seed=0),
+    ("seed", "evaluate"): lambda v, folder: evaluate(tiny_agent(), PointMass, count=1, seed=v),
     ("t", "initial_state"): lambda v, folder: initial_state(tiny_agent().world_model, torch.zeros(4, 3), None, v),
     ("frames_per_second", "write_gif"): lambda v, folder: write_gif(folder / "a.gif", [PICTURE], v),
 }
@@ -61,4 +61,4 @@ def test_a_number_that_says_nothing_is_named(name, value, tmp_path):
 )
 def test_what_is_no_error_perturbation_or_report_is_named(name, given):
     with pytest.raises(TypeError, match=f"^{name}: expected"):
-        evaluate(tiny_agent(), PointMass, **{"episodes": 1, "seed": 0, "error": EncoderError()} | given)
+        evaluate(tiny_agent(), PointMass, **{"count": 1, "seed": 0, "error": EncoderError()} | given)

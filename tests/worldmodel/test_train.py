@@ -237,7 +237,7 @@ def test_an_environment_that_always_fails_stops_the_run(tmp_path):
 
 
 def test_evaluation_discards_and_counts_too(whole):
-    result = evaluate(load_agent(whole), type("Faults", (Failing,), {"begun": 0}), episodes=4, seed=0)
+    result = evaluate(load_agent(whole), type("Faults", (Failing,), {"begun": 0}), count=4, seed=0)
     assert len(result.returns) == 4 and result.discarded == 2
 
 
@@ -268,12 +268,12 @@ def test_command_line_trains_takes_up_evaluates_and_records(tmp_path, capsys):
     main(["train", run, "--frames", "160"])
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")[1]["config"]["frames"] == 160
     capsys.readouterr()
-    main(["evaluate", run, "--episodes", "2", "--mask", "50", "0.5", "0.15"])
+    main(["evaluate", run, "--count", "2", "--mask", "50", "0.5", "0.15"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 3 and lines[2]["episodes"] == 2
     assert lines[2]["return"] == pytest.approx((lines[0]["return"] + lines[1]["return"]) / 2)
     assert lines[2]["perturbation"].startswith("MaskedNoise(percent=50.0, mean=0.5, variance=0.15, mode='replace'")
-    main(["record", run, "--episodes", "1", "--out", str(tmp_path / "out"), "--prediction", "5"])
+    main(["record", run, "--count", "1", "--out", str(tmp_path / "out"), "--prediction", "5"])
     names = ["episode_0000.gif", "episode_0000.npy", "prediction_0000.gif"]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
     capsys.readouterr()

@@ -34,7 +34,7 @@ def test_what_drives_what(config):
 def test_the_filter_is_the_model_step_by_step():
     model, batch = tiny_agent().world_model, random_batch()
     noise, error = torch.randn(2, 2, 9, STATE.stoch, generator=torch.Generator().manual_seed(1), dtype=F64)
-    filtered = observe(model, batch, noise, error=error)
+    filtered = observe(model, batch, noise, shift=error)
     h = torch.zeros(2, STATE.deter, dtype=F64)
     for t in range(9):
         if t > 0:
@@ -68,7 +68,7 @@ def test_an_error_in_z_goes_wherever_z_goes():
     model, batch, t = tiny_agent().world_model, random_batch(batch=1), 4
     error = zeros(batch)
     error[:, t] = 0.5
-    clean, wrong = observe(model, batch), observe(model, batch, error=error)
+    clean, wrong = observe(model, batch), observe(model, batch, shift=error)
     torch.testing.assert_close(wrong.z[:, t], clean.z[:, t] + 0.5)
     assert torch.equal(wrong.h[:, : t + 1], clean.h[:, : t + 1])
     assert (wrong.h[:, t + 1] - clean.h[:, t + 1]).abs().max() > 1e-3
