@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -115,6 +116,12 @@ def taylor_tests(
     pilot = sample(Remainders(*problem, units, (), order), few, channels, grid, x0)
     top = largest_eps(*(quantities_of(pilot, name, "corrected") for name in summed))
     ladder = given or tuple(top / 2**j for j in range(RUNGS))
+    if min(ladder) ** 3 < sys.float_info.min:  # coefficients of ε³ would be infinite
+        name, what = ("family", "an error") if given is None else ("eps", "numbers")
+        raise ValueError(
+            f"{name}: expected {what} with an ε³ that can be told from 0, got ε of {min(ladder):.2g}. Scale the error, "
+            "and ε with it"
+        )
     # Small enough that the remainder is mostly rounding, even where the first derivative is quite wrong; large enough
     # that the last digits of each step change, so that rounding differs.
     tiny = top * torch.finfo(x0.dtype).eps ** (2 / 3)

@@ -739,3 +739,16 @@ def test_an_error_far_below_the_rounding_of_a_huge_solution_is_not_called_wrong(
         family, lambda x: (x / size).square().sum(-1), torch.ones(1, dtype=F64), TimeGrid(0.0, 1.0, 16), paths=256
     )
     assert "wrong" not in test.verdict and not test.verdict.startswith("failed")
+
+
+@pytest.mark.parametrize(
+    ("scale", "eps", "name"), [(1e120, None, "family"), (1.0, [1e-110, 5e-111, 2.5e-111, 1.25e-111], "eps")]
+)
+def test_an_error_whose_cube_leaves_the_numbers_is_refused(scale, eps, name):
+    family = PerturbedSDE(
+        FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 + 0 * x), FunctionSDE(lambda t, x: scale + 0 * x)
+    )
+    with pytest.raises(ValueError, match=rf"^{name}: expected .* ε³"):
+        taylor_test(
+            family, lambda x: (x**2).sum(-1), torch.ones(1, dtype=F64), TimeGrid(0.0, 1.0, 4), paths=64, eps=eps
+        )
