@@ -29,6 +29,11 @@ myst_enable_extensions = ["colon_fence", "substitution"]
 myst_heading_anchors = 3
 myst_substitutions = {
     "methods": tables.methods(),
+    "field_orders": tables.field_orders(),
+    "field_exceptions": tables.field_exceptions(),
+    "field_size": tables.field_size(),
+    "field_times": tables.field_times(),
+    "hard_problems": tables.hard_problems(),
     "measured_orders": tables.measured_orders(),
     "compiled_ratios": tables.compiled_ratios(),
     "benchmark_commands": tables.benchmark_commands(),

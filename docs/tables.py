@@ -2,6 +2,7 @@
 
 import ast
 import json
+import statistics
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -40,6 +41,120 @@ def _needs(stepper):
         "no jets: solves alone" * (not stepper.carries_jets),
     ]
     return "; ".join(need for need in needs if need) or "–"
+
+
+KINDS = {"additive": "additive", "commute": "noises commute", "do not": "noises do not commute"}
+FINE = ("as declared", "above", "exact")
+
+
+def field_orders():
+    """Orders of every scheme of the field on problems with a known solution, from ``results/problems.json``."""
+    rows = [row for row in _field()["rows"] if "declared" in row]
+    lines = [f"| | {' | '.join(KINDS.values())} |", "|---" * (len(KINDS) + 1) + "|"]
+    for name in dict.fromkeys(_name(row) for row in sorted(rows, key=_place)):
+        of_kind = {kind: [r for r in rows if _name(r) == name and _kind(r) == kind] for kind in KINDS}
+        lines.append(f"| {name} | {' | '.join(_orders(found) for found in of_kind.values())} |")
+    return "\n".join(lines)
+
+
+def _field():
+    return json.loads((RESULTS / "problems.json").read_text(encoding="utf-8"))
+
+
+def _name(row):
+    own = ", its own path" if row["path"] == "its own" else ""
+    return f"`{row['method']}`{own}" if row["package"] == "sdewm" or ":" in row["method"] else row["method"] + own
+
+
+def _place(row):
+    """Ours first, then peer by peer; own paths last."""
+    packages = ("sdewm", "torchsde", "diffrax", "sdeint")
+    return packages.index(row["package"]), row.get("path") == "its own", row["method"]
+
+
+def _kind(row):
+    return {"additive": "additive", "general": "do not"}.get(row["noise"], "commute")
+
+
+def _orders(rows):
+    """The median of measured orders beside what is declared, and on how many problems it is there."""
+    if not rows:
+        return ""
+    shown = [row["order"] for row in rows if row["regime"] == "asymptotic"]
+    declared = "/".join(f"{d:g}" for d in sorted({row["declared"] for row in rows}))
+    fine = sum(row["verdict"] in FINE for row in rows)
+    measured = f"{statistics.median(shown):.2f}" if shown else "exact" if fine else "–"
+    text = f"{measured} ({declared}), {fine} of {len(rows)}"
+    return f"**{text}**" if any(row["verdict"] in WRONG for row in rows) else text
+
+
+WRONG = ("below", "wrong limit", "does not converge", "not finite")
+
+
+def field_exceptions():
+    """Where a scheme has less than it declares, or refuses: one line for each scheme."""
+    rows = _field()["rows"]
+    lines = ["| scheme | problems | what was found |", "|---|---|---|"]
+    found = {}
+    for row in sorted(rows, key=_place):
+        if row.get("verdict") in WRONG and "declared" in row:
+            found.setdefault((_name(row), row["verdict"]), []).append(row)
+    for (name, verdict), cases in found.items():
+        orders = sorted(row["order"] for row in cases)
+        measured = f": {orders[0]:.2f} to {orders[-1]:.2f} for {cases[0]['declared']:g}" if verdict == "below" else ""
+        lines.append(f"| {name} | {'; '.join(row['problem'] for row in cases)} | {verdict}{measured} |")
+    return "\n".join(lines)
+
+
+def hard_problems():
+    """From how many steps on each scheme has the means of the stiff and super-linear problems."""
+    rows = [row for row in _field()["rows"] if "errors" in row and "declared" not in row]
+    problems = list(dict.fromkeys(row["problem"] for row in rows))
+    lines = [f"| | {' | '.join(problems)} |", "|---" * (len(problems) + 1) + "|"]
+    for name in dict.fromkeys(_name(row) for row in sorted(rows, key=_place)):
+        found = {row["problem"]: row for row in rows if _name(row) == name}
+        lines.append(f"| {name} | {' | '.join(_reached(found.get(problem)) for problem in problems)} |")
+    return "\n".join(lines)
+
+
+def _reached(row):
+    if row is None:
+        return ""
+    return str(row["right from"]) if "right from" in row else f"more than {row['steps'][-1]}"
+
+
+def field_times():
+    """Which scheme of peers is how many times as fast as ours at the same steps, in a sentence."""
+    rows = [row for row in _field()["rows"] if row.get("path") == "ours" and "declared" in row]
+
+    def ratios(theirs, ours):
+        of = {r["problem"]: r["microseconds"][-1] for r in rows if r["method"] == ours}
+        return sorted(
+            of[r["problem"]] / r["microseconds"][-1] for r in rows if r["method"] == theirs and r["problem"] in of
+        )
+
+    parts = []
+    for theirs, ours in (
+        ("diffrax:Euler", "euler"),
+        ("diffrax:ItoMilstein", "milstein"),
+        ("torchsde:srk", "taylor-1.5"),
+    ):
+        if found := ratios(theirs, ours):
+            middle = statistics.median(found)
+            parts.append(
+                f"`{theirs}` {found[0]:.0f} to {found[-1]:.0f} times as `{ours}` is, {middle:.0f} in the median"
+            )
+    return "At equal numbers of steps these are faster: " + ", ".join(parts) + "."
+
+
+def field_size():
+    """How many problems and schemes there are in the record, and what was missing."""
+    record = _field()
+    rows = record["rows"]
+    missing = sorted({row["package"] for row in rows if "missing" in row})
+    text = f"{len({r['problem'] for r in rows})} problems, {len({_name(r) for r in rows if 'verdict' in r})} schemes"
+    versions = ", ".join(f"{name} {record['environment'][name]}" for name in ("torchsde", "diffrax", "sdeint"))
+    return f"{text}; {versions}" + (f"; not there: {', '.join(missing)}" if missing else "")
 
 
 def measured_orders():

@@ -1,10 +1,11 @@
-"""The benchmark over the field: verdicts by hand, a small run that resumes, and names what is missing."""
+"""The benchmark over the field: verdicts by hand, a small run that resumes, names what is missing, and the record."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from benchmarks import problems
 from benchmarks.entrants import PACKAGES
 from benchmarks.problems import finite, mean_row, strong_row, verdict
 from sdewm.exact.hard_problems import HARD_PROBLEMS
+from sdewm.exact.strong_problems import STRONG_PROBLEMS
+
+RECORD = json.loads((Path(__file__).parents[2] / "results" / "problems.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -104,3 +108,24 @@ def test_a_small_run_resumes_and_names_what_is_missing(monkeypatch, tmp_path, ca
     monkeypatch.setitem(PACKAGES, "diffrax", True)
     with pytest.raises(AssertionError, match="measured again"):
         problems.main()
+
+
+def test_the_record_is_whole_and_its_verdicts_are_those_of_its_numbers():
+    rows = RECORD["rows"]
+    assert {row["problem"] for row in rows} == set(STRONG_PROBLEMS) | set(HARD_PROBLEMS)
+    assert not [row for row in rows if row.get("needs") == "time areas" and row["noise"] == "general"]
+    for name in (*STRONG_PROBLEMS, *HARD_PROBLEMS):
+        assert {row["package"] for row in rows if row["problem"] == name} == set(PACKAGES), name
+    for row in rows:
+        if "declared" in row:
+            interval = [math.inf if end is None else end for end in row["interval"]]
+            assert row["verdict"] == verdict(row["declared"], tuple(interval), row["regime"]), row
+
+
+def test_ours_have_their_orders_and_peers_that_ignore_areas_have_not():
+    """On noise that does not commute, where the scheme is not exact; tamed Euler's units are its own."""
+    rows = [row for row in RECORD["rows"] if "declared" in row]
+    ours = {r["method"] for r in rows if r["package"] == "sdewm" and r["verdict"] in ("below", "wrong limit")}
+    assert ours <= {"tamed-euler"}
+    general = [r for r in rows if r["noise"] == "general" and r["method"] == "diffrax:ItoMilstein"]
+    assert len(general) == 9 and all(r["verdict"] == "below" for r in general)

@@ -37,6 +37,7 @@ DRAWN = {
 # A figure that is not drawn from the theory checks, and what writes its record.
 MADE_BY = {
     "strong_order": "python -m benchmarks.strong_order --json",
+    "work_precision": "python -m benchmarks.problems --json",
     "open_loop": "python -m benchmarks.open_loop --json",
     "learning_curves": "sdewm train",
     "pixels_to_epsilon": "python -m benchmarks.pixels_to_epsilon --json",
@@ -231,3 +232,16 @@ def test_a_figure_is_added_by_one_file(tmp_path):
     figure = "def draw(results, out):\n    return [out / f'mine of {results.name}.svg']\n"
     use = "from sdewm.cli import main; main(['figures', 'mine', '--results', 'numbers', '--out', 'drawn'])"
     assert library_with(tmp_path, "figures/mine.py", figure, use) == ["drawn/mine of numbers.svg"]
+
+
+def test_errors_for_their_time_follow_their_numbers(tmp_path):
+    record = json.loads((RESULTS / "problems.json").read_text())
+    row = next(r for r in record["rows"] if (r["problem"], r["method"]) == ("spiral, ito", "milstein"))
+    row["errors"][-1] *= 2
+    (tmp_path / "problems.json").write_text(json.dumps(record))
+    assert draw("work_precision", tmp_path)["work_precision.svg"] != recorded("work_precision")["work_precision.svg"]
+
+
+def test_the_page_has_the_figure_of_the_record():
+    page = RESULTS.parent / "docs" / "_static" / "work_precision.svg"
+    assert page.read_bytes() == recorded("work_precision")["work_precision.svg"]
