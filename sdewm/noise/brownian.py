@@ -159,7 +159,9 @@ class BrownianNode:
 
     @property
     def end(self) -> float:
-        """The time at which it ends."""
+        """The time at which it ends; t1 to the last digit at the end."""
+        if self.number + 1 == 2**self.level:
+            return self.path.t1
         return self.path.t0 + (self.path.t1 - self.path.t0) * (self.number + 1) / 2**self.level
 
     def halves(self) -> tuple[BrownianNode, BrownianNode]:

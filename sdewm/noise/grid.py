@@ -45,8 +45,8 @@ class TimeGrid:
         return math.ulp(max(abs(self.t0), abs(self.t1)))
 
     def time(self, i: int) -> float:
-        """The time after i steps."""
-        return self.t0 + (self.t1 - self.t0) * i / self.steps
+        """The time after i steps; after all of them t1 to the last digit."""
+        return self.t1 if i == self.steps else self.t0 + (self.t1 - self.t0) * i / self.steps
 
     def coarsen(self, factor: int) -> TimeGrid:
         """The grid with every ``factor`` steps made one; ``ValueError`` where they do not divide."""

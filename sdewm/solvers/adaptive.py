@@ -36,6 +36,10 @@ from sdewm.systems.user_functions import named
 LONGEST = 8  # steps that a time is parted in before any error is known, where the grid does not say
 # A step whose error is at most this part of what it may be is followed by one twice as long, where the tree has one.
 LONGER = 0.25
+# The sum of errors as large as they may be, of random signs, is less than so many times its standard deviation.
+SUMS = 3.0
+# A whole step and two halves are rounded three times, by half a spacing of their numbers at most each.
+ROUNDING = 1.5
 # The number of steps among which the noise's structure is held against states.
 LOOKED_AT = 2**16
 # The level of the shortest steps where nothing is said: noise that is drawn at that level is drawn through the time.
@@ -85,13 +89,13 @@ class ShortestStepReached(ArithmeticError):
     paths: int
     of: int
     ratio: float
-    remedy: str = "A smaller step would help."
+    remedy: str = "Give a larger finest= or tol=."
 
     def __str__(self) -> str:
         size = f"{self.ratio:.3g} times what tol asks for" if math.isfinite(self.ratio) else "not finite"
         return (
             f"x: at t = {self.time:g} the error of a step of {self.dt:.3g}, the shortest, is {size}, in component "
-            f"{self.component} on {self.paths} of {self.of} paths. Give a larger finest= or tol=. {self.remedy}"
+            f"{self.component} on {self.paths} of {self.of} paths. {self.remedy}"
         )
 
 
@@ -110,10 +114,14 @@ def solve_adaptive(
 ) -> AdaptiveSolution:
     """Integrate an SDE by steps that are halved where their error is too large; one grid serves all paths.
 
-    The error of a step of length h is what a whole step and its halves differ by; it may be
-    tol · (1 + |x|) · √(h / T) in each component on each path, where T is the whole time: errors of steps add up like
-    random ones. States are carried on from the halves. So ``tol`` is about the error at the end, relative to 1 + |x|:
-    take units in which states are about 1. All paths have the grid of the one that needs the shortest steps.
+    The error of a step of length h is what a whole step and its halves differ by, relative to 1 + |x|; it may be
+    tol · √(h / T) in each component on each path, where T is the whole time: errors of steps add up like random ones.
+    Those of one sign add up faster, as a drift's do where there is little noise: so their sum on a path may be
+    3 tol · √(t / T) up to a time t from the start, which random ones as large as they may be hardly come to. States
+    are carried on from the halves. So ``tol`` is about the error at the end, but for what the equation itself makes
+    of an earlier one: take units in which states are about 1. All paths have the grid of the one that needs the
+    shortest steps. What a coefficient does between the times that are tried, such as a short pulse, shows in no
+    error; give a ``grid`` whose steps are no longer than that.
 
     Parameters
     ----------
@@ -208,9 +216,11 @@ class _Walk:
     like: Tensor
     made: int = 0
     plan: AreaPlan | None = field(init=False, default=None)
+    summed: Tensor = field(init=False)  # the errors of all steps so far, with their signs, (paths, n)
 
     def __post_init__(self) -> None:
         self.coarsest = self.level
+        self.summed = torch.zeros((), dtype=self.like.dtype, device=self.like.device)
         if self.method.needs_areas and self.method.structure is not None:
             h = (self.path.t1 - self.path.t0) / 2**self.finest
             self.plan = plan_areas(self.path.channels, h, pairs=self.method.structure.pairs)
@@ -230,12 +240,13 @@ class _Walk:
                 left, right = node.halves()
                 middle = self._step(left, x)
                 end = self._step(right, middle)
-                ratio = self._ratio(node, x, whole, end)
+                error = self._error(x, whole, end)
+                ratio = self._ratio(node, error)
                 worst = float(ratio.max())
                 if worst <= 1:
                     break
-                if right.level == self.finest:
-                    raise self._too_short(node, ratio)
+                if self._rounded(error, ratio) or right.level == self.finest:
+                    raise self._too_short(node, error, ratio)
                 waiting.append(right)
                 node, whole = left, middle
             if self.method.structure is not None:
@@ -243,6 +254,7 @@ class _Walk:
                 held = held or HeldStructure(self.method.structure, ends, left.dB)
                 if len(nodes) // 2 in held.steps:
                     held.hold(self.sde, self._time(node.start), x)
+            self.summed = self.summed + error
             x, self.level = end, node.level - (worst <= LONGER and node.level > self.coarsest)
             nodes += [(half.level, half.number) for half in (left, right)]
             times += [left.end, right.end]
@@ -269,16 +281,29 @@ class _Walk:
     def _time(self, t: float) -> Tensor:
         return torch.full((), t, dtype=self.like.dtype, device=self.like.device)
 
-    def _ratio(self, node: BrownianNode, before: Tensor, whole: Tensor, halves: Tensor) -> Tensor:
-        """The error of a step over what it may be, ``(paths, n)``; infinite where there is no number."""
+    def _error(self, before: Tensor, whole: Tensor, halves: Tensor) -> Tensor:
+        """The error of a step relative to 1 + |x|, ``(paths, n)``, with its sign."""
         with torch.no_grad():
-            size = 1 + torch.maximum(before.abs(), halves.abs())
-            allowed = self.tol * math.sqrt(node.dt / (self.path.t1 - self.path.t0)) * size
-            return ((whole - halves).abs() / allowed).nan_to_num(math.inf, math.inf, math.inf)
+            return (whole - halves) / (1 + torch.maximum(before.abs(), halves.abs()))
 
-    def _too_short(self, node: BrownianNode, ratio: Tensor) -> ShortestStepReached:
+    def _ratio(self, node: BrownianNode, error: Tensor) -> Tensor:
+        """The error of a step over what it may be, ``(paths, n)``; infinite where there is no number."""
+        T = self.path.t1 - self.path.t0
+        allowed = self.tol * math.sqrt(node.dt / T)
+        left = SUMS * self.tol * math.sqrt((node.end - self.path.t0) / T) - self.summed.abs()
+        more = (self.summed + error).abs() - self.summed.abs()
+        return torch.maximum(error.abs() / allowed, more / left).nan_to_num(math.inf, math.inf, math.inf)
+
+    def _rounded(self, error: Tensor, ratio: Tensor) -> bool:
+        """Whether all that is too large is rounding, which no shorter step makes less."""
+        return float(error.abs()[ratio > 1].max()) <= ROUNDING * torch.finfo(error.dtype).eps
+
+    def _too_short(self, node: BrownianNode, error: Tensor, ratio: Tensor) -> ShortestStepReached:
         component = int(ratio.max(0).values.argmax())
+        cure = f"Give a larger finest= or tol=. {remedy(self.sde, self.method)}"
+        if self._rounded(error, ratio):
+            cure = f"The error is rounding in {str(error.dtype).removeprefix('torch.')}: take a larger tol="
+            cure += ", or float64." if error.dtype is not torch.float64 else "."
         return ShortestStepReached(
-            node.start, node.dt / 2, component, int((ratio > 1).any(-1).sum()), len(ratio), float(ratio.max()),
-            remedy(self.sde, self.method),
-        )  # fmt: skip
+            node.start, node.dt / 2, component, int((ratio > 1).any(-1).sum()), len(ratio), float(ratio.max()), cure
+        )

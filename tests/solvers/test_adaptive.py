@@ -66,6 +66,26 @@ def test_errors_are_not_where_no_step_is_rejected(monkeypatch):
     assert error(STRONG_PROBLEMS["square of time, ito"], solved("square of time, ito", 0.01)) > LARGEST * 0.01
 
 
+def test_errors_of_one_sign_do_not_add_up_to_more(monkeypatch):
+    """Where there is next to no noise all errors have one sign, and sum to far more than random ones would."""
+    growth = FunctionSDE(lambda t, x: x, lambda t, x: 1e-6 * x)
+
+    def wrong() -> float:
+        found = solve_adaptive(growth, ONE, ENDS, tol=1e-4, paths=4)
+        true = torch.exp(1 + 1e-6 * found.path.whole().dB)
+        return float(((found.x - true).abs() / (1 + true)).max())
+
+    assert wrong() < 1.5 * LARGEST * 1e-4  # half as much again, as an error of 1 + |x| grows with x
+    monkeypatch.setattr(adaptive, "SUMS", math.inf)
+    assert wrong() > 9e-4
+
+
+def test_sums_cost_nothing_where_errors_are_random(monkeypatch):
+    found = solve_adaptive(GBM, ONE, ENDS, tol=5e-3, paths=500)
+    monkeypatch.setattr(adaptive, "SUMS", math.inf)
+    assert solve_adaptive(GBM, ONE, ENDS, tol=5e-3, paths=500).made >= 0.95 * found.made
+
+
 def test_areas_are_those_of_the_path(monkeypatch):
     """Without them the error stays far above the tolerance, or steps get too short."""
     monkeypatch.setattr(BrownianNode, "area", lambda self, finest, plan: torch.zeros(len(self.dB), 2, 2, dtype=F64))
@@ -99,6 +119,22 @@ def test_where_all_steps_are_the_longest_they_are_those_of_a_grid():
     assert torch.equal(found.times, torch.linspace(0, 1, 33, dtype=F64)) and found.made == 3 * 16
     expected = solve(GBM, ONE, TimeGrid(0.0, 1.0, 32), method="milstein", paths=8, seed=3)
     torch.testing.assert_close(found.x, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("ends", [(-2.4, 3.7), (0.1, 0.7), (-0.3, 7.9)])
+def test_the_last_time_is_the_end_to_the_last_digit(ends):
+    found = solve_adaptive(GBM, ONE, ends, tol=1.0, paths=2)
+    assert float(found.times[-1]) == ends[1] == TimeGrid(*ends, 8).time(8)
+    assert bool((found.times.diff() > 0).all())
+
+
+def test_one_path_for_all_tolerances():
+    ends = []
+    for tol in (0.1, 0.01, 0.001):
+        found = solve_adaptive(GBM, ONE, ENDS, tol=tol, paths=4, seed=2)
+        ends.append(sum(found.path.node(*node).dB for node in found.nodes))
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-13)
+    torch.testing.assert_close(ends[0], ends[2], rtol=0, atol=1e-13)
 
 
 def test_one_start_for_each_path():
@@ -186,6 +222,19 @@ def test_where_steps_would_be_too_short_the_error_names_what_takes_them():
     nowhere = FunctionSDE(lambda t, x: 1e200 * x**3, lambda t, x: 0.1 * x)
     with pytest.raises(ShortestStepReached, match="is not finite, in component 0 on 4 of 4 paths"):
         solve_adaptive(nowhere, ONE, ENDS, tol=1e-2, paths=4, finest=8)
+
+
+def test_what_is_rounding_is_called_so():
+    """No shorter step would help: there are no 24 halvings first, and double precision gets through."""
+    decay = FunctionSDE(lambda t, x: -x, lambda t, x: 1e-3 * torch.ones_like(x))
+    with pytest.raises(ShortestStepReached) as caught:
+        solve_adaptive(decay, ONE.float(), ENDS, tol=1e-6, paths=8)
+    assert "The error is rounding in float32: take a larger tol=, or float64." in str(caught.value)
+    assert "finest" not in str(caught.value) and caught.value.dt > 2.0**-20
+    with pytest.raises(ShortestStepReached, match=r"rounding in float64: take a larger tol=\."):
+        solve_adaptive(decay, ONE, ENDS, tol=1e-15, paths=8, finest=40)
+    assert solve_adaptive(decay, ONE.float(), ENDS, tol=1e-4, paths=8).x.dtype is torch.float32
+    assert solve_adaptive(decay, ONE, (0.0, 0.05), tol=1e-5, paths=8).x.dtype is F64
 
 
 def test_refusals():
