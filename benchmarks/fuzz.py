@@ -21,7 +21,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,8 +31,9 @@ import torch
 from torch import Tensor
 
 import sdewm
+from benchmarks.fuzz_answers import VALID, Case, family_of, grid_of, increments, linear, loss_of, sde_of
 from benchmarks.fuzz_divergence import divergence_functions
-from benchmarks.fuzz_values import F64, NUMBERS, OBJECTS, STATES
+from benchmarks.fuzz_values import COUNTS, F64, NUMBERS, OBJECTS, STATES
 from benchmarks.fuzz_worldmodel import worldmodel_functions
 from sdewm import FunctionSDE, PerturbedSDE, TimeGrid
 from sdewm.jets import NotDifferentiable
@@ -41,17 +42,6 @@ GOOD = ("right", "finite", "refused")
 SECONDS = 30
 # The start of a message: the name of an argument or of a coefficient, perhaps with a place or a part.
 NAMED = re.compile(r"^[a-zA-Zσ_][\w.]*(\[\d+\])?(\.\w+)?((, | )[\w. ]+)*: ")
-
-
-@dataclass
-class Case:
-    """One input: a call, whether it must be refused, and an independent check of what it returns."""
-
-    function: str
-    kind: str
-    call: Callable[[], Any]
-    bad: bool = False
-    check: Callable[[Any], bool] | None = None
 
 
 # -- coefficients that return odd things
@@ -91,143 +81,6 @@ ODD: dict[str, tuple[Callable[[Tensor], Any], bool]] = {
 }
 
 
-# -- valid calls, their arguments drawn at random, with what their answer must be
-
-
-def linear(rng: Random) -> dict[str, Any]:
-    """dx = (A x + a) dt + b dB, an error with drift C x and noise c: numbers that numpy can redo."""
-    draw = np.random.default_rng(rng.getrandbits(32))
-    n = rng.choice([1, 2, 3])
-    noise = rng.choice(["diagonal", "scalar", "additive", "general"])
-    m = {"diagonal": n, "scalar": 1}.get(noise, rng.choice([1, 2, 3]))
-    b, c = draw.normal(size=(2, n, m)) * 0.3
-    if noise == "diagonal":
-        b, c = (np.diag(np.diag(v)) for v in (b, c))
-    return {
-        "n": n, "m": m, "noise": noise, "A": 0.5 * draw.normal(size=(n, n)), "a": draw.normal(size=n),
-        "C": 0.5 * draw.normal(size=(n, n)), "b": b, "c": c, "x0": draw.normal(size=n), "v": draw.normal(size=n),
-        "steps": rng.choice([1, 2, 4, 8]), "seed": rng.getrandbits(30), "draw": draw,
-    }  # fmt: skip
-
-
-def sde_of(s: dict[str, Any], drift: str, offset: str | None, noise: str) -> FunctionSDE:
-    matrix, g = torch.tensor(s[drift]), torch.tensor(s[noise])
-    shift = torch.tensor(s[offset]) if offset else 0.0
-
-    def diffusion(t: Tensor, x: Tensor) -> Tensor:
-        if s["noise"] == "diagonal":
-            return 0 * x + g.diagonal()
-        return g.expand(len(x), -1, -1)
-
-    return FunctionSDE(lambda t, x: x @ matrix.mT + shift, diffusion, s["noise"])
-
-
-def family_of(s: dict[str, Any]) -> PerturbedSDE:
-    return PerturbedSDE(sde_of(s, "A", "a", "b"), sde_of(s, "C", None, "c"))
-
-
-def grid_of(s: dict[str, Any]) -> TimeGrid:
-    return TimeGrid(0.0, 1.0, s["steps"])
-
-
-def increments(s: dict[str, Any], paths: int = 5) -> np.ndarray:
-    return s["draw"].normal(size=(s["steps"], paths, s["m"])) / math.sqrt(s["steps"])
-
-
-def euler(s: dict[str, Any], dB: np.ndarray, eps: float = 0.0) -> np.ndarray:
-    x = np.tile(s["x0"], (dB.shape[1], 1))
-    for step in dB:
-        x = x + (x @ (s["A"] + eps * s["C"]).T + s["a"]) / s["steps"] + step @ (s["b"] + eps * s["c"]).T
-    return x
-
-
-def close(found: Any, expected: Any, slack: float = 1e-9) -> bool:
-    return bool(np.allclose(np.asarray(found), np.asarray(expected), rtol=slack, atol=slack))
-
-
-def means(s: dict[str, Any]) -> list[np.ndarray]:
-    """E v·x_T on the grid, and its first and second coefficient in ε."""
-    dt, zero = 1 / s["steps"], np.zeros(s["n"])
-    x, y, w = s["x0"], zero, zero
-    for _ in range(s["steps"]):
-        x, y, w = x + dt * (s["A"] @ x + s["a"]), y + dt * (s["A"] @ y + s["C"] @ x), w + dt * (s["A"] @ w + s["C"] @ y)
-    return [s["v"] @ one for one in (x, y, w)]
-
-
-def loss_of(s: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    v = torch.tensor(s["v"])
-    return lambda x: x @ v
-
-
-def solve_case(rng: Random) -> Case:
-    s, eps = linear(rng), rng.choice([0.0, 0.3, np.float64(-0.2), torch.tensor(0.1, dtype=F64)])
-    dB = increments(s)
-    x0 = rng.choice([s["x0"], s["x0"].tolist(), torch.tensor(s["x0"]), torch.tensor(s["x0"]).expand(5, -1)])
-    noise = rng.choice([dB, torch.tensor(dB)])
-    call = lambda: sdewm.solve(family_of(s).at(eps), x0, grid_of(s), noise=noise)  # noqa: E731
-    return Case("solve", "valid", call, check=lambda x: close(x, euler(s, dB, float(eps))))
-
-
-def fundamental_case(rng: Random) -> Case:
-    s = linear(rng)
-    expected = np.linalg.matrix_power(np.eye(s["n"]) + s["A"] / s["steps"], s["steps"])
-    call = lambda: sdewm.fundamental_matrix(sde_of(s, "A", "a", "b"), s["x0"], grid_of(s), noise=increments(s))  # noqa: E731
-    return Case("fundamental_matrix", "valid", call, check=lambda phi: close(phi, np.tile(expected, (5, 1, 1))))
-
-
-def derivatives_case(rng: Random) -> Case:
-    s = linear(rng)
-    u = s["draw"].normal(size=(2, s["n"]))
-    expected = np.linalg.matrix_power(np.eye(s["n"]) + s["A"] / s["steps"], s["steps"]) @ u.T
-
-    def call() -> Any:
-        sde = sde_of(s, "A", "a", "b")
-        return sdewm.initial_value_derivatives(sde, s["x0"], grid_of(s), directions=u, noise=increments(s))
-
-    def check(found: Any) -> bool:
-        return close(found.first, np.tile(expected, (5, 1, 1))) and close(found.second, np.zeros((5, s["n"], 2, 2)))
-
-    return Case("initial_value_derivatives", "valid", call, check=check)
-
-
-def expand_case(rng: Random) -> Case:
-    s = linear(rng)
-    how = {
-        "paths": rng.choice([64, np.int64(128)]),
-        "sampler": rng.choice(["rqmc", "mc", "antithetic"]),
-        "seed": s["seed"],
-    }
-
-    def check(found: Any) -> bool:
-        estimates = (found.loss0, found.first, found.second)
-        return all(
-            abs(e.mean - truth) <= 12 * e.stderr + 1e-9 * (1 + abs(truth))
-            for e, truth in zip(estimates, means(s), strict=True)
-        )
-
-    call = lambda: sdewm.expand(family_of(s), loss_of(s), s["x0"], grid_of(s), **how)  # noqa: E731
-    return Case("expand", "valid", call, check=check)
-
-
-def taylor_case(rng: Random) -> Case:
-    s = linear(rng)
-    call = lambda: sdewm.taylor_test(family_of(s), loss_of(s), s["x0"], grid_of(s), paths=64).remainders  # noqa: E731
-    return Case("taylor_test", "valid", call)
-
-
-VALID = [solve_case, fundamental_case, derivatives_case, expand_case, taylor_case]
-
-
-def brownian(rng: Random) -> Case:
-    seed, level = rng.getrandbits(20), rng.choice([0, 1, np.int64(3)])
-
-    def call() -> Any:
-        path = sdewm.BrownianPath(seed, 5, 2)
-        return torch.stack(list(path.at(level))).sum(0), next(iter(path.at(0)))
-
-    return Case("BrownianPath", "valid", call, check=lambda pair: close(*pair))
-
-
 # -- mutants: one or two arguments of a valid call replaced
 
 
@@ -259,6 +112,15 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
         "form": [*OBJECTS, "printed", "literal"],
     }
     problem = {"family": family, "loss": loss_of(s), "x0": s["x0"], "grid": grid, "paths": 64}
+    posed = {name: problem[name] for name in ("family", "loss", "x0", "grid")}
+    described = {
+        "loss": [*estimate["loss"], {"one": loss_of(s)}, {1: loss_of(s)}, {"one": None}],
+        "name": OBJECTS,
+        "continuous": OBJECTS,
+        "formula_factor": NUMBERS,
+        "third_factor": NUMBERS,
+    }
+    eye = torch.eye(2, dtype=F64)
     few = {"sde": base, "x0": s["x0"], "grid": (0.0, 1.0), "levels": (1, 2, 3), "paths": 256, "refine": 1}
     order = {
         "x0": STATES,
@@ -318,6 +180,26 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
     def drawn(kind: Any, **given: Any) -> Any:
         return kind(**given).paths
 
+    def steepest(potential: Any, x: Any) -> Tensor:
+        return sdewm.gradient(potential)(x)
+
+    def in_time(function: Any) -> Tensor:
+        changed = model | {"policy": sdewm.InTime(function)}
+        return latent(**changed)
+
+    def system(**given: Any) -> Any:
+        return sdewm.System(**given).grids
+
+    def verified(**given: Any) -> Any:
+        return [(row.statistic, row.margin) for row in sdewm.verify(**given).verdicts]
+
+    def certified(**given: Any) -> Any:
+        found = sdewm.certify(**given)
+        return found.lower, 1 / (1 + found.upper)  # infinite where nothing is certified, as it says
+
+    def same(x: Any) -> bool:
+        return sdewm.value_of(x) is x
+
     def interval(confidence: Any) -> Any:
         return sdewm.Estimate(1.0, 0.1, 64, 7).interval(confidence)
 
@@ -331,6 +213,31 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
                                       walk | {"sde": sdes, "directions": STATES}),
         "expand": (sdewm.expand, problem, estimate | {
             "grids": NUMBERS, "reading": OBJECTS, "executor": [None], "progress": [None]}),
+        "expand_to": (sdewm.expand_to, {**posed, "tol": 1.0, "budget": 2**20}, {
+            name: estimate[name] for name in ("family", "loss", "x0", "grid", "method", "seed")} | {
+            "tol": NUMBERS, "confidence": NUMBERS, "budget": NUMBERS, "compile": OBJECTS}),
+        "System": (system, posed, {name: estimate[name] for name in ("family", "x0", "grid", "method")} | described),
+        "check_sde": (sdewm.check_sde, {"system": family, "x0": s["x0"], "grid": grid},
+                      {"system": [*sdes, sdewm.System(**posed)], "x0": STATES, "grid": OBJECTS}),
+        "verify": (verified,
+                   {"system": sdewm.System(**posed), "claims": "sensitivities", "precision": 0.1, "budget": 0},
+                   {"system": [*OBJECTS, family], "precision": NUMBERS, "seed": NUMBERS, "sampler": texts,
+                    "budget": NUMBERS[:8], "progress": OBJECTS[:-1],
+                    "claims": [*OBJECTS[1:], "sensitivities", "orders", ["sensitivities", "x"], ("assumptions",) * 2]}),
+        "solve_adaptive": (sdewm.solve_adaptive,
+                           {"sde": base, "x0": s["x0"], "grid": (0.0, 1.0), "tol": 1.0, "method": "euler", "paths": 5},
+                           {"sde": sdes, "x0": STATES, "tol": NUMBERS, "method": texts, "seed": NUMBERS,
+                            "grid": [*OBJECTS, (0, 1, 2), (1, 0), ("a", "b"), grid, TimeGrid(0.0, 1.0, 3)],
+                            "paths": COUNTS, "finest": NUMBERS, "save": [*OBJECTS, "path", "last"]}),
+        "certify": (certified, {"sde": base, "x0": s["x0"], "grid": grid, "perturbations": eye, "noise": dB},
+                    walk | {"sde": sdes, "perturbations": [*STATES, eye, 0 * eye, 1e200 * eye, eye.float()],
+                            "tubes": COUNTS}),
+        "gradient": (steepest, {"potential": lambda x: (x**2).sum(-1), "x": dB[0]}, {
+            "potential": [*OBJECTS[:-1], lambda x: x, lambda x: x.sum(), lambda x: x.abs().sum(-1), lambda x: 1.0,
+                          lambda x: x[:, 0].detach(), lambda x: x.sum(-1).long(), lambda x: x.sum(-1) + 0j],
+            "x": [x for x in STATES if not isinstance(x, Tensor) or bool(torch.isfinite(x).all())]}),
+        "value_of": (same, {"x": dB}, {"x": STATES}),
+        "InTime": (in_time, {"function": lambda t, h, z: z}, {"function": functions}),
         "taylor_test": (sdewm.taylor_test, problem, estimate | {
             "eps": [*STATES, [0.4, 0.2, 0.1, 0.05], [math.nan] * 4], "confidence": NUMBERS}),
         "convergence": (sdewm.convergence, few | {"method": "euler"}, order | {"method": texts}),
@@ -363,6 +270,8 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
                           "finest": NUMBERS[:-2], "t0": NUMBERS, "t1": NUMBERS, "first": NUMBERS}),
         "MonteCarlo": (drawn, {"kind": sdewm.MonteCarlo, "paths": 64, "seed": 0},
                        {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS}),
+        "CounterMonteCarlo": (drawn, {"kind": sdewm.CounterMonteCarlo, "paths": 64, "seed": 0},
+                              {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS}),
         "AntitheticMonteCarlo": (drawn, {"kind": sdewm.AntitheticMonteCarlo, "paths": 64, "seed": 0},
                                  {"paths": NUMBERS, "seed": NUMBERS, "block": NUMBERS}),
         "QuasiMonteCarlo": (drawn, {"kind": sdewm.QuasiMonteCarlo, "paths": 64, "seed": 0},
@@ -385,6 +294,10 @@ def mutant(rng: Random, only: Collection[str] = ()) -> Case:
     return Case(name, "argument " + ", ".join(changed), lambda: function(**given))
 
 
+ESTIMATES = ["expand"] * 2 + ["taylor_test"] * 2 + ["expand_to", "check_sde"]
+WALKS = ["solve"] * 3 + ["fundamental_matrix", "initial_value_derivatives", "solve_adaptive", "certify"]
+
+
 def odd_function(rng: Random) -> Case:
     """A coefficient of base or error, or a loss, that returns odd things."""
     s = linear(rng)
@@ -403,16 +316,30 @@ def odd_function(rng: Random) -> Case:
         odd = FunctionSDE(given["f"], given["g"], s["noise"])
         base, error = (odd, error) if part == "base" else (base, odd)
     estimate = place == "loss" or rng.random() < 0.3
-    run = rng.choice([sdewm.expand, sdewm.taylor_test])
+    name = rng.choice(ESTIMATES if estimate else WALKS)
+    x0, grid = s["x0"], grid_of(s)
 
     def call() -> Any:
         family = PerturbedSDE(base, error)
-        if not estimate:
-            return sdewm.solve(family.at(0.1), s["x0"], grid_of(s), noise=increments(s))
-        found = run(family, loss, s["x0"], grid_of(s), paths=64)
-        return found.remainders if isinstance(found, sdewm.TaylorTest) else found
+        if name == "check_sde":
+            return sdewm.check_sde(sdewm.System(family, loss, x0, grid))
+        if name == "expand_to":
+            return sdewm.expand_to(family, loss, x0, grid, tol=0.5, budget=2**20).expansion
+        if estimate:
+            found = getattr(sdewm, name)(family, loss, x0, grid, paths=64)
+            return found.remainders if isinstance(found, sdewm.TaylorTest) else found
+        perturbed = family.at(0.1)
+        if name == "solve_adaptive":
+            return sdewm.solve_adaptive(perturbed, x0, (0.0, 1.0), tol=1.0, paths=5).x
+        if name == "certify":
+            return sdewm.certify(perturbed, x0, grid, perturbations=np.ones((1, s["n"])), noise=increments(s)).lower
+        return getattr(sdewm, name)(perturbed, x0, grid, noise=increments(s))
 
-    return Case(run.__name__ if estimate else "solve", f"{place}: {kind}", call, bad=bad)
+    return Case(name, f"{place}: {kind}", call, bad=bad)
+
+
+# Calls that take a good part of a second are made less often.
+COSTS = {"expand_to_case": 0.5, "check_sde_case": 0.5, "verify_case": 0.5}
 
 
 def cases(count: int, seed: int, only: Collection[str] = ()) -> Iterator[Case]:
@@ -421,8 +348,8 @@ def cases(count: int, seed: int, only: Collection[str] = ()) -> Iterator[Case]:
     if only:
         yield from (mutant(rng, only) for _ in range(count))
         return
-    kinds = [mutant, odd_function, *VALID, brownian]
-    weights = [60, 25, *[2] * len(VALID), 1]
+    kinds = [mutant, odd_function, *VALID]
+    weights = [60, 25, *[COSTS.get(kind.__name__, 2.0) for kind in VALID]]
     for _ in range(count):
         yield rng.choices(kinds, weights)[0](rng)
 

@@ -94,6 +94,16 @@ def choice(name: str, value: T, allowed: Collection[T]) -> T:
     return value
 
 
+def choices(name: str, values: Any, allowed: Collection[str]) -> tuple[str, ...]:
+    """One or more of a few names: a name, or a sequence of names, each of which counts once."""
+    if not isinstance(values, str) and (not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1):
+        raise TypeError(f"{name}: expected one or more of {', '.join(map(repr, allowed))}, got {shown(values)}")
+    found = (values,) if isinstance(values, str) else tuple(values)
+    if not found:
+        raise ValueError(f"{name}: expected one or more of {', '.join(map(repr, allowed))}, got none")
+    return tuple(dict.fromkeys(choice(name, value, allowed) for value in found))
+
+
 def function(name: str, value: Any, of: str, *, optional: bool = False) -> Any:
     """A function; ``of`` says what it takes."""
     if not callable(value) and not (optional and value is None):

@@ -103,8 +103,7 @@ def certify(
     perturbations = arguments.tensor("perturbations", perturbations).to(x0)
     if perturbations.ndim != 2 or not len(perturbations) or perturbations.shape[-1] != len(x0):
         raise ValueError(f"perturbations: expected shape (perturbations, {len(x0)}), got {tuple(perturbations.shape)}")
-    if method not in ("euler", "euler-sequential"):
-        raise ValueError(f"method: expected 'euler' or 'euler-sequential', got {arguments.shown(method)}")
+    arguments.choice("method", method, ("euler", "euler-sequential"))
     increments = checked(sde, x0, grid, method=method, noise=noise)
     drawn = torch.stack(list(increments)).to(x0)
     try:

@@ -173,8 +173,8 @@ def expand_to(
         )
         if found.kinks:
             raise ToleranceNotReached(
-                f"loss or coefficients have kinks where paths come ({', '.join(found.kinks)}), and what is added there "
-                "to a coefficient shows on no path. Take smooth functions, or expand(), which names what is left out",
+                f"loss or coefficients: kinks where paths come ({', '.join(found.kinks)}), and what is added there to "
+                "ε and ε² shows on no path. Take smooth functions, or expand(), which names what is left out",
                 tuple(rounds),
             )
         return found
@@ -190,8 +190,8 @@ def expand_to(
         rate = _rate(before, last)
         if _flags(found) and last.worst[1] <= tol:
             raise ToleranceNotReached(
-                f"the intervals cannot be believed: {'; '.join(_flags(found))}. {_reached(rounds)} A loss that a few "
-                "paths carry has to be changed, for example to its logarithm",
+                f"loss: the intervals cannot be believed: {'; '.join(_flags(found))}. {_reached(rounds)} A loss that a "
+                "few paths carry has to be changed, for example to its logarithm",
                 tuple(rounds),
             )
     return WithinTolerance(found, tol, confidence, tuple(rounds))

@@ -28,16 +28,22 @@ def gradient(
 
     `potential` maps states ``(paths, n)`` to ``(paths,)``, each path by itself; it is made of torch functions. The
     result has the shape and dtype of x, and can be differentiated again. It works inside `torch.no_grad()`.
-    Raises TypeError where x or U(x) is no tensor, and ValueError where U(x) is not one number for each path.
+    Raises TypeError where `potential` is no function and where x or U(x) is no tensor of floating-point numbers, and
+    ValueError where U(x) is not one number for each path.
 
     >>> drift = gradient(lambda x: (0.25 * x**4 - 0.5 * x**2).sum(-1))
     >>> drift(torch.tensor([[2.0]]))
     tensor([[6.]])
     """
 
+    if not callable(potential):
+        raise TypeError(f"potential: expected a function of states, got {type(potential).__name__}")
+
     def gradient_of_potential(x: Tensor) -> Tensor:
         if not isinstance(x, Tensor):
             raise TypeError(f"x: expected a tensor or a jet, got {type(x).__name__}")
+        if not x.dtype.is_floating_point:
+            raise TypeError(f"x: expected floating-point numbers, got {x.dtype}")
         space = x.space if isinstance(x, Jet) else None
 
         def coefficients(c: Tensor) -> Tensor:
@@ -45,6 +51,8 @@ def gradient(
             u = potential(at)
             if not isinstance(u, Tensor):
                 raise TypeError(f"potential: expected a tensor of one number for each path, got {type(u).__name__}")
+            if not u.dtype.is_floating_point:
+                raise TypeError(f"potential: expected floating-point numbers, got {u.dtype}")
             if u.shape != x.shape[:-1]:
                 raise ValueError(
                     f"potential: expected one number for each path, shape {tuple(x.shape[:-1])}, got {tuple(u.shape)}"

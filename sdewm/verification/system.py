@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.methods import Method
+from sdewm.solvers.methods import Method, stepper
 from sdewm.systems.losses import Loss, SummedLoss, as_summed
 from sdewm.systems.perturbed import PerturbedSDE
 
@@ -99,9 +99,16 @@ class System:
                 "family: expected an Itô family, as the paper's (5)-(8) are, got a Stratonovich one; expand and "
                 "taylor_test take it with method='heun' or 'milstein'"
             )
+        stepper(self.method, self.family.at(1.0))
         several = self.loss if isinstance(self.loss, Mapping) else {"": self.loss}
         if not several:
             raise ValueError("loss: expected at least one, got none")
+        for name in several:
+            arguments.instance("loss", name, str, "names of losses that are texts")
+        arguments.instance("name", self.name, str, "a text")
+        arguments.choice("continuous", self.continuous, (None, True, False))
+        for name in ("formula_factor", "third_factor"):
+            object.__setattr__(self, name, arguments.real(name, getattr(self, name), above=0.0))
         object.__setattr__(self, "losses", {name: as_summed(loss, self.grid) for name, loss in several.items()})
         object.__setattr__(self, "x0", arguments.state(self.x0))
         if self.continuous is None:

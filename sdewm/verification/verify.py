@@ -82,12 +82,10 @@ def asked(
 ) -> tuple[tuple[str, ...], Settings, float]:
     """The checked claims, settings and budget; ``ValueError`` or ``TypeError`` names the argument that is wrong."""
     arguments.instance("system", system, System, "a System(family, loss, x0, grid)")
-    chosen = tuple(CLAIMS) if claims is None else (claims,) if isinstance(claims, str) else tuple(claims)
-    for claim in chosen:
-        arguments.choice("claims", claim, tuple(CLAIMS))
+    chosen = tuple(CLAIMS) if claims is None else arguments.choices("claims", claims, tuple(CLAIMS))
     precision = arguments.real("precision", precision, least=1e-5, below=0.5)
     settings = Settings(precision, arguments.integer("seed", seed, 0), arguments.choice("sampler", sampler, SAMPLERS))
-    return tuple(dict.fromkeys(chosen)), settings, arguments.real("budget", budget, least=0.0)
+    return chosen, settings, arguments.real("budget", budget, least=0.0)
 
 
 def hold(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from support import F64, normal_increments, refuses
@@ -125,6 +126,8 @@ def test_refusals():
         certify(smooth, x0.float(), GRID, perturbations=perturbations, noise=noise)
     with refuses(ValueError, "perturbations: expected shape (perturbations, 4)", "(1, 3)"):
         certify(smooth, x0, GRID, perturbations=torch.ones(1, 3), noise=noise)
+    with refuses(ValueError, "method: expected 'euler' or 'euler-sequential'", "an array of shape (2,)"):
+        certify(smooth, x0, GRID, perturbations=perturbations, noise=noise, method=np.zeros(2))
     with refuses(ValueError, "method: expected 'euler' or 'euler-sequential'", "milstein"):
         certify(smooth, x0, GRID, perturbations=perturbations, noise=noise, method="milstein")
     with refuses(ValueError, "tubes"):

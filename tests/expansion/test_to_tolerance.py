@@ -83,13 +83,16 @@ def test_a_budget_that_ends_first_says_what_was_reached() -> None:
 
 
 def test_kinks_are_refused() -> None:
-    with pytest.raises(ToleranceNotReached, match=r"kinks where paths come .*abs"), pytest.warns(UserWarning):
+    with (
+        pytest.raises(ToleranceNotReached, match=r"^loss or coefficients: kinks where paths come .*abs"),
+        pytest.warns(UserWarning),
+    ):
         expand_to(FAMILY, lambda x: x[:, 0].abs(), X0, GRID, tol=1e-2)
 
 
 def test_a_loss_that_few_paths_carry_is_refused() -> None:
     wild = PerturbedSDE(FunctionSDE(None, lambda t, x: torch.ones_like(x)), FunctionSDE(lambda t, x: x, None))
-    with pytest.raises(ToleranceNotReached, match=r"cannot be believed|budget"):
+    with pytest.raises(ToleranceNotReached, match=r"^loss: .* cannot be believed|^budget: "):
         expand_to(wild, lambda x: torch.exp(6 * x[:, 0]), X0, GRID, tol=1e9, budget=2**24)
 
 

@@ -184,3 +184,18 @@ def test_torchs_transforms_of_jets(name: str) -> None:
 def test_forward_mode_that_cannot_see_a_jet_is_refused() -> None:
     with pytest.raises(NotDifferentiable, match=r"another of torch\.func's transforms"):
         torch.func.jacfwd(_field)(Jet(torch.randn(4, 3, 2, dtype=F64), JetSpace(1, 3)))
+
+
+@pytest.mark.parametrize("potential", [None, 1.0, [], torch.zeros(2)])
+def test_a_potential_that_is_no_function_is_named_when_it_is_given(potential: Any) -> None:
+    with pytest.raises(TypeError, match=r"^potential: expected a function"):
+        gradient(potential)
+
+
+def test_whole_numbers_have_no_gradient() -> None:
+    with pytest.raises(TypeError, match=r"^x: expected floating-point numbers, got torch\.int64"):
+        gradient(quartic)(torch.ones(3, 2, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"^potential: expected floating-point numbers, got torch\.int64"):
+        gradient(lambda x: quartic(x).long())(torch.ones(3, 2, dtype=F64))
+    with pytest.raises(TypeError, match=r"^potential: expected floating-point numbers, got torch\.complex128"):
+        gradient(lambda x: quartic(x) + 0j)(torch.ones(3, 2, dtype=F64))

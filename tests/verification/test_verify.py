@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import subprocess
@@ -11,6 +12,7 @@ import weakref
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -237,6 +239,7 @@ def test_a_method_with_areas():
     ("change", "message"),
     [
         ({"claims": ["theorem"]}, "claims"),
+        ({"claims": []}, "claims: .* got none"),
         ({"precision": 0.0}, "precision"),
         ({"sampler": "sobol"}, "sampler"),
         ({"seed": -1}, "seed"),
@@ -253,6 +256,20 @@ def test_what_is_no_system_is_named():
         verify(small().family)
     with pytest.raises(TypeError, match="family: expected a PerturbedSDE"):
         System(small().family.base, lambda x: x.sum(-1), torch.zeros(1), TimeGrid(0.0, 1.0, 4))
+
+
+@pytest.mark.parametrize("claims", [True, 1.0, object(), int, torch.zeros(()), np.zeros((2, 2))])
+def test_what_is_no_row_of_claims_is_named(claims):
+    with pytest.raises(TypeError, match="claims: expected one or more of 'expansion'"):
+        verify(small(), claims)
+
+
+@pytest.mark.parametrize("name", ["continuous", "name", "method", "formula_factor", "third_factor", "loss"])
+@pytest.mark.parametrize("value", [np.zeros(2), torch.zeros(2), {}, {1: lambda x: x.sum(-1)}, 1j])
+def test_what_a_system_cannot_be_is_named_when_it_is_made(name, value):
+    """An array for ``continuous`` or ``method`` was compared with a text, and numpy said that it is ambiguous."""
+    with pytest.raises((ValueError, TypeError), match=f"^{name}: "):
+        dataclasses.replace(small(), **{name: value})
 
 
 def test_systems_are_told_apart_by_identity():
