@@ -61,6 +61,11 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
+def cache_folder(name: str) -> Path:
+    """Where what can be made again is kept: ``$XDG_CACHE_HOME/sdewm/NAME``, or ``~/.cache/sdewm/NAME``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "sdewm" / name
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last: a rename is on disk only when its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)

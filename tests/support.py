@@ -1,4 +1,4 @@
-"""What several test files share: exact messages, intervals at a stated level, a problem on a grid, laws and series."""
+"""What several test files share: exact messages, intervals at a stated level, verdicts, a problem on a grid, laws."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.exact import multi_indices
 from sdewm.exact.problems import Problem
 from sdewm.noise.grid import TimeGrid
+from sdewm.verdicts.judge import Claimed, Verdict
 
 F64 = torch.float64
 EULER_METHODS = ("euler", "euler-sequential")
@@ -64,6 +66,11 @@ def agrees(estimate: Estimate, truth: float, *, comparisons: int = 1, bias: floa
 def convicts(estimate: Estimate, truth: float, *, bias: float = 0.0) -> bool:
     """Sampling error alone would put the truth so far outside at the false-alarm rate only."""
     return abs(estimate.mean - truth) > estimate.half_width(1 - FALSE_ALARM) + bias
+
+
+def judge_all(claimed: Sequence[Claimed], run_significance: float = 1e-3) -> list[Verdict]:
+    """Judge a run so that it refutes anything true with probability ``run_significance`` at most (Bonferroni)."""
+    return [c.judge(run_significance / len(claimed)) for c in claimed]
 
 
 def normal_increments(grid: TimeGrid, paths: int, channels: int, seed: int = 0) -> Tensor:

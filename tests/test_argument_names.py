@@ -43,7 +43,6 @@ SEVERAL = {
     "error": "what is added: to a system, as an SDE; to a latent, as the error of an encoder",
     "loss": "of an Ornstein–Uhlenbeck process the closed forms know three, by their formulas",
     "model": "the world model, in the form in which it is there: an agent's, an adapter's, or (5)–(8)",
-    "path": "of a file, or of a Brownian motion: in each place the plain word for it",
     "sigma": "the paper's σ: a function, or where it is constant its numbers",
     "sigma_bar": "as sigma",
     "target": "what is to be met: by a decoder, a function of what was observed; by a map, a measure",

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from support import F64, refuses
+from support import F64, normal_increments, refuses
 
 import sdewm
 from benchmarks.fuzz import GOOD, cases, judge
@@ -33,6 +33,7 @@ from sdewm import (
     SummedLoss,
     TimeGrid,
     expand,
+    fundamental_matrix,
     solve,
     taylor_test,
     to_ito,
@@ -336,3 +337,35 @@ def test_inputs_at_random_are_answered_rightly_or_refused_by_name():
     assert "SummedLoss" in sdewm.__all__
     faults = [(case.function, case.kind, *judged) for case in cases(250, 7) if (judged := judge(case))[0] not in GOOD]
     assert faults == []
+
+
+# -- what x0 may be
+
+
+@pytest.mark.parametrize(
+    ("x0", "dtype"),
+    [
+        ([1, 2], F64),
+        ((0.5, -1.0), F64),
+        (np.array([0.5, -1.0]), F64),
+        (np.array([1, 2]), F64),
+        (np.array([0.5, -1.0], dtype=np.float32), torch.float32),
+        (torch.tensor([1, 2]), F64),
+        (torch.tensor([0.5, -1.0]), torch.float32),
+        (torch.tensor([0.5, -1.0], dtype=F64, requires_grad=True), F64),
+        ([np.float32(0.5), -1.0], F64),
+    ],
+)
+def test_an_initial_state_may_be_what_numpy_and_torch_users_write(x0, dtype):
+    """Floating-point arrays and tensors keep their dtype, everything else is float64; so is everything computed."""
+    sde = FunctionSDE(lambda t, x: torch.sin(x) - t * x, lambda t, x: 0.3 + 0.2 * torch.cos(x + t))
+    noise = normal_increments(GRID, 5, 2)
+    found = solve(sde, x0, GRID, noise=noise)
+    plain = torch.as_tensor(x0).detach().to(dtype)
+    assert found.dtype == dtype
+    assert torch.equal(found.detach(), solve(sde, plain, GRID, noise=noise.to(dtype)))
+    assert torch.equal(solve(sde, x0, GRID, noise=noise.numpy()).detach(), found.detach())
+    assert fundamental_matrix(sde, x0, GRID, noise=noise).dtype == dtype
+    family = PerturbedSDE(sde, sde)
+    one, other = (expand(family, lambda x: x.sum(-1), x, GRID, paths=64) for x in (x0, plain))
+    assert one.second == other.second and math.isfinite(one.second.mean)

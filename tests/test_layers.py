@@ -16,7 +16,7 @@ import sdewm
 
 HOME = Path(sdewm.__file__).parent
 LAYERS = (
-    {"version", "arrays", "arguments", "files", "streams", "stops", "drawing", "jets", "kernels"},
+    {"version", "arrays", "arguments", "files", "streams", "stops", "options", "drawing", "jets", "kernels"},
     {"noise"},
     {"estimate", "systems"},
     {"solvers"},

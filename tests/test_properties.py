@@ -7,10 +7,8 @@ runs many.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import math
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import strategies as st
-from support import F64, refuses
+from support import F64, judge_all
 from torch import Tensor
 
 from sdewm import (
@@ -37,10 +35,9 @@ from sdewm.estimate.estimates import Estimate
 from sdewm.expansion import pathwise_derivatives
 from sdewm.jets import Jet, JetSpace, Parameter
 from sdewm.solvers.schemes.euler import EulerMaruyama
-from sdewm.solvers.structure import noise_structure
 from sdewm.systems import perturbed, sde
-from sdewm.testing import Case, SmoothSDE, cases, increments
-from sdewm.verdicts.judge import Comparison, Inequality, Verdict, judge_all
+from sdewm.testing import Case, cases, increments
+from sdewm.verdicts.judge import Comparison, Inequality, Verdict
 from sdewm.verdicts.record import as_record, write_json
 
 PATHS = 4
@@ -515,32 +512,3 @@ def test_every_property_can_fail(monkeypatch, mutate, name):
 
 def test_every_property_has_a_mutation():
     assert {name for _, name in MUTATIONS} == set(PROPERTIES)
-
-
-def test_without_hypothesis_the_strategies_say_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "hypothesis", None)
-    monkeypatch.delitem(sys.modules, "sdewm.testing")
-    with pytest.raises(ImportError, match=r"sdewm\.testing: needs Hypothesis; pip install 'sdewm\[testing\]'"):
-        importlib.import_module("sdewm.testing")
-
-
-def test_a_system_is_known_by_its_numbers():
-    """What a failing test prints makes the system again; shapes that do not fit a noise type are refused."""
-    system = SmoothSDE("general", 2, 3, 7)
-    again = eval(repr(system), {"SmoothSDE": SmoothSDE})
-    x, t = torch.ones(4, 2, dtype=F64), torch.tensor(0.3)
-    assert torch.equal(system.f(t, x), again.f(t, x)) and torch.equal(system.g(t, x), again.g(t, x))
-    assert system.g(t, x).shape == (4, 2, 3)
-    assert not torch.equal(system.f(t, x), SmoothSDE("general", 2, 3, 8).f(t, x))
-    with refuses(ValueError, "channels", "2 for diagonal", "got 3"):
-        SmoothSDE("diagonal", 2, 3, 0)
-    with refuses(ValueError, "noise_type", "'diagonl'"):
-        SmoothSDE("diagonl", 2, 2, 0)
-
-
-@pytest.mark.parametrize("noise_type", ["diagonal", "additive", "scalar", "general"])
-def test_a_system_has_the_structure_that_it_declares(noise_type):
-    size = 3
-    system = SmoothSDE(noise_type, size, {"scalar": 1, "general": 2}.get(noise_type, size), 5)
-    found = noise_structure(system, torch.zeros(size, dtype=F64), TimeGrid(0.0, 1.0, 4))
-    assert found.kind == noise_type

@@ -77,7 +77,7 @@ def test_shapes_are_as_annotated():
             'dB: Float[Tensor, "channels paths"]',
             "noise/test_levy.py",
         ),
-        ("noise/area_plan.py", "-> Float[Tensor, ", "-> Bool[Tensor, ", "noise/test_levy.py"),
+        ("noise/area_plan.py", "-> Float[Tensor, ", "-> Bool[Tensor, ", "noise/test_area_plan.py"),
     ],
 )
 def test_a_wrong_shape_is_seen(file, right, wrong, seen_by, tmp_path):

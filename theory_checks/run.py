@@ -15,6 +15,7 @@ from typing import Any, get_args
 import torch
 from rich.console import Console
 
+from sdewm.options import add_report_options, add_store_options
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
 from sdewm.stops import Stopped, Stops
@@ -24,7 +25,7 @@ from sdewm.verdicts.record import as_record, write_json
 from sdewm.verdicts.words import failures, summary
 from sdewm.verification.finished import Finished
 from sdewm.verification.settings import SamplerName, Settings
-from sdewm.verification.store import Store, default_folder
+from sdewm.verification.store import Store
 from sdewm.verification.tables import print_claims, print_table, print_terms
 from sdewm.verification.time_left import TimeLeft, progress_bar
 from theory_checks.cluster import Unreachable, connected, on_cluster
@@ -108,8 +109,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--report", type=Path, metavar="PATH", help="with --statements or --errata: a report that --json wrote"
     )
     parser.add_argument("--verbose", action="store_true", help="print the terms of the expansion and every row too")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all verdicts to PATH")
-    parser.add_argument("--html", type=Path, metavar="PATH", help="write the report as one web page to PATH")
+    add_report_options(parser, "the records of all verdicts", "the report as one web page")
     parser.add_argument(
         "--workers",
         type=int,
@@ -127,17 +127,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="say how many units there are and about how long they take, one by one and side by side, and run nothing",
     )
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        metavar="DIR",
-        default=default_folder("checks"),
-        help="where finished units are stored, so that an interrupted run can resume; whole folders of it may be "
-        "deleted ($XDG_CACHE_HOME/sdewm/checks, or ~/.cache/sdewm/checks)",
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="run every unit again, and store it in place of the old one"
-    )
+    add_store_options(parser, "checks", "units")
     args = parser.parse_args(argv)
     unknown = [c for c in args.claims if c not in claims()]
     if unknown:
@@ -165,12 +155,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"argument --workers: expected a positive number, got {args.workers}")
     if args.seed < 0:
         parser.error(f"argument --seed: expected a number of at least 0, got {args.seed}")
-    for name in ("json", "html"):
-        path = getattr(args, name)
-        if path is not None and not path.resolve().parent.is_dir():
-            parser.error(f"argument --{name}: no folder {path.resolve().parent}")
-    if args.runs.exists() and not args.runs.is_dir():
-        parser.error(f"argument --runs: expected a folder, got {args.runs}")
     if args.report is not None and not (args.statements or args.errata):
         parser.error("argument --report: expected with --statements or --errata")
     try:

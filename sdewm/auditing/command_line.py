@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sdewm.options import add_report_options, imported
 
 if TYPE_CHECKING:
     from sdewm.auditing.model_audit import ModelAudit
@@ -48,16 +48,11 @@ def add_audit_parser(commands: Any) -> None:
     parser.add_argument("--steps", type=int, default=8, help="of an expansion (%(default)s)")
     parser.add_argument("--paths", type=int, default=256, help="of each mean of an expansion (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="determines every number (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers to PATH")
-    parser.add_argument("--html", type=Path, metavar="PATH", help="write one web page to PATH")
+    add_report_options(parser, "all numbers", "one web page")
     parser.set_defaults(run_command=_audit)
 
 
 def _audit(arguments: argparse.Namespace) -> None:
-    for name in ("json", "html"):
-        path = getattr(arguments, name)
-        if path is not None and not path.resolve().parent.is_dir():
-            raise ValueError(f"--{name}: no folder {path.resolve().parent}")
     found = _found(arguments)
     print(found)
     if arguments.json is not None:
@@ -96,10 +91,7 @@ def _model_and_episodes(arguments: argparse.Namespace) -> tuple[Any, Any, str | 
 
 def _imported(given: str) -> tuple[Any, Any]:
     """The pair that ``MODULE:OBJECT`` names, from the working directory on."""
-    module, _, attribute = given.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    found = getattr(importlib.import_module(module), attribute, None)
+    found = imported("MODEL", given)
     found = found() if callable(found) else found
     if not isinstance(found, tuple) or len(found) != 2:
         raise ValueError(

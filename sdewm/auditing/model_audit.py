@@ -41,15 +41,15 @@ class ModelAudit(Findings):
     dtype, seconds : of the model; that it took.
     """
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
+    def to_json(self, file: str | os.PathLike[str]) -> None:
         """Write all of it, as ``audit.schema.json`` in this folder describes it."""
-        write_json(Path(path), self.as_record())
+        write_json(Path(file), self.as_record())
 
-    def to_html(self, path: str | os.PathLike[str]) -> None:
+    def to_html(self, file: str | os.PathLike[str]) -> None:
         """Write all of it as one web page that needs no network."""
         from sdewm.auditing.page import write_audit_page  # takes matplotlib
 
-        write_audit_page(self, Path(path))
+        write_audit_page(self, Path(file))
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw the error of predictions against steps ahead, next to the two guesses.

@@ -22,7 +22,7 @@ from sdewm.page.svg import as_svg
 from sdewm.page.template import rendered
 
 
-def write_audit_page(found: Findings, path: Path) -> None:
+def write_audit_page(found: Findings, file: Path) -> None:
     """Write an audit's page; the file is replaced in one step."""
     text = files("sdewm.auditing").joinpath("audit.html").read_text(encoding="utf-8")
     filters: dict[str, Callable[[Any], str]] = {
@@ -49,7 +49,7 @@ def write_audit_page(found: Findings, path: Path) -> None:
         growth=_picture(partial(draw_growth, found)),
         expansions=expansions,
     )
-    write_text(path, page)
+    write_text(file, page)
 
 
 def value(e: Estimate) -> str:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from sdewm.files import make_folder, write_whole
+from sdewm.files import cache_folder, make_folder, write_whole
 
 # Elementary functions come in vectors from glibc's libmvec, to 4 units in the last place, and infinities and what is no
 # number are as they should be: -ffast-math, which would break them, is not among the options.
@@ -32,7 +32,7 @@ class NoCompiler(RuntimeError):
 def compiled(name: str, source: str, *defines: str) -> ctypes.CDLL:
     """The library made from a source with some names defined. Raises :class:`NoCompiler`.
 
-    It is kept by ``name`` and a key of all that it is made from and by.
+    It is kept in :func:`~sdewm.files.cache_folder` by ``name`` and a key of all that it is made from and by.
     """
     named = [found for program in ("cc", "gcc") if (found := shutil.which(program))]
     compiler = shlex.split(os.environ.get("CC", "")) or named[:1]
@@ -44,7 +44,7 @@ def compiled(name: str, source: str, *defines: str) -> ctypes.CDLL:
     with LOADING, tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / f"{name}.so"
         try:
-            kept = cache() / f"{name}-{key}.so"
+            kept = cache_folder("kernels") / f"{name}-{key}.so"
             if not _whole(kept):
                 _compile(compiler, options, source, built)
                 make_folder(kept.parent)
@@ -53,18 +53,13 @@ def compiled(name: str, source: str, *defines: str) -> ctypes.CDLL:
             built = kept
         except NoCompiler:
             raise
-        except (OSError, RuntimeError):  # a folder that cannot be written, or no home: this process has its own
+        except OSError:  # a folder that cannot be written: this process has its own
             if not built.exists():
                 _compile(compiler, options, source, built)
         try:
             return ctypes.CDLL(str(built))
         except OSError as error:
             raise NoCompiler(f"what {compiler[0]} made cannot be loaded: {error}") from error
-
-
-def cache() -> Path:
-    """Where compiled libraries are kept: ``$XDG_CACHE_HOME/sdewm/kernels``, by default in ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdewm" / "kernels"
 
 
 def _whole(kept: Path) -> bool:

@@ -9,6 +9,7 @@ from sdewm.noise.increments import (
     StoredIncrements,
     StreamedIncrements,
 )
+from sdewm.noise.integrals import iterated_integrals, stratonovich_integrals
 from sdewm.noise.samplers import AntitheticMonteCarlo, CounterMonteCarlo, MonteCarlo, QuasiMonteCarlo, Sampler
 
 __all__ = [
@@ -26,4 +27,6 @@ __all__ = [
     "StoredIncrements",
     "StreamedIncrements",
     "TimeGrid",
+    "iterated_integrals",
+    "stratonovich_integrals",
 ]

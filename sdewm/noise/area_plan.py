@@ -25,15 +25,6 @@ def default_tolerance(h: float) -> float:
     return min(h**1.5, h / 10)
 
 
-def cheapest(m: int, h: float, tolerance: float | None = None) -> tuple[LevyAlgorithm, int]:
-    """The algorithm that meets the tolerance with the fewest normals, and its number of terms.
-
-    ``tolerance`` bounds the root-mean-square error of each area; :func:`default_tolerance` where ``None``.
-    """
-    check_span(m, h)
-    return _select(m, h, "auto", tolerance)
-
-
 @dataclass(frozen=True)
 class AreaGroup:
     """Channels whose areas are drawn together, and how."""
@@ -126,25 +117,6 @@ def plan_areas(
             chosen, terms = _select(len(channels), h, algorithm, tolerance)
             groups.append(AreaGroup(channels, chosen, terms))
     return AreaPlan(m, h, tuple(groups), mask)
-
-
-def levy_area(
-    dB: Float[Tensor, "paths channels"],
-    h: float,
-    *,
-    generator: torch.Generator,
-    algorithm: str | LevyAlgorithm = "auto",
-    tolerance: float | None = None,
-    pairs: Bool[Tensor, "channels channels"] | None = None,
-) -> Float[Tensor, "paths channels channels"]:
-    """Lévy areas ``(paths, m, m)``, float64, antisymmetric, for increments ``(paths, m)`` over steps of length h.
-
-    The other arguments are those of :func:`plan_areas`; areas of pairs that are not wanted are zero. The same
-    generator state and shapes give the same areas.
-    """
-    m = check_increments(dB)
-    plan = plan_areas(m, h, algorithm=algorithm, tolerance=tolerance, pairs=pairs)
-    return plan.sample(dB, generator)
 
 
 def _select(m: int, h: float, algorithm: str | LevyAlgorithm, tolerance: float | None) -> tuple[LevyAlgorithm, int]:

@@ -25,7 +25,7 @@ from torch import Tensor
 from sdewm import arguments
 from sdewm.noise.area_plan import AreaPlan, plan_areas
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.iterated_integrals import chen
+from sdewm.noise.integrals import chen
 from sdewm.noise.levy import LevyAlgorithm
 from sdewm.noise.samplers import REPLICATES
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor
 
-from sdewm.noise.iterated_integrals import chen
+from sdewm.noise.integrals import chen
 
 
 class StoredAreas:

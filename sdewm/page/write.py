@@ -18,7 +18,7 @@ from sdewm.page.template import rendered
 from sdewm.verdicts.judge import Verdict
 
 
-def write_page(record: Mapping[str, Any] | str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+def write_page(record: Mapping[str, Any] | str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
     """Write a report as one HTML file that needs nothing else: no network, no other file.
 
     ``record`` is what ``python -m theory_checks --json`` or ``Report.to_json`` wrote, or the path of such a file. The
@@ -40,7 +40,7 @@ def write_page(record: Mapping[str, Any] | str | os.PathLike[str], path: str | o
     drawn = {claim.name: [(text, Markup(svg)) for text, svg in pictures(claim.curves)] for claim in found.claims}
     filters: dict[str, Callable[[Any], str]] = {"number": four_digits, "deviation": deviation, "slug": slug}
     text = files("sdewm.page").joinpath("page.html").read_text(encoding="utf-8")
-    write_text(Path(path), rendered(text, filters, page=found, drawn=drawn))
+    write_text(Path(file), rendered(text, filters, page=found, drawn=drawn))
 
 
 def four_digits(value: float) -> str:

@@ -5,8 +5,8 @@ claims about rounding.
 
 >>> TABLES[2]["Baseline (Walker)", "mask 75"]
 Decimal('446.74')
->>> half_unit(TABLES[2]["Baseline (Walker)", "mask 75"])
-Decimal('0.005')
+>>> unit(TABLES[2]["Baseline (Walker)", "mask 75"])
+Decimal('0.01')
 """
 
 from __future__ import annotations
@@ -74,11 +74,6 @@ def number(cell: Cell) -> Decimal:
 def unit(value: Decimal) -> Decimal:
     """One unit of the last digit that is printed."""
     return Decimal(1).scaleb(int(value.as_tuple().exponent))
-
-
-def half_unit(value: Decimal) -> Decimal:
-    """How far rounding to the digits that are printed can move a number."""
-    return unit(value) / 2
 
 
 def _cell(text: str) -> Cell:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -218,11 +217,6 @@ class LeftOut:
 
 Claimed = Comparison | Inequality
 Row = Claimed | LeftOut
-
-
-def judge_all(claimed: Sequence[Claimed], run_significance: float = 1e-3) -> list[Verdict]:
-    """Judge a run so that it refutes anything true with probability ``run_significance`` at most (Bonferroni)."""
-    return [c.judge(run_significance / len(claimed)) for c in claimed]
 
 
 def share_of_look(look: int) -> float:

@@ -66,6 +66,6 @@ def as_record(
     }
 
 
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
+def write_json(file: Path, record: Mapping[str, Any]) -> None:
     """Write what :func:`as_record` made, replacing the file in one step."""
-    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, default=str))
+    write_text(file, json.dumps(record, indent=1, ensure_ascii=False, default=str))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -12,14 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import sdewm
+from sdewm.options import add_report_options, add_store_options, imported
 from sdewm.stops import Stopped, Stops
 from sdewm.verification.conformity import check_sde
 from sdewm.verification.finished import Finished
 from sdewm.verification.identity import fingerprint
 from sdewm.verification.looks import SIGNIFICANCE
 from sdewm.verification.settings import Settings
-from sdewm.verification.store import Store, default_folder
+from sdewm.verification.store import Store
 from sdewm.verification.system import System
 from sdewm.verification.system_report import report
 from sdewm.verification.time_left import TimeLeft, progress_bar
@@ -54,7 +53,7 @@ exit status: 0 verified; 1 refuted or undecided, or a file cannot be written; 2 
 system that is not what it should be: what to change is said; 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
-
+LIBRARY = Path(__file__).parent.parent
 # Seconds that a claim takes about, in units of those that all others do, on a system that has not been checked before.
 EXPECTED = 10.0
 
@@ -86,30 +85,13 @@ def add_verify_parser(commands: Any) -> None:
         metavar="SECONDS",
         help="samples of what is open are doubled up to four times, as long as that fits in (%(default)g)",
     )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the records of all rows to PATH")
-    parser.add_argument("--html", type=Path, metavar="PATH", help="write the report as one web page to PATH")
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        metavar="DIR",
-        default=default_folder("verify"),
-        help="where finished claims are stored; whole folders of it may be deleted ($XDG_CACHE_HOME/sdewm/verify, or "
-        "~/.cache/sdewm/verify)",
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="check every claim again, and store it in place of the old one"
-    )
+    add_report_options(parser, "the records of all rows", "the report as one web page")
+    add_store_options(parser, "verify", "claims")
     parser.set_defaults(run_command=_verify)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     try:
-        for name in ("json", "html"):
-            path = getattr(arguments, name)
-            if path is not None and not path.resolve().parent.is_dir():
-                raise ValueError(f"--{name}: no folder {path.resolve().parent}")
-        if arguments.runs.exists() and not arguments.runs.is_dir():
-            raise ValueError(f"--runs: expected a folder, got {arguments.runs}")
         system = load_system(arguments.system).afresh()
         claims, settings, budget = asked(
             system, arguments.claims, arguments.precision, arguments.seed, arguments.sampler, arguments.budget
@@ -190,19 +172,12 @@ def claim_store(
         "significance": SIGNIFICANCE,
         "dtype": str(system.x0.dtype),
     }
-    return Store(root, [Path(sdewm.__file__).parent], lambda claim: {"claims": [claim], **shared}, say)
+    return Store(root, [LIBRARY], lambda claim: {"claims": [claim], **shared}, say)
 
 
 def load_system(name: str) -> System:
     """The system that ``MODULE:OBJECT`` names, importable from the working directory. A function is called for it."""
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise ValueError(f"MODULE:OBJECT: expected a module and a name in it, such as my_model:system, got {name!r}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    found = getattr(importlib.import_module(module), attribute, None)
-    if found is None:
-        raise ValueError(f"MODULE:OBJECT: {module} has no {attribute!r}")
+    found = imported("MODULE:OBJECT", name)
     system = found() if callable(found) and not isinstance(found, System) else found
     if not isinstance(system, System):
         raise TypeError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,11 +22,6 @@ Work = TypeVar("Work")
 
 # The errors that reading a damaged record can raise.
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
-
-
-def default_folder(name: str) -> Path:
-    """``$XDG_CACHE_HOME/sdewm/NAME``, or ``~/.cache/sdewm/NAME``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "sdewm" / name
 
 
 def code_version(packages: Iterable[Path]) -> str:

@@ -113,15 +113,15 @@ class Report:
             f"{broken}."
         )
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
+    def to_json(self, file: str | os.PathLike[str]) -> None:
         """Write all of it, in the form that ``python -m theory_checks --json`` writes, with "warnings" in "run"."""
-        write_json(Path(path), self.as_record())
+        write_json(Path(file), self.as_record())
 
-    def to_html(self, path: str | os.PathLike[str]) -> None:
+    def to_html(self, file: str | os.PathLike[str]) -> None:
         """Write all of it as one web page that needs no network, see :func:`sdewm.page.write_page`."""
         from sdewm.page import write_page  # takes matplotlib
 
-        write_page(self.as_record(), path)
+        write_page(self.as_record(), file)
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw the distance of each row from its claim, in units of its margin.

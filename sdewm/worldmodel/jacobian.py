@@ -20,7 +20,6 @@ from sdewm import arguments
 from sdewm.systems.user_functions import named
 
 PenaltyForm = Literal["norm", "square"]
-Target = Literal["map", "drift"]
 Wrt = Literal["h", "z", "hz"]
 BatchFunction = Callable[..., Float[Tensor, "batch outputs"]]
 Inputs = tuple[Float[Tensor, "batch ..."], ...]

@@ -49,11 +49,11 @@ def picture(image: UInt8[np.ndarray, "_ rows rows"]) -> UInt8[np.ndarray, "colum
 
 
 def write_gif(
-    path: Path | str, pictures: Sequence[UInt8[np.ndarray, "rows columns 3"]], frames_per_second: float = 20.0
+    file: Path | str, pictures: Sequence[UInt8[np.ndarray, "rows columns 3"]], frames_per_second: float = 20.0
 ) -> None:
     """Pictures (height, width, 3) uint8 as an animated GIF that repeats."""
     if not pictures:
         raise ValueError("pictures: expected at least one, got none")
     frames_per_second = arguments.real("frames_per_second", frames_per_second, above=0.0)
     first, *rest = [Image.fromarray(p) for p in pictures]
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)
+    first.save(file, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)

@@ -54,12 +54,12 @@ class Run:
 
     def __init__(
         self,
-        path: Path | str,
+        folder: Path | str,
         learner: Learner,
         given: Replay | None = None,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self._folder, self._learner, self._given, self._report = RunFolder(path), learner, given, report
+        self._folder, self._learner, self._given, self._report = RunFolder(folder), learner, given, report
 
     def __enter__(self) -> Run:
         self._folder.__enter__()

@@ -33,8 +33,8 @@ class RunFolder:
     CheckpointError : the run had written a checkpoint, which is missing now.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, folder: Path | str) -> None:
+        self.path = Path(folder)
         self.checkpoint = self.path / "checkpoint.safetensors"
         self.metrics = self.path / "metrics.jsonl"
         self.replay = self.path / "replay"

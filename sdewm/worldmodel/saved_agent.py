@@ -12,25 +12,24 @@ from sdewm.worldmodel.config import Config
 KIND = "dreamer-1"  # of checkpoint
 
 
-def load_agent(path: Path | str) -> Agent:
+def load_agent(run: Path | str) -> Agent:
     """The agent of a run's folder, or of its checkpoint file, frozen; :class:`CheckpointError` for anything else."""
-    path = checkpoint_of(path)
-    tensors, metadata = load_checkpoint(path)
-    description = read_description(path, metadata)
-    return restored(path, lambda: Agent(*description), with_prefix(tensors, "agent.")).requires_grad_(False)
+    file = checkpoint_of(run)
+    tensors, metadata = load_checkpoint(file)
+    description = read_description(file, metadata)
+    return restored(file, lambda: Agent(*description), with_prefix(tensors, "agent.")).requires_grad_(False)
 
 
-def configuration(path: Path | str) -> Config:
+def configuration(run: Path | str) -> Config:
     """The configuration that the run of a folder or of a checkpoint was trained with."""
-    path = checkpoint_of(path)
-    config, _, _ = read_description(path, load_checkpoint(path)[1])
+    file = checkpoint_of(run)
+    config, _, _ = read_description(file, load_checkpoint(file)[1])
     return config
 
 
-def checkpoint_of(path: Path | str) -> Path:
+def checkpoint_of(run: Path | str) -> Path:
     """The checkpoint in a run's folder, or the file itself."""
-    path = Path(path)
-    return path / "checkpoint.safetensors" if path.is_dir() else path
+    return Path(run) / "checkpoint.safetensors" if Path(run).is_dir() else Path(run)
 
 
 def description(agent: Agent) -> dict[str, Any]:

@@ -9,27 +9,18 @@ import math
 
 import numpy as np
 import pytest
+from manifold_shapes import curved_disk, moving_blob, reach_from_pairs, torus_patch
 from scipy import integrate
-from support import refuses
+from support import judge_all, refuses
 
 from sdewm.approximation import quantiles
 from sdewm.approximation.circle import CircleMeasure, CircleOracle
 from sdewm.approximation.coverings import PlaneMap, annulus, immersed_disk
 from sdewm.approximation.densities import DiskMeasure, IntervalMeasure, disk_nodes
-from sdewm.approximation.manifolds import (
-    Manifold,
-    arc,
-    curved_disk,
-    moving_blob,
-    reach_from_pairs,
-    rotating_bar,
-    sphere_cap,
-    torus_patch,
-)
+from sdewm.approximation.manifolds import Manifold, arc, rotating_bar, sphere_cap
 from sdewm.approximation.moser import MoserMap
 from sdewm.approximation.smoothness import derivative, jacobians, third_derivatives
 from sdewm.estimate.goodness_of_fit import distance, distance_between
-from sdewm.verdicts.judge import judge_all
 from sdewm.verification.settings import Settings
 from theory_checks import proposition_a7
 

@@ -8,7 +8,7 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from support import refuses
+from support import judge_all, refuses
 from torch import nn
 
 from sdewm.approximation import distances
@@ -17,7 +17,6 @@ from sdewm.approximation.densities import IntervalMeasure
 from sdewm.approximation.distances import sliced_w1, w1_between, w1_to_measure
 from sdewm.approximation.fit import Ridge, interpolation, random_features, trained
 from sdewm.estimate.transport import w1_samples
-from sdewm.verdicts.judge import judge_all
 from sdewm.verification.settings import Settings
 from theory_checks import theorem_3_6
 

@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from support import F64, FALSE_FAILURE, grid_of, refuses
-from torch import nn
+from taylor_tests import (
+    CIRCLE,
+    CONFIDENCE,
+    GRID,
+    ORDERS,
+    constant,
+    expected,
+    float32_case,
+    ladder,
+    outcomes,
+    run_circle,
+    run_float32,
+)
 
-from sdewm.estimate.samples import Sample
 from sdewm.exact import reference
 from sdewm.exact.problems import PROBLEMS
-from sdewm.expansion import taylor
-from sdewm.expansion.rates import ADVICE, KINDS, LARGEST_EPS, Rate, _extrapolated, _jackknife, _shift, rate_of
-from sdewm.expansion.remainders import OF_STATE, POWERS
-from sdewm.expansion.taylor import check_ladder, pool_tests, taylor_test
-from sdewm.expansion.taylor_result import TaylorTest, Units
+from sdewm.expansion.rates import KINDS, LARGEST_EPS
+from sdewm.expansion.taylor import check_ladder, taylor_test
+from sdewm.expansion.taylor_result import TaylorTest
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.samplers import AntitheticMonteCarlo, QuasiMonteCarlo
-from sdewm.systems.blocks import BlockSizes
-from sdewm.systems.latent import LatentSDE
+from sdewm.noise.samplers import AntitheticMonteCarlo
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verification.settings import Settings
-
-GRID = TimeGrid(0.0, 1.0, 8)
-ORDERS = [(kind, order) for kind in KINDS for order in range(3)]
-# Nine rates at once in each test share the false-failure rate.
-CONFIDENCE = 1 - FALSE_FAILURE / len(ORDERS)
-CIRCLE = PROBLEMS["circle"]()
-
-
-def constant(value: float):
-    return lambda t, x: torch.zeros_like(x) + value
-
-
-def ladder(top: float, rungs: int = 6) -> list[float]:
-    return [top / 2**j for j in range(rungs)]
-
-
-def run_circle(**options) -> TaylorTest:
-    return taylor_test(
-        CIRCLE.family, CIRCLE.loss, CIRCLE.x0, GRID, **{"paths": 256, "confidence": CONFIDENCE} | options
-    )
 
 
 def run_pure_noise(x0: float, loss, **options) -> TaylorTest:
@@ -58,14 +41,6 @@ def run_pure_noise(x0: float, loss, **options) -> TaylorTest:
     return taylor_test(
         family, loss, start, GRID, sampler=AntitheticMonteCarlo(4096, 3), confidence=CONFIDENCE, **options
     )
-
-
-def outcomes(result: TaylorTest, kind: str) -> list[str]:
-    return [result.rates[kind, order].outcome for order in range(3)]
-
-
-def expected(result: TaylorTest, kind: str) -> list[int]:
-    return [result.rates[kind, order].expected for order in range(3)]
 
 
 # -- where the expansion is right
@@ -248,176 +223,7 @@ def test_a_ladder_below_noise():
     assert result.rates["weak", 0].stderr == math.inf
 
 
-# -- the numbers that a rate is judged by
-
-
-def test_the_jackknife_of_a_mean_is_its_standard_error():
-    """Exactly, so that neither its factor (n − 1)/n nor the count of what is left out can be off."""
-    table = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=F64).numpy()
-    for row in table:
-        assert _jackknife(float, row) == pytest.approx(stats.sem(row), rel=1e-12)
-    # Of a curved statistic it is what error propagation says, to the order of the spread.
-    near = 1 + 1e-4 * table[0]
-    assert _jackknife(lambda m: float(m) ** 3, near) == pytest.approx(3 * stats.sem(near), rel=1e-3)
-
-
-def rate_of_square(spread: float, coefficient: float = 1.0, rounding: float = 0.0, rung: int = 5) -> Rate:
-    """The weak rate of remainders that are ε² exactly, but for a ``spread`` over replicates on one rung, the last."""
-    eps, replicates = np.array(ladder(0.1)), 16
-    table = np.repeat(eps[:, None] ** 2, replicates, 1)
-    draws = np.random.default_rng(0).normal(size=replicates)
-    noise = (draws - draws.mean()) / draws.std(ddof=1)
-    table[rung] *= 1 + spread * noise
-    values = {f"{what} scale/{k}": np.ones(replicates) for k in range(4) for what in ("state", "loss")}
-    values |= {f"coefficient/{k}": np.zeros(replicates) for k in (0, 1, 3)}
-    # The mean of this coefficient is so many standard errors from zero.
-    values["coefficient/2"] = coefficient + math.sqrt(replicates) * noise
-    found = Sample(values, 16, 0)
-    return rate_of("weak", 1, table, tuple(eps), found, rounding, 2e-16, 0.99)
-
-
-def test_a_rate_whose_interval_is_as_wide_as_the_orders_are_apart_is_below_noise():
-    """An interval of width 1 or more may hold two orders; the width is the interval's own, at the test's confidence."""
-    widths = []
-    for spread in np.linspace(0.02, 0.6, 30):
-        rate = rate_of_square(float(spread), coefficient=100.0)
-        assert rate.value == pytest.approx(2.0, abs=1e-12)
-        low, high = rate.interval(0.99)
-        expected = "below noise" if high - low >= 1 else "too wide to tell" if high - low > 0.5 else "as expected"
-        assert rate.outcome == expected and rate.passed == (expected == "as expected"), high - low
-        widths.append(high - low)
-        # Error propagation: the limit weighs the last local rate by 8/3, which moves by the remainder's over log 2.
-        half = stats.t.ppf(0.995, 15) * 8 / 3 * spread / math.sqrt(16) / math.log(2)
-        assert high - low == pytest.approx(2 * half, rel=0.1)
-    assert min(abs(w - 1) for w in widths) < 0.15 and min(abs(w - 0.5) for w in widths) < 0.15
-    assert min(widths) < 0.4 and max(widths) > 1.5
-
-
-def test_a_weak_order_whose_coefficient_is_not_told_from_zero_is_below_noise():
-    """Three standard errors are asked for."""
-    assert rate_of_square(0.01, coefficient=3.1).outcome == "as expected"
-    assert rate_of_square(0.01, coefficient=-3.1).outcome == "as expected"
-    assert rate_of_square(0.01, coefficient=2.9).outcome == "below noise"
-
-
-@pytest.mark.parametrize("rungs", [3, 4, 6])
-def test_rounding_moves_a_rate_by_no_more_than_is_said(rungs):
-    """Against all ways in which the remainders can be off, one by one; the worst of them is what is said."""
-    remainder, rounding = np.array(ladder(0.1, rungs)) ** 2, 1e-9
-    local = lambda r: np.log2(r[:-1] / r[1:])  # noqa: E731
-    exact = _extrapolated(local(remainder))[0]
-    signs = np.array(np.meshgrid(*[[-1, 1]] * rungs)).reshape(rungs, -1).T
-    worst = max(abs(_extrapolated(local(remainder + s * rounding))[0] - exact) for s in signs)
-    assert _shift(remainder, rounding) == pytest.approx(worst, rel=1e-3)
-
-
-def test_rungs_at_which_rounding_moves_the_rate_by_a_tenth_are_left_out():
-    """The interval has what rounding may do on those that are kept."""
-    rungs = []
-    for rounding in np.logspace(-9, -2, 29):
-        rate = rate_of_square(1e-6, coefficient=100.0, rounding=float(rounding))
-        rungs.append(rate.rungs)
-        if not rate.rungs:
-            assert rate.outcome == "below roundoff" and math.isnan(rate.value)
-            continue
-        eps = np.array(ladder(0.1))
-        assert rate.rounding == pytest.approx(_shift(eps[: rate.rungs] ** 2, rounding), rel=1e-3)
-        assert rate.rounding <= 0.1
-        assert rate.rungs == 6 or _shift(eps[: rate.rungs + 1] ** 2, rounding) > 0.1
-        low, high = rate.interval()
-        assert (high - low) / 2 >= rate.rounding * (1 - 1e-9)
-    assert rungs == sorted(rungs, reverse=True) and set(rungs) == {6, 5, 4, 3, 0}
-
-
-def test_a_rate_that_noise_makes_too_wide_is_not_put_down_to_rounding():
-    """Also where rounding has left out rungs: more paths are what helps."""
-    rate = rate_of_square(0.15, coefficient=100.0, rounding=1.5e-6, rung=3)
-    assert rate.rungs == 4 and rate.outcome == "too wide to tell"
-
-
 # -- in float32
-
-
-def in_float32(family: PerturbedSDE) -> PerturbedSDE:
-    for part in (family.base, family.error):
-        for module in vars(part).values():
-            if isinstance(module, nn.Module):
-                module.float()
-    return family
-
-
-class Blocks(nn.Module):
-    """A network of its inputs side by side; ``positive`` makes a diffusion of it."""
-
-    def __init__(self, inputs: int, outputs: int, positive: bool = False) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(inputs, 16), nn.SiLU(), nn.Linear(16, outputs))
-        self.positive = positive
-
-    def forward(self, *inputs):
-        paths = max(len(x) for x in inputs if x.ndim == 2)
-        value = self.net(torch.cat([x if x.ndim == 2 else x.expand(paths, -1) for x in inputs], -1))
-        return 0.1 + 0.3 * nn.functional.softplus(value) if self.positive else value
-
-
-class Cell(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = nn.GRUCell(4, 8)
-
-    def forward(self, h, z, action):
-        return self.cell(torch.cat([z, action], -1), h)
-
-
-def recurrent() -> tuple:
-    """A recurrent state-space model with a GRU cell, in float32, under an error of its encoder."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = LatentSDE(
-            q_enc=Blocks(10, 3), q_enc_bar=Blocks(10, 3, True), f=Cell(), p=Blocks(8, 3), p_bar=Blocks(8, 3, True),
-            q_dec=Blocks(11, 2), policy=Blocks(11, 1), sizes=BlockSizes(z=3, h=8, z_tilde=3, s_tilde=2), leak=1.0,
-            observation=lambda t: torch.stack([torch.sin(t), torch.cos(t)]),
-        )  # fmt: skip
-        family = PerturbedSDE(model, model.encoder_error(Blocks(10, 3), Blocks(10, 3)))
-    for part in (family.base, family.error):
-        for module in vars(part).values():
-            if isinstance(module, nn.Module):
-                module.requires_grad_(False)
-    loss = lambda x: (x * x).mean(-1)  # noqa: E731
-    return family, loss, torch.zeros(16), TimeGrid(0.0, 6.0, 6), {"method": "euler-sequential"}
-
-
-def linear() -> tuple:
-    """The linear system of PROBLEMS with its numbers in float32."""
-    problem = PROBLEMS["linear"]()
-
-    def of(model) -> FunctionSDE:
-        A, a, B, b = (torch.tensor(part, dtype=torch.float32) for part in (model.A, model.a, model.B, model.b))
-        # Rows of g are coordinates, columns are channels.
-        wide, offset = B.transpose(0, 1).reshape(-1, B.shape[-1]), b.mT.reshape(-1)
-        return FunctionSDE(
-            lambda t, x: x @ A.mT + a, lambda t, x: (x @ wide.mT + offset).unflatten(-1, (3, 2)), "general"
-        )
-
-    base, error = problem.model
-    family = PerturbedSDE(of(base), of(error))
-    return family, lambda x: (x * x).sum(-1) + x.sum(-1), problem.x0.float(), grid_of(problem, 16), {}
-
-
-def float32_case(name: str) -> tuple:
-    if name == "reference":
-        return in_float32(reference.latent_family()), reference.loss, reference.initial_state().float(), GRID, {}
-    if name == "recurrent":
-        return recurrent()
-    if name == "linear":
-        return linear()
-    problem = PROBLEMS[name]()
-    return problem.family, problem.loss, problem.x0.float(), grid_of(problem, 16), {}
-
-
-def run_float32(name: str, **options) -> TaylorTest:
-    *arguments, more = float32_case(name)
-    return taylor_test(*arguments, **{"paths": 2**10, "confidence": CONFIDENCE} | more | options)
 
 
 FLOAT32 = ["gbm", "ou", "linear", "circle", "torus", "reference", "recurrent"]
@@ -460,64 +266,6 @@ def test_in_float32_a_wrong_first_derivative_is_found(name):
         assert wrong in result.reasons.values()
 
 
-@pytest.mark.parametrize("name", ["circle", "reference"])
-def test_rounding_is_measured(name):
-    """In the middle of what float32 is off by, path by path, against the same solutions in float64."""
-    single = run_float32(name, paths=256)
-    family, loss, x0, grid, _ = float32_case(name)
-    if name == "reference":
-        family = reference.latent_family()
-    double = taylor_test(family, loss, x0.double(), grid, eps=single.eps, paths=256, confidence=CONFIDENCE)
-    for kind in ("strong", "loss"):
-        off = math.sqrt(single.sample[f"{kind}/2/5"].mean())  # all but rounding
-        assert double.remainders[kind, 2][5] < 0.5 * off
-        measured = math.sqrt(single.sample[f"{kind}/1/6"].mean())
-        assert 1 / 3 < measured / off < 3, (kind, measured, off)
-
-
-def test_a_loss_that_cancels_is_rounded_by_more_than_its_own_last_digit():
-    """x² by way of numbers as large as 10⁴: its size says nothing of its rounding, the rung far below does."""
-    loss = lambda x: ((x + 100) ** 2 - 10_000 - 200 * x).sum(-1)  # noqa: E731
-    single = taylor_test(CIRCLE.family, loss, CIRCLE.x0.float(), GRID, paths=256, confidence=CONFIDENCE)
-    for kind in ("loss", "weak"):
-        assert outcomes(single, kind)[1:] == ["below roundoff"] * 2, str(single)
-    assert set(single.reasons.values()) == {"below roundoff"}
-    assert taylor_test(CIRCLE.family, loss, CIRCLE.x0, GRID, paths=256, confidence=CONFIDENCE).passed
-
-
-def test_without_the_measured_rounding_float32_gets_wrong_verdicts(monkeypatch):
-    """What the rules above are for."""
-    monkeypatch.setattr(taylor, "rounding_of", lambda *arguments: 0.0)
-    result = run_float32("circle")
-    assert "ε too large" in result.reasons.values() or "derivative wrong" in result.reasons.values()
-
-
-def test_solutions_that_are_rounded_to_nothing_have_the_rounding_of_their_last_digit():
-    """One path without noise: the rung far below is the unperturbed solution itself, and shows no rounding at all."""
-    family = PerturbedSDE(FunctionSDE(lambda t, x: -x), FunctionSDE(constant(1e-3)))
-    result = taylor_test(family, lambda x: x.exp().sum(-1), torch.tensor([1.0]), GRID, paths=64, confidence=CONFIDENCE)
-    for kind in KINDS:
-        assert set(outcomes(result, kind)) <= {"as expected", "exact", "below roundoff"}, str(result)
-
-
-def test_the_limit_of_the_third_coefficient_moves_by_its_rounding_at_most(monkeypatch):
-    """That of each rung's remainder up or down, whichever moves the limit most."""
-    rounding = 1e-9
-    monkeypatch.setattr(taylor, "rounding_of", lambda *arguments: rounding)
-    result = run_circle(paths=256)
-
-    def limit(signs: tuple[int, ...]) -> float:
-        values = dict(result.sample.values)
-        for j, sign in enumerate(signs):
-            values[f"weak/2/{j}"] = values[f"weak/2/{j}"] + sign * rounding
-        found = Sample(values, result.sample.paths, result.sample.seed)
-        return taylor._third(found, result.eps, 1.0)[0]["measured"].mean
-
-    exact = limit(())
-    worst = max(abs(limit(signs) - exact) for signs in itertools.product((-1, 1), repeat=len(result.eps)))
-    assert result.third_rounding == pytest.approx(worst, rel=1e-3)
-
-
 def test_any_number_of_steps_will_do():
     """A grid that no coarser one divides."""
     problem = PROBLEMS["circle"]()
@@ -556,55 +304,6 @@ def test_a_remainder_that_float32_sees_is_not_called_exact():
     for kind in ("loss", "weak"):
         assert outcomes(result, kind)[2] in ("as expected", "below roundoff"), str(result)
     assert outcomes(result, "strong") == ["as expected", "exact", "exact"]
-
-
-# -- what it prints
-
-
-def test_the_first_line_is_the_verdict():
-    result = run_circle()
-    first, *lines = str(result).splitlines()
-    assert first == result.verdict == "passed: all remainders fall as fast as the expansion says"
-    for kind, meaning in KINDS.items():
-        assert f"  {kind:<6}  {meaning}" in lines
-    table = [line for line in lines if line.endswith("as expected")]
-    assert [tuple(line.split()[:2]) for line in table] == [(kind, str(order)) for kind, order in ORDERS]
-    for line, ((kind, order), rate) in zip(table, result.rates.items(), strict=True):
-        low, high = rate.interval(CONFIDENCE)
-        assert line.split()[2:6] == [f"{rate.value:.3f}", f"[{low:.3f},", f"{high:.3f}]", str(order + 1)], kind
-    assert f"{100 * CONFIDENCE:.6g} % interval" in str(result)
-    assert [line.split()[0] for line in lines[-3:]] == list(result.third)
-    assert str(result).count("third") == 1 and "Coefficient of ε³" in str(result)
-    assert max(map(len, lines)) <= 120
-
-
-def test_a_failure_and_what_hides_are_said_in_words():
-    failed = run_circle(form="printed")
-    advice = ADVICE["derivative wrong"]
-    assert failed.verdict == f"failed: derivative wrong at strong 2, loss 2, weak 2 – {advice}"
-    hidden = run_circle(eps=ladder(1e-7))
-    where = ", ".join(f"{kind} 1 and 2" for kind in KINDS)
-    assert hidden.verdict == (
-        f"undecided, nothing failed: below roundoff at {where} – rounding in float64 hides it: take larger ε"
-    )
-    assert "nan" not in str(hidden) and str(hidden).count("no rate") == 6
-
-
-def test_exact_is_no_rate_but_passes():
-    family = PerturbedSDE(FunctionSDE(lambda t, x: -x, constant(0.4)), FunctionSDE(constant(0.3), constant(0.7)))
-    result = taylor_test(
-        family, lambda x: x.sum(-1), torch.tensor([1.0], dtype=F64), GRID, paths=256, confidence=CONFIDENCE
-    )
-    assert result.verdict == "passed: all remainders fall as fast as the expansion says or are zero"
-    assert str(result).count("nothing left but rounding") == 6 and "inf" not in str(result)
-
-
-def test_tests_in_different_precision_are_not_pooled():
-    eps = ladder(0.1)
-    starts = (CIRCLE.x0, CIRCLE.x0.float())
-    one, other = (taylor_test(CIRCLE.family, CIRCLE.loss, x0, GRID, eps=eps, paths=64) for x0 in starts)
-    with refuses(ValueError, "tests", "dtype"):
-        pool_tests([one, other])
 
 
 # -- bad input
@@ -647,33 +346,6 @@ def test_bad_input_is_refused(changes, error, fragments):
         taylor_test(**usual | changes)
 
 
-def test_the_limit_over_the_third_power_is_off_by_no_more_than_its_numerical_error():
-    """The prediction is exact on the grid, so the difference is the limit's error and nothing else, to the noise.
-
-    In this sample the order below agrees with the limit by chance, to a sixth of what both are off.
-    """
-    problem = PROBLEMS["circle"]()
-    diffusion_alone = PerturbedSDE(problem.family.base, FunctionSDE(None, problem.family.error.g))
-    sampler = QuasiMonteCarlo(512, Settings(seed=0).stream(0), widen=1.3)
-    grid = TimeGrid(0.0, problem.horizon, 32)
-    test = taylor_test(diffusion_alone, problem.loss, problem.x0, grid, sampler=sampler)
-    difference = test.third["difference"]
-    assert abs(difference.mean) > 5 * difference.stderr  # more than noise
-    assert abs(difference.mean) < test.third_numerical + 4 * difference.stderr
-
-
-@pytest.mark.filterwarnings("error::RuntimeWarning", "ignore:gt is not")
-def test_remainders_that_a_single_replicate_makes_decide_nothing():
-    """L = 1[x > 0.8]: on the lower rungs a few paths cross, and without their replicate there is nothing left."""
-    base = FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: 0.3 + 0.1 * torch.cos(x))
-    family = PerturbedSDE(base, FunctionSDE(lambda t, x: 0.5 * x, lambda t, x: torch.tanh(x)))
-    x0, grid = torch.tensor([0.8], dtype=F64), TimeGrid(0.0, 1.0, 8)
-    result = taylor_test(family, lambda x: (x[:, 0] > 0.8).double(), x0, grid, paths=256)
-    one_crossing = [rate for rate in result.rates.values() if math.isinf(rate.stderr)]
-    assert one_crossing and not any(math.isnan(end) for rate in one_crossing for end in rate.interval())
-    assert {rate.outcome for rate in one_crossing} <= {"ε too large", "below noise", "below roundoff"}
-
-
 # -- scales
 
 
@@ -695,24 +367,6 @@ def test_a_power_of_two_in_the_loss_changes_no_rate_and_no_digit(k):
     for name, found in one.third.items():
         assert other.third[name].mean == math.ldexp(found.mean, k)
         assert other.third[name].stderr == math.ldexp(found.stderr, k)
-
-
-def test_tests_whose_units_differ_are_pooled():
-    family = PerturbedSDE(FunctionSDE(lambda t, x: torch.sin(x), lambda t, x: 0.3 + 0 * x), FunctionSDE(lambda t, x: x))
-    grid, x0 = TimeGrid(0.0, 1.0, 8), torch.tensor([0.8], dtype=F64)
-    tests = [
-        taylor_test(family, lambda x: x.sum(-1), x0, grid, paths=256, seed=s, eps=[0.08, 0.04, 0.02, 0.01])
-        for s in (0, 1)
-    ]
-    units, factors = tests[1].units, {1: (2.0, 0.25), 2: (4.0, 0.0625)}
-    values = {}
-    for name, value in tests[1].sample.values.items():
-        kind = name.partition("/")[0]
-        values[name] = value * factors[POWERS[kind]][kind not in OF_STATE]
-    elsewhere = replace(
-        tests[1], units=Units(units.state / 2, units.loss * 4), sample=replace(tests[1].sample, values=values)
-    )
-    assert pool_tests([tests[0], elsewhere]).rates == pool_tests(tests).rates
 
 
 def test_solutions_far_larger_than_the_error_have_a_ladder():

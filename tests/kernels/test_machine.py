@@ -11,8 +11,8 @@ import pytest
 import torch
 from support import F64
 
+from sdewm.files import cache_folder
 from sdewm.kernels import CompiledStep, NoCompiler
-from sdewm.kernels.compiler import cache
 from sdewm.kernels.machine import machine
 
 X = torch.tensor([[[0.5]]], dtype=F64)
@@ -41,7 +41,7 @@ def squared() -> float:
 def test_a_machine_that_was_cut_is_made_again(folder, size):
     """Loading one would end the process: hence in a process of its own."""
     assert squared() == 0.25
-    (kept,) = cache().iterdir()
+    (kept,) = cache_folder("kernels").iterdir()
     whole = kept.stat().st_size
     with kept.open("r+b") as stream:
         stream.truncate(size)
@@ -53,7 +53,7 @@ def test_a_machine_that_was_cut_is_made_again(folder, size):
 def test_threads_that_need_it_at_once(folder):
     with ThreadPoolExecutor(4) as pool:
         assert [future.result() for future in [pool.submit(squared) for _ in range(4)]] == [0.25] * 4
-    assert len(list(cache().iterdir())) == 1
+    assert len(list(cache_folder("kernels").iterdir())) == 1
 
 
 def test_nowhere_to_keep_it(folder, monkeypatch):

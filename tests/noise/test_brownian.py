@@ -20,7 +20,7 @@ from sdewm.estimate.samples import sample
 from sdewm.noise.brownian import BLOCK, BrownianPath, BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
-from sdewm.noise.iterated_integrals import chen, iterated_integrals
+from sdewm.noise.integrals import chen, iterated_integrals
 from sdewm.solvers.loop import trajectory
 from sdewm.systems.sde import FunctionSDE
 

@@ -1,4 +1,4 @@
-"""Lévy areas: their law, given the increments and not, the declared errors, the cost, and the mistakes of others.
+"""Lévy areas: their law, given the increments and not, the declared errors, and the mistakes of others.
 
 Statistical tests have the false-failure rate of ``support`` (z- and Kolmogorov–Smirnov tests, several in one test
 sharing it); numbers of paths are computed from what they are to see.
@@ -12,14 +12,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.special import ndtri, polygamma
+from areas import WRONG_VARIANCES, H, conditional_area_covariance, critical, paths_to_see
+from scipy.special import polygamma
 from scipy.stats import kstest
-from support import F64, FALSE_ALARM, FALSE_FAILURE, refuses, sech_law, z_value
+from support import F64, FALSE_FAILURE, refuses, sech_law, z_value
 from torch import Tensor
 
-from sdewm.noise.area_moments import area_variance, conditional_area_covariance, conditional_area_variance
-from sdewm.noise.area_plan import cheapest, default_tolerance, levy_area, plan_areas
-from sdewm.noise.iterated_integrals import chen, iterated_integrals, stratonovich_integrals
+from sdewm.noise.area_moments import area_variance
 from sdewm.noise.levy import (
     ALGORITHMS,
     FourierAreas,
@@ -30,21 +29,8 @@ from sdewm.noise.levy import (
 )
 
 NAMES = sorted(ALGORITHMS)
-H = 0.3
 # Terms after which the law is the exact one for all the tests can see; the cut-off series' missing variance is known.
 ENOUGH = {"fourier": 50, "milstein": 20, "wiktorsson": 3, "mrongowius-roessler": 3}
-# What torchsde's two areas have for ¼h².
-WRONG_VARIANCES = (0.332, 0.2185)
-
-
-def paths_to_see(deviation: float, spread: float, comparisons: int = 1) -> int:
-    """Paths with which a z-test for a mean, of standard deviation ``spread``, misses ``deviation`` at FALSE_ALARM."""
-    quantiles = ndtri(1 - FALSE_FAILURE / (2 * comparisons)) + ndtri(1 - FALSE_ALARM)
-    return math.ceil((quantiles * spread / deviation) ** 2)
-
-
-def critical(comparisons: int = 1) -> float:
-    return float(ndtri(1 - FALSE_FAILURE / (2 * comparisons)))
 
 
 def trigamma(x: float) -> float:
@@ -72,9 +58,6 @@ def drawn(request) -> tuple[str, Tensor, Tensor]:
     w = torch.randn(PATHS, 3, generator=generator, dtype=F64)
     area = ALGORITHMS[request.param].sample(w * H**0.5, H, ENOUGH[request.param], generator)
     return request.param, w, area / H
-
-
-# --- the law ----------------------------------------------------------------------------------------------------------
 
 
 def test_moments(drawn):
@@ -173,17 +156,6 @@ def test_covariance_of_the_rest_is_exact(name):
     assert torch.allclose(covariance, share * truth, rtol=1e-12, atol=1e-15)
 
 
-def test_conditional_moments_agree_with_each_other():
-    dB = torch.randn(200_000, 3, generator=torch.Generator().manual_seed(1), dtype=F64) * H**0.5
-    variance = conditional_area_variance(dB, H)
-    assert torch.equal(variance.diagonal(dim1=1, dim2=2), torch.zeros(200_000, 3, dtype=F64))
-    assert torch.allclose(torch.einsum("pklkl->pkl", conditional_area_covariance(dB[:50], H)), variance[:50])
-    assert abs(z_value(variance[:, 0, 2], area_variance(H))) < critical()
-
-
-# --- the path behind it -----------------------------------------------------------------------------------------------
-
-
 def test_series_of_a_given_path_is_its_area():
     """The formula and its signs: a fine path's own Fourier coefficients give its own area, up to the declared error.
 
@@ -214,82 +186,12 @@ def test_series_of_a_given_path_is_its_area():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_antisymmetric_float64_and_reproducible(name):
-    dB = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
-    areas = [levy_area(dB, H, generator=torch.Generator().manual_seed(1), algorithm=name) for _ in range(2)]
-    assert areas[0].dtype == F64 and areas[0].shape == (7, 5, 5)
-    assert torch.equal(areas[0], areas[1])
-    assert torch.equal(areas[0], -areas[0].mT)
-
-
-def test_the_global_generator_is_left_alone():
-    state = torch.random.get_rng_state()
-    levy_area(torch.ones(3, 2), H, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_brownian_scaling(name):
     """The areas of c·ΔB over c²h are c² times those of ΔB over h."""
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
     dB = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
     one, other = (ALGORITHMS[name].sample(c * dB, c**2 * H, 3, g) for c, g in zip((1.0, 3.0), generators, strict=True))
     assert torch.allclose(9 * one, other)
-
-
-def test_one_channel_has_no_area():
-    assert torch.equal(
-        levy_area(torch.ones(4, 1), H, generator=torch.Generator().manual_seed(0)), torch.zeros(4, 1, 1, dtype=F64)
-    )
-
-
-# --- iterated integrals and Chen --------------------------------------------------------------------------------------
-
-
-def test_iterated_integrals():
-    """Against sums over a fine grid: the inner index is the first. Left sums are Itô's, midpoints Stratonovich's."""
-    dB = torch.randn(500, 10, 3, generator=torch.Generator().manual_seed(6), dtype=F64)
-    area, increment = torch.zeros(10, 3, 3, dtype=F64), torch.zeros(10, 3, dtype=F64)
-    left = torch.zeros(10, 3, 3, dtype=F64)
-    for step in dB:  # each fine step has no area of its own
-        left += increment[:, :, None] * step[:, None, :]
-        area = chen(increment, area, step, torch.zeros(10, 3, 3, dtype=F64))
-        increment = increment + step
-    squares = torch.einsum("spk,spl->pkl", dB, dB)
-    assert torch.allclose(stratonovich_integrals(increment, area), left + 0.5 * squares)
-    ito = iterated_integrals(increment, 500.0, area)
-    assert torch.allclose(
-        ito - stratonovich_integrals(increment, area), -250 * torch.eye(3, dtype=F64).expand(10, 3, 3)
-    )
-    assert not torch.allclose(stratonovich_integrals(increment, area.mT), left + 0.5 * squares)
-
-
-def test_chen_is_associative_and_antisymmetric():
-    generator = torch.Generator().manual_seed(8)
-    steps = [torch.randn(6, 4, generator=generator, dtype=F64) for _ in range(3)]
-    areas = [levy_area(dB, 1.0, generator=generator) for dB in steps]
-    left = chen(steps[0] + steps[1], chen(steps[0], areas[0], steps[1], areas[1]), steps[2], areas[2])
-    right = chen(steps[0], areas[0], steps[1] + steps[2], chen(steps[1], areas[1], steps[2], areas[2]))
-    assert torch.allclose(left, right, rtol=1e-13, atol=1e-13)
-    assert torch.equal(left, -left.mT)
-
-
-def test_two_areas_make_one_of_the_right_variance():
-    """Chen's relation on two halves gives ¼h², and 0.332 or 0.2185 for ¼ in the halves does not."""
-    generator = torch.Generator().manual_seed(9)
-    paths = paths_to_see(0.0315 / 2, 0.5, comparisons=1)
-    dB = [torch.randn(paths, 2, generator=generator, dtype=F64) * 0.5**0.5 for _ in range(2)]
-    A = [levy_area(d, 0.5, generator=generator, tolerance=0.01) for d in dB]
-
-    def whole(factor: float) -> Tensor:
-        return chen(dB[0], factor * A[0], dB[1], factor * A[1])[:, 0, 1]
-
-    assert abs(z_value(whole(1.0) ** 2, 0.25)) < critical()
-    for variance in WRONG_VARIANCES:
-        assert abs(z_value(whole(math.sqrt(variance / 0.25)) ** 2, 0.25)) > critical()
-
-
-# --- declared errors --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("algorithm", [FourierAreas(), MilsteinAreas()], ids=lambda a: a.name)
@@ -380,120 +282,14 @@ def test_terms_for_is_the_least_that_suffices(name):
         assert terms == 0 or algorithm.mean_square_error(m, h, terms - 1) > tolerance**2
 
 
-# --- cost -------------------------------------------------------------------------------------------------------------
-
-# Normals per step for a root-mean-square error of h^{3/2} at h = 1/200, from the published bounds: (m = 2, m = 8).
-PUBLISHED = {
-    "fourier": (124, 496),
-    "milstein": (46, 184),
-    "wiktorsson": (21, 172),
-    "mrongowius-roessler": (11, 100),
-}
-OURS = {"fourier": (120, 480), "milstein": (42, 168), "wiktorsson": (5, 60), "mrongowius-roessler": (7, 68)}
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("column, m", [(0, 2), (1, 8)])
-def test_normals_per_step(name, column, m):
-    """The published bounds give others' table; the sharp errors need fewer."""
-    h = 1 / 200
-    coefficients = {
-        "fourier": (3 / 2, 1),
-        "milstein": (1 / 2, 1),
-        "wiktorsson": (5 * m / 12, 2),
-        "mrongowius-roessler": (m / 12, 2),
-    }
-    coefficient, power = coefficients[name]
-    published = math.ceil((coefficient / math.pi**2 / h) ** (1 / power))
-    algorithm = ALGORITHMS[name]
-    assert algorithm.normals(m, published) == PUBLISHED[name][column]
-    assert algorithm.normals(m, algorithm.terms_for(m, h, default_tolerance(h))) == OURS[name][column]
-    assert OURS[name][column] < PUBLISHED[name][column]
-
-
-def test_the_cheapest_is_chosen():
-    for m, h in itertools.product((2, 8, 32), (1 / 20, 1 / 200, 1 / 2000)):
-        algorithm, terms = cheapest(m, h)
-        costs = {n: a.normals(m, a.terms_for(m, h, default_tolerance(h))) for n, a in ALGORITHMS.items()}
-        assert algorithm.normals(m, terms) == min(costs.values())
-        plan = plan_areas(m, h)
-        assert plan.normals == min(costs.values())
-        assert plan.groups[0].algorithm == algorithm
-
-
-def test_the_default_tolerance_never_takes_zero_for_an_area():
-    """h^{3/2} would, where h > ¼ in the unit of time."""
-    for h in (1e-3, 0.3, 40.0):
-        plan = plan_areas(2, h)
-        missing = plan.groups[0].algorithm.mean_square_error(2, h, plan.groups[0].terms)
-        assert missing <= area_variance(h) / 25
-        assert plan.normals > 0
-
-
-def test_cost_against_channels_and_step():
-    """The tail-corrected algorithms need O(m^{3/2} h^{−1/2} + m²) normals, the cut-off ones O(m/h)."""
-    normals = {m: cheapest(m, 1 / 2000)[0].normals(m, cheapest(m, 1 / 2000)[1]) for m in (2, 8, 32)}
-    assert normals == {2: 15, 8: 132, 32: 1296}
-    for name, growth in (("fourier", 16.0), ("milstein", 16.0), ("wiktorsson", 4.0), ("mrongowius-roessler", 4.0)):
-        algorithm = ALGORITHMS[name]
-        terms = [algorithm.terms_for(8, h, h**1.5) for h in (1e-4, 1e-4 / 16)]
-        assert abs(terms[1] / terms[0] / growth - 1) < 0.05
-
-
-# --- pairs ------------------------------------------------------------------------------------------------------------
-
-
-def test_wanted_pairs_only():
-    """Channels without a pair are dropped, unconnected ones drawn apart, unwanted pairs zero; the law is the same."""
-    pairs = torch.zeros(9, 9, dtype=torch.bool)
-    for k, l in ((1, 4), (7, 4), (2, 3)):  # noqa: E741
-        pairs[k, l] = True
-    plan = plan_areas(9, H, algorithm="wiktorsson", tolerance=0.01, pairs=pairs)
-    assert [group.channels for group in plan.groups] == [(1, 4, 7), (2, 3)]
-    assert plan.normals < plan_areas(9, H, algorithm="wiktorsson", tolerance=0.01).normals / 3
-    generator = torch.Generator().manual_seed(3)
-    dB = torch.randn(20_000, 9, generator=generator, dtype=F64) * H**0.5
-    A = plan.sample(dB, generator)
-    wanted = pairs | pairs.mT
-    assert torch.equal(A, -A.mT)
-    assert torch.equal(A[:, ~wanted], torch.zeros_like(A[:, ~wanted]))
-    w = dB / H**0.5
-    statistics = [
-        (A[:, 1, 4] ** 2, H**2 / 4),
-        (A[:, 2, 3] ** 2, H**2 / 4),
-        (A[:, 1, 4] * A[:, 7, 4] * w[:, 1] * w[:, 7], H**2 / 12),
-        (A[:, 1, 4] ** 2 * (w[:, 4] ** 2 - 1), H**2 / 6),
-    ]
-    for values, truth in statistics:
-        assert abs(z_value(values, truth)) < critical(len(statistics))
-
-
-def test_no_pairs_at_all():
-    plan = plan_areas(4, H, pairs=torch.eye(4, dtype=torch.bool))
-    assert plan.normals == 0
-    A = plan.sample(torch.ones(3, 4, dtype=F64), torch.Generator().manual_seed(0))
-    assert torch.equal(A, torch.zeros(3, 4, 4, dtype=F64))
-
-
-# --- refusals ---------------------------------------------------------------------------------------------------------
-
 ONES = torch.ones(3, 2)
 
 
 @pytest.mark.parametrize(
     "call, fragments",
     [
-        (lambda g: levy_area(ONES[0], H, generator=g), ["dB: expected shape (paths, channels), got (2,)"]),
-        (lambda g: levy_area(ONES, -1.0, generator=g), ["h: expected a positive step, got -1.0"]),
-        (lambda g: levy_area(ONES, H, generator=g, algorithm="x"), ["algorithm: expected", "fourier", "got 'x'"]),
-        (lambda g: levy_area(ONES, H, generator=g, tolerance=0.0), ["tolerance: expected a finite", "got 0.0"]),
-        (lambda g: levy_area(ONES, H, generator=g, pairs=torch.ones(3, 3)), ["pairs: expected a bool", "(2, 2)"]),
         (lambda g: FourierAreas().sample(ONES, H, -1, g), ["terms: expected a non-negative integer, got -1"]),
         (lambda g: FourierAreas().from_normals(ONES, H, 1, ONES), ["normals: expected shape (3, 4), got (3, 2)"]),
-        (lambda g: plan_areas(2, H).from_normals(ONES, ONES[:, :0]), ["normals: expected shape", "got (3, 0)"]),
-        (lambda g: plan_areas(3, H).sample(ONES, g), ["dB: expected shape (paths, 3), got (3, 2)"]),
-        (lambda g: plan_areas(0, H), ["m: expected at least one channel, got 0"]),
-        (lambda g: stratonovich_integrals(ONES, ONES), ["area: expected shape (3, 2, 2), got (3, 2)"]),
     ],
 )
 def test_errors(call, fragments):

@@ -453,3 +453,22 @@ def test_compiled_modules_are_unwrapped_for_jets():
             sde = PerturbedSDE(base, error).at(Parameter(space, 0))
             found.append(solve(sde, torch.zeros(2, dtype=torch.float64), grid, noise=noise))
     assert torch.equal(found[0].coefficients, found[1].coefficients)
+
+
+def test_what_save_writes_into_its_states_stays_out_of_the_walk():
+    sde, x0 = FunctionSDE(lambda t, x: -x, lambda t, x: 0.1 + 0 * x), torch.ones(3, 1, dtype=F64)
+    grid, noise = TimeGrid(0.0, 1.0, 8), torch.zeros(8, 3, 1, dtype=F64)
+    doubled = solve(sde, x0, grid, noise=noise, save=lambda t, x: x.mul_(2))
+    torch.testing.assert_close(doubled, 2 * solve(sde, x0, grid, noise=noise, save="path"))
+    assert torch.equal(x0, torch.ones_like(x0))
+
+
+def test_what_save_returns_has_one_shape():
+    with refuses(ValueError, "save: expected a tensor of one shape at every time, got (3, 1) and (1,)"):
+        solve(
+            FunctionSDE(lambda t, x: -x, lambda t, x: 0.1 + 0 * x),
+            [1.0],
+            TimeGrid(0.0, 1.0, 8),
+            noise=torch.zeros(8, 3, 1),
+            save=lambda t, x: x if float(t) < 0.5 else x[0],
+        )

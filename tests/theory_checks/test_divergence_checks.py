@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from support import judge_all
 
 import sdewm.divergence.policy as policy_module
 import sdewm.divergence.rollout_terms as terms_module
@@ -13,7 +14,6 @@ from sdewm.divergence.distances import distances
 from sdewm.divergence.lipschitz import SlopeNetwork
 from sdewm.jets import Jet
 from sdewm.systems.losses import as_summed
-from sdewm.verdicts.judge import judge_all
 from sdewm.verdicts.words import overall
 from sdewm.verification.settings import Settings
 from theory_checks import (

@@ -6,6 +6,7 @@ import functools
 
 import pytest
 import torch
+from support import judge_all
 
 from sdewm.exact.known_inputs import KnownInputs
 from sdewm.jets.directional import directional
@@ -21,7 +22,6 @@ from sdewm.sensitivity import (
     second_derivative,
     systems,
 )
-from sdewm.verdicts.judge import judge_all
 from sdewm.verdicts.words import overall
 from sdewm.verification.settings import Settings
 from theory_checks import fundamental_matrix, initial_value, proposition_b1, sensitivity_sdes

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from support import judge_all
 
-from sdewm.verdicts.judge import judge_all
 from sdewm.verification.settings import Settings
 from sdewm.worldmodel import recorded_observation
 from theory_checks import one_step

@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from support import judge_all
 from torch import nn
 
 from sdewm.estimate import transport
 from sdewm.expansion.variation_of_constants import CORRECTED
 from sdewm.paper import consistency
 from sdewm.paper import remainder as remainder_module
-from sdewm.verdicts.judge import judge_all
 from sdewm.verification.settings import Settings
 from theory_checks import ablation, assumptions, covering_map, lemma_b7_steps, smoothness, tables, w1_kl
 

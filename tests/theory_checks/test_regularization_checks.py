@@ -8,10 +8,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from support import judge_all
 
 import theory_checks.leak as leak
 import theory_checks.regularized as regularized
-from sdewm.verdicts.judge import Verdict, judge_all
+from sdewm.verdicts.judge import Verdict
 from sdewm.verification.settings import Settings
 from sdewm.worldmodel import error_growth, load_trained, robustness
 from sdewm.worldmodel.ladder import SHIPPED_SEEDS, SHIPPED_WEIGHTS, Rung, model_name, read_record

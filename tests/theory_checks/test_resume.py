@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from damage import damage
 
+from sdewm.files import cache_folder
 from sdewm.verdicts.judge import LeftOut, Verdict
 from sdewm.verdicts.record import Curve
 from sdewm.verification.finished import Finished
 from sdewm.verification.settings import Settings
-from sdewm.verification.store import Store, default_folder
+from sdewm.verification.store import Store
 from sdewm.verification.time_left import TimeLeft
 from theory_checks import unit_store as unit_stores
 from theory_checks.run import parse
@@ -394,11 +395,11 @@ def test_nothing_is_left_of_a_write_that_fails(store, monkeypatch):
 
 def test_units_are_kept_in_the_users_cache_unless_told_otherwise(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_folder("checks") == Path("/somewhere/sdewm/checks")
+    assert cache_folder("checks") == Path("/somewhere/sdewm/checks")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert default_folder("checks") == Path("/home/me/.cache/sdewm/checks")
-    assert parse([]).runs == default_folder("checks")
+    assert cache_folder("checks") == Path("/home/me/.cache/sdewm/checks")
+    assert parse([]).runs == cache_folder("checks")
 
 
 def fuzz(store: Store[Unit], said: list[str], cases: int, seed: int) -> int:

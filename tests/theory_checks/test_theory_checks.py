@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from support import judge_all
 
 import sdewm.verification.samples as samples_module
 import sdewm.verification.system_samples as system_samples
@@ -15,7 +16,7 @@ from sdewm.jets import Jet, Parameter
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.perturbed import PerturbedSDE
 from sdewm.systems.sde import FunctionSDE
-from sdewm.verdicts.judge import Comparison, Inequality, LeftOut, judge_all
+from sdewm.verdicts.judge import Comparison, Inequality, LeftOut
 from sdewm.verdicts.words import failures, overall
 from sdewm.verification.settings import Settings
 from theory_checks import corollary_3_8, lemma_b7, prop_b5, theorem_3_7

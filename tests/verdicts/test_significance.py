@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from support import FALSE_FAILURE
+from support import FALSE_FAILURE, judge_all
 
 from sdewm.estimate.estimates import Estimate
-from sdewm.verdicts.judge import Comparison, Inequality, judge_all
+from sdewm.verdicts.judge import Comparison, Inequality
 
 DOF = 4  # few, so that Student's t is far from a normal
 
