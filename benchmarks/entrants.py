@@ -18,6 +18,7 @@ from benchmarks.peers import WITH_DIFFRAX, WITH_SDEINT, WITH_TORCHSDE, Diffrax, 
 from benchmarks.translated import coefficients
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.stored_areas import StoredAreas
+from sdewm.solvers.base import Stepper
 from sdewm.solvers.methods import stepper
 from sdewm.solvers.registry import METHODS
 from sdewm.solvers.solve import solve
@@ -79,7 +80,7 @@ def entrants(
             others.append({"package": package, "method": name, "refused": str(error).splitlines()[0]})
             continue
         needs: Needs = "areas" if chosen.needs_areas else "time areas" if chosen.needs_time_areas else "increments"
-        found.append(Entrant(package, name, method.order_on(structure), needs, _ours(sde, x0, name)))
+        found.append(Entrant(package, name, method.order_on(structure), needs, _ours(sde, x0, method)))
     for package, there in PACKAGES.items():
         if not there:
             others.append({"package": package, "method": "all", "missing": f"{package} is not installed"})
@@ -88,8 +89,8 @@ def entrants(
     return found, others
 
 
-def _ours(sde: SDE, x0: Tensor, name: str) -> Callable[[TimeGrid, StoredAreas], Run]:
-    return lambda grid, noise: lambda: solve(sde, x0, grid, method=name, noise=noise)  # type: ignore[arg-type]
+def _ours(sde: SDE, x0: Tensor, method: Stepper) -> Callable[[TimeGrid, StoredAreas], Run]:
+    return lambda grid, noise: lambda: solve(sde, x0, grid, method=method, noise=noise)
 
 
 def _of_diffrax(

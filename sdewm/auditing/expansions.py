@@ -23,6 +23,7 @@ from sdewm.jets import NonSmoothWarning, NotDifferentiable
 from sdewm.noise.increments import Increments
 from sdewm.solvers.loop import trajectory
 from sdewm.systems.losses import SummedLoss
+from sdewm.systems.sde import noise_channels
 from sdewm.verification.system import System
 from sdewm.worldmodel.sde import recorded_actions
 
@@ -78,6 +79,6 @@ def _simulated(system: System, loss: SummedLoss, eps: float, paths: int, seed: i
     def change(noise: Increments) -> dict[str, Tensor]:
         return {"change": total(eps, noise) - total(0.0, noise)}
 
-    base = system.family.base
-    channels = base.noise_channels(torch.tensor(system.grid.t0, dtype=system.x0.dtype), system.x0.expand(1, -1))  # type: ignore[attr-defined]
+    start = torch.tensor(system.grid.t0, dtype=system.x0.dtype)
+    channels = noise_channels(system.family.base, start, system.x0.expand(1, -1))
     return sample(change, QuasiMonteCarlo(paths, seed), channels, system.grid, system.x0).estimate("change")

@@ -46,7 +46,7 @@ def follow(model: GaussianRSSM, episode: Recording, context: int, horizon: int) 
 def open_loop_errors(model: GaussianRSSM, followed: Sequence[Followed], horizon: int) -> Errors:
     """Of every window of every episode, averaged over those of an episode."""
     middle = torch.cat([f.targets for f in followed]).mean(0)
-    rows: list[tuple[Tensor, Tensor, Tensor]] = []
+    rows: list[Tensor] = []
     for f in followed:
         starts = list(f.starts)
         ahead = torch.tensor(starts).unsqueeze(1) + torch.arange(1, horizon + 1)
@@ -54,6 +54,6 @@ def open_loop_errors(model: GaussianRSSM, followed: Sequence[Followed], horizon:
         actions = f.episode.actions[ahead - 1]
         predicted = model.predict(f.filtered.h[starts], f.filtered.mean[starts], actions)
         guesses = (predicted, middle.expand_as(truth), f.targets[starts].unsqueeze(1).expand_as(truth))
-        rows.append(tuple((guess - truth).double().square().mean(-1).mean(0) for guess in guesses))  # type: ignore[arg-type]
-    of_model, mean, last = (torch.stack(parts).numpy() for parts in zip(*rows, strict=True))
+        rows.append(torch.stack([(guess - truth).double().square().mean(-1).mean(0) for guess in guesses]))
+    of_model, mean, last = torch.stack(rows, 1).numpy()
     return Errors(of_model, mean, last, sum(len(f.starts) for f in followed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 # The power of the unit, the state's or the loss's, that each kind of quantity is measured in.
 POWERS = {"state scale": 2, "strong": 2, "loss scale": 2, "loss": 2, "weak": 1, "coefficient": 1}
 OF_STATE = ("state scale", "strong")
+SPACE = JetSpace(1, 3)
 
 
 class Quantity(NamedTuple):
@@ -35,36 +37,33 @@ class Quantity(NamedTuple):
         return f"{self.name} of " + ("the state" if self.loss is None else f"loss {self.loss}")
 
 
+@dataclass(frozen=True, eq=False)
 class LargestCoefficients:
     """Of each path, the largest coefficient up to ε³ of the state and of each loss. Called with a block of noise."""
 
-    def __init__(
-        self,
-        family: PerturbedSDE,
-        losses: Mapping[str, SummedLoss],
-        x0: Float[Tensor, " n"],
-        grid: TimeGrid,
-        method: Method,
-    ) -> None:
-        self.family, self.losses, self.x0, self.grid, self.method = family, losses, x0, grid, method
+    family: PerturbedSDE
+    losses: Mapping[str, SummedLoss]
+    x0: Float[Tensor, " n"]
+    grid: TimeGrid
+    method: Method
 
     def __call__(self, noise: Increments) -> dict[Quantity, Float[Tensor, " paths"]]:
-        space = JetSpace(1, 3)
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
         largest: dict[Quantity, Tensor] = {}
         for i, t, x in trajectory(
-            self.family.at(Parameter(space, 0)), self.x0, self.grid, method=self.method, noise=noise
+            self.family.at(Parameter(SPACE, 0)), self.x0, self.grid, method=self.method, noise=noise
         ):
-            found = {Quantity(None, "corrected", "coefficients"): _series(x, space).abs().amax((0, 2))}
+            found = {Quantity(None, "corrected", "coefficients"): _series(x).abs().amax((0, 2))}
             for name, loss in self.losses.items():
                 if i in weights[name]:
-                    value = (weights[name][i] * _series(loss.at(t, x), space)).abs().amax(0)
+                    value = (weights[name][i] * _series(loss.at(t, x))).abs().amax(0)
                     found[Quantity(name, "corrected", "coefficients")] = value
             for of, value in found.items():
                 _keep_largest(largest, of, value)
         return largest
 
 
+@dataclass(frozen=True, eq=False)
 class Remainders:
     """Remainders along paths: the jet and all perturbed solutions walk side by side on the same increments.
 
@@ -72,26 +71,20 @@ class Remainders:
     only rounding is that of the solutions. States are divided by ``units[None]``, and each loss by its own unit.
     """
 
-    def __init__(
-        self,
-        family: PerturbedSDE,
-        losses: Mapping[str, SummedLoss],
-        x0: Float[Tensor, " n"],
-        grid: TimeGrid,
-        method: Method,
-        units: Mapping[str | None, float],
-        ladder: tuple[float, ...],
-        order: int,
-    ) -> None:
-        self.family, self.losses, self.x0, self.grid, self.method = family, losses, x0, grid, method
-        self.units = units
-        # Order 1 is always needed at the last rung, which measures rounding.
-        self.ladder, self.orders = ladder, range(max(order, 1) + 1)
-        self.space = JetSpace(1, 3)
+    family: PerturbedSDE
+    losses: Mapping[str, SummedLoss]
+    x0: Float[Tensor, " n"]
+    grid: TimeGrid
+    method: Method
+    units: Mapping[str | None, float]
+    ladder: tuple[float, ...]
+    order: int
 
     def __call__(self, noise: Increments) -> dict[Quantity, Float[Tensor, " paths"]]:
+        # Order 1 is always needed at the last rung, which measures rounding.
+        orders = range(max(self.order, 1) + 1)
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
-        magnitudes: list[Magnitude] = [Parameter(self.space, 0), *self.ladder]
+        magnitudes: list[Magnitude] = [Parameter(SPACE, 0), *self.ladder]
         walks = [trajectory(self.family.at(e), self.x0, self.grid, method=self.method, noise=noise) for e in magnitudes]
         values: dict[Quantity, Tensor] = {}
         series: dict[tuple[str, Form], Tensor] = {}
@@ -105,7 +98,7 @@ class Remainders:
                 for k in range(4):
                     _keep_largest(values, Quantity(None, form, f"state scale/{k}"), (c[k] ** 2).sum(-1))
                 for j, (e, rest) in enumerate(zip(self.ladder, far, strict=True)):
-                    for k in self.orders:
+                    for k in orders:
                         rest = rest - e**k * c[k]
                         _keep_largest(values, Quantity(None, form, f"strong/{k}/{j}"), (rest**2).sum(-1))
             for name, loss in self.losses.items():
@@ -123,24 +116,24 @@ class Remainders:
                 values[Quantity(name, form, f"coefficient/{k}")] = c[k]
             for j, e in enumerate(self.ladder):
                 rest = perturbed[name, j]
-                for k in self.orders:
+                for k in orders:
                     rest = rest - e**k * c[k]
                     values[Quantity(name, form, f"loss/{k}/{j}")] = rest**2
                     values[Quantity(name, form, f"weak/{k}/{j}")] = rest
         return values
 
     def _state_series(self, x: Tensor, form: Form) -> Tensor:
-        c = _series(x, self.space)
+        c = _series(x)
         if form == "printed":
             c = torch.stack([c[0], c[1], 2 * c[2], c[3]])  # Lemma B.7: ε²∂²x, where Taylor has ½ε²∂²x
         return c
 
     def _loss_series(self, loss: SummedLoss, t: Tensor, x: Tensor, form: Form) -> Tensor:
-        c = _series(loss.at(t, x), self.space)
+        c = _series(loss.at(t, x))
         if form == "printed" and isinstance(x, Jet):
             bare = x.coefficients.clone()
             bare[1] = 0
-            gradient_part = _series(loss.at(t, Jet(bare, self.space)), self.space)[2]
+            gradient_part = _series(loss.at(t, Jet(bare, SPACE)))[2]
             c = torch.stack([c[0], c[1], c[2] + gradient_part, c[3]])  # (33): ε²∇f·∂²x, likewise
         return c
 
@@ -155,5 +148,5 @@ def quantities_of(found: Sample, loss: str, form: Form) -> Sample:
     return Sample(values, found.paths, found.seed)
 
 
-def _series(value: Tensor, space: JetSpace) -> Tensor:
-    return (value if isinstance(value, Jet) else constant(value, space)).coefficients
+def _series(value: Tensor) -> Tensor:
+    return (value if isinstance(value, Jet) else constant(value, SPACE)).coefficients

@@ -61,7 +61,35 @@ class Prolongation(ABC):
         return noise_channels(self.sde, t, self.split(x)[0])
 
 
-class FundamentalMatrixSDE(Prolongation):
+class WithMatrix(Prolongation):
+    """A state and a matrix that starts as I beside it; N = n + n²."""
+
+    def initial(self, x0: Float[Tensor, "*paths n"]) -> Float[Tensor, "*paths N"]:
+        """(x0, I), equation (44); ``(..., N)`` from ``(..., n)``."""
+        x0 = arguments.state(x0, many=True)
+        identity = torch.eye(x0.shape[-1], dtype=x0.dtype, device=x0.device).flatten()
+        return torch.cat([x0, identity.expand(*x0.shape[:-1], -1)], -1)
+
+    def split(self, state: Float[Tensor, "*paths N"]) -> tuple[Float[Tensor, "*paths n"], Float[Tensor, "*paths n n"]]:
+        """The state ``(..., n)`` and the matrix ``(..., n, n)``."""
+        n = round((state.shape[-1] + 0.25) ** 0.5 - 0.5)  # N = n + n²
+        return state[..., :n], state[..., n:].unflatten(-1, (n, n))
+
+    @abstractmethod
+    def increment(
+        self, slope: Float[Tensor, "paths n *channels n"], matrix: Float[Tensor, "paths n n"]
+    ) -> Float[Tensor, "paths n *channels n"]:
+        """The matrix's own coefficient, of ``slope``'s shape: ``slope`` is a coefficient's Jacobian at the state."""
+
+    def rows(
+        self, coefficient: CoefficientOf, state: Float[Tensor, "paths N"]
+    ) -> list[Float[Tensor, "paths _ *channels"]]:
+        x, matrix = self.split(state)
+        slope = jacobian(lambda p: coefficient(self.sde, p), x)
+        return [coefficient(self.sde, x), self.increment(slope, matrix).movedim(-1, 2).flatten(1, 2)]
+
+
+class FundamentalMatrixSDE(WithMatrix):
     """(x, Φ): dΦ = ∂g_k Φ dB^k with the drift as k = 0, equation (43); N = n + n².
 
     >>> together = FundamentalMatrixSDE(gbm)
@@ -70,41 +98,19 @@ class FundamentalMatrixSDE(Prolongation):
     torch.Size([16, 1, 1])
     """
 
-    def initial(self, x0: Float[Tensor, "*paths n"]) -> Float[Tensor, "*paths N"]:
-        """(x0, I), equation (44); ``(..., N)`` from ``(..., n)``."""
-        return _with_identity(x0)
-
-    def split(self, state: Float[Tensor, "*paths N"]) -> tuple[Float[Tensor, "*paths n"], Float[Tensor, "*paths n n"]]:
-        """x ``(..., n)`` and Φ ``(..., n, n)``."""
-        return _with_matrix(state)
-
-    def rows(
-        self, coefficient: CoefficientOf, state: Float[Tensor, "paths N"]
-    ) -> list[Float[Tensor, "paths _ *channels"]]:
-        x, phi = self.split(state)
-        slope = jacobian(lambda p: coefficient(self.sde, p), x)
-        product = (slope.flatten(1, -2) @ phi).unflatten(1, slope.shape[1:-1])
-        return [coefficient(self.sde, x), product.movedim(-1, 2).flatten(1, 2)]
+    def increment(
+        self, slope: Float[Tensor, "paths n *channels n"], matrix: Float[Tensor, "paths n n"]
+    ) -> Float[Tensor, "paths n *channels n"]:
+        return (slope.flatten(1, -2) @ matrix).unflatten(1, slope.shape[1:-1])
 
 
-class InverseMatrixSDE(Prolongation):
+class InverseMatrixSDE(WithMatrix):
     """(x, Φ⁻¹): dΦ⁻¹ = −Φ⁻¹ ∂g_k dB^k + Φ⁻¹ Σ_{k≥1} (∂g_k)² dt; N = n + n². In Stratonovich's calculus no last term."""
 
-    def initial(self, x0: Float[Tensor, "*paths n"]) -> Float[Tensor, "*paths N"]:
-        """(x0, I); ``(..., N)`` from ``(..., n)``."""
-        return _with_identity(x0)
-
-    def split(self, state: Float[Tensor, "*paths N"]) -> tuple[Float[Tensor, "*paths n"], Float[Tensor, "*paths n n"]]:
-        """x ``(..., n)`` and Φ⁻¹ ``(..., n, n)``."""
-        return _with_matrix(state)
-
-    def rows(
-        self, coefficient: CoefficientOf, state: Float[Tensor, "paths N"]
-    ) -> list[Float[Tensor, "paths _ *channels"]]:
-        x, inverse = self.split(state)
-        slope = jacobian(lambda p: coefficient(self.sde, p), x)
-        product = (inverse @ slope.flatten(2)).unflatten(2, slope.shape[2:])
-        return [coefficient(self.sde, x), -product.movedim(-1, 2).flatten(1, 2)]
+    def increment(
+        self, slope: Float[Tensor, "paths n *channels n"], matrix: Float[Tensor, "paths n n"]
+    ) -> Float[Tensor, "paths n *channels n"]:
+        return -(matrix @ slope.flatten(2)).unflatten(2, slope.shape[2:])
 
     def f(self, t: Float[Tensor, ""], x: Float[Tensor, "paths N"]) -> Float[Tensor, "paths N"]:
         drift = super().f(t, x)
@@ -190,14 +196,3 @@ class SecondVariationSDE(Prolongation):
             return coefficient(self.sde, p)
 
         return [g(x), directional(g, x, u), directional(g, x, v), directional(g, x, w) + second_derivative(g, x, u, v)]
-
-
-def _with_identity(x0: Tensor) -> Tensor:
-    x0 = arguments.state(x0, many=True)
-    identity = torch.eye(x0.shape[-1], dtype=x0.dtype, device=x0.device).flatten()
-    return torch.cat([x0, identity.expand(*x0.shape[:-1], -1)], -1)
-
-
-def _with_matrix(state: Tensor) -> tuple[Tensor, Tensor]:
-    n = round((state.shape[-1] + 0.25) ** 0.5 - 0.5)  # N = n + n²
-    return state[..., :n], state[..., n:].unflatten(-1, (n, n))

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from sdewm.jets import Jet
 from sdewm.jets.directional import directional
-from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
-from sdewm.solvers.structure import Direction, NoiseStructure, noise_structure
+from sdewm.solvers.structure import Direction, NoiseStructure
+from sdewm.solvers.structured import Structured
 from sdewm.systems.sde import SDE, diffusion_at, diffusion_product, drift
 
 
-class Milstein(Stepper):
+class Milstein(Structured):
     """x + f Δt + Σ_k g_k ΔB^k + Σ_kl ∂g_l[g_k] I_kl, with I_kl = ∫∫ dB^k dB^l (Milstein 1974; Kloeden & Platen 10.3.3).
 
     A Stratonovich SDE is taken as well, and gets Stratonovich's integrals. The derivatives are exact, by forward
@@ -33,25 +33,8 @@ class Milstein(Stepper):
     may_need_areas = True
     differentiates = True
 
-    def __init__(self, structure: NoiseStructure | None = None) -> None:
-        self.structure = structure
-
-    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> PreparedMilstein:
-        structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
+    def prepared(self, structure: NoiseStructure, x0: Float[Tensor, "*paths n"]) -> PreparedMilstein:
         return PreparedMilstein(structure, tuple(structure.directions(_plain(x0))))
-
-    def step(
-        self,
-        sde: SDE,
-        t: Float[Tensor, ""],
-        dt: float,
-        x: Float[Tensor, "paths n"],
-        dB: Float[Tensor, "paths channels"],
-        area: Float[Tensor, "paths channels channels"] | None = None,
-    ) -> Float[Tensor, "paths n"]:
-        """One step by itself; measures the structure anew, at states near x."""
-        at = float(t)
-        return self.prepare(sde, x, TimeGrid(at, at + dt, 1)).step(sde, t, dt, x, dB, area)
 
 
 class PreparedMilstein(Stepper):

@@ -7,14 +7,14 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
-from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
-from sdewm.solvers.structure import NoiseStructure, noise_structure
+from sdewm.solvers.structure import NoiseStructure
+from sdewm.solvers.structured import Structured
 from sdewm.systems.sde import SDE, diffusion_at, drift, one_channel
 
 
-class PlatenWeak2(Stepper):
+class PlatenWeak2(Structured):
     """Platen's explicit scheme of weak order 2 for any Itô noise (Kloeden & Platen 1992, 15.1.3).
 
     The two-point variables V_kl of the book are twice the noise's Lévy areas, which have the same moments as far as
@@ -30,25 +30,8 @@ class PlatenWeak2(Stepper):
     may_need_areas = True
     moments_suffice = True
 
-    def __init__(self, structure: NoiseStructure | None = None) -> None:
-        self.structure = structure
-
-    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> PreparedWeak2:
-        structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
+    def prepared(self, structure: NoiseStructure, x0: Float[Tensor, "*paths n"]) -> PreparedWeak2:
         return PreparedWeak2(structure)
-
-    def step(
-        self,
-        sde: SDE,
-        t: Float[Tensor, ""],
-        dt: float,
-        x: Float[Tensor, "paths n"],
-        dB: Float[Tensor, "paths channels"],
-        area: Float[Tensor, "paths channels channels"] | None = None,
-    ) -> Float[Tensor, "paths n"]:
-        """One step by itself; measures the structure anew, at states near x."""
-        at = float(t)
-        return self.prepare(sde, x, TimeGrid(at, at + dt, 1)).step(sde, t, dt, x, dB, area)
 
 
 class PreparedWeak2(Stepper):

@@ -5,15 +5,14 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.base import Stepper
-from sdewm.solvers.registry import fitting, register
-from sdewm.solvers.structure import NoiseStructure, noise_structure
+from sdewm.solvers.registry import register
+from sdewm.solvers.structure import NoiseStructure
+from sdewm.solvers.structured import Structured
 from sdewm.solvers.time_areas import time_means
 from sdewm.systems.sde import SDE, diffusion_at, diffusion_product, drift
 
 
-class RoesslerSRA1(Stepper):
+class RoesslerSRA1(Structured):
     """The scheme SRA1 (Rößler 2010, SIAM J. Numer. Anal. 48, 922–952): strong order 1.5 where g depends on t alone.
 
     It takes the noise's integrals over time beside its increments, and makes two evaluations of each coefficient. The
@@ -27,13 +26,8 @@ class RoesslerSRA1(Stepper):
     summary = "Rößler's SRA1, for additive noise"
     needs_time_areas = True
 
-    def __init__(self, structure: NoiseStructure | None = None) -> None:
-        self.structure = structure
-
-    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> RoesslerSRA1:
-        if self.structure is not None:
-            return self
-        return RoesslerSRA1(fitting(self, sde, noise_structure(sde, x0, grid)))
+    def prepared(self, structure: NoiseStructure, x0: Float[Tensor, "*paths n"]) -> RoesslerSRA1:
+        return RoesslerSRA1(structure)
 
     def step(
         self,

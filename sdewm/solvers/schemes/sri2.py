@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdewm.noise.grid import TimeGrid
 from sdewm.solvers.base import Stepper
 from sdewm.solvers.registry import register
-from sdewm.solvers.structure import NoiseStructure, noise_structure
+from sdewm.solvers.structure import NoiseStructure
+from sdewm.solvers.structured import Structured
 from sdewm.systems.sde import SDE, diffusion_at, diffusion_product, drift, one_channel
 
 
-class RoesslerSRI2(Stepper):
+class RoesslerSRI2(Structured):
     """The scheme SRI2 (Rößler 2010, SIAM J. Numer. Anal. 48, 922–952): strong order 1 for any Itô noise.
 
     With stages H = x + f Δt and H±^l = H ± Σ_k g_k I_kl/√Δt it adds ½√Δt (g_l(H+^l) − g_l(H−^l)) to the trapezoidal
@@ -29,25 +29,8 @@ class RoesslerSRI2(Stepper):
     summary = "Rößler's SRI2, without derivatives"
     may_need_areas = True
 
-    def __init__(self, structure: NoiseStructure | None = None) -> None:
-        self.structure = structure
-
-    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> PreparedSRI2:
-        structure = noise_structure(sde, x0, grid) if self.structure is None else self.structure
+    def prepared(self, structure: NoiseStructure, x0: Float[Tensor, "*paths n"]) -> PreparedSRI2:
         return PreparedSRI2(structure)
-
-    def step(
-        self,
-        sde: SDE,
-        t: Float[Tensor, ""],
-        dt: float,
-        x: Float[Tensor, "paths n"],
-        dB: Float[Tensor, "paths channels"],
-        area: Float[Tensor, "paths channels channels"] | None = None,
-    ) -> Float[Tensor, "paths n"]:
-        """One step by itself; measures the structure anew, at states near x."""
-        at = float(t)
-        return self.prepare(sde, x, TimeGrid(at, at + dt, 1)).step(sde, t, dt, x, dB, area)
 
 
 class PreparedSRI2(Stepper):

@@ -8,15 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.jets.directional import directional
-from sdewm.noise.grid import TimeGrid
-from sdewm.solvers.base import Stepper
-from sdewm.solvers.registry import fitting, register
-from sdewm.solvers.structure import NoiseStructure, noise_structure
+from sdewm.solvers.registry import register
+from sdewm.solvers.structure import NoiseStructure
+from sdewm.solvers.structured import Structured
 from sdewm.solvers.time_areas import time_means
 from sdewm.systems.sde import SDE, diffusion_at, diffusion_product, drift, one_channel
 
 
-class Taylor15(Stepper):
+class Taylor15(Structured):
     """The strong Taylor scheme of order 1.5 (Kloeden & Platen 1992, 10.4), where the diffusion vectors commute.
 
     With V = Σ_k g_k ΔB^k, derivatives L_v F = ∂F[v], Z the integrals of B(s) − B(t) over the step, and
@@ -37,13 +36,8 @@ class Taylor15(Stepper):
     needs_time_areas = True
     differentiates = True
 
-    def __init__(self, structure: NoiseStructure | None = None) -> None:
-        self.structure = structure
-
-    def prepare(self, sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid) -> Taylor15:
-        if self.structure is not None:
-            return self
-        return Taylor15(fitting(self, sde, noise_structure(sde, x0, grid)))
+    def prepared(self, structure: NoiseStructure, x0: Float[Tensor, "*paths n"]) -> Taylor15:
+        return Taylor15(structure)
 
     def step(
         self,
