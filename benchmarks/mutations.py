@@ -58,7 +58,7 @@ TESTS: dict[str, tuple[tuple[str, ...], str]] = {
     "solvers.schemes.platen_weak": (("solvers/test_moments",), "platen"),
     "solvers.schemes.heun": (("solvers/test_moments",), "heun"),
     "solvers.order_fit": (("solvers/test_order_fit",), ""),
-    "solvers.order_regime": (("solvers/test_order_fit",), ""),
+    "solvers.order_regime": (("solvers/test_order_fit", "solvers/test_order_regime"), ""),
     "solvers.structure": (("solvers/test_structure",), ""),
     "solvers.held_structure": (("solvers/test_structure", "solvers/test_held_structure"), ""),
     "solvers.adaptive": (("solvers/test_adaptive",), ""),
