@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sdewm.jets.forward_mode import load_forward_mode
 from sdewm.jets.jet import Jet, constant
+from sdewm.jets.paths import evaluated_on
 from sdewm.jets.space import JetSpace
 
 
@@ -23,10 +24,12 @@ def directional(function: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> T
         point, direction = (y.coefficients if isinstance(y, Jet) else constant(y, space).coefficients for y in (x, v))
 
         def coefficients(c: Tensor) -> Tensor:
-            out = function(Jet(c, space))
+            with evaluated_on(len(x)):
+                out = function(Jet(c, space))
             return out.coefficients if isinstance(out, Jet) else constant(out, space).coefficients
 
         load_forward_mode()
         return Jet(torch.func.jvp(coefficients, (point,), (direction,))[1], space)
-    out = function(Jet(torch.stack([x, v]), JetSpace(1, 1)))
+    with evaluated_on(len(x)):
+        out = function(Jet(torch.stack([x, v]), JetSpace(1, 1)))
     return out.coefficients[1] if isinstance(out, Jet) else torch.zeros_like(out)

@@ -9,9 +9,8 @@ motion does, are left alone.
 
 The cut of a complex function is a line that paths may cross anywhere on it: it is said at every call, as atan2's is.
 
-What is not seen: an edge that no path comes near, which of a dozen paths hardly any does; one inside of an operation
-that has neither a rule nor a place in these tables, such as torch.linalg.pinv; and paths along another axis than the
-first.
+What is not seen: an edge that no path comes near, which of a dozen paths hardly any does; and one inside of an
+operation that has neither a rule nor a place in these tables, such as torch.linalg.pinv.
 What is said without need: a pole that a numerator heals, as in sin(x)/x, where torch.sinc(x) has none; and, of a few
 paths, a steep function that most of them have left behind, as log(sigmoid(8 x)), where logsigmoid(8 x) has no edge.
 """
@@ -27,7 +26,8 @@ import torch
 from torch import Tensor
 
 from sdewm.jets.jet import EdgeWarning, Jet
-from sdewm.jets.registry import warn_nonsmooth
+from sdewm.jets.paths import arrangements, judged_by_path
+from sdewm.jets.registry import unwrapped, warn_nonsmooth
 
 CUTS = frozenset(
     "sqrt rsqrt log log2 log10 log1p logcumsumexp pow asin arcsin acos arccos atan arctan asinh arcsinh acosh arccosh "
@@ -97,16 +97,22 @@ def look_at_zero(name: str, x: Any) -> None:
 
 
 def look_at(name: str, distance: Tensor, speed: Callable[[], Tensor]) -> None:
-    """Say that an operation is not smooth if ε carries paths, along the first axis, across an edge.
+    """Say that an operation is not smooth if ε carries paths across an edge.
 
     ``distance`` from the edge and ``speed``, by how much ε changes it to first order, are of one shape.
     """
-    if distance.ndim == 0 or distance.numel() < 2:
+    distance = unwrapped(distance)
+    if not distance.numel():
         return
-    low, high = torch.aminmax(distance)
-    if not known(low < ASIDE * high):  # nothing more is asked of most calls
-        return
-    fast, usual = speed(), distance.mean(0)
+    if arrangements(distance):
+        low, high = torch.aminmax(distance)
+        if not known(low < ASIDE * high):  # nothing more is asked of most calls
+            return
+    judged_by_path(_look_at, name, distance, speed())
+
+
+def _look_at(name: str, distance: Tensor, fast: Tensor) -> None:
+    usual = distance.mean(0)
     reach = max(NEAR, min(FEW / len(distance), FURTHEST))
     near = (distance * fast.mean(0) < reach * fast * usual) & (distance < ASIDE * usual)
     if known(near.any()):
@@ -118,27 +124,30 @@ def look_at(name: str, distance: Tensor, speed: Callable[[], Tensor]) -> None:
 
 
 def meets_kink(sides: Tensor, speed: Tensor, guard: bool = False) -> bool:
-    """Whether ε carries paths, along the first axis, to a kink, or nobody can tell that it does not.
+    """Whether ε carries paths to a kink, or nobody can tell that it does not.
 
-    ``sides`` vanish at the kink, and have opposite signs on its two sides; ``speed`` is by how much ε changes them to
-    first order. It is not met where all of many paths are on one side, clear of it by many standard deviations, none by
-    far closer to it than others are, in terms of its speed, and none so close that an ε of a tenth carries it there. A
-    ``guard`` of a function's own domain, as of a length against 0, has nothing on its other side, and need not be that
-    far. A compiled walk looks at its first steps only: for it, any kink is met.
+    ``sides`` vanish at the kink, and have opposite signs on its two sides; ``speed``, of the same shape, is by how much
+    ε changes them to first order. It is not met where all of many paths are on one side, clear of it by many standard
+    deviations, none by far closer to it than others are, in terms of its speed, and none so close that an ε of a tenth
+    carries it there. A ``guard`` of a function's own domain, as of a length against 0, has nothing on its other side,
+    and need not be that far. A compiled walk looks at its first steps only: for it, any kink is met.
     """
-    if _LISTENING or sides.ndim == 0 or len(sides) < MANY:
-        return True
+    ways = () if _LISTENING else arrangements(sides)
     try:
-        if not bool((sides > 0).all() | (sides < 0).all()):
-            return True
-        distance, fast = sides.abs(), speed.abs()
-        usual = distance.mean(0)
-        if not guard and not bool((usual >= CLEAR * distance.std(0)).all()):
-            return True
-        apart = (distance >= ASIDE * usual) | (distance * fast.mean(0) >= ASIDE * fast * usual)
-        return not bool((apart & (distance > ASIDE * fast)).all())
+        return not ways or any(_meets_kink(arrange(sides), arrange(speed), guard) for arrange in ways)
     except RuntimeError:  # under vmap
         return True
+
+
+def _meets_kink(sides: Tensor, speed: Tensor, guard: bool) -> bool:
+    if len(sides) < MANY or not bool((sides > 0).all() | (sides < 0).all()):
+        return True
+    distance, fast = sides.abs(), speed.abs()
+    usual = distance.mean(0)
+    if not guard and not bool((usual >= CLEAR * distance.std(0)).all()):
+        return True
+    apart = (distance >= ASIDE * usual) | (distance * fast.mean(0) >= ASIDE * fast * usual)
+    return not bool((apart & (distance > ASIDE * fast)).all())
 
 
 def speed_of(x: Jet) -> Tensor:

@@ -29,7 +29,7 @@ class EdgeWarning(NonSmoothWarning):
 
 
 class SlopeWarning(NonSmoothWarning):
-    """The operation is smooth, and so steep that the paths are on both sides of its slope and hardly any is on it."""
+    """The operation is smooth, and so steep that paths are on its two sides and hardly any is where it turns."""
 
 
 class Jet(torch.Tensor):

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sdewm.jets.edges import CUTS, EDGES, meets_kink
+from sdewm.jets.paths import arrangements
 
 # Elementary operations (ATen's names) that are not twice continuously differentiable somewhere inside their domain. Of
 # factorizations, some choose a pivot, an order or a sign anew for every matrix.
@@ -152,7 +153,7 @@ def _met(here: tuple[str, Side], *moved: tuple[str, Side]) -> set[str]:
     name, (sides, guard) = here
     changes = [(other.values - sides).abs() for _, other in moved]
     if not any(bool(change.any()) for change in changes):
-        if sides.ndim == 0 or bool((sides == sides[:1]).all()):
+        if not any(bool((arrange(sides) != arrange(sides)[:1]).any()) for arrange in arrangements(sides)):
             return set()
     return {name} if meets_kink(sides, torch.maximum(*changes) / STEP, guard) else set()
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sdewm.jets.axes import axes
+from sdewm.jets.elementwise import quiet_exp
 from sdewm.jets.jet import Jet
 from sdewm.jets.registry import register, rule, warn_nonsmooth
 from sdewm.jets.slopes import look_at_choice
@@ -39,7 +40,7 @@ def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
     look_at_choice("logsumexp", input, dim)
     top = torch.amax(input.value, dim, keepdim=True)
-    total = (input - top).exp().sum(dim, keepdim=keepdim).log()
+    total = quiet_exp(input - top).sum(dim, keepdim=keepdim).log()
     return total + top.reshape(total.shape)
 
 
@@ -48,15 +49,24 @@ def logaddexp(input: Any, other: Any) -> Any:
     return torch.logsumexp(torch.stack(torch.broadcast_tensors(input, other)), 0)
 
 
-@rule("softmax")
-def softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+def _softmax(name: str, input: Any, dim: Any, dtype: Any) -> Any:
     if dtype is not None:
         input = input.to(dtype)
     if not input.numel():
         return input.clone()
-    look_at_choice("softmax", input, dim)
-    e = (input - torch.amax(input.value, dim, keepdim=True)).exp()
+    look_at_choice(name, input, dim)
+    e = quiet_exp(input - torch.amax(input.value, dim, keepdim=True))
     return e / e.sum(dim, keepdim=True)
+
+
+@rule("softmax")
+def softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    return _softmax("softmax", input, dim, dtype)
+
+
+@rule("softmin")
+def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    return _softmax("softmin", -input, dim, dtype)
 
 
 @rule("log_softmax")
@@ -67,7 +77,7 @@ def log_softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = 
         return input.clone()
     look_at_choice("log_softmax", input, dim)
     shifted = input - torch.amax(input.value, dim, keepdim=True)
-    return shifted - shifted.exp().sum(dim, keepdim=True).log()
+    return shifted - quiet_exp(shifted).sum(dim, keepdim=True).log()
 
 
 def _extreme(name: str, better: Callable[..., Any]) -> None:

@@ -189,9 +189,7 @@ def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarnin
 
     ``why`` explains it, if the name alone does not.
     """
-    frame, depth = sys._getframe(1), 2
-    while frame.f_back is not None and _module(frame).startswith(_MACHINERY):
-        frame, depth = frame.f_back, depth + 1
+    frame, depth = outside_machinery()
     if _module(frame) == "torch.distributions.constraints":
         return  # a check of arguments, on which no result depends
     for names in _LISTENING:
@@ -206,11 +204,19 @@ def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarnin
     warnings.warn(f"{name} {_said(category)}{'; ' * bool(why)}{why}", category, stacklevel=depth)
 
 
+def outside_machinery() -> tuple[FrameType, int]:
+    """The frame of who called torch with jets, and how many frames above the caller of this function it is."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and _module(frame).startswith(_MACHINERY):
+        frame, depth = frame.f_back, depth + 1
+    return frame, depth
+
+
 def _said(category: type[NonSmoothWarning]) -> str:
     if category is SlopeWarning:
         return (
-            "is so steep that paths are on both sides of its slope and hardly any is on it: the mean of its "
-            "derivatives lacks what the slope adds. Take a gentler slope, or more paths"
+            "is so steep that hardly any path is where it turns: the mean of its derivatives lacks what that adds. "
+            "Take a gentler slope, or more paths"
         )
     where = " at a pole or where its domain ends, and paths come there" if category is EdgeWarning else ""
     return (

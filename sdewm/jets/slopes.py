@@ -13,10 +13,14 @@ from torch import Tensor
 
 from sdewm.jets.edges import known, note_nearly
 from sdewm.jets.jet import Jet, SlopeWarning
-from sdewm.jets.registry import warn_nonsmooth
+from sdewm.jets.paths import arrangements, judged_by_path
+from sdewm.jets.registry import unwrapped, warn_nonsmooth
 
-SLOPES = frozenset({"tanh", "sigmoid", "erf", "erfc", "atan", "logsigmoid", "ndtr"})
+SLOPES = frozenset({"tanh", "sigmoid", "erf", "erfc", "atan", "logsigmoid", "ndtr", "silu", "softplus", "gelu", "mish"})
 """Functions of one argument that turn within a few units of 0, and no more beyond."""
+
+PEAKS = frozenset({"exp", "exp2", "expm1"})
+"""Functions of one argument that are next to nothing a few units below the largest one, as exp(-10¹² x²) is."""
 
 WIDTH = 4.0  # tanh, sigmoid and their kin do most of their turning within so much of 0
 STEEP = 512.0  # a sample that is no wider than this has many paths on the slope, if it has it in its midst
@@ -24,47 +28,80 @@ MANY = 64  # so many paths on the slope make a mean whose error bar can be belie
 
 
 def look_at_slope(name: str, x: Tensor) -> None:
-    """Say that a function is too steep for the paths along the first axis: they are on both sides of 0, few near it.
+    """Say that a function is too steep for the paths: they are on both sides of 0, few near it.
 
     ``x`` is the argument, scaled so that the function turns within a few units of 0.
     """
-    if x.ndim == 0 or x.numel() < 2 or x.is_complex():
+    x = unwrapped(x)
+    if x.is_complex() or not x.numel():
         return
-    low, high = torch.aminmax(x)
-    if known(high - low > STEEP):
-        few = (x.abs() < WIDTH).sum(0) < MANY
-        wide = (x.amax(0) - x.amin(0) > STEEP) & (x.amin(0) < 0) & (x.amax(0) > 0)
-        if known((few & wide).any()):
-            warn_nonsmooth(name, SlopeWarning)
+    if arrangements(x):
+        low, high = torch.aminmax(x)
+        if not known(torch.maximum(high, -low) > STEEP):  # nothing more is asked of most calls
             return
-    if known(torch.maximum(high, -low) > STEEP):
+    judged_by_path(_look_at_slope, name, x)
+
+
+def _look_at_slope(name: str, x: Tensor) -> None:
+    few = (x.abs() < WIDTH).sum(0) < MANY
+    wide = (x.amax(0) - x.amin(0) > STEEP) & (x.amin(0) < 0) & (x.amax(0) > 0)
+    if known((few & wide).any()):
+        warn_nonsmooth(name, SlopeWarning)
+    elif known(x.abs().amax() > STEEP):
         note_nearly(name)  # further on paths may be on both sides
+
+
+def look_at_peak(name: str, x: Tensor) -> None:
+    """The same for exp: paths are far below the largest argument that one of them reaches, and few are near it."""
+    x = unwrapped(x)
+    if x.is_complex() or not x.numel():
+        return
+    if arrangements(x):
+        low, high = torch.aminmax(x)
+        if not known(high - low > STEEP):
+            return
+    judged_by_path(_look_at_peak, name, x)
+
+
+def _look_at_peak(name: str, x: Tensor) -> None:
+    top = x.amax(0)
+    few, wide = (x > top - WIDTH).sum(0) < MANY, top - x.amin(0) > STEEP
+    if known((few & wide).any()):
+        warn_nonsmooth(name, SlopeWarning)
+    elif known(wide.any()):
+        note_nearly(name)
 
 
 def look_at_choice(name: str, x: Jet, dim: int | Sequence[int]) -> None:
     """The same for softmax and its kin: paths differ in which of the numbers along ``dim`` is the largest, few waver.
 
-    ``dim`` is an axis, or several, of ``x``; paths are along the first axis that is left.
+    ``dim`` is an axis, or several, of ``x``.
     """
     value = x.value.detach()
     if not value.ndim or not value.numel():
         return
     low, high = torch.aminmax(value)
-    if not known(high - low > STEEP):
+    if known(high - low <= STEEP / 2):
         return
     axes = sorted(d % value.ndim for d in ([dim] if isinstance(dim, int) else dim))
     last = value.movedim(axes, tuple(range(-len(axes), 0))).flatten(-len(axes))
-    if last.ndim < 2 or last.shape[-1] < 2:
+    if last.shape[-1] < 2:
         return
     two = last.topk(2)
-    lead, chosen = two.values[..., 0] - two.values[..., 1], two.indices[..., 0]
+    judged_by_path(_look_at_choice, name, two.values[..., 0] - two.values[..., 1], two.indices[..., 0])
+
+
+def _look_at_choice(name: str, lead: Tensor, chosen: Tensor) -> None:
     few, differ, wide = (lead < WIDTH).sum(0) < MANY, (chosen != chosen[:1]).any(0), lead.amax(0) > STEEP / 2
     if known((few & differ & wide).any()):
         warn_nonsmooth(name, SlopeWarning)
-    else:
+    elif known(wide.any()):
         note_nearly(name)
 
 
 def steep(name: str, x: Jet, scale: float = 1.0) -> None:
-    """:func:`look_at_slope` at the value of a jet."""
-    look_at_slope(name, scale * x.value.detach())
+    """:func:`look_at_slope` or :func:`look_at_peak` at the value of a jet; nothing for functions that have neither."""
+    if name in PEAKS:
+        look_at_peak(name, x.value.detach())
+    elif name in SLOPES:
+        look_at_slope(name, scale * x.value.detach())

@@ -46,6 +46,8 @@ INTERNAL: dict[str, Callable[..., Any]] = {
     "_unsafe_view": lambda x, sizes: x.reshape(sizes),
     "_reshape_alias": lambda x, sizes, strides: x.reshape(sizes),
     "alias": lambda x: x,
+    "_softmax": lambda x, dim, half_to_float: torch.softmax(x, dim),
+    "_log_softmax": lambda x, dim, half_to_float: torch.log_softmax(x, dim),
     "linalg_vector_norm": torch.linalg.vector_norm,
     "select_backward": lambda grad, sizes, dim, index: _into(grad, sizes, _axis(sizes, dim, index)),
     "slice_backward": lambda grad, sizes, dim, start, end, step: _into(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sdewm.jets import Jet, JetSpace
 from sdewm.jets.directional import directional
+from sdewm.jets.paths import evaluated_on
 from sdewm.systems.sde import SDE, diffusion_product
 
 
@@ -37,7 +38,8 @@ def jacobian(
     directions = [e.expand(x.shape) for e in torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)]
     if isinstance(x, Jet):
         return torch.stack([directional(function, x, e) for e in directions], -1)
-    value = function(along(x, directions, order=1))
+    with evaluated_on(len(x)):
+        value = function(along(x, directions, order=1))
     if isinstance(value, Jet):
         return first_derivatives(value)
     return value.new_zeros(*value.shape, x.shape[-1])

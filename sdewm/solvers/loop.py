@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet
+from sdewm.jets.paths import evaluated_on
 from sdewm.jets.written import as_written
 from sdewm.noise.drawn import Drawn
 from sdewm.noise.grid import TimeGrid
@@ -88,7 +89,8 @@ def trajectory(
         try:
             if held is not None and i in held.steps:
                 held.hold(sde, t, x)
-            x = chosen.step(sde, t, grid.dt, x, *increment)
+            with evaluated_on(len(x)):
+                x = chosen.step(sde, t, grid.dt, x, *increment)
             if rows is not None and i in rows.steps:
                 rows.hold(partial(chosen.step, sde, t, grid.dt), before, increment, x)
         except FROM_INSIDE:

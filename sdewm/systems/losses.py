@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet
+from sdewm.jets.paths import evaluated_on
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.user_functions import named
 
@@ -72,7 +73,7 @@ class SummedLoss:
 
     def at(self, t: Float[Tensor, ""], x: Float[Tensor, "paths n"]) -> Float[Tensor, " paths"]:
         """fn(t, x), a tensor or a jet ``(paths,)``; :class:`NonFiniteLoss` where a path's is not finite."""
-        with named("loss: expected a function of states (paths, n)"):
+        with named("loss: expected a function of states (paths, n)"), evaluated_on(len(x)):
             value = self.fn(t, x)
         # One of another shape would be broadcast over the paths of the others.
         if not isinstance(value, Tensor) or value.shape != x.shape[:1]:

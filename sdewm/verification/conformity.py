@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sdewm import arguments
 from sdewm.jets import Jet, JetSpace, nonsmooth_met
+from sdewm.jets.paths import evaluated_on
 from sdewm.jets.written import as_written
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.checks import Probe, check_coefficients, check_loss, parts
@@ -173,7 +174,7 @@ def _check_derivative(name: str, function: Callable[[Tensor], Tensor], states: T
     generator = torch.Generator().manual_seed(1)
     v = torch.randn(states.shape[1], generator=generator, dtype=torch.float64).to(states)
     v = (v * (states.amax(0) - states.amin(0))).expand_as(states)
-    with named(f"{name}: expected a function that jets pass through"):
+    with named(f"{name}: expected a function that jets pass through"), evaluated_on(len(states)):
         # To second order, as in an expansion: torch has no second derivatives of some functions.
         jet = function(Jet(torch.stack([states, v, torch.zeros_like(v)]), JetSpace(1, 2)))
     eps = torch.finfo(states.dtype).eps

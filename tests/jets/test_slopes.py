@@ -34,6 +34,7 @@ STEPS: dict[str, Function] = {
     "gelu": F.gelu,
     "mish": F.mish,
     "softmax": lambda u: torch.softmax(torch.stack([u, torch.zeros_like(u)], -1), -1)[..., 0],
+    "softmin": lambda u: F.softmin(torch.stack([u, torch.zeros_like(u)], -1), -1)[..., 0],
     "log_softmax": lambda u: torch.log_softmax(torch.stack([u, torch.zeros_like(u)], -1), -1)[..., 0],
     "logsumexp": lambda u: torch.logsumexp(torch.stack([u, torch.zeros_like(u)], -1), -1),
 }
@@ -64,6 +65,38 @@ def test_a_slope_that_paths_resolve_is_left_alone(name: str) -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_a_slope_on_whose_one_side_all_paths_are_is_left_alone(name: str) -> None:
     assert not said(STEPS[name], 1e6 if name != "logsigmoid" else 1e5, 60.0)
+
+
+@pytest.mark.parametrize("function", [torch.exp, torch.exp2, torch.expm1])
+@pytest.mark.parametrize("slope, lost", [(1e3, True), (4.0, False)])
+def test_a_peak_between_the_paths_is_said(function: Function, slope: float, lost: bool) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = expand(
+            BROWNIAN,
+            lambda x: function(-((slope * x[:, 0]) ** 2)),
+            torch.tensor([0.1], dtype=F64),
+            GRID,
+            paths=4096,
+        )
+    expected = {function.__name__} if lost else set()
+    assert {str(w.message).split()[0] for w in caught if issubclass(w.category, SlopeWarning)} == expected
+    assert set(found.kinks) == expected
+
+
+def test_without_a_word_a_peak_would_be_lost() -> None:
+    # E exp(−(kx)²) is √(π/k²) times the density at 0, to the width of the peak.
+    slope, start = 1e6, 0.1
+    with pytest.warns(SlopeWarning, match="exp is so steep"):
+        e = expand(
+            BROWNIAN,
+            lambda x: slope * torch.exp(-((slope * x[:, 0]) ** 2)),
+            torch.tensor([start], dtype=F64),
+            GRID,
+            paths=4096,
+        )
+    truth = -start * math.sqrt(math.pi) * math.exp(-start * start / 2) / math.sqrt(2 * math.pi)
+    assert abs(e.first.mean - truth) > 0.9 * abs(truth)
 
 
 def test_softplus_counts_in_units_of_its_own() -> None:
