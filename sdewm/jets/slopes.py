@@ -1,7 +1,8 @@
-"""Smooth steps and bends that are too steep for the paths: between two of them the whole slope can be missed.
+"""Smooth steps, bends and peaks that are too steep for the paths: between two of them all of it can be missed.
 
-tanh(10⁶ x) is smooth, and of 4,096 paths perhaps none is where it rises. Each path's derivatives are right, and nearly
-0; their mean is not, and no error bar tells. So such a function counts as the jump or the kink that paths take it for.
+tanh(10⁶ x) is smooth, and of 4,096 paths perhaps none is where it rises, nor where exp(−(10⁶ x)²) is not 0. Each path's
+derivatives are right, and nearly 0; their mean is not, and no error bar tells. So such a function counts as the jump,
+the kink or the spike that paths take it for.
 """
 
 from __future__ import annotations
