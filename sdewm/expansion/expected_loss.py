@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal
 
 from jaxtyping import Float
@@ -29,13 +30,13 @@ from sdewm.expansion.ending import left_out
 from sdewm.expansion.forms import Form
 from sdewm.expansion.pathwise_derivatives import corrected_walks, terms_along, third_along
 from sdewm.expansion.power_series import Expansion, second_coefficient
-from sdewm.expansion.unreached import unreached
+from sdewm.expansion.unreached import Known, unreached, unreached_terms
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.jets import NotDifferentiable, nonsmooth_met
 from sdewm.noise.brownian import BrownianSampler
 from sdewm.noise.grid import TimeGrid
 from sdewm.noise.increments import Increments
-from sdewm.noise.samplers import AntitheticMonteCarlo, Sampler
+from sdewm.noise.samplers import AntitheticMonteCarlo, QuasiMonteCarlo, Sampler
 from sdewm.solvers.compiled import Compile, pays
 from sdewm.solvers.methods import Method
 from sdewm.solvers.sampling import sampler_for
@@ -140,9 +141,9 @@ def expand(
         raw = sample(evaluate, drawn, channels, grid, x0, executor=executor, progress=progress)
     if form == "corrected" and order == 2:
         raw = replace(raw, moments={**raw.moments, **_size_of_third(family, summed, x0, grid, method, drawn, channels)})
-    of_loss = raw.moments["loss0/0"]
-    doubt = unreached(of_loss, summed["loss"], family.base, x0, grid, channels=channels, method=method)
-    result = summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)), doubt)
+    widen = drawn.widen if isinstance(drawn, QuasiMonteCarlo) else 1.0
+    doubts = _unreached(raw, widen, form, family, summed["loss"], x0, grid, channels, method)
+    result = summarize(raw, form, reading if form == "printed" else "", grids, order, tuple(sorted(kinks)), doubts)
     if not math.isinf(result.radius):
         return result
     before, first = (result.sample.moments[name].rms for name in ("loss0", "first"))
@@ -150,6 +151,35 @@ def expand(
     few = _few(drawn, family, x0, grid, method)
     rest = left_out(family, summed["loss"], x0, grid, magnitudes=(eps, -eps), method=method, few=few, channels=channels)
     return replace(result, sample=replace(result.sample, moments={**result.sample.moments, "rest": rest}))
+
+
+def _unreached(
+    raw: Sample,
+    widen: float,
+    form: Form,
+    family: PerturbedSDE,
+    loss: SummedLoss,
+    x0: Tensor,
+    grid: TimeGrid,
+    channels: int,
+    method: Method,
+) -> dict[str, str]:
+    """Why nothing is known of terms whose rare paths were not drawn, by name. What is of higher order is as unknown."""
+    found = {
+        str(name).removesuffix("/0"): Known(moments, raw.estimate(name).stderr, widen)
+        for name, moments in raw.moments.items()
+        if str(name).endswith("/0") and name in raw.values
+    }
+    first, second = ("P", "P~", "first"), ("Q", "S", "Q~", "S~", "second")
+    if why := unreached(found["loss0"], loss, family.base, x0, grid, channels=channels, method=method):
+        return dict.fromkeys(("loss0", *first, *second, "third"), why)
+    if form == "printed":
+        return {}
+    doubts = unreached_terms(found, loss, family, x0, grid, channels=channels, method=method)
+    for order, above in ((first, (*second, "third")), (second, ("third",))):
+        if lower := [doubts[name] for name in order if name in doubts]:
+            doubts = dict.fromkeys(above, lower[-1]) | doubts
+    return doubts
 
 
 def _size_of_third(
@@ -195,11 +225,11 @@ def summarize(
     grids: int,
     order: Literal[2, 3],
     kinks: tuple[str, ...] = (),
-    doubt: str = "",
+    doubts: Mapping[str, str] = MappingProxyType({}),
 ) -> Expansion:
     """An expansion from the replicate means of its terms on one or more grids, named ``term/halvings``.
 
-    ``doubt`` is a reason not to trust any of them, or empty.
+    ``doubts`` are reasons not to trust some of them, by name.
     """
     names = ["loss0", "first", "second", *TERMS, *(["third"] if order == 3 else [])]
     on_grids = [{name: raw[f"{name}/{halvings}"] for name in names} for halvings in range(grids)]
@@ -214,7 +244,7 @@ def summarize(
     # The moments are those of the finest grid: extrapolation removes the bias, and hardly changes the spread.
     of_paths = (raw.moments, raw.pairs)
     moments, pairs = ({n: of[f"{n}/0"] for n in dict.fromkeys([*names, "third"]) if f"{n}/0" in of} for of in of_paths)
-    s = Sample(final, raw.paths, raw.seed, moments, pairs, dict.fromkeys(names, doubt) if doubt else {})
+    s = Sample(final, raw.paths, raw.seed, moments, pairs, {name: why for name, why in doubts.items() if name in names})
     return Expansion(
         form=form,
         reading=reading,

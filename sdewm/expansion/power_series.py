@@ -155,9 +155,10 @@ class Expansion:
     def _predict(self, eps: float) -> Estimate:
         s = self.sample
         powers = {"loss0": 1.0, "first": eps, "second": eps**2}
-        # Flags of coefficients that hardly matter at this ε are left out.
+        # Flags of coefficients that hardly matter at this ε are left out; how much doubtful ones do nobody knows.
         errors = {name: abs(power) * s.estimate(name).stderr for name, power in powers.items()}
-        matter = [name for name, error in errors.items() if error >= 0.1 * max(errors.values())]
+        large = 0.1 * max(errors.values())
+        matter = [name for name, error in errors.items() if error >= large or (powers[name] and name in s.doubts)]
         return s.estimate(s["loss0"] + eps * s["first"] + eps**2 * s["second"], of=matter)
 
     def _beyond(self, eps: float) -> str:

@@ -184,6 +184,18 @@ def nonsmooth_met() -> Iterator[set[str]]:
         _LISTENING[:] = [other for other in _LISTENING if other is not names]
 
 
+@contextmanager
+def unsaid() -> Iterator[None]:
+    """Inside, nothing is said of operations that are not smooth: for walks to where no path that counts goes."""
+    listening = _LISTENING[:]
+    _LISTENING.clear()
+    try:
+        with gathered():
+            yield
+    finally:
+        _LISTENING[:] = listening
+
+
 def warn_nonsmooth(name: str, category: type[NonSmoothWarning] = NonSmoothWarning, why: str = "") -> None:
     """Warn that an operation is not smooth, once in a process for each name unless warning filters say otherwise.
 

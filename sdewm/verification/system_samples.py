@@ -18,9 +18,10 @@ from sdewm.expansion.forms import Form
 from sdewm.expansion.power_series import TRUST, second_coefficient
 from sdewm.expansion.taylor import pool_tests, taylor_tests
 from sdewm.expansion.taylor_result import TaylorTest
-from sdewm.expansion.unreached import unreached
+from sdewm.expansion.unreached import Known, unreached, unreached_terms
 from sdewm.expansion.variation_of_constants import TERMS
 from sdewm.jets import nonsmooth_met
+from sdewm.systems.losses import SummedLoss
 from sdewm.verification.once import once_for_system
 from sdewm.verification.pilot import BY_DEFAULT, round_sizes
 from sdewm.verification.samples import (
@@ -167,13 +168,7 @@ def sample_system(system: System, settings: Settings) -> SystemSamples:
         # What so many paths left in doubt more of them may not.
         large = pool([replace(before.large, doubts={}), *new] if before else new, settings.seed)
         for loss, summed in system.losses.items():
-            found = large.moments[f"{loss}|jets|loss0/0"]
-            doubt = unreached(
-                found, summed, system.family.base, system.x0, system.grid, channels=channels(system),
-                method=system.method,
-            )  # fmt: skip
-            if doubt and found.spread <= 1e-14 * found.rms:  # there is nothing to compare
-                raise ArithmeticError(f"loss {loss}".strip() + f": {doubt}")
+            doubt = _unreached(system, loss, summed, large, widen)
             if doubt:
                 own = {name: doubt for name in large.values if str(name).startswith(f"{loss}|")}
                 large = replace(large, doubts={**large.doubts, **own})
@@ -235,6 +230,20 @@ def sample_system(system: System, settings: Settings) -> SystemSamples:
             "precision": settings.precision,
         },
     )
+
+
+def _unreached(system: System, loss: str, summed: SummedLoss, large: Sample, widen: float) -> str:
+    """Why rare paths that were not drawn may carry a loss's mean or terms; ``ArithmeticError`` if all others agree."""
+    keys = {term: f"{loss}|jets|{term}/0" for term in ("loss0", *TERMS)}
+    found = {term: Known(large.moments[key], large.estimate(key).stderr, widen) for term, key in keys.items()}
+    family, x0, grid, method = system.family, system.x0, system.grid, system.method
+    moments = found["loss0"].moments
+    if why := unreached(found["loss0"], summed, family.base, x0, grid, channels=channels(system), method=method):
+        if moments.spread <= 1e-14 * moments.rms:  # there is nothing to compare
+            raise ArithmeticError(f"loss {loss}".strip() + f": {why}")
+        return why
+    terms = unreached_terms(found, summed, family, x0, grid, channels=channels(system), method=method)
+    return next(iter(terms.values()), "")
 
 
 def _taylor_tests(

@@ -10,7 +10,7 @@ import torch
 from scipy.integrate import quad
 from support import F64
 
-from sdewm import FunctionSDE, PerturbedSDE, TimeGrid, expand
+from sdewm import BrownianSampler, FunctionSDE, PerturbedSDE, TimeGrid, expand
 from sdewm.expansion import unreached
 from sdewm.jets import NonSmoothWarning
 
@@ -54,6 +54,36 @@ def test_what_rare_paths_add_is_said_where_none_was_drawn(name, sampler):
         assert any("standard deviations out add" in flag for flag in estimate.flags)
 
 
+# Losses whose mean may be known, and whose derivatives are not: they are large where no path was drawn.
+STEEP = {
+    "a bend far out": lambda x: x + 10 * torch.nn.functional.softplus(100 * (x - 4.5)),
+    "a bend beside a square": lambda x: x**2 + 10 * torch.nn.functional.softplus(100 * (x - 4.5)),
+    "a step far out": lambda x: x**2 + 1e3 * torch.sigmoid(20 * (x - 4.5)),
+    "a bump far out": lambda x: x**2 + 1e3 * torch.exp(-8 * (x - 4.5) ** 2),
+    "a step beside a cosine": lambda x: torch.cos(x) + 100 * torch.tanh(4 * (x - 4.6)),
+    "a steeper step": lambda x: torch.cos(x) + 100 * torch.tanh(40 * (x - 4.6)),
+    "a gentle bend": lambda x: torch.cos(x) + 10 * torch.nn.functional.softplus(10 * (x - 4.6)),
+}
+
+
+@pytest.mark.parametrize("name", STEEP)
+def test_what_rare_paths_add_to_derivatives_is_said(name):
+    """x is moved by ε: E L(B + ε). Its coefficients follow by quadrature, weighted with Hermite polynomials."""
+    loss = STEEP[name]
+    one = FunctionSDE(g=lambda t, x: torch.ones_like(x))
+    moved = PerturbedSDE(one, FunctionSDE(lambda t, x: torch.ones_like(x), None))
+    e = expand(moved, lambda x: loss(x[:, 0]), torch.zeros(1, dtype=F64), GRID, paths=2**12)
+    z = torch.linspace(-12, 12, 240_001, dtype=F64)
+    weight = torch.exp(-0.5 * z * z) * (24 / 240_000 / math.sqrt(2 * math.pi)) * loss(z)
+    truths = {"first": float((weight * z).sum()), "second": 0.5 * float((weight * (z * z - 1)).sum())}
+    for term, truth in truths.items():
+        estimate = getattr(e, term)
+        assert abs(estimate.mean - truth) <= 4 * estimate.stderr or estimate.flags, term
+    assert e.second.flags
+    assert e.predict(0.1).flags
+    assert e.predict(0.0).flags == e.loss0.flags
+
+
 @pytest.mark.parametrize("n", [2, 12])
 def test_the_direction_in_which_rare_paths_lie_is_found(n):
     """Half of the coordinates together make the loss large, beside another that changes it far more often."""
@@ -76,8 +106,36 @@ ORDINARY = {
 
 @pytest.mark.parametrize("name", ORDINARY)
 @pytest.mark.parametrize("n", [1, 6])
-def test_ordinary_losses_lack_nothing(name, n):
-    assert not any("standard deviations out add" in flag for flag in found(ORDINARY[name], n).loss0.flags)
+@pytest.mark.parametrize("sampler", ["rqmc", "mc"])
+def test_ordinary_losses_lack_nothing(name, n, sampler):
+    e = found(ORDINARY[name], n, sampler=sampler)
+    for estimate in (e.loss0, e.first, e.second, *e.terms.values()):
+        assert not any("standard deviations out add" in flag for flag in estimate.flags)
+
+
+def test_what_walks_to_rare_paths_meet_is_not_said():
+    """A kink that is nine standard deviations out is none of the loss's, for all that anyone will see."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NonSmoothWarning)
+        family, x0 = normal(1)
+        e = expand(family, lambda x: torch.sqrt(6.5 - x[:, 0]), x0, GRID, paths=256)
+    assert e.kinks == ()
+
+
+def test_derivatives_that_are_known_where_the_system_has_areas():
+    """Lines have no Lévy areas: they are walked by Euler's method."""
+    g = torch.tensor([[[0.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]], dtype=F64)
+    base = FunctionSDE(None, lambda t, x: 0.3 + 0.1 * torch.einsum("imj,pj->pim", g, x), noise_type="general")
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: torch.ones_like(x), None))
+    e = expand(
+        family,
+        lambda x: x.square().sum(-1),
+        torch.ones(2, dtype=F64),
+        GRID,
+        method="milstein",
+        sampler=BrownianSampler(256, 0),
+    )
+    assert not e.second.flags
 
 
 def test_a_loss_whose_rare_paths_are_drawn_lacks_nothing():
@@ -96,6 +154,7 @@ def test_paths_that_leave_the_numbers_far_out_end_the_search_nearer_by():
 
 
 def test_without_lines_nothing_is_said(monkeypatch):
-    """The check can fail: with a reach of one standard deviation nothing is seen."""
-    monkeypatch.setattr(unreached, "REACH", (1.0,))
+    """The check can fail: with a reach of three standard deviations nothing is seen."""
+    monkeypatch.setattr(unreached, "REACH", (3.0,))
     assert not found(lambda x: RARE["an exponential"](x[:, 0])).loss0.flags
+    assert not found(lambda x: STEEP["a bend beside a square"](x[:, 0])).second.flags
