@@ -30,7 +30,7 @@ from sdewm.expansion.ending import left_out
 from sdewm.expansion.forms import Form
 from sdewm.expansion.pathwise_derivatives import corrected_walks, terms_along, third_along
 from sdewm.expansion.power_series import Expansion, second_coefficient
-from sdewm.expansion.unreached import Known, unreached, unreached_terms
+from sdewm.expansion.unreached import Known, unreached
 from sdewm.expansion.variation_of_constants import READINGS, TERMS, formula_terms
 from sdewm.jets import NotDifferentiable, nonsmooth_met
 from sdewm.noise.brownian import BrownianSampler
@@ -165,18 +165,11 @@ def _unreached(
     method: Method,
 ) -> dict[str, str]:
     """Why nothing is known of terms whose rare paths were not drawn, by name. What is of higher order is as unknown."""
-    found = {
-        str(name).removesuffix("/0"): Known(moments, raw.estimate(name).stderr, widen)
-        for name, moments in raw.moments.items()
-        if str(name).endswith("/0") and name in raw.values
-    }
     first, second = ("P", "P~", "first"), ("Q", "S", "Q~", "S~", "second")
-    if why := unreached(found["loss0"], loss, family.base, x0, grid, channels=channels, method=method):
-        return dict.fromkeys(("loss0", *first, *second, "third"), why)
-    if form == "printed":
-        return {}
-    doubts = unreached_terms(found, loss, family, x0, grid, channels=channels, method=method)
-    for order, above in ((first, (*second, "third")), (second, ("third",))):
+    names = ("loss0",) if form == "printed" else ("loss0", *first, *second)
+    found = {name: Known(raw.moments[f"{name}/0"], raw.estimate(f"{name}/0").stderr, widen) for name in names}
+    doubts = unreached(found, loss, family, x0, grid, channels=channels, method=method)
+    for order, above in ((("loss0",), (*first, *second, "third")), (first, (*second, "third")), (second, ("third",))):
         if lower := [doubts[name] for name in order if name in doubts]:
             doubts = dict.fromkeys(above, lower[-1]) | doubts
     return doubts

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.estimate.samples import Moments
-from sdewm.expansion.lines import lines_through, points, without_areas
+from sdewm.expansion.lines import Lines, lines_through, points, without_areas
 from sdewm.expansion.pathwise_derivatives import corrected_walks, terms_along
 from sdewm.expansion.power_series import second_coefficient
 from sdewm.jets import NotDifferentiable, value_of
@@ -34,8 +34,9 @@ from sdewm.systems.user_functions import FROM_INSIDE
 FURTHER = tuple(2.0**k for k in range(11))
 # Lines are followed for so many standard deviations; fewer where paths that far out leave the numbers or a domain.
 REACH = (8.0, 6.0, 5.0)
-FINE = 0.0625  # between points of lines for derivatives, which change faster than losses
-MOST_BENT = 4  # lines along which terms of the expansion are followed, chosen by what the loss does
+# Terms of the expansion are followed along so many of the lines, no further than that, and in shorter steps, as they
+# change faster than the loss.
+MOST_BENT, FURTHEST, FINE = 3, 6.0, 0.0625
 # A mean that lacks this many of its standard errors is said to.
 LACKING = 2.0
 ROUNDING = 1e-13  # of values, next to their size
@@ -50,37 +51,6 @@ class Known(NamedTuple):
 
 
 def unreached(
-    found: Known,
-    loss: SummedLoss,
-    sde: SDE,
-    x0: Float[Tensor, " n"],
-    grid: TimeGrid,
-    *,
-    channels: int,
-    method: Method = "euler",
-) -> str:
-    """Why nothing is known of a mean after all; empty where it is known.
-
-    Either all paths have one value, and the loss further out is another one, as max(x − 5, 0) is: a loss that is
-    constant, and a system without noise, have equal values by themselves. Or paths further out than any that was drawn
-    are known to carry more than standard errors allow: along one of some lines through the noise.
-    """
-    moments = found.moments
-    if moments.spread <= 1e-14 * moments.rms and _changes(loss, sde, x0, grid, channels):
-        return (
-            f"all {moments.n} paths give {moments.mean:.3g}, and the loss is another one further out: up to 3 in "
-            f"{moments.n} paths (at 95 %) may reach that, and carry the mean. Draw more paths, or start closer to it"
-        )
-    if moments.spread == 0:
-        return ""
-    for reach in REACH:
-        with suppress(ArithmeticError, *FROM_INSIDE), torch.no_grad():
-            lines = lines_through(loss, sde, x0, grid, channels, method, reach)
-            return _lacking(found, lines.rho, lines.losses(loss, sde, method))
-    return ""
-
-
-def unreached_terms(
     found: Mapping[str, Known],
     loss: SummedLoss,
     family: PerturbedSDE,
@@ -90,27 +60,43 @@ def unreached_terms(
     channels: int,
     method: Method = "euler",
 ) -> dict[str, str]:
-    """The same for terms of the expansion and their sums, "first" and "second": why, for those of which it holds.
+    """Why nothing is known of some means after all, by name: of E L(x⁰), or else of terms of the expansion.
 
-    ``found`` has what is known of any of them. Of all lines those are followed along which the loss bends most:
-    derivatives change there by far more than the loss does.
+    ``found`` has what is known of "loss0", and of any of the terms and of their sums "first" and "second". Either all
+    paths have one loss, and it is another one further out, as max(x − 5, 0) is: a loss that is constant, and a system
+    without noise, have equal values by themselves. Or paths further out than any that was drawn are known to carry more
+    than standard errors allow: along one of some lines through the noise. Terms are followed along those lines along
+    which the loss bends most: derivatives change there by far more than the loss does.
     """
-    method = without_areas(method, family.at(1.0))
+    known = found["loss0"]
+    moments = known.moments
+    if moments.spread <= 1e-14 * moments.rms and _changes(loss, family.base, x0, grid, channels):
+        return {
+            "loss0": f"all {moments.n} paths give {moments.mean:.3g}, and the loss is another one further out: up to 3 "
+            f"in {moments.n} paths (at 95 %) may reach that, and carry the mean. Draw more paths, or start closer to it"
+        }
     for reach in REACH:
-        with suppress(ArithmeticError, NotDifferentiable, *FROM_INSIDE), torch.no_grad(), unsaid():
+        with suppress(ArithmeticError, NotDifferentiable, *FROM_INSIDE), torch.no_grad():
             lines = lines_through(loss, family.base, x0, grid, channels, method, reach)
-            some = lines.most_bent(lines.losses(loss, family.base, method), MOST_BENT)
-            some = replace(some, rho=points(reach, FINE))
-            walks = corrected_walks(family, {"": loss}, x0, grid, method=method)
-            terms = {name: v for (_, name), v in terms_along(walks, {"": loss}, grid, some.noise).items()}
-            terms |= {"first": terms["P"] + terms["P~"], "second": second_coefficient(terms, "corrected")}
-            reasons = {
-                name: _lacking(found[name], some.rho, values.view(len(some.rho), -1))
-                for name, values in terms.items()
-                if name in found
-            }
-            return {name: why for name, why in reasons.items() if why}
+            losses = lines.losses(loss, family.base, method)
+            if moments.spread > 0 and (why := _lacking(known, lines.rho, losses)):
+                return {"loss0": why}
+            terms = {name: known for name, known in found.items() if name != "loss0"}
+            some = replace(lines.most_bent(losses, MOST_BENT), rho=points(min(reach, FURTHEST), FINE))
+            return _lacking_terms(terms, some, loss, family, method) if terms else {}
     return {}
+
+
+def _lacking_terms(
+    found: Mapping[str, Known], lines: Lines, loss: SummedLoss, family: PerturbedSDE, method: Method
+) -> dict[str, str]:
+    x0, grid = lines.x0, lines.grid
+    with unsaid():
+        walks = corrected_walks(family, {"": loss}, x0, grid, method=without_areas(method, family.at(1.0)))
+        terms = {name: values for (_, name), values in terms_along(walks, {"": loss}, grid, lines.noise).items()}
+    terms |= {"first": terms["P"] + terms["P~"], "second": second_coefficient(terms, "corrected")}
+    reasons = {name: _lacking(known, lines.rho, terms[name].view(len(lines.rho), -1)) for name, known in found.items()}
+    return {name: why for name, why in reasons.items() if why}
 
 
 def _lacking(found: Known, rho: Tensor, values: Tensor) -> str:
