@@ -83,7 +83,7 @@ class Lines:
         """The loss of every path."""
         weights = loss.on(self.grid)
         total = torch.zeros(len(self.rho) * len(self.late), dtype=torch.float64)
-        method = without_areas(method, sde)
+        method = method_along_lines(method, sde)
         for i, t, x in trajectory(sde, self.x0, self.grid, method=method, noise=self.noise):
             if i in weights:
                 total += weights[i] * value_of(loss.fn(t, x)).to(total)
@@ -98,12 +98,21 @@ class Lines:
 
 
 def points(reach: float, step: float) -> Float[Tensor, " rho"]:
+    """ρ from −reach to reach."""
     return torch.arange(-reach, reach + step, step, dtype=torch.float64)
 
 
 def lines_through(
-    loss: SummedLoss, sde: SDE, x0: Tensor, grid: TimeGrid, channels: int, method: Method, reach: float
+    loss: SummedLoss,
+    sde: SDE,
+    x0: Float[Tensor, " n"],
+    grid: TimeGrid,
+    *,
+    channels: int,
+    method: Method,
+    reach: float,
 ) -> Lines:
+    """Lines in several directions, along the whole of a path and along its second half alone, up to ρ = ``reach``."""
     directions = _directions(loss, sde, x0, grid, channels, method, reach).repeat(2, 1)
     late = torch.arange(len(directions)) >= len(directions) // 2
     return Lines(points(reach, STEP), directions, late, x0, grid)
@@ -127,7 +136,7 @@ def _directions(
     return (vectors / length)[length[:, 0] > 0]
 
 
-def without_areas(method: Method, sde: SDE) -> Method:
+def method_along_lines(method: Method, sde: SDE) -> Method:
     """The method, or one that takes no areas, which lines through the noise do not have."""
     used = stepper(method, sde)
     if used.may_need_areas or used.needs_time_areas:

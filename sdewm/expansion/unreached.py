@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdewm.estimate.samples import Moments
-from sdewm.expansion.lines import Lines, lines_through, points, without_areas
+from sdewm.expansion.lines import Lines, lines_through, method_along_lines, points
 from sdewm.expansion.pathwise_derivatives import corrected_walks, terms_along
 from sdewm.expansion.power_series import second_coefficient
 from sdewm.jets import NotDifferentiable, value_of
@@ -77,7 +77,7 @@ def unreached(
         }
     for reach in REACH:
         with suppress(ArithmeticError, NotDifferentiable, *FROM_INSIDE), torch.no_grad():
-            lines = lines_through(loss, family.base, x0, grid, channels, method, reach)
+            lines = lines_through(loss, family.base, x0, grid, channels=channels, method=method, reach=reach)
             losses = lines.losses(loss, family.base, method)
             if moments.spread > 0 and (why := _lacking(known, lines.rho, losses)):
                 return {"loss0": why}
@@ -92,7 +92,7 @@ def _lacking_terms(
 ) -> dict[str, str]:
     x0, grid = lines.x0, lines.grid
     with unsaid():
-        walks = corrected_walks(family, {"": loss}, x0, grid, method=without_areas(method, family.at(1.0)))
+        walks = corrected_walks(family, {"": loss}, x0, grid, method=method_along_lines(method, family.at(1.0)))
         terms = {name: values for (_, name), values in terms_along(walks, {"": loss}, grid, lines.noise).items()}
     terms |= {"first": terms["P"] + terms["P~"], "second": second_coefficient(terms, "corrected")}
     reasons = {name: _lacking(known, lines.rho, terms[name].view(len(lines.rho), -1)) for name, known in found.items()}
