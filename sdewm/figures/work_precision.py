@@ -7,9 +7,11 @@ shortest step is drawn, with its name. JAX's compilation is not counted.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
@@ -23,6 +25,8 @@ PANELS = {
     "spiral, stratonovich": "two noises that commute\n(Stratonovich)",
     "exponential of an integral, ito": "two noises that do not\ncommute (Itô)",
 }
+# How large a letter of a scheme's name is, how far a name is from its point, and half a marker, in parts of a panel.
+LETTER, GAP, MARKER = (0.0235, 0.05), 0.03, 0.02
 LOW, HIGH = 1e-13, 1e9  # errors at rounding are no errors of a scheme
 LOOKS = {
     "ours, Euler or Heun": Look(MEASURED.color, ":", MEASURED.marker),
@@ -31,7 +35,7 @@ LOOKS = {
     "torchsde, our path": PRINTED,
     "torchsde, its own solve and path": Look(PRINTED.color, ":", "d"),
     "diffrax's step in a JAX loop, our path": CERTIFIED,
-    "diffrax, its own solve and path": Look(CERTIFIED.color, ":", "v"),
+    "diffrax, its own solve and path": Look(CERTIFIED.color, ":", ">"),
     "sdeint": OTHER[0],
 }
 # Which scheme it is differs from panel to panel.
@@ -87,6 +91,9 @@ def chosen(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _panel(axes: Axes, rows: dict[str, dict[str, Any]], drawing: dict[str, Any]) -> None:
+    axes.set(xscale="log", yscale="log")
+    axes.margins(x=0.24, y=0.14)
+    names: list[tuple[str, list[tuple[float, float]]]] = []
     for label, row in rows.items():
         noise = dict(zip(drawing["steps"], drawing.get(row["needs"], drawing["increments"]), strict=True))
         points = [
@@ -97,8 +104,25 @@ def _panel(axes: Axes, rows: dict[str, dict[str, Any]], drawing: dict[str, Any])
         if points:
             axes.plot(*zip(*points, strict=True), **LOOKS[label].line(), label=label)
             if label in NAMED:
-                name = row["method"].split(":")[-1].split()[-1]
-                axes.annotate(name, points[-1], (0, -4), textcoords="offset points", fontsize=6, va="top", ha="center")
-    axes.set(xscale="log", yscale="log")
-    axes.margins(x=0.12, y=0.12)
+                names.append((row["method"].split(":")[-1].split()[-1], [points[-1], points[0]]))
     axes.yaxis.set_minor_formatter(NullFormatter())
+    _write(axes, names)
+
+
+def _write(axes: Axes, names: list[tuple[str, list[tuple[float, float]]]]) -> None:
+    """Each name beside one of its points, on the side where the fewest lines and other names are."""
+    axes.autoscale_view()
+    in_panel = axes.transData + axes.transAxes.inverted()
+    drawn = [in_panel.transform(np.asarray(line.get_xydata())) for line in axes.lines]
+    parts = np.linspace(0, 1, 20)[:, None]
+    taken = np.concatenate([a + parts * (b - a) for line in drawn for a, b in itertools.pairwise(line)])
+    for text, points in names:
+        width, height = LETTER[0] * len(text), LETTER[1]
+        sides = [(0, -1), (0, 1), (1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1)]
+        away = np.array(sides) * (0.5 * width + GAP, 0.5 * height + GAP)
+        places = np.concatenate([in_panel.transform(point) + away for point in points])
+        covered = (np.abs(taken - places[:, None]) < (0.5 * width + MARKER, 0.5 * height + MARKER)).all(-1).sum(1)
+        outside = (np.abs(places - 0.5) > 0.5 - np.array((0.5 * width, 0.5 * height))).any(-1)
+        place = places[np.argmin(covered + 1000 * outside)]
+        axes.text(*place, text, transform=axes.transAxes, fontsize=6, ha="center", va="center")
+        taken = np.concatenate([taken, place + np.linspace(-0.5, 0.5, 20)[:, None] * (width, 0)])
