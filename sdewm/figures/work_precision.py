@@ -124,5 +124,5 @@ def _write(axes: Axes, names: list[tuple[str, list[tuple[float, float]]]]) -> No
         covered = (np.abs(taken - places[:, None]) < (0.5 * width + MARKER, 0.5 * height + MARKER)).all(-1).sum(1)
         outside = (np.abs(places - 0.5) > 0.5 - np.array((0.5 * width, 0.5 * height))).any(-1)
         place = places[np.argmin(covered + 1000 * outside)]
-        axes.text(*place, text, transform=axes.transAxes, fontsize=6, ha="center", va="center")
+        axes.text(place[0], place[1], text, transform=axes.transAxes, fontsize=6, ha="center", va="center")
         taken = np.concatenate([taken, place + np.linspace(-0.5, 0.5, 20)[:, None] * (width, 0)])

@@ -67,11 +67,7 @@ class AreaPlan:
         self, dB: Float[Tensor, "paths channels"], normals: Float[Tensor, "paths normals"]
     ) -> Float[Tensor, "paths channels channels"]:
         """The same as a function of standard normals ``(paths, normals)``, group after group."""
-        if dB.ndim != 2 or dB.shape[1] != self.m:
-            raise ValueError(f"dB: expected shape (paths, {self.m}), got {tuple(dB.shape)}")
-        if normals.shape != (len(dB), self.normals):
-            raise ValueError(f"normals: expected shape {(len(dB), self.normals)}, got {tuple(normals.shape)}")
-        parts: Sequence[Tensor] = normals.split([group.normals for group in self.groups], 1) if self.groups else []
+        parts = self._parts(dB, normals)
         if len(parts) == 1 and len(self.groups[0].channels) == self.m:
             area = self.groups[0].algorithm.from_normals(dB, self.h, self.groups[0].terms, parts[0])
         else:
@@ -81,6 +77,31 @@ class AreaPlan:
                 drawn = group.algorithm.from_normals(dB[:, at], self.h, group.terms, part)
                 area[:, at[:, None], at] = drawn
         return area if self.mask is None else area * self.mask.to(area)
+
+    def time_integrals(
+        self,
+        dB: Float[Tensor, "paths channels"],
+        normals: Float[Tensor, "paths normals"],
+        apart: Float[Tensor, "paths channels"],
+    ) -> Float[Tensor, "paths channels"]:
+        """The integrals of B(s) − B(t) over the step ``(paths, m)`` along the paths that have these areas.
+
+        Channels that are in no group have no areas, and their integrals are those of ``apart`` ``(paths, m)``.
+        ``ValueError`` where a group's algorithm does not draw them jointly.
+        """
+        integrals = apart.clone()
+        for group, part in zip(self.groups, self._parts(dB, normals), strict=True):
+            at = torch.tensor(group.channels, device=dB.device)
+            integrals[:, at] = group.algorithm.time_integrals(dB[:, at], self.h, group.terms, part)
+        return integrals
+
+    def _parts(self, dB: Tensor, normals: Tensor) -> Sequence[Tensor]:
+        """The normals of each group; ``ValueError`` for a shape that is wrong."""
+        if dB.ndim != 2 or dB.shape[1] != self.m:
+            raise ValueError(f"dB: expected shape (paths, {self.m}), got {tuple(dB.shape)}")
+        if normals.shape != (len(dB), self.normals):
+            raise ValueError(f"normals: expected shape {(len(dB), self.normals)}, got {tuple(normals.shape)}")
+        return normals.split([group.normals for group in self.groups], 1) if self.groups else []
 
 
 def plan_areas(

@@ -189,6 +189,18 @@ class BrownianNode:
         left, right = self.halves()
         return left.time_area(finest) + right.time_area(finest) + 0.5 * h * left.dB
 
+    def both_areas(
+        self, finest: int, plan: AreaPlan
+    ) -> tuple[Float[Tensor, "paths channels channels"], Float[Tensor, "paths channels"]]:
+        """The areas of :meth:`area`, and integrals over time along the paths that have them: others than
+        :meth:`time_area`'s, which are drawn by themselves."""
+        if self.level == finest:
+            normals = self.path.normals(_AREA, self.level, self.number, plan.normals)
+            return plan.from_normals(self.dB, normals), plan.time_integrals(self.dB, normals, self.time_area(finest))
+        left, right = self.halves()
+        (area, integral), (next_area, next_integral) = left.both_areas(finest, plan), right.both_areas(finest, plan)
+        return chen(left.dB, area, right.dB, next_area), integral + next_integral + 0.5 * self.dt * left.dB
+
 
 @dataclass(frozen=True, eq=False)
 class DyadicIncrements:
@@ -242,12 +254,36 @@ class DyadicIncrements:
         """Increments, and the integrals of B(s) − B(t) over each step from t, both ``(paths, channels)``.
 
         Given the increment ΔB over a step of length h an integral is normal, of mean ½hΔB and variance h³/12. It is
-        drawn at the finest level, by itself: integrals and the areas of :meth:`areas` are not drawn jointly.
+        drawn at the finest level, by itself: these integrals and the areas of :meth:`areas` are not drawn jointly, as
+        those of :meth:`both_areas` are.
         """
         if self.finest is None:
             raise ValueError(f"finest: expected a level of at least {self.level} to draw areas at, got None")
         for node in self.path._nodes(self.level):
             yield self._convert(node.dB), self._convert(node.time_area(self.finest))
+
+    def both_areas(
+        self,
+    ) -> Iterator[
+        tuple[
+            Float[Tensor, "paths channels"], Float[Tensor, "paths channels channels"], Float[Tensor, "paths channels"]
+        ]
+    ]:
+        """Increments, the areas of :meth:`areas`, and integrals over time that are drawn jointly with them.
+
+        ``ValueError`` where areas are drawn by an algorithm other than "milstein" or "mrongowius-roessler".
+
+        >>> given = BrownianPath(seed=0, paths=4, channels=2).at(3, finest=5, algorithm="mrongowius-roessler")
+        >>> [tuple(v.shape) for v in next(given.both_areas())]
+        [(4, 2), (4, 2, 2), (4, 2)]
+        """
+        if self.finest is None or self.plan is None:
+            raise ValueError(f"finest: expected a level of at least {self.level} to draw areas at, got None")
+        mask = self.plan.mask
+        for node in self.path._nodes(self.level):
+            area, integral = node.both_areas(self.finest, self.plan)
+            area = area if mask is None else area * mask.to(area)
+            yield self._convert(node.dB), self._convert(area), self._convert(integral)
 
     def coarsen(self, factor: int) -> DyadicIncrements:
         """The same paths over steps ``factor`` times as long; the areas' finest level stays."""

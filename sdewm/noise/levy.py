@@ -24,6 +24,10 @@ covariance, and only the fluctuation of that covariance about its mean is lost. 
 and covariance given the increments with any number of terms; that includes none at all, which is a normal area with the
 right conditional covariance.
 
+The part that is linear in the increments is all that the areas have in common with the integrals of the noise over
+time: B(s) − B(t) − (s−t)/h ΔB has the integral −h^{3/2}/(√2 π) Σ_r X_r/r over the step. An algorithm that draws that
+part exactly draws those integrals jointly with the areas (:meth:`LevyAlgorithm.time_integrals`).
+
 P. E. Kloeden, E. Platen, I. W. Wright, Stoch. Anal. Appl. 10 (1992) 431–441. G. N. Milstein, Numerical Integration of
 Stochastic Differential Equations (Kluwer 1995). M. Wiktorsson, Ann. Appl. Probab. 11 (2001) 470–487. J. Mrongowius,
 A. Rößler, Stoch. Anal. Appl. 40 (2022) 397–425. F. Kastner, A. Rößler, Numer. Algorithms 93 (2023) 27–66, compare them.
@@ -47,11 +51,13 @@ from torch import Tensor
 class LevyAlgorithm(ABC):
     """An algorithm for the areas, with what it declares of its error and of its cost.
 
-    ``order``: the root-mean-square error is O(terms^−order).
+    ``order``: the root-mean-square error is O(terms^−order). ``joint``: the first of its extra normals, one for each
+    channel, complete Σ X_r/r exactly, so that integrals over time can be had with the areas.
     """
 
     name: ClassVar[str]
     order: ClassVar[float]
+    joint: ClassVar[bool] = False
 
     @abstractmethod
     def mean_square_error(self, m: int, h: float, terms: int) -> float:
@@ -114,12 +120,7 @@ class LevyAlgorithm(ABC):
 
         First those of the series, X_1, Y_1, X_2, Y_2, …, then the extra ones.
         """
-        m = check_increments(dB)
-        check_span(m, h)
-        _check_terms(terms)
-        expected = (len(dB), self.normals(m, terms))
-        if normals.shape != expected:
-            raise ValueError(f"normals: expected shape {expected}, got {tuple(normals.shape)}")
+        m = self._check(dB, h, terms, normals)
         w = dB.to(torch.float64) / math.sqrt(h)
         series = normals[:, : 2 * m * terms].unflatten(1, (terms, 2, m))
         r = torch.arange(1, terms + 1, dtype=torch.float64, device=dB.device)
@@ -128,6 +129,33 @@ class LevyAlgorithm(ABC):
         if rest is not None:
             half = half + math.sqrt(2 * _tail(1, terms)) * rest
         return h / (2 * math.pi) * (half - half.mT)
+
+    def time_integrals(
+        self, dB: Float[Tensor, "paths channels"], h: float, terms: int, normals: Float[Tensor, "paths normals"]
+    ) -> Float[Tensor, "paths channels"]:
+        """The integrals of B(s) − B(t) over the step from its start t, ``(paths, m)``, jointly with the areas.
+
+        Along the paths whose areas :meth:`from_normals` makes of the same arguments. ``ValueError`` for an algorithm
+        that is not ``joint``.
+        """
+        if not self.joint:
+            others = " or ".join(f'"{name}"' for name, algorithm in ALGORITHMS.items() if algorithm.joint)
+            raise ValueError(f"algorithm: expected {others}, which draw integrals over time too, got {self.name!r}")
+        m = self._check(dB, h, terms, normals)
+        series = normals[:, : 2 * m * terms].unflatten(1, (terms, 2, m))[:, :, 0]
+        r = torch.arange(1, terms + 1, dtype=torch.float64, device=dB.device)
+        rest = math.sqrt(_tail(1, terms)) * normals[:, 2 * m * terms :][:, :m]
+        return 0.5 * h * dB - h**1.5 / (math.sqrt(2) * math.pi) * ((series / r[:, None]).sum(1) + rest)
+
+    def _check(self, dB: Tensor, h: float, terms: int, normals: Tensor) -> int:
+        """The number of channels; ``ValueError`` for a shape or number that is wrong."""
+        m = check_increments(dB)
+        check_span(m, h)
+        _check_terms(terms)
+        expected = (len(dB), self.normals(m, terms))
+        if normals.shape != expected:
+            raise ValueError(f"normals: expected shape {expected}, got {tuple(normals.shape)}")
+        return m
 
 
 @dataclass(frozen=True)
@@ -156,6 +184,7 @@ class MilsteinAreas(LevyAlgorithm):
 
     name = "milstein"
     order = 0.5
+    joint = True
 
     def mean_square_error(self, m: int, h: float, terms: int) -> float:
         return h**2 / (2 * math.pi**2) * _tail(1, terms)
@@ -216,6 +245,7 @@ class MrongowiusRoesslerAreas(LevyAlgorithm):
 
     name = "mrongowius-roessler"
     order = 1.0
+    joint = True
 
     def mean_square_error(self, m: int, h: float, terms: int) -> float:
         return h**2 / (4 * math.pi**2) * _fluctuation(terms) * m / 4 if m > 1 else 0.0

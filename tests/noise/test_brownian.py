@@ -189,6 +189,39 @@ def heisenberg(increments: list[tuple[Tensor, Tensor]], h: float) -> Tensor:
     return y
 
 
+@pytest.mark.parametrize("algorithm", ["milstein", "mrongowius-roessler"])
+@pytest.mark.parametrize("level, finest", [(1, 1), (1, 3)])
+def test_law_of_areas_and_integrals_together(algorithm, level, finest):
+    """E A_kl J_k ΔB_l = h³/12, where J = ∫(B − B(t)) ds, and 0 where the two are drawn by themselves at this level."""
+    given = BrownianPath(seed=9, paths=2**15, channels=3, t0=1.0, t1=3.0).at(level, finest=finest, algorithm=algorithm)
+    (dB, area, J), (_, alone) = next(given.both_areas()), next(given.time_areas())
+    A = area[:, 0, 1]
+    truths = {
+        "variance": (J[:, 0] ** 2, 1 / 3), "with the increment": (J[:, 0] * dB[:, 0], 1 / 2),
+        "of two": (J[:, 0] * J[:, 1], 0.0), "with an area": (A * J[:, 0], 0.0),
+        "with area and increment": (A * J[:, 0] * dB[:, 1], 1 / 12),
+        "the other way round": (A * J[:, 1] * dB[:, 0], -1 / 12), "a third": (A * J[:, 2] * dB[:, 1], 0.0),
+        "its own increment": (A * J[:, 0] * dB[:, 0], 0.0),
+    }  # fmt: skip
+    for what, (values, truth) in truths.items():
+        assert abs(z_value(values, truth)) < critical(4 * len(truths)), what
+    if level == finest:
+        assert abs(z_value(A * alone[:, 0] * dB[:, 1], 1 / 12)) > 10
+
+
+def test_areas_with_integrals_are_the_same_ones():
+    given = PATH.at(2, finest=4, algorithm="mrongowius-roessler")
+    for (dB, area), (same, again, _) in zip(given.areas(), given.both_areas(), strict=True):
+        assert torch.equal(dB, same) and torch.equal(area, again)
+    coarse, fine = (list(PATH.at(level, finest=4, algorithm="milstein").both_areas()) for level in (1, 2))
+    for (_, _, J), (first, _, left), (_, _, right) in zip(coarse, fine[::2], fine[1::2], strict=True):
+        torch.testing.assert_close(J, left + right + 0.5 * first, rtol=0, atol=1e-14)
+    apart = torch.zeros(3, 3, dtype=torch.bool)
+    given = PATH.at(2, finest=3, algorithm="milstein", pairs=apart)  # no areas: integrals are those by themselves
+    for (_, area, J), (_, alone) in zip(given.both_areas(), given.time_areas(), strict=True):
+        assert not area.any() and torch.equal(J, alone)
+
+
 def test_milstein_sees_one_path_at_every_level():
     """Y(T) is the same at all levels; with no area, a transposed one or a fresh one per level it is not."""
     levels = range(6)
@@ -312,6 +345,11 @@ def drawn(replicates, grid: TimeGrid):
         (lambda: PATH.at(51), ["level: expected an integer from 0 to 50, got 51"]),
         (lambda: PATH.at(3, finest=2), ["finest: expected an integer from 3 to 50, got 2"]),
         (lambda: next(PATH.at(3).areas()), ["finest: expected a level of at least 3", "got None"]),
+        (lambda: next(PATH.at(3).both_areas()), ["finest: expected a level of at least 3", "got None"]),
+        (
+            lambda: next(PATH.at(3, finest=3, algorithm="wiktorsson").both_areas()),
+            ['algorithm: expected "milstein" or "mrongowius-roessler"', "got 'wiktorsson'"],
+        ),
         (lambda: PATH.at(3).coarsen(3), ["factor: expected a divisor of 8 steps, got 3"]),
         (lambda: BrownianSampler(8, 0), ["paths: expected an integer of at least 16, got 8"]),
         (lambda: drawn(range(8), TimeGrid(0.0, 1.0, 6)), ["grid: expected a power of two of steps", "got 6"]),

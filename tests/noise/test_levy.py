@@ -184,6 +184,13 @@ def test_series_of_a_given_path_is_its_area():
     assert distance(-path[-1]) > 20 * declared
     assert distance(path[-1].flip(1)) > 20 * declared
 
+    # Its integral over time: what the series lacks of it has the variance h³/(2π²) Σ_{r>terms} r⁻².
+    integral, lacking = middle.sum(0) * H / steps, H**3 / (2 * math.pi**2) * polygamma(1, terms + 1)
+    found = MilsteinAreas().time_integrals(path[-1], H, terms, torch.cat([normals, 0 * path[-1]], 1))
+    assert lacking / 1.5 < float(((found - integral) ** 2).mean()) < lacking * 1.5
+    turned = MilsteinAreas().time_integrals(path[-1], H, terms, torch.cat([-normals, 0 * path[-1]], 1))
+    assert float(((turned - integral) ** 2).mean()) > 20 * lacking
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_brownian_scaling(name):
