@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import sdewm
 from sdewm.auditing.command_line import add_audit_parser
 from sdewm.doctor.command_line import add_doctor_parser
 from sdewm.figures.command_line import add_figures_parser
+from sdewm.options import Parser
 from sdewm.page.command_line import add_report_parser
 from sdewm.streams import take_any_character
 from sdewm.verification.command_line import add_verify_parser
@@ -37,11 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(status)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="sdewm",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train, fit, evaluate, record and measure a world model with its agent: DreamerV2 with Gaussian\n"
         "latents, continuous actions. `verify`: hold a system of yours against the theory. `audit`: how far a\n"
         "world model can be trusted. `figures`: draw what checks and runs have recorded.",

@@ -11,6 +11,13 @@ from typing import Any
 from sdewm.files import cache_folder
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that prints its texts line by line as they are written. Those of subcommands are of this kind too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def add_report_options(parser: argparse.ArgumentParser, numbers: str, page: str) -> None:
     """Add ``--json`` and ``--html``: the files that ``numbers`` and ``page`` are written to."""
     for option, what in (("--json", numbers), ("--html", page)):

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import torch
 from rich.console import Console
 
-from sdewm.options import add_report_options, add_store_options
+from sdewm.options import Parser, add_report_options, add_store_options
 from sdewm.paper.errata import without_entry
 from sdewm.paper.records import load
 from sdewm.stops import Stopped, Stops
@@ -72,11 +72,10 @@ of its claim is verified.
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     known = list(dict.fromkeys(s for claim in claims().values() for s in claim.systems))
     listed = ", ".join(claims())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m theory_checks",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("claims", nargs="*", metavar="NAME", help=f"claims to check: {listed} (all)")
     parser.add_argument(

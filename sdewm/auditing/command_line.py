@@ -33,7 +33,6 @@ def add_audit_parser(commands: Any) -> None:
         description="Audit a world model with episodes that it was not trained on: the error of predictions next to\n"
         "two guesses that take no model, how errors grow, logarithmic norms, and the loss expanded in an error of\n"
         "the encoder, each with its error bar.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "model",

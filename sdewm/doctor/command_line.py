@@ -17,7 +17,6 @@ def add_doctor_parser(commands: Any) -> None:
         help="what this installation has, and whether it works",
         epilog=EPILOG,
         description="Print versions, threads, compiler, renderer and optional packages, and make a short self-test.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run_command=_examine)
 

@@ -35,7 +35,6 @@ def add_figures_parser(commands: Any) -> None:
         help="draw the figures of recorded numbers",
         epilog=EPILOG,
         description="Draw the figures from recorded numbers, each as PNG, PDF and SVG.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     listed = ", ".join(figures())
     parser.add_argument("names", nargs="*", metavar="NAME", type=_figure, help=f"figures to draw: {listed} (all)")

@@ -19,7 +19,6 @@ def add_report_parser(commands: Any) -> None:
         help="a run's report as one web page",
         epilog=EPILOG,
         description="Write a run's report as one HTML file, which needs no network and no other file.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("json", type=Path, help="what theory_checks --json or sdewm verify --json wrote")
     parser.add_argument("--out", type=Path, metavar="PATH", help="the page (the JSON's name with .html)")

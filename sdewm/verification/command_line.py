@@ -65,7 +65,6 @@ def add_verify_parser(commands: Any) -> None:
         help="hold a system of yours against the theory",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("system", metavar="MODULE:OBJECT", help="a System, or a function that returns one")
     parser.add_argument("--claims", nargs="+", choices=CLAIMS, metavar="CLAIM", help="check these alone (all)")

@@ -43,13 +43,10 @@ EXAMPLES = """examples:
 
 def add_commands(commands: Any) -> None:
     """Add all commands to a parser's subcommands."""
-    shape = argparse.RawDescriptionHelpFormatter
-
     train = commands.add_parser(
         "train",
         help="train, or resume a run",
         epilog=EXAMPLES,
-        formatter_class=shape,
         description="Train into the folder RUN. A run found there is resumed from its last checkpoint with its own\n"
         "settings; of these only the schedule may then be changed. Every setting below has its default from\n"
         "the preset (shown is lean-proprio's); `sdewm presets` lists them all.",
@@ -61,7 +58,6 @@ def add_commands(commands: Any) -> None:
         "fit",
         help="train on a fixed replay, or resume such a run",
         epilog=EXAMPLES,
-        formatter_class=shape,
         description="Train into the folder RUN on episodes that are there already, such as another run's replay. Runs\n"
         "of one --seed draw the same batches and noise, whatever else they differ in.",
     )
@@ -74,7 +70,6 @@ def add_commands(commands: Any) -> None:
         "collect",
         help="record episodes of a fixed behaviour, for fit",
         epilog=EXAMPLES,
-        formatter_class=shape,
         description="Record episodes into the folder FOLDER, one file each as they finish. Episodes already there are\n"
         "kept. Every setting below has its default from the preset (shown is lean-proprio's).",
     )
@@ -90,7 +85,6 @@ def add_commands(commands: Any) -> None:
     release = commands.add_parser(
         "release",
         help="write fitted runs as package data",
-        formatter_class=shape,
         description="Write runs of `sdewm fit` that are alike but for --jacobian-weight and --seed: the agents\n"
         "without what only training needs, the held-out episodes, and the metrics.",
     )
@@ -105,7 +99,6 @@ def add_commands(commands: Any) -> None:
         "evaluate",
         help="play episodes, clean or perturbed",
         epilog=EXAMPLES,
-        formatter_class=shape,
         description="Play episodes with the actor's mode and report the return and its standard error over episodes.\n"
         "One --seed gives every agent the same starts and the same noise.",
     )
@@ -129,7 +122,6 @@ def add_commands(commands: Any) -> None:
     record = commands.add_parser(
         "record",
         help="write episodes and videos",
-        formatter_class=shape,
         description="Play episodes with the actor's mode and write each as OUT/episode_NNNN.npy (a structured array)\n"
         "and OUT/episode_NNNN.gif; with --prediction also OUT/prediction_NNNN.gif, truth and open loop side by side.",
     )
@@ -144,7 +136,6 @@ def add_commands(commands: Any) -> None:
     open_loop = commands.add_parser(
         "open-loop",
         help="measure predictions from actions alone",
-        formatter_class=shape,
         description="Predict windows of held-out episodes from the recorded actions alone, after CONTEXT observations\n"
         "were seen, and report the error for each number of steps ahead, in nats: ½ the squared standardized\n"
         "error. `held`: of the last observation seen, left where it is; `mean`: of the training data's mean.",
@@ -158,7 +149,6 @@ def add_commands(commands: Any) -> None:
     robustness = commands.add_parser(
         "robustness",
         help="measure how errors grow, and what Jacobians bound",
-        formatter_class=shape,
         description="Measure an agent's world model along rollouts from held-out episodes: the divergence after an\n"
         "error, Jacobians and what they bound, the bias and the increase of the loss. One JSON object.",
     )

@@ -49,7 +49,7 @@ def run_fit(arguments: argparse.Namespace) -> None:
 
 def run_release(arguments: argparse.Namespace) -> None:
     """Write fitted runs as package data."""
-    from sdewm.worldmodel.shipped import release
+    from sdewm.worldmodel.release import release
 
     written = release(
         arguments.runs, arguments.name, arguments.replay, arguments.heldout, arguments.out, half=arguments.half

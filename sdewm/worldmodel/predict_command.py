@@ -31,7 +31,6 @@ def add_predict_parser(commands: Any) -> None:
         "predict",
         help="by how much perturbed images raise the world model's losses",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Predict, from the encoder alone, by how much a perturbation of the images raises the world\n"
         "model's own losses, what raises them, and whether that is to be trusted.",
     )
