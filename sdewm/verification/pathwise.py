@@ -32,6 +32,7 @@ def few_paths(system: System, settings: Settings) -> Increments:
 
 def relative(value: Float[Tensor, "..."], truth: Float[Tensor, "..."]) -> float:
     """The root mean square of the difference, relative to that of the truth."""
+    value, truth = value.detach(), truth.detach()
     return float((value - truth).square().mean().sqrt() / truth.square().mean().sqrt())
 
 
