@@ -10,9 +10,11 @@ import torch
 from scipy.integrate import quad
 from support import F64
 
-from sdewm import BrownianSampler, FunctionSDE, PerturbedSDE, TimeGrid, expand
+from sdewm import BrownianSampler, FunctionSDE, PerturbedSDE, SummedLoss, TimeGrid, expand
 from sdewm.expansion import unreached
+from sdewm.expansion.lines import lines_through
 from sdewm.jets import NonSmoothWarning
+from sdewm.systems.losses import as_summed
 
 GRID = TimeGrid(0.0, 1.0, 4)
 
@@ -82,6 +84,39 @@ def test_what_rare_paths_add_to_derivatives_is_said(name):
     assert e.second.flags
     assert e.predict(0.1).flags
     assert e.predict(0.0).flags == e.loss0.flags
+
+
+@pytest.mark.parametrize("name", ["an exponential", "a tall step far out"])
+@pytest.mark.parametrize("times", [[1.0], [0.5, 1.0]])
+def test_rare_paths_of_a_system_that_forgets_are_seen(name, times):
+    """dx = −10 x dt + dB: what is further out than any path is reached by noise of the last moments alone."""
+    base = FunctionSDE(lambda t, x: -10 * x, lambda t, x: torch.ones_like(x))
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: torch.ones_like(x), None))
+    grid = TimeGrid(0.0, 1.0, 64)
+    size = math.sqrt(grid.dt * sum((1 - 10 * grid.dt) ** (2 * i) for i in range(64)))  # the spread of x at the end
+    loss = SummedLoss(lambda t, x: RARE[name](x[:, 0] / size), times)
+    e = expand(family, loss, torch.zeros(1, dtype=F64), grid, paths=2**10)
+    assert any("standard deviations out add" in flag for flag in e.loss0.flags)
+
+
+def test_rare_paths_of_a_system_that_forgets_and_an_ordinary_loss():
+    base = FunctionSDE(lambda t, x: -10 * x, lambda t, x: torch.ones_like(x))
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: torch.ones_like(x), None))
+    for loss in (lambda x: (2 * x).exp().sum(-1), lambda x: x.square().sum(-1), lambda x: torch.tanh(3 * x).sum(-1)):
+        e = expand(family, loss, torch.zeros(2, dtype=F64), TimeGrid(0.0, 1.0, 64), paths=2**10)
+        assert not any(estimate.flags for estimate in (e.loss0, e.first, e.second))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5, 64, 700])
+def test_lines_are_as_long_as_rho(steps):
+    """All normal numbers of a path together have the length ρ, so that its density is that of ρ."""
+    family, x0 = normal(2)
+    grid = TimeGrid(0.0, 2.0, steps)
+    loss = as_summed(lambda x: x.square().sum(-1), grid)
+    lines = lines_through(loss, family.base, x0, grid, channels=2, method="euler", reach=2.0)
+    lengths = sum(dw.square().sum(-1) for dw in lines.noise) / grid.dt
+    assert torch.allclose(lengths.view(len(lines.rho), -1), lines.rho[:, None] ** 2)
+    assert lines.noise.paths == len(lengths)
 
 
 @pytest.mark.parametrize("n", [2, 12])
