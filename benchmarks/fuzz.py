@@ -33,6 +33,8 @@ from torch import Tensor
 import sdewm
 from benchmarks.fuzz_answers import VALID, Case, family_of, grid_of, increments, linear, loss_of, sde_of
 from benchmarks.fuzz_divergence import divergence_functions
+from benchmarks.fuzz_exact import EXACT, exact_functions
+from benchmarks.fuzz_sensitivity import WALKED, sensitivity_functions
 from benchmarks.fuzz_values import COUNTS, F64, NUMBERS, OBJECTS, STATES
 from benchmarks.fuzz_worldmodel import worldmodel_functions
 from sdewm import FunctionSDE, PerturbedSDE, TimeGrid
@@ -41,6 +43,7 @@ from sdewm.jets import NotDifferentiable
 GOOD = ("right", "finite", "refused")
 SECONDS = 30
 # The start of a message: the name of an argument or of a coefficient, perhaps with a place or a part.
+PYTHONS_OWN = ("unhashable type", "could not convert string")
 NAMED = re.compile(r"^[a-zA-Zσ_][\w.]*(\[\d+\])?(\.\w+)?((, | )[\w. ]+)*: ")
 
 
@@ -282,7 +285,9 @@ def mutable(rng: Random) -> dict[str, tuple[Callable[..., Any], dict[str, Any], 
         "Estimate.interval": (interval, {"confidence": 0.9}, {"confidence": NUMBERS}),
         "to_ito": (lambda sde: sdewm.to_ito(sde).sde_type, {"sde": stratonovich}, {"sde": sdes}),
         "to_stratonovich": (lambda sde: sdewm.to_stratonovich(sde).sde_type, {"sde": base}, {"sde": sdes}),
-    } | divergence_functions(base, grid, dB) | worldmodel_functions()  # fmt: skip
+    } | divergence_functions(base, grid, dB) | exact_functions() | worldmodel_functions() | sensitivity_functions(
+        base, family, grid, dB
+    )  # fmt: skip
 
 
 def mutant(rng: Random, only: Collection[str] = ()) -> Case:
@@ -348,8 +353,8 @@ def cases(count: int, seed: int, only: Collection[str] = ()) -> Iterator[Case]:
     if only:
         yield from (mutant(rng, only) for _ in range(count))
         return
-    kinds = [mutant, odd_function, *VALID]
-    weights = [60, 25, *[COSTS.get(kind.__name__, 2.0) for kind in VALID]]
+    kinds = [mutant, odd_function, *VALID, *EXACT, *WALKED]
+    weights = [60, 25, *[COSTS.get(kind.__name__, 2.0) for kind in kinds[2:]]]
     for _ in range(count):
         yield rng.choices(kinds, weights)[0](rng)
 
@@ -407,7 +412,8 @@ def judge(case: Case) -> tuple[str, str]:
             return "refused", text
         if inside:
             return "raw", text
-        return ("refused" if NAMED.match(str(error)) else "unnamed"), text
+        named = NAMED.match(str(error)) and not str(error).startswith(PYTHONS_OWN)
+        return ("refused" if named else "unnamed"), text
     except Exception as error:
         return "raw", f"{type(error).__name__}: {error}"
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,11 @@ def worldmodel_functions() -> Functions:
 
     def perturbed(kind: Callable[..., worldmodel.Perturbation], image: Any, **given: Any) -> np.ndarray:
         return kind(**given)(image, np.random.default_rng(0))
+
+    def written(**given: Any) -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            worldmodel.write_gif(Path(folder) / "pictures.gif", **given)
+            return (Path(folder) / "pictures.gif").stat().st_size
 
     def drawn(mean: Any, std: Any, uniform: Any) -> tuple[Tensor, Tensor]:
         given = (torch.full((1,), value, dtype=F64) if isinstance(value, float) else value for value in (mean, std))
@@ -70,6 +77,22 @@ def worldmodel_functions() -> Functions:
                              {"mean": numbers, "std": numbers, "uniform": [half, 0 * half, 2 * half, -half]}),
         "lambda_returns": (worldmodel.lambda_returns, returns,
                            {"trace": NUMBERS, "rewards": [batch[:2], batch[:1]], "values": [batch[:2], batch[:1]]}),
+        "perturbation_of": (
+            lambda **given: worldmodel.perturbation_of(**given)(image, np.random.default_rng(0)),
+            {"kind": "noise", "size": 0.1}, {"kind": [*TEXTS, "rotation", "mask"], "size": NUMBERS}),
+        "preset": (lambda **given: len(worldmodel.preset(**given).as_dict()), {"name": "debug"},
+                   {"name": TEXTS, "task": TEXTS, "length": COUNTS, "action_repeat": COUNTS, "discount": NUMBERS,
+                    "no_such": NUMBERS}),
+        "Windows": (lambda **given: worldmodel.Windows(**given).grid(3).dt, {"starts": (1, 2)},
+                    {"starts": STATES, "steps": COUNTS, "ahead": COUNTS}),
+        "recorded_actions": (
+            lambda actions: worldmodel.recorded_actions(actions)(half[0], half[None], half[None]),
+            {"actions": torch.zeros(3, 1)}, {"actions": STATES}),
+        "write_gif": (
+            written,
+            {"pictures": [np.zeros((4, 4, 3), np.uint8)]},
+            {"pictures": [*OBJECTS, images, [image], [np.zeros((4, 4), np.uint8)], [None], [np.zeros(3, np.uint8)]],
+             "frames_per_second": NUMBERS}),
         "random_policy": (lambda **given: worldmodel.random_policy(**given)(np.zeros(2)), {"action_size": 2, "seed": 0},
                           {"action_size": COUNTS, "seed": NUMBERS}),
         "PointMass": (lambda **given: worldmodel.PointMass(**given).reset(0).observation, {"size": 0},

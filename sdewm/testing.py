@@ -26,9 +26,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.perturbed import PerturbedSDE
-from sdewm.systems.sde import NOISE_TYPES, noise_channels
+from sdewm.systems.sde import NOISE_TYPES, SDE_TYPES, noise_channels
 
 try:
     from hypothesis import strategies as st
@@ -48,6 +49,7 @@ __all__ = [
     "systems",
 ]
 
+LARGEST_SEED = 2**63 - 1
 SEEDS = st.integers(0, 2**31 - 1)
 
 
@@ -73,8 +75,13 @@ class SmoothSDE:
     sde_type: str = "ito"
 
     def __post_init__(self) -> None:
-        if self.noise_type not in NOISE_TYPES:
-            raise ValueError(f"noise_type: expected one of {NOISE_TYPES}, got {self.noise_type!r}")
+        arguments.choice("noise_type", self.noise_type, NOISE_TYPES)
+        arguments.choice("sde_type", self.sde_type, SDE_TYPES)
+        self.size, self.channels = (
+            arguments.integer("size", self.size, 1),
+            arguments.integer("channels", self.channels, 1),
+        )
+        self.seed = arguments.integer("seed", self.seed, 0, LARGEST_SEED)
         if not _fits(self.noise_type, self.size, self.channels):
             raise ValueError(
                 f"channels: expected {self.size} for diagonal and 1 for scalar noise, got {self.channels} for "
@@ -127,7 +134,13 @@ class SmoothLoss:
     size: int
     seed: int
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", arguments.integer("size", self.size, 1))
+        object.__setattr__(self, "seed", arguments.integer("seed", self.seed, 0, LARGEST_SEED))
+
     def __call__(self, x: Float[Tensor, "paths n"]) -> Float[Tensor, " paths"]:
+        if x.shape[-1] != self.size:
+            raise ValueError(f"x: expected states with {self.size} coordinates, got {tuple(x.shape)}")
         matrix, linear, wave = self._numbers
         return ((0.5 * x @ matrix + linear) * x).sum(-1) + torch.cos((x * wave).sum(-1))
 

@@ -38,9 +38,30 @@ from sdewm import (
     taylor_test,
     to_ito,
 )
+from sdewm.approximation import (
+    CNN,
+    Convolution,
+    DiskMeasure,
+    IntervalMeasure,
+    MoserMap,
+    QuantileMap,
+    ridge_network,
+)
 from sdewm.estimate.samples import sample
-from sdewm.solvers import convergence
+from sdewm.expansion import taylor_tests
+from sdewm.noise import StoredIncrements
+from sdewm.sensitivity import (
+    ShiftedStart,
+    commutator_term,
+    commuting_flow,
+    flow_exponent,
+    jacobian,
+    second_derivative,
+)
+from sdewm.solvers import convergence, noise_structure, walk
 from sdewm.solvers.structure import NoiseStructure
+from sdewm.testing import SmoothLoss, SmoothSDE
+from sdewm.worldmodel import Windows, preset, recorded_actions, write_gif
 
 SDE = FunctionSDE(lambda t, x: -x, lambda t, x: 0.3 + 0 * x)
 FAMILY = PerturbedSDE(SDE, SDE)
@@ -369,3 +390,87 @@ def test_an_initial_state_may_be_what_numpy_and_torch_users_write(x0, dtype):
     family = PerturbedSDE(sde, sde)
     one, other = (expand(family, lambda x: x.sum(-1), x, GRID, paths=64) for x in (x0, plain))
     assert one.second == other.second and math.isfinite(one.second.mean)
+
+
+# -- the parts that own code is built of
+
+NOISE = torch.zeros(4, 3, 1, dtype=F64)
+WALK = {"sde": SDE, "x0": X0, "grid": GRID, "noise": NOISE}
+PARTS = {
+    "walk": (walk, WALK | {"method": "euler"}, ("sde", "x0", "grid", "noise", "method")),
+    "commuting_flow": (commuting_flow, WALK, ("sde", "x0", "grid", "noise", "method")),
+    "flow_exponent": (flow_exponent, WALK, ("sde", "x0", "grid", "noise", "method")),
+    "commutator_term": (commutator_term, WALK, ("sde", "x0", "grid", "noise", "method")),
+    "noise_structure": (noise_structure, {"sde": SDE, "x0": X0, "grid": GRID}, ("sde", "x0", "grid", "seed")),
+    "ShiftedStart": (ShiftedStart, {"sde": SDE, "u": X0}, ("u",)),
+    "jacobian": (jacobian, {"function": torch.tanh, "x": NOISE[0]}, ("function", "x")),
+    "second_derivative": (
+        second_derivative,
+        {"function": torch.tanh, "x": NOISE[0], "u": NOISE[0], "v": NOISE[0]},
+        ("function", "x", "u", "v"),
+    ),
+    "sample": (
+        sample,
+        {"evaluate": lambda noise: {"end": sum(noise)[:, 0]}, "sampler": MonteCarlo(64, 0), "channels": 1, "grid": GRID,
+         "like": X0},
+        ("evaluate", "sampler", "channels", "grid", "like"),
+    ),
+    "taylor_tests": (
+        taylor_tests, {"family": FAMILY, "losses": {"sum": total}, "x0": X0, "grid": GRID, "paths": 64},
+        ("family", "losses", "x0", "grid", "paths"),
+    ),
+    "StoredIncrements": (StoredIncrements, {"values": NOISE}, ("values", "weights")),
+    "SmoothSDE": (
+        SmoothSDE, {"noise_type": "general", "size": 2, "channels": 1, "seed": 0},
+        ("noise_type", "size", "channels", "seed", "sde_type"),
+    ),
+    "SmoothLoss": (SmoothLoss, {"size": 2, "seed": 0}, ("size", "seed")),
+    "QuantileMap": (
+        QuantileMap, {"source": IntervalMeasure(), "target": IntervalMeasure()}, ("source", "target")
+    ),
+    "IntervalMeasure": (IntervalMeasure, {}, ("coefficients", "kink", "power")),
+    "DiskMeasure": (DiskMeasure, {"weight": lambda x: 1 + 0 * x[:, 0]}, ("weight",)),
+    "MoserMap": (
+        MoserMap, dict.fromkeys(("source", "target"), DiskMeasure(lambda x: 1 + 0 * x[:, 0])),
+        ("source", "target", "degree"),
+    ),
+    "Convolution": (Convolution, {"size": 3, "filter": [1.0, -1.0]}, ("size", "filter", "bias")),
+    "CNN": (CNN, {"operators": [Convolution(3, [1.0])]}, ("operators", "readout")),
+    "ridge_network": (
+        ridge_network,
+        {"directions": np.eye(2), "biases": np.zeros(2), "outer": np.eye(2), "offset": np.zeros(2)},
+        ("directions", "biases", "outer", "offset"),
+    ),
+    "Windows": (Windows, {}, ("starts", "steps", "ahead")),
+    "recorded_actions": (recorded_actions, {"actions": torch.zeros(3, 1)}, ("actions",)),
+    "write_gif": (
+        write_gif, {"path": "none.gif", "pictures": [np.zeros((4, 4, 3), np.uint8)]},
+        ("pictures", "frames_per_second"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_names_what_it_cannot_take(part):
+    """Python's and torch's own words came out of each of them: it has no such attribute, or cannot be multiplied."""
+    function, valid, names = PARTS[part]
+    for name in names:
+        for value in (True, 1j, object(), "no such"):
+            with pytest.raises((ValueError, TypeError), match=rf"^{name}[\w.\[\]]*: "):
+                function(**valid | {name: value})
+
+
+def test_a_configuration_takes_no_number_for_another_kind():
+    with refuses(ValueError, "channels: expected one of 1, 3, got True"):
+        preset("debug", channels=True)
+    for value in (np.zeros(2), [], {}):
+        with refuses(ValueError, "observation: expected one of state, pixels"):
+            preset("debug", observation=value)
+        with refuses(ValueError, "preset: expected one of"):
+            preset(value)
+
+
+def test_a_function_of_increments_returns_a_value_for_each_path():
+    for found in (None, {}, torch.zeros(64), {"end": None}, {"end": torch.zeros(3)}):
+        with pytest.raises((ValueError, TypeError), match=r"^evaluate: expected"):
+            sample(lambda noise, found=found: found, MonteCarlo(64, 0), 1, GRID, X0)

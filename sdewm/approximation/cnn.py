@@ -14,7 +14,7 @@ printed class; with an affine ``readout`` its values can be negative and vectors
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -37,11 +37,12 @@ class Convolution(nn.Module):
     def __init__(self, size: int, filter: ArrayLike, bias: ArrayLike | None = None) -> None:
         super().__init__()
         self.inputs = arguments.integer("size", size, least=1)
-        taps = torch.as_tensor(np.asarray(filter, dtype=np.float64))
+        taps = arguments.tensor("filter", filter).detach().double()
         if taps.ndim != 1 or not len(taps):
             raise ValueError(f"filter: expected at least one weight in a row, got {arguments.shown(taps)}")
         self.outputs = self.inputs + len(taps) - 1
-        shift = torch.as_tensor(np.zeros(self.outputs) if bias is None else np.asarray(bias, dtype=np.float64))
+        shift = torch.zeros(self.outputs, dtype=torch.float64)
+        shift = shift if bias is None else arguments.tensor("bias", bias).detach().double()
         if shift.shape != (self.outputs,):
             raise ValueError(f"bias: expected {self.outputs} numbers in a row, got {arguments.shown(shift)}")
         self.filter, self.bias = nn.Parameter(taps), nn.Parameter(shift)
@@ -83,8 +84,16 @@ class CNN(nn.Module):
 
     def __init__(self, operators: Sequence[Convolution | Downsampling], readout: nn.Linear | None = None) -> None:
         super().__init__()
+        if isinstance(operators, Tensor | np.ndarray) or not isinstance(operators, Iterable):
+            raise TypeError(f"operators: expected some in a row, got {arguments.shown(operators)}")
+        operators = list(operators)
+        for i, operator in enumerate(operators):
+            if not isinstance(operator, Convolution | Downsampling):
+                expected = "a Convolution or a Downsampling"
+                raise TypeError(f"operators[{i}]: expected {expected}, got {arguments.shown(operator)}")
         sizes = [(o.inputs, o.outputs) for o in operators]
         if readout is not None:
+            arguments.instance("readout", readout, nn.Linear, "a torch.nn.Linear")
             sizes.append((readout.in_features, readout.out_features))
         for i, (before, after) in enumerate(pairwise(sizes)):
             if before[1] != after[0]:
@@ -119,12 +128,21 @@ def ridge_network(
     >>> net(torch.tensor([[1.0, 1.0]], dtype=torch.float64)).item(), net.size
     (8.5, (2, 2, 7))
     """
-    units, ambient = directions.shape
-    convolution = Convolution(ambient, directions[:, ::-1].ravel())
+    given = {"directions": directions, "biases": biases, "outer": outer, "offset": offset}
+    rows = {name: arguments.tensor(name, value).detach().double() for name, value in given.items()}
+    if rows["directions"].ndim != 2 or 0 in rows["directions"].shape:
+        got = tuple(rows["directions"].shape)
+        raise ValueError(f"directions: expected shape (units, D), got {got}")
+    units, ambient = rows["directions"].shape
+    values = len(rows["offset"]) if rows["offset"].ndim == 1 else 1
+    for name, shape in (("biases", (units,)), ("offset", (max(values, 1),)), ("outer", (values, units))):
+        if rows[name].shape != shape:
+            raise ValueError(f"{name}: expected shape {shape}, got {tuple(rows[name].shape)}")
+    convolution = Convolution(ambient, rows["directions"].flip(1).flatten())
     downsampling = Downsampling(convolution.outputs, ambient)
-    last = nn.Linear(units, len(outer), dtype=torch.float64)
+    last = nn.Linear(units, values, dtype=torch.float64)
     with torch.no_grad():
-        convolution.bias[ambient - 1 :: ambient] = torch.as_tensor(-biases)
-        last.weight.copy_(torch.as_tensor(outer))
-        last.bias.copy_(torch.as_tensor(offset))
+        convolution.bias[ambient - 1 :: ambient] = -rows["biases"]
+        last.weight.copy_(rows["outer"])
+        last.bias.copy_(rows["offset"])
     return CNN([convolution, downsampling], last)

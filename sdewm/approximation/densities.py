@@ -19,7 +19,9 @@ from jaxtyping import Float64
 from numpy.polynomial import Chebyshev, Polynomial
 from scipy.optimize.elementwise import find_root
 
+from sdewm import arguments
 from sdewm.arrays import Array
+from sdewm.systems.user_functions import named
 
 # Nodes of the quadrature on the disk, in the radius and in the angle: exact for polynomials of degree 63.
 RADII, ANGLES = 32, 64
@@ -40,10 +42,12 @@ class IntervalMeasure:
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.power < 0:
-            raise ValueError(f"power: expected a number of at least 0, got {self.power}")
+        coefficients = arguments.reals("coefficients", self.coefficients)
+        object.__setattr__(self, "coefficients", coefficients or (0.0,))
+        object.__setattr__(self, "kink", arguments.real("kink", self.kink))
+        object.__setattr__(self, "power", arguments.real("power", self.power, least=0.0))
         lowest = self._weight(np.linspace(-1, 1, 2001)).min()
-        if lowest < 0 or not self._mass > 0:
+        if not (lowest >= 0 and 0 < self._mass < math.inf):
             raise ValueError(f"coefficients: expected a density ≥ 0 that is not 0, got one that goes to {lowest:g}")
 
     def density(self, x: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
@@ -106,13 +110,19 @@ class DiskMeasure:
     weight: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, " points"]]
 
     def __post_init__(self) -> None:
-        lowest = self.weight(disk_nodes()[0]).min()
+        arguments.function("weight", self.weight, "points")
+        nodes = disk_nodes()[0]
+        with named(f"weight: expected a function of points, an array of shape {nodes.shape}"):
+            found = np.asarray(self.weight(nodes), dtype=np.float64)
+        if found.shape != (len(nodes),) or not np.isfinite(found).all():
+            raise ValueError(f"weight: expected {len(nodes)} finite numbers for as many points, got {found.shape}")
+        lowest = found.min()
         if lowest < 0:
             raise ValueError(f"weight: expected a density ≥ 0, got one that goes to {lowest:g}")
 
     def density(self, x: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, " points"]:
         """At points ``(n, 2)``, as ``(n,)``."""
-        return self.weight(x) / self._mass
+        return np.asarray(self.weight(x)) / self._mass
 
     def integral(self, f: Callable[[Float64[np.ndarray, "points 2"]], Float64[np.ndarray, " points"]]) -> float:
         """∫ f dP by quadrature, to rounding where f and the density are smooth."""
@@ -143,7 +153,7 @@ class DiskMeasure:
         while len(found) < n:
             x = rng.uniform(-1, 1, (4 * n, 2))
             x = x[(x**2).sum(1) <= 1]
-            values = self.weight(x)
+            values = np.asarray(self.weight(x))
             if values.max() > ceiling:
                 raise RuntimeError("weight: expected no value far above those on a grid, got one")
             found = np.concatenate([found, x[rng.uniform(0, ceiling, len(x)) < values]])
@@ -152,13 +162,13 @@ class DiskMeasure:
     @cached_property
     def _mass(self) -> float:
         nodes, weights = disk_nodes()
-        return float(weights @ self.weight(nodes))
+        return float(weights @ np.asarray(self.weight(nodes)))
 
     @cached_property
     def _ceiling(self) -> float:
         side = np.linspace(-1, 1, 201)
         x = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-        return 1.05 * float(self.weight(x[(x**2).sum(1) <= 1]).max())
+        return 1.05 * float(np.max(self.weight(x[(x**2).sum(1) <= 1])))
 
 
 def disk_nodes() -> tuple[Float64[np.ndarray, "points 2"], Float64[np.ndarray, " points"]]:

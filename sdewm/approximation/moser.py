@@ -45,6 +45,7 @@ class MoserMap:
         self.source, self.target = source, target
         self.degree = arguments.integer("degree", degree, 2, 30)
         for name, measure in (("source", source), ("target", target)):
+            arguments.instance(name, measure, DiskMeasure, "a DiskMeasure(weight)")
             lowest = measure.density(disk_nodes()[0]).min()
             if not lowest > 0:
                 raise ValueError(f"{name}: expected a positive density, got one that goes to {lowest:g}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from sdewm import arguments
 from sdewm.approximation.densities import IntervalMeasure
 
 
@@ -23,6 +24,10 @@ class QuantileMap:
 
     source: IntervalMeasure
     target: IntervalMeasure
+
+    def __post_init__(self) -> None:
+        for name in ("source", "target"):
+            arguments.instance(name, getattr(self, name), IntervalMeasure, "an IntervalMeasure(coefficients)")
 
     def __call__(self, x: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         return self.target.quantile(self.source.cdf(x))

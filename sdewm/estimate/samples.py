@@ -224,6 +224,11 @@ def sample(
     progress : called with (replicates done, replicates).
     """
     check_how(executor, progress)
+    arguments.function("evaluate", evaluate, "increments")
+    drawn = ("seed", "paths", "replicates", "per_replicate", "block", "draw")
+    arguments.has("sampler", sampler, drawn, "a sampler, such as MonteCarlo(paths, seed)")
+    arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
+    channels, like = arguments.integer("channels", channels, 0), arguments.tensor("like", like)
     together = max(1, sampler.block // sampler.per_replicate)
     units = [
         range(start, min(start + together, sampler.replicates)) for start in range(0, sampler.replicates, together)
@@ -273,7 +278,7 @@ class _Replicates:
         pairs: dict[str, Moments] = {}
         with torch.no_grad():
             for increments in self.sampler.draw(unit, self.channels, self.grid, self.like):
-                found = self.evaluate(increments)
+                found = _checked(self.evaluate(increments), increments.paths)
                 if increments.weights is not None:
                     found = {name: value * increments.weights for name, value in found.items()}
                 for name, value in found.items():
@@ -285,6 +290,16 @@ class _Replicates:
                     means = {name: value.view(len(unit), 2, -1).mean(1).flatten() for name, value in found.items()}
                     _add(pairs, _moments(means))
         return _Sums({name: total / self.sampler.per_replicate for name, total in sums.items()}, moments, pairs)
+
+
+def _checked(found: Any, paths: int) -> Mapping[str, Tensor]:
+    """What ``evaluate`` returns."""
+    if not isinstance(found, Mapping) or not found:
+        raise TypeError(f"evaluate: expected values by name, {{name: (paths,)}}, got {arguments.shown(found)}")
+    for name, value in found.items():
+        if not isinstance(value, Tensor) or value.shape != (paths,):
+            raise ValueError(f"evaluate: expected {paths} values of {str(name)!r}, got {arguments.shown(value)}")
+    return found
 
 
 def _each(of: _Replicates, units: Sequence[range], executor: Executor | None) -> Iterator[_Sums]:

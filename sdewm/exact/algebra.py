@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import sparse
 
+from sdewm.exact.checks import degree_of, finite
 from sdewm.jets.space import MultiIndex
 
 Coefficients = dict[MultiIndex, float]
@@ -23,8 +24,7 @@ EPS_B: MultiIndex = (0, 1)  # scales the drift error
 
 def multi_indices(degree: int = 3) -> tuple[MultiIndex, ...]:
     """All α with |α| ≤ degree, by total degree: (0,0), (1,0), (0,1), (2,0), (1,1), (0,2), ..."""
-    if degree < 0:
-        raise ValueError(f"degree: expected a number ≥ 0, got {degree}")
+    degree = degree_of(degree)
     return tuple((total - b, b) for total in range(degree + 1) for b in range(total + 1))
 
 
@@ -76,7 +76,7 @@ def constant_vector(vector: Float64[np.ndarray, " size"], degree: int) -> Float6
 
 
 def by_index(values: Float64[np.ndarray, " indices"], degree: int) -> Coefficients:
-    return {alpha: float(value) for alpha, value in zip(multi_indices(degree), values, strict=True)}
+    return finite({alpha: float(value) for alpha, value in zip(multi_indices(degree), values, strict=True)})
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -128,17 +128,4 @@ def reciprocal(p: Polynomial, degree: int) -> dict[MultiIndex, Any]:
 
 
 def floats(p: Polynomial, degree: int) -> Coefficients:
-    return {alpha: float(p.get(alpha, 0.0)) for alpha in multi_indices(degree)}
-
-
-# ------------------------------------------------------------------------------------------------------------
-
-
-def check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
-    if np.shape(value) != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {np.shape(value)}")
-
-
-def check_steps(steps: int | None) -> None:
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps: expected a number ≥ 1, or None for continuous time, got {steps}")
+    return finite({alpha: float(p.get(alpha, 0.0)) for alpha in multi_indices(degree)})

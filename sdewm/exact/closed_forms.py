@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
+
+from sdewm import arguments
 from sdewm.exact.algebra import (
     EPS_A,
     EPS_B,
@@ -12,7 +15,6 @@ from sdewm.exact.algebra import (
     Coefficients,
     Polynomial,
     add,
-    check_steps,
     compose,
     exponential,
     floats,
@@ -21,6 +23,7 @@ from sdewm.exact.algebra import (
     reciprocal,
     scale,
 )
+from sdewm.exact.checks import array, degree_of, horizon_of, number, steps_of
 
 
 def gbm_coefficients(
@@ -40,10 +43,11 @@ def gbm_coefficients(
     Continuous time: x0^p exp((p μ + ½ p (p−1) σ²) T). Euler–Maruyama: x0^p (E(1 + μ Δt + σ √Δt Z)^p)^N with a
     standard normal Z, which for p = 2 is x0² ((1 + μ Δt)² + σ² Δt)^N. ``power`` is p ≥ 1.
     """
-    if power < 1:
-        raise ValueError(f"power: expected a number ≥ 1, got {power}")
-    check_steps(steps)
-    drift, noise = {ONE: mu, EPS_B: nu}, {ONE: sigma, EPS_A: tau}
+    power, steps, degree = arguments.integer("power", power, 1), steps_of(steps), degree_of(degree)
+    horizon = horizon_of(horizon)
+    drift = {ONE: number("mu", mu), EPS_B: number("nu", nu)}
+    noise = {ONE: number("sigma", sigma), EPS_A: number("tau", tau)}
+    start = number("x0", x0)
     variance = product(noise, noise, degree)
     if steps is None:
         rate = add((scale(drift, power), scale(variance, power * (power - 1) / 2)))
@@ -59,7 +63,7 @@ def gbm_coefficients(
             for j in range(power // 2 + 1)
         )
         mean = raised(step, steps, degree)
-    return floats(scale(mean, x0**power), degree)
+    return floats(scale(mean, start**power), degree)
 
 
 def ou_coefficients(
@@ -87,12 +91,15 @@ def ou_coefficients(
     ----------
     drift_error : (d0, d1). noise_error : τ.
     """
-    if theta == 0:
+    steps, degree, horizon = steps_of(steps), degree_of(degree), horizon_of(horizon)
+    decline, start = number("theta", theta), number("x0", x0)
+    if decline == 0:
         raise ValueError("theta: expected a number other than 0")
-    check_steps(steps)
-    rate: Polynomial = {ONE: theta, EPS_B: -drift_error[1]}
-    source = {ONE: theta * mean, EPS_B: drift_error[0]}
-    noise = {ONE: s, EPS_A: noise_error}
+    d0, d1 = array("drift_error", drift_error, (2,))
+    arguments.choice("loss", loss, ("x", "x^2", "cos x"))
+    rate: Polynomial = {ONE: decline, EPS_B: -d1}
+    source = {ONE: decline * number("mean", mean), EPS_B: d0}
+    noise = {ONE: number("s", s), EPS_A: number("noise_error", noise_error)}
     if steps is None:
         decay = exponential(scale(rate, -horizon), degree)
         twice_rate = scale(rate, 2.0)
@@ -102,7 +109,7 @@ def ou_coefficients(
         twice_rate = add((scale(rate, 2.0), scale(product(rate, rate, degree), -dt)))
     lost = add(({ONE: 1.0}, scale(decay, -1.0)))
     lost_twice = add(({ONE: 1.0}, scale(product(decay, decay, degree), -1.0)))
-    average = add((scale(decay, x0), product(source, product(lost, reciprocal(rate, degree), degree), degree)))
+    average = add((scale(decay, start), product(source, product(lost, reciprocal(rate, degree), degree), degree)))
     variance = product(
         product(noise, noise, degree),
         product(lost_twice, reciprocal(twice_rate, degree), degree),
@@ -112,11 +119,9 @@ def ou_coefficients(
         answer = average
     elif loss == "x^2":
         answer = add((product(average, average, degree), variance))
-    elif loss == "cos x":
+    else:
         damping = exponential(scale(variance, -0.5), degree)
         phase = average[ONE]
-        cosine = [math.cos(phase + j * math.pi / 2) for j in range(degree + 1)]
+        cosine = [np.cos(phase + j * math.pi / 2) for j in range(degree + 1)]
         answer = product(damping, compose(cosine, average, degree), degree)
-    else:
-        raise ValueError(f"loss: expected 'x', 'x^2' or 'cos x', got {loss!r}")
     return floats(answer, degree)

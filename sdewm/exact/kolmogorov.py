@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
+from scipy import sparse
 from scipy.integrate import solve_ivp
 from scipy.sparse.linalg import expm_multiply
 
+from sdewm import arguments
 from sdewm.arrays import Array
 from sdewm.exact.algebra import (
     EPS_A,
@@ -21,12 +23,12 @@ from sdewm.exact.algebra import (
     add,
     as_matrix,
     by_index,
-    check_shape,
-    check_steps,
     constant_vector,
     exponential,
     scale,
 )
+from sdewm.exact.checks import array, degree_of, horizon_of, steps_of, values
+from sdewm.systems.user_functions import named
 
 # ------------------------------------------------------------------------------------------------------------
 # The circle
@@ -88,7 +90,9 @@ def kolmogorov_circle(
     ValueError : coefficients that are not 2π-periodic, or have a wrong shape; an even number of points.
     ArithmeticError : the two grids disagree by more than ``tolerance``.
     """
-    _check_steps_and_points(steps, points)
+    steps, degree, horizon, x0 = steps_of(steps), degree_of(degree), horizon_of(horizon), arguments.real("x0", x0)
+    for name, sde in (("base", base), ("error", error)):
+        arguments.instance(name, sde, CircleSDE, "a CircleSDE(drift, diffusion)")
     start = np.array([0.1])
     _check_periodic(base, error, loss, start, start + 2 * np.pi)
     return _with_error(
@@ -110,17 +114,9 @@ def _circle_coefficients(
     wavenumber = np.fft.fftfreq(points, 1 / points)
     to_modes = np.fft.fft(np.eye(points), axis=0) / points
 
-    g0, eta0 = base.drift(x), error.drift(x)
-    g, eta = base.diffusion(x), error.diffusion(x)
-    m = np.shape(g)[0]
-    for name, value, shape in (
-        ("base.drift(x)", g0, (points,)),
-        ("error.drift(x)", eta0, (points,)),
-        ("base.diffusion(x)", g, (m, points)),
-        ("error.diffusion(x)", eta, (m, points)),
-        ("loss(x)", loss(x), (points,)),
-    ):
-        check_shape(name, value, shape)
+    g0, eta0 = values("base.drift", base.drift, x, x.shape), values("error.drift", error.drift, x, x.shape)
+    g = values("base.diffusion", base.diffusion, x, (None, points))
+    eta = values("error.diffusion", error.diffusion, x, g.shape)
     drift = {ONE: g0, EPS_B: eta0}
     variance = {ONE: (g * g).sum(0), EPS_A: 2 * (g * eta).sum(0), (2, 0): (eta * eta).sum(0)}
 
@@ -136,9 +132,9 @@ def _circle_coefficients(
     symbol = exponent if steps is None else exponential(scale(exponent, horizon / steps), degree)
     lifted = as_matrix({alpha: ((wave * s) @ to_modes).real for alpha, s in symbol.items()}, degree)
 
-    u = constant_vector(loss(x), degree)
+    u = constant_vector(values("loss", loss, x, x.shape), degree)
     if steps is None:
-        u = expm_multiply(lifted * horizon, u)
+        u = expm_multiply(lifted * horizon_of(horizon, sparse.linalg.norm(lifted, 1)), u)
     else:
         for _ in range(steps):
             u = lifted @ u
@@ -189,9 +185,9 @@ def kolmogorov_torus(
 
     The other arguments and the errors are those of :func:`kolmogorov_circle`.
     """
-    _check_steps_and_points(steps, points)
-    x0 = np.asarray(x0, dtype=np.float64)
-    check_shape("x0", x0, (2,))
+    steps, degree, horizon, x0 = steps_of(steps), degree_of(degree), horizon_of(horizon), array("x0", x0, (2,))
+    for name, sde in (("base", base), ("error", error)):
+        arguments.instance(name, sde, TorusSDE, "a TorusSDE(drift, diffusion)")
     start = np.array([[0.1, 0.2]])
     for turn in 2 * np.pi * np.eye(2):
         _check_periodic(base, error, loss, start, start + turn)
@@ -215,16 +211,10 @@ def _torus_coefficients(
         for axis in (2 * np.pi * np.arange(points) / points, np.fft.fftfreq(points, 1 / points))
     )
 
-    g0, eta0, g, eta = base.drift(x), error.drift(x), base.diffusion(x), error.diffusion(x)
-    m = np.shape(g)[-1]
-    for name, value, shape in (
-        ("base.drift(x)", g0, x.shape),
-        ("error.drift(x)", eta0, x.shape),
-        ("base.diffusion(x)", g, (*x.shape, m)),
-        ("error.diffusion(x)", eta, (*x.shape, m)),
-        ("loss(x)", loss(x), (len(x),)),
-    ):
-        check_shape(name, value, shape)
+    g0, eta0 = values("base.drift", base.drift, x, x.shape), values("error.drift", error.drift, x, x.shape)
+    g = values("base.diffusion", base.diffusion, x, (*x.shape, None))
+    eta = values("error.diffusion", error.diffusion, x, g.shape)
+    m = g.shape[-1]
 
     def along(vectors: Array) -> Array:
         """κ·v at every point (rows) and κ (columns)."""
@@ -243,8 +233,9 @@ def _torus_coefficients(
         return np.fft.fft2(rows.reshape(-1, points, points)).real.reshape(len(rows), -1) / len(x)
 
     operators = {alpha: to_values(wave * s) for alpha, s in symbol.items()}
-    u = constant_vector(loss(x), degree).reshape(-1, len(x))
-    if steps is None:
+    u = constant_vector(values("loss", loss, x, (len(x),)), degree).reshape(-1, len(x))
+    if steps is None and horizon > 0:
+        horizon_of(horizon, float(np.abs(exponent[ONE]).max()))
         found = solve_ivp(
             lambda t, v: act(operators, v.reshape(u.shape), degree).ravel(),
             (0.0, horizon),
@@ -254,8 +245,10 @@ def _torus_coefficients(
             atol=1e-12,
             t_eval=[horizon],
         )
+        if not found.success:
+            raise ArithmeticError(f"horizon: the backward equation cannot be integrated so far: {found.message}")
         u = found.y.reshape(u.shape)
-    else:
+    elif steps is not None:
         for _ in range(steps):
             u = act(operators, u, degree)
     return by_index(u @ to_values(np.exp(1j * wavevector @ x0)[None])[0], degree)
@@ -266,21 +259,18 @@ def _torus_coefficients(
 
 def _with_error(coefficients: Callable[[int], Coefficients], points: int, tolerance: float) -> PeriodicAnswer:
     """The answer on ``points``, held against that on half as many again."""
+    points, tolerance = arguments.integer("points", points, 3), arguments.real("tolerance", tolerance, least=0.0)
+    if points % 2 == 0:
+        raise ValueError(f"points: expected an odd number of at least 3, got {points}")
     finer = points + points // 2
     coarse, fine = coefficients(points), coefficients(finer + 1 - finer % 2)
     change = max(abs(coarse[alpha] - fine[alpha]) for alpha in coarse)
     if not change <= tolerance:
         raise ArithmeticError(
-            f"{points} collocation points leave an error of about {change:.1e}, above the tolerance "
+            f"points: {points} collocation points leave an error of about {change:.1e}, above the tolerance "
             f"{tolerance:.1e}; use more points"
         )
     return PeriodicAnswer(coarse, change, points)
-
-
-def _check_steps_and_points(steps: int | None, points: int) -> None:
-    check_steps(steps)
-    if points < 3 or points % 2 == 0:
-        raise ValueError(f"points: expected an odd number ≥ 3, got {points}")
 
 
 def _check_periodic(
@@ -294,5 +284,9 @@ def _check_periodic(
         "loss": loss,
     }
     for name, function in functions.items():
-        if not np.allclose(function(start), function(end), rtol=1e-9, atol=1e-12):
+        arguments.function(name, function, "points")
+        with named(f"{name}: expected a function of points, an array of shape {start.shape}"):
+            one, other = (np.asarray(function(x), dtype=np.float64) for x in (start, end))
+            periodic = np.allclose(one, other, rtol=1e-9, atol=1e-12)
+        if not periodic:
             raise ValueError(f"{name}: expected a 2π-periodic function")

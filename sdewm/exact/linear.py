@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
+from scipy import sparse
 from scipy.sparse.linalg import expm_multiply
 
+from sdewm import arguments
 from sdewm.arrays import Array
 from sdewm.exact.algebra import (
     EPS_A,
@@ -17,13 +19,12 @@ from sdewm.exact.algebra import (
     add,
     as_matrix,
     by_index,
-    check_shape,
-    check_steps,
     constant_vector,
     multi_indices,
     product,
     scale,
 )
+from sdewm.exact.checks import array, degree_of, horizon_of, number, steps_of
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class LinearSDE:
     b: Float64[np.ndarray, "channels n"]
 
     def __post_init__(self) -> None:
-        n, m = np.size(self.a), np.shape(self.b)[0] if np.ndim(self.b) else 0
+        n = len(array("a", self.a, (None,)))
+        m = len(array("b", self.b, (None, n)))
         for name, shape in (("A", (n, n)), ("a", (n,)), ("B", (m, n, n)), ("b", (m, n))):
-            check_shape(name, getattr(self, name), shape)
+            object.__setattr__(self, name, array(name, getattr(self, name), shape))
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ class QuadraticLoss:
     c: float = 0.0
 
     def __post_init__(self) -> None:
-        n = np.size(self.v)
-        check_shape("v", self.v, (n,))
-        check_shape("W", self.W, (n, n))
+        n = len(array("v", self.v, (None,)))
+        for name, shape in (("v", (n,)), ("W", (n, n))):
+            object.__setattr__(self, name, array(name, getattr(self, name), shape))
+        object.__setattr__(self, "c", float(number("c", self.c)))
 
 
 def moments(
@@ -102,13 +105,16 @@ def moments(
     >>> print(f"{c[2, 0]:.6f} {np.exp(0.09) * (1 + 2 * 0.09):.6f}")
     1.291126 1.291126
     """
-    x0 = np.asarray(x0, dtype=np.float64)
+    for name, sde in (("base", base), ("error", error)):
+        arguments.instance(name, sde, LinearSDE, "a LinearSDE(A, a, B, b)")
+    arguments.instance("loss", loss, QuadraticLoss, "a QuadraticLoss(W, v)")
     n, m = base.b.shape[1], base.b.shape[0]
-    check_shape("x0", x0, (n,))
-    check_shape("loss.v", loss.v, (n,))
-    check_shape("error.b", error.b, (m, n))
-    check_steps(steps)
-    if intervals < 1 or (steps is not None and steps % intervals):
+    x0 = array("x0", x0, (n,))
+    array("loss.v", loss.v, (n,))
+    array("error.b", error.b, (m, n))
+    steps, degree, horizon = steps_of(steps), degree_of(degree), horizon_of(horizon)
+    intervals = arguments.integer("intervals", intervals, 1)
+    if steps is not None and steps % intervals:
         raise ValueError(f"intervals: expected a divisor of steps={steps}, got {intervals}")
 
     drift = {ONE: _homogeneous(base.A, base.a), EPS_B: _homogeneous(error.A, error.a)}
@@ -123,7 +129,8 @@ def moments(
 
     if steps is None:
         generator = add((product(drift, identity, degree, np.kron), product(identity, drift, degree, np.kron), ito))
-        lifted, repeats = as_matrix(generator, degree) * (horizon / intervals), 1
+        lifted, repeats = as_matrix(generator, degree), 1
+        lifted = lifted * (horizon_of(horizon, sparse.linalg.norm(lifted, 1)) / intervals)
     else:
         dt = horizon / steps
         step = add((identity, scale(drift, dt)))

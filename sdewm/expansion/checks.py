@@ -28,6 +28,7 @@ def check_problem(
     """Check all input of an expansion before any work is done. Returns the number of noise channels."""
     if not isinstance(family, PerturbedSDE):
         raise TypeError(f"family: expected a PerturbedSDE(base, error), got {type(family).__name__}")
+    arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
     if grids < 1 or grid.steps % 2 ** (grids - 1):
         raise ValueError(
             f"grids: expected a number with 2^(grids-1) a divisor of the grid's {grid.steps} steps, got {grids}"

@@ -105,6 +105,9 @@ def taylor_tests(
     confidence = arguments.confidence(confidence)
     given = None if eps is None else check_ladder(eps)
     x0 = arguments.state(x0)
+    if not (isinstance(losses, Mapping) and losses and all(isinstance(name, str) for name in losses)):
+        raise TypeError(f"losses: expected one or more by name, {{name: loss}}, got {arguments.shown(losses)}")
+    arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
     summed = {name: as_summed(loss, grid) for name, loss in losses.items()}
     channels = check_problem(family, summed, x0, grid, method=method, grids=1)
     drawn = sampler_for(make_sampler(sampler, paths, seed), family.at(1.0), x0, grid, method=method)

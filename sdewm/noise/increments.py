@@ -54,8 +54,13 @@ class StoredIncrements:
     def __init__(
         self, values: Float[Tensor, "steps paths channels"], weights: Float[Tensor, " paths"] | None = None
     ) -> None:
+        for name, value in (("values", values), ("weights", weights)):
+            if not isinstance(value, Tensor) and not (name == "weights" and value is None):
+                raise TypeError(f"{name}: expected a tensor, got {arguments.shown(value)}")
         if values.ndim != 3:
             raise ValueError(f"values: expected shape (steps, paths, channels), got {tuple(values.shape)}")
+        if weights is not None and weights.shape != values.shape[1:2]:
+            raise ValueError(f"weights: expected shape ({values.shape[1]},), got {tuple(weights.shape)}")
         self.values, self.weights = values, weights
         self.steps, self.paths, self.channels = values.shape
 

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.jets import Jet, value_of
 from sdewm.noise.grid import TimeGrid
-from sdewm.noise.increments import Increments
+from sdewm.noise.increments import Increments, as_increments
 from sdewm.sensitivity.steps import jacobian
 from sdewm.solvers.loop import IncrementsWithAreas, walk
 from sdewm.solvers.methods import Method
-from sdewm.systems.sde import SDE, diffusion_matrix
+from sdewm.systems.sde import SDE, check_protocol, diffusion_matrix
 
 TIMES = 6
 PATHS = 16
@@ -41,6 +42,7 @@ def jacobians_along(
 ) -> Iterator[tuple[Float[Tensor, "paths channels+1"], Float[Tensor, "paths channels+1 n n"]]]:
     """(ΔB, A) for each step: increments ``(paths, m + 1)``, the first one Δt, and ∂g_0, …, ∂g_m at the step's left end,
     ``(paths, m + 1, n, n)``."""
+    noise = as_increments(noise)
     steps = walk(sde, x0, grid, method=method, noise=noise)
     for dB, (_, t, x) in zip(noise, steps, strict=False):
         x = x.value if isinstance(x, Jet) else x
@@ -60,6 +62,8 @@ def flow_exponent(
     The integrals are sums over the grid with the integrand at the left end. Itô SDEs only. ``method`` makes the steps
     of x.
     """
+    check_protocol("sde", sde)
+    x0, noise = arguments.state(x0, many=True), as_increments(noise)
     if sde.sde_type != "ito":
         raise ValueError(f"sde.sde_type: expected 'ito', got {sde.sde_type!r}")
     total = value_of(x0).new_zeros(())
@@ -77,6 +81,7 @@ def commuting_flow(
     Holds where ∂g_i(x_s, s) and ∂g_j(x_t, t) commute for all i, j from 0 to m and all times s, t, which is measured at
     a few times of a few paths. Raises :class:`DoNotCommute`, with the size of the commutator, where they do not.
     """
+    x0 = arguments.state(x0, many=True)
     absolute, relative = commutators(sde, x0, grid, noise=noise, method=method)
     if relative > torch.finfo(x0.dtype).eps ** 0.75:
         raise DoNotCommute(absolute, relative)
@@ -90,6 +95,7 @@ def commutators(
 
     Over the Jacobians of drift and diffusion at six times of the grid, on sixteen paths.
     """
+    arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
     every = max(1, grid.steps // TIMES)
     steps = enumerate(jacobians_along(sde, x0, grid, noise=noise, method=method))
     met = torch.cat([slopes[:PATHS] for i, (_, slopes) in steps if i % every == 0], 1)
@@ -108,6 +114,7 @@ def commutator_term(
     What log Φ has beyond (45)'s exponent, to second order in the size of the Jacobians (Magnus 1954): zero where they
     commute, and else the leading part of the gap. Within a step it takes the noise's Lévy area, where that has one.
     """
+    x0, noise = arguments.state(x0, many=True), as_increments(noise)
     areas = noise.areas() if isinstance(noise, IncrementsWithAreas) else None
     before: Tensor | float = 0.0
     total = value_of(x0).new_zeros(())

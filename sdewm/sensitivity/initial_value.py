@@ -99,7 +99,9 @@ class ShiftedStart(PerturbedSDE):
 
     def __init__(self, sde: SDE, u: Float[Tensor, " n"]) -> None:
         super().__init__(sde, FunctionSDE())
-        self.u = u
+        self.u = arguments.tensor("u", u)
+        if self.u.ndim != 1 or not len(self.u):
+            raise ValueError(f"u: expected shape (n,), got {tuple(self.u.shape)}")
 
     def at(self, eps: Magnitude, eps_drift: Magnitude | None = None) -> SDE:
         return _Shifted(self.base, eps * self.u)

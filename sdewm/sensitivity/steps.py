@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.jets import Jet, JetSpace
 from sdewm.jets.directional import directional
 from sdewm.jets.paths import evaluated_on
@@ -35,11 +37,12 @@ def jacobian(
     function: Callable[[Float[Tensor, "paths n"]], Float[Tensor, "paths ..."]], x: Float[Tensor, "paths n"]
 ) -> Float[Tensor, "paths ... n"]:
     """∂function(x), ``(paths, …, n)`` for a function ``(paths, n) -> (paths, …)`` of tensors and of jets."""
+    _check(function, x)
     directions = [e.expand(x.shape) for e in torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)]
     if isinstance(x, Jet):
         return torch.stack([directional(function, x, e) for e in directions], -1)
     with evaluated_on(len(x)):
-        value = function(along(x, directions, order=1))
+        value = _tensor(function(along(x, directions, order=1)))
     if isinstance(value, Jet):
         return first_derivatives(value)
     return value.new_zeros(*value.shape, x.shape[-1])
@@ -52,7 +55,23 @@ def second_derivative(
     v: Float[Tensor, "paths n"],
 ) -> Float[Tensor, "paths ..."]:
     """∂²function(x)[u, v], of function's shape, for tensors and jets."""
-    return directional(lambda p: directional(function, p, v), x, u)
+    _check(function, x)
+    for name, w in (("u", u), ("v", v)):
+        if not isinstance(w, Tensor) or (w.shape, w.dtype) != (x.shape, x.dtype):
+            raise ValueError(f"{name}: expected {x.dtype} of shape {tuple(x.shape)}, as x, got {arguments.shown(w)}")
+    return directional(lambda p: directional(lambda q: _tensor(function(q)), p, v), x, u)
+
+
+def _check(function: object, x: object) -> None:
+    arguments.function("function", function, "states")
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1:
+        raise TypeError(f"x: expected states (paths, n), a floating-point tensor or a jet, got {arguments.shown(x)}")
+
+
+def _tensor(value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise TypeError(f"function: expected one that returns a floating-point tensor, got {arguments.shown(value)}")
+    return value
 
 
 def first_derivatives(

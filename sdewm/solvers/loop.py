@@ -121,6 +121,7 @@ def walk(
 ) -> Iterator[tuple[int, Float[Tensor, ""], Float[Tensor, "paths n"]]]:
     """:func:`trajectory`, its arguments checked at the call. For one walk along some paths; an estimate checks once and
     walks often."""
+    x0 = arguments.state(x0, many=True)
     return trajectory(sde, x0, grid, method=method, noise=checked(sde, x0, grid, method=method, noise=noise))
 
 

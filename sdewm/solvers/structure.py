@@ -16,12 +16,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sdewm import arguments
 from sdewm.jets import Jet
 from sdewm.jets.directional import directional
 from sdewm.noise.grid import TimeGrid
 from sdewm.systems.pilot import Visit, pilot, pilot_paths, spread
-from sdewm.systems.sde import SDE, diffusion_matrix, diffusion_product, noise_channels
-from sdewm.systems.user_functions import FROM_INSIDE
+from sdewm.systems.sde import SDE, check_protocol, diffusion_matrix, diffusion_product, noise_channels
+from sdewm.systems.user_functions import FROM_INSIDE, named
 
 NoiseKind = Literal["additive", "scalar", "diagonal", "commutative", "general"]
 # At so many times a diffusion is evaluated that is the same at all of the pilot's.
@@ -137,17 +138,22 @@ def noise_structure(sde: SDE, x0: Float[Tensor, "*paths n"], grid: TimeGrid, *, 
     ValueError : no finite derivatives where the paths start; or a ``noise_type`` of "additive" and a diffusion that
         depends on the state.
     """
+    check_protocol("sde", sde)
+    arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
+    x0, seed = arguments.state(x0, many=True), arguments.integer("seed", seed, 0, 2**63 - 1)
     start = x0.value if isinstance(x0, Jet) else x0
     start = start.detach().reshape(-1, start.shape[-1])
     t0 = torch.as_tensor(grid.t0).to(start)
-    channels = noise_channels(sde, t0, start[:1])
+    with named("sde: expected coefficients that are defined at x0"):
+        channels = noise_channels(sde, t0, start[:1])
     nothing = torch.zeros(channels, channels, dtype=torch.bool)
     found = NoiseStructure("additive", nothing, nothing, 0.0)
     if channels == 0:
         return found
     entries = start.shape[-1] * channels
     with torch.no_grad():
-        table, products = _derivatives(sde, t0, start[spread(len(start), min(pilot_paths(entries), len(start)))])
+        with named("sde: expected coefficients that have derivatives at x0"):
+            table, products = _derivatives(sde, t0, start[spread(len(start), min(pilot_paths(entries), len(start)))])
         if not len(table):
             raise ValueError(f"g: expected finite derivatives near the initial value, found none at t = {grid.t0:g}")
         found = _with_derivatives(found, table, products, t0, sde.noise_type)

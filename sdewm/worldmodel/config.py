@@ -166,7 +166,7 @@ class Config:
 def _checked(name: str, kind: Any, value: Any) -> Any:
     """The value, as its declared type."""
     if get_origin(kind) is Literal:
-        if value not in get_args(kind):
+        if not any(type(value) is type(one) and value == one for one in get_args(kind)):
             raise ValueError(f"{name}: expected one of {', '.join(map(str, get_args(kind)))}, got {value!r}")
         return value
     if get_origin(kind) is tuple:
@@ -236,6 +236,6 @@ def preset(name: str, **changes: Any) -> Config:
 
     Example: ``preset("lean-pixels", task="walker-walk", action_repeat=2, length=64)``.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
     return Config.from_dict(PRESETS[name].as_dict() | changes)

@@ -66,6 +66,8 @@ class Windows:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "starts", arguments.integers("starts", self.starts, 0))
+        if not self.starts:
+            raise ValueError("starts: expected at least one, got none")
         for name in ("steps", "ahead"):
             object.__setattr__(self, name, arguments.integer(name, getattr(self, name), 1))
 

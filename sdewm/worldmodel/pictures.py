@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,19 @@ def picture(image: UInt8[np.ndarray, "_ rows rows"]) -> UInt8[np.ndarray, "colum
 def write_gif(
     file: Path | str, pictures: Sequence[UInt8[np.ndarray, "rows columns 3"]], frames_per_second: float = 20.0
 ) -> None:
-    """Pictures (height, width, 3) uint8 as an animated GIF that repeats."""
-    if not pictures:
-        raise ValueError("pictures: expected at least one, got none")
-    frames_per_second = arguments.real("frames_per_second", frames_per_second, above=0.0)
+    """Pictures (height, width, 3) uint8 as an animated GIF that repeats; ``ValueError`` for what is none."""
+    if not isinstance(pictures, Iterable) or not len(pictures := list(pictures)):
+        raise ValueError(f"pictures: expected at least one, got {arguments.shown(pictures)}")
+    for i, picture in enumerate(pictures):
+        if (
+            not isinstance(picture, np.ndarray)
+            or picture.dtype != np.uint8
+            or picture.shape[2:] != (3,)
+            or not picture.size
+        ):
+            raise ValueError(
+                f"pictures[{i}]: expected uint8 of shape (rows, columns, 3), got {arguments.shown(picture)}"
+            )
+    frames_per_second = arguments.real("frames_per_second", frames_per_second, least=0.01)
     first, *rest = [Image.fromarray(p) for p in pictures]
     first.save(file, save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0)

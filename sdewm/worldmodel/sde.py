@@ -64,6 +64,9 @@ def recorded_actions(actions: Float[Tensor, "steps actions"]) -> InTime:
     Frames were recorded under these actions, so that a loss along them is of the model alone; under a policy of (h, z)
     the model acts otherwise than the frames that it is shown.
     """
+    actions = arguments.tensor("actions", actions)
+    if actions.ndim != 2 or 0 in actions.shape:
+        raise ValueError(f"actions: expected shape (steps, actions), got {tuple(actions.shape)}")
 
     def policy(t: Tensor, h: Tensor, z: Tensor) -> Tensor:
         n = math.floor(float(t) + 1e-9)  # a grid's times are off by rounding
