@@ -124,7 +124,7 @@ def expand_to(
     grid : the coarsest that is used; the first round's finest has four times its steps.
     tol : of each coefficient, in units of the loss.
     confidence : that all three are within it, as far as sampling goes.
-    seed : round k has seed + k.
+    seed : the rounds have seeds of their own, from this one on.
     budget : the steps of all paths on all grids in all rounds, at most. A billion takes minutes on one core.
 
     Raises
@@ -182,7 +182,8 @@ def expand_to(
     steps = grid.steps * 2 ** (GRIDS - 1)
     pilots = [walk(steps, PILOT, widen) for widen in WIDENINGS]
     best = min(range(len(pilots)), key=lambda i: max(rounds[i].sampling.values()))
-    found, last, rate = pilots[best], rounds[best], 0.5
+    rounds.append(rounds.pop(best))  # the last is the one that ``expansion`` is of
+    found, last, rate = pilots[best], rounds[-1], 0.5
     while last.worst[1] > tol or _flags(found):
         steps, paths = _next(last, tol, rate, GROWTH[len(rounds) > len(WIDENINGS)])
         found, before = walk(steps, paths, last.widen), last
