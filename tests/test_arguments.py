@@ -444,7 +444,7 @@ PARTS = {
     "Windows": (Windows, {}, ("starts", "steps", "ahead")),
     "recorded_actions": (recorded_actions, {"actions": torch.zeros(3, 1)}, ("actions",)),
     "write_gif": (
-        write_gif, {"path": "none.gif", "pictures": [np.zeros((4, 4, 3), np.uint8)]},
+        write_gif, {"file": "none.gif", "pictures": [np.zeros((4, 4, 3), np.uint8)]},
         ("pictures", "frames_per_second"),
     ),
 }  # fmt: skip
