@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import sparse
 
-from sdewm.exact.checks import degree_of, finite
+from sdewm.exact.checks import degree_of, finite_coefficients
 from sdewm.jets.space import MultiIndex
 
 Coefficients = dict[MultiIndex, float]
@@ -76,7 +76,9 @@ def constant_vector(vector: Float64[np.ndarray, " size"], degree: int) -> Float6
 
 
 def by_index(values: Float64[np.ndarray, " indices"], degree: int) -> Coefficients:
-    return finite({alpha: float(value) for alpha, value in zip(multi_indices(degree), values, strict=True)})
+    return finite_coefficients(
+        {alpha: float(value) for alpha, value in zip(multi_indices(degree), values, strict=True)}
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -128,4 +130,4 @@ def reciprocal(p: Polynomial, degree: int) -> dict[MultiIndex, Any]:
 
 
 def floats(p: Polynomial, degree: int) -> Coefficients:
-    return finite({alpha: float(p.get(alpha, 0.0)) for alpha in multi_indices(degree)})
+    return finite_coefficients({alpha: float(p.get(alpha, 0.0)) for alpha in multi_indices(degree)})

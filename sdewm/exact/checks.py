@@ -26,15 +26,15 @@ def array(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:
     return found
 
 
-def values(name: str, function: Callable[[Array], Any], x: Array, shape: tuple[int | None, ...]) -> Array:
+def values_at(name: str, function: Callable[[Array], Any], x: Array, shape: tuple[int | None, ...]) -> Array:
     """What a user's function returns at points."""
     with named(f"{name}: expected a function of points, an array of shape {x.shape}"):
         found = function(x)
     return array(name, found, shape)
 
 
-def number(name: str, value: Any, *, least: float = -math.inf) -> np.float64:
-    """A finite number, as numpy's: what overflows becomes infinite, which :func:`finite` sees."""
+def real_number(name: str, value: Any, *, least: float = -math.inf) -> np.float64:
+    """A finite number, as numpy's: what overflows becomes infinite, which :func:`finite_coefficients` sees."""
     return np.float64(arguments.real(name, value, least=least))
 
 
@@ -55,7 +55,7 @@ def horizon_of(horizon: Any, norm: float = 0.0) -> float:
     return found
 
 
-def finite(coefficients: dict[MultiIndex, float]) -> dict[MultiIndex, float]:
+def finite_coefficients(coefficients: dict[MultiIndex, float]) -> dict[MultiIndex, float]:
     """The coefficients; ``ArithmeticError`` where one is not finite."""
     for alpha, value in coefficients.items():
         if not math.isfinite(value):

@@ -23,7 +23,7 @@ from sdewm.exact.algebra import (
     reciprocal,
     scale,
 )
-from sdewm.exact.checks import array, degree_of, horizon_of, number, steps_of
+from sdewm.exact.checks import array, degree_of, horizon_of, real_number, steps_of
 
 
 def gbm_coefficients(
@@ -45,9 +45,9 @@ def gbm_coefficients(
     """
     power, steps, degree = arguments.integer("power", power, 1), steps_of(steps), degree_of(degree)
     horizon = horizon_of(horizon)
-    drift = {ONE: number("mu", mu), EPS_B: number("nu", nu)}
-    noise = {ONE: number("sigma", sigma), EPS_A: number("tau", tau)}
-    start = number("x0", x0)
+    drift = {ONE: real_number("mu", mu), EPS_B: real_number("nu", nu)}
+    noise = {ONE: real_number("sigma", sigma), EPS_A: real_number("tau", tau)}
+    start = real_number("x0", x0)
     variance = product(noise, noise, degree)
     if steps is None:
         rate = add((scale(drift, power), scale(variance, power * (power - 1) / 2)))
@@ -92,14 +92,14 @@ def ou_coefficients(
     drift_error : (d0, d1). noise_error : τ.
     """
     steps, degree, horizon = steps_of(steps), degree_of(degree), horizon_of(horizon)
-    decline, start = number("theta", theta), number("x0", x0)
+    decline, start = real_number("theta", theta), real_number("x0", x0)
     if decline == 0:
         raise ValueError("theta: expected a number other than 0")
     d0, d1 = array("drift_error", drift_error, (2,))
     arguments.choice("loss", loss, ("x", "x^2", "cos x"))
     rate: Polynomial = {ONE: decline, EPS_B: -d1}
-    source = {ONE: decline * number("mean", mean), EPS_B: d0}
-    noise = {ONE: number("s", s), EPS_A: number("noise_error", noise_error)}
+    source = {ONE: decline * real_number("mean", mean), EPS_B: d0}
+    noise = {ONE: real_number("s", s), EPS_A: real_number("noise_error", noise_error)}
     if steps is None:
         decay = exponential(scale(rate, -horizon), degree)
         twice_rate = scale(rate, 2.0)

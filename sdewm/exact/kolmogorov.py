@@ -27,7 +27,7 @@ from sdewm.exact.algebra import (
     exponential,
     scale,
 )
-from sdewm.exact.checks import array, degree_of, horizon_of, steps_of, values
+from sdewm.exact.checks import array, degree_of, horizon_of, steps_of, values_at
 from sdewm.systems.user_functions import named
 
 # ------------------------------------------------------------------------------------------------------------
@@ -114,9 +114,10 @@ def _circle_coefficients(
     wavenumber = np.fft.fftfreq(points, 1 / points)
     to_modes = np.fft.fft(np.eye(points), axis=0) / points
 
-    g0, eta0 = values("base.drift", base.drift, x, x.shape), values("error.drift", error.drift, x, x.shape)
-    g = values("base.diffusion", base.diffusion, x, (None, points))
-    eta = values("error.diffusion", error.diffusion, x, g.shape)
+    g0 = values_at("base.drift", base.drift, x, x.shape)
+    eta0 = values_at("error.drift", error.drift, x, x.shape)
+    g = values_at("base.diffusion", base.diffusion, x, (None, points))
+    eta = values_at("error.diffusion", error.diffusion, x, g.shape)
     drift = {ONE: g0, EPS_B: eta0}
     variance = {ONE: (g * g).sum(0), EPS_A: 2 * (g * eta).sum(0), (2, 0): (eta * eta).sum(0)}
 
@@ -132,7 +133,7 @@ def _circle_coefficients(
     symbol = exponent if steps is None else exponential(scale(exponent, horizon / steps), degree)
     lifted = as_matrix({alpha: ((wave * s) @ to_modes).real for alpha, s in symbol.items()}, degree)
 
-    u = constant_vector(values("loss", loss, x, x.shape), degree)
+    u = constant_vector(values_at("loss", loss, x, x.shape), degree)
     if steps is None:
         u = expm_multiply(lifted * horizon_of(horizon, sparse.linalg.norm(lifted, 1)), u)
     else:
@@ -211,9 +212,10 @@ def _torus_coefficients(
         for axis in (2 * np.pi * np.arange(points) / points, np.fft.fftfreq(points, 1 / points))
     )
 
-    g0, eta0 = values("base.drift", base.drift, x, x.shape), values("error.drift", error.drift, x, x.shape)
-    g = values("base.diffusion", base.diffusion, x, (*x.shape, None))
-    eta = values("error.diffusion", error.diffusion, x, g.shape)
+    g0 = values_at("base.drift", base.drift, x, x.shape)
+    eta0 = values_at("error.drift", error.drift, x, x.shape)
+    g = values_at("base.diffusion", base.diffusion, x, (*x.shape, None))
+    eta = values_at("error.diffusion", error.diffusion, x, g.shape)
     m = g.shape[-1]
 
     def along(vectors: Array) -> Array:
@@ -233,7 +235,7 @@ def _torus_coefficients(
         return np.fft.fft2(rows.reshape(-1, points, points)).real.reshape(len(rows), -1) / len(x)
 
     operators = {alpha: to_values(wave * s) for alpha, s in symbol.items()}
-    u = constant_vector(values("loss", loss, x, (len(x),)), degree).reshape(-1, len(x))
+    u = constant_vector(values_at("loss", loss, x, (len(x),)), degree).reshape(-1, len(x))
     if steps is None and horizon > 0:
         horizon_of(horizon, float(np.abs(exponent[ONE]).max()))
         found = solve_ivp(

@@ -24,7 +24,7 @@ from sdewm.exact.algebra import (
     product,
     scale,
 )
-from sdewm.exact.checks import array, degree_of, horizon_of, number, steps_of
+from sdewm.exact.checks import array, degree_of, horizon_of, real_number, steps_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class QuadraticLoss:
         n = len(array("v", self.v, (None,)))
         for name, shape in (("v", (n,)), ("W", (n, n))):
             object.__setattr__(self, name, array(name, getattr(self, name), shape))
-        object.__setattr__(self, "c", float(number("c", self.c)))
+        object.__setattr__(self, "c", float(real_number("c", self.c)))
 
 
 def moments(
