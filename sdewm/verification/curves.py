@@ -22,6 +22,7 @@ from sdewm.verification.system_samples import SystemSamples, from_terms
 
 # A second-order expansion is called valid while its third-order term is at most this fraction of the others.
 SHARE = 0.1
+HALVINGS = 8  # of the range, where paths leave the numbers on it
 CHARITABLE = "drift in Φ, sums from k = 0, Φξ in H"
 MAGNITUDES = np.linspace(-1.25, 1.25, 11)
 
@@ -63,17 +64,18 @@ def loss_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
     """E L(x^ε) − E L(x⁰) for ε of both signs: simulated, predicted to second order, and the error of the prediction.
 
     All are on the system's own grid and on common noise. The range follows from the coefficients: up to ``valid`` the
-    third-order term is at most a tenth of the first and second ones together. The printed formula is drawn in the
-    reading that comes closest to the truth.
+    third-order term is at most a tenth of the first and second ones together, and no path leaves the numbers. The
+    printed formula is drawn in the reading that comes closest to the truth.
     """
     for loss in samples.system.losses:
         name = samples.system.named(loss)
         test = samples.taylor[loss, "full", "corrected"]
         first, second = (float(c.mean()) for c in samples.corrected_on_grid[loss].full)
         third = test.third["predicted"].mean
-        valid = _valid(first, second, third, largest=10 * test.eps[0])
+        valid, found = _within_numbers(samples, loss, _valid(first, second, third, largest=10 * test.eps[0]))
+        if found is None:
+            continue
         eps = valid * MAGNITUDES
-        found = _losses_and_terms(samples, loss, eps)
         config = {
             "valid": valid,
             "share": SHARE,
@@ -92,6 +94,17 @@ def loss_curves(claim: str, samples: SystemSamples) -> Iterator[Curve]:
             left = [effect - p for effect, p in zip(effects, predicted, strict=True)]
             yield _curve(claim, name, form, eps, [found.estimate(v) for v in predicted], config)
             yield _curve(claim, name, f"left by the {form}", eps, [found.estimate(v) for v in left], config)
+
+
+def _within_numbers(samples: SystemSamples, loss: str, valid: float) -> tuple[float, Sample | None]:
+    """The range, halved as long as a path leaves the numbers on it, and what is found there; ``None`` if all do."""
+    for halvings in range(HALVINGS):
+        try:
+            reach = valid / 2**halvings
+            return reach, _losses_and_terms(samples, loss, reach * MAGNITUDES)
+        except ArithmeticError:  # of a state or a loss, as where a square root's argument becomes negative
+            continue
+    return 0.0, None
 
 
 def _losses_and_terms(samples: SystemSamples, loss: str, eps: Array) -> Sample:
