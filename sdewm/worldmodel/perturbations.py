@@ -88,6 +88,8 @@ class Rotation:
         return ndimage.rotate(_checked(image), self.degrees, axes=(2, 1), reshape=False, order=1, mode="nearest")
 
 
+# Of what perturbation_of takes: its square is a number.
+LARGEST = 1e150
 PerturbationKind = Literal["noise", "rotation", "mask"]
 
 
@@ -100,7 +102,8 @@ def perturbation_of(kind: PerturbationKind, size: float) -> Perturbation:
     Example: ``perturbation_of("noise", 0.02) == GaussianNoise(0.0, 0.0004)``.
     """
     kind = arguments.choice("kind", kind, get_args(PerturbationKind))
-    size = arguments.real("size", size, least=-math.inf if kind == "rotation" else 0.0)
+    least = -math.inf if kind == "rotation" else 0.0
+    size = arguments.real("size", size, least=least, below=LARGEST)
     if kind == "rotation":
         return Rotation(size)
     return GaussianNoise(0.0, size**2) if kind == "noise" else MaskedNoise(size, 0.5, 0.15)

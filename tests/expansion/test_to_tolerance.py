@@ -109,6 +109,7 @@ def test_the_rate_of_intervals_is_seen_within_what_is_possible(sampling: float, 
 
 def test_as_many_paths_tell_no_rate() -> None:
     assert _rate(made(1000, 0.1), made(1000, 0.05)) == 0.5
+    assert _rate(made(1000, 0.0), made(4000, 0.1)) == 0.5
 
 
 @pytest.mark.parametrize(("rate", "more"), [(0.5, (0.02 / 0.008) ** 2), (1.0, 0.02 / 0.008)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import refuses
 
-from sdewm.worldmodel import GaussianNoise, MaskedNoise, Rotation, seen_through
+from sdewm.worldmodel import GaussianNoise, MaskedNoise, Rotation, perturbation_of, seen_through
 
 IMAGE = np.random.default_rng(0).uniform(0.2, 0.8, (3, 16, 16)).astype(np.float32)
 
@@ -88,3 +88,10 @@ def test_bad_perturbations_are_refused():
     ):
         with pytest.raises((ValueError, TypeError), match=f"^{name}: expected"):
             seen_through(*given)
+
+
+def test_a_size_whose_square_is_no_number_is_named():
+    """It was Python's OverflowError."""
+    for kind in ("noise", "mask", "rotation"):
+        with pytest.raises(ValueError, match=r"^size: expected a finite number .*, got 1e\+308"):
+            perturbation_of(kind, 1e308)
