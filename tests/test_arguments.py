@@ -460,6 +460,20 @@ def test_a_part_names_what_it_cannot_take(part):
                 function(**valid | {name: value})
 
 
+def test_states_without_coordinates_and_readouts_in_float32_are_named():
+    for function, further in ((jacobian, {}), (second_derivative, {"u": NOISE[0], "v": NOISE[0]})):
+        with refuses(TypeError, "x: expected states (paths, n)", "(3, 0)"):
+            function(torch.tanh, torch.zeros(3, 0, dtype=F64), **further)
+    with refuses(ValueError, "readout: expected float64, as filters are, got torch.float32"):
+        CNN([Convolution(3, [1.0])], torch.nn.Linear(3, 1))
+
+
+def test_a_step_whose_constant_overflows_is_named():
+    net = SlopeNetwork(1)
+    with refuses(ValueError, "dt: expected a step whose constant is a finite number, got 1e+308"):
+        net.step_lipschitz(torch.tensor([[10.0]], dtype=F64), 1e308)
+
+
 def test_a_configuration_takes_no_number_for_another_kind():
     with refuses(ValueError, "channels: expected one of 1, 3, got True"):
         preset("debug", channels=True)

@@ -94,6 +94,8 @@ class CNN(nn.Module):
         sizes = [(o.inputs, o.outputs) for o in operators]
         if readout is not None:
             arguments.instance("readout", readout, nn.Linear, "a torch.nn.Linear")
+            if readout.weight.dtype != torch.float64:
+                raise ValueError(f"readout: expected float64, as filters are, got {readout.weight.dtype}")
             sizes.append((readout.in_features, readout.out_features))
         for i, (before, after) in enumerate(pairwise(sizes)):
             if before[1] != after[0]:

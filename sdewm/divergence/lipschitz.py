@@ -212,7 +212,10 @@ class SlopeNetwork:
         Raises ``ValueError`` as :meth:`mean_square_rate` does.
         """
         dt = arguments.real("dt", dt, least=0.0)
-        return math.sqrt(max(1 + 2 * dt * self.mean_square_rate(drift, wrt=wrt, dt=dt), 0.0))
+        square = 1 + 2 * dt * self.mean_square_rate(drift, wrt=wrt, dt=dt)
+        if not math.isfinite(square):
+            raise ValueError(f"dt: expected a step whose constant is a finite number, got {dt:g}")
+        return math.sqrt(max(square, 0.0))
 
     def mean_square_rate(
         self,

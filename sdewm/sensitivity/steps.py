@@ -64,7 +64,7 @@ def second_derivative(
 
 def _check(function: object, x: object) -> None:
     arguments.function("function", function, "states")
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1:
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1 or not x.shape[-1]:
         raise TypeError(f"x: expected states (paths, n), a floating-point tensor or a jet, got {arguments.shown(x)}")
 
 
