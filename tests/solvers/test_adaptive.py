@@ -288,3 +288,12 @@ def test_nodes_are_those_of_the_levels():
         assert torch.equal(path.node(3, number).time_area(5), area)
     with refuses(ValueError, "number: expected an integer from 0 to 7, got 8"):
         path.node(3, 8)
+
+
+def test_the_longest_step_may_be_the_whole_time() -> None:
+    """One is a power of two."""
+    sde = FunctionSDE(lambda t, x: -x, None)
+    found = solve_adaptive(sde, [1.0], TimeGrid(0.0, 1.0, 1), tol=1.0, paths=2)
+    assert found.times.tolist() == [0.0, 0.5, 1.0]
+    with pytest.raises(ValueError, match=r"^grid: expected a power of two"):
+        solve_adaptive(sde, [1.0], TimeGrid(0.0, 1.0, 6), tol=1.0, paths=2)
