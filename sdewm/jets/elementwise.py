@@ -27,10 +27,11 @@ from sdewm.jets.registry import (
     warn_nonsmooth,
     with_value,
 )
-from sdewm.jets.slopes import steep
+from sdewm.jets.slopes import look_at_peak, steep
 from sdewm.jets.space import JetSpace
 
 Series = list[Tensor]
+HIGH = 64  # powers above this can be as narrow as an exponential: of lower ones many paths have a part
 
 
 def compose(x: Jet, series: Series) -> Jet:
@@ -246,6 +247,7 @@ def power(input: Any, exponent: Any) -> Jet:
         input = Jet(lift(c, len(shape)).expand(-1, *shape), input.space)
     elif exponent == 2:
         return square(input)
+    _look_at_peak_of_power(input.value.detach(), exponent)
     if isinstance(exponent, int) and exponent >= 0:
         return compose(input, _power_series(input.value, exponent, input.space.order))
     _look_at_power(input, exponent)
@@ -254,6 +256,13 @@ def power(input: Any, exponent: Any) -> Jet:
         lambda x, order: _power_series(x, exponent, order),
         lambda y, root: Jet(y.coefficients * root.pow(exponent) * root.pow(exponent), y.space),
     )
+
+
+def _look_at_peak_of_power(base: Tensor, exponent: Any) -> None:
+    """High powers are exp of a large multiple of the logarithm, and have such peaks."""
+    high = known((exponent.abs() > HIGH).any()) if isinstance(exponent, Tensor) else abs(exponent) > HIGH
+    if high:
+        look_at_peak("pow", exponent * base.abs().log())
 
 
 def _look_at_power(base: Jet, exponent: Any) -> None:

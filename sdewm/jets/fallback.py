@@ -18,6 +18,7 @@ from sdewm.jets.jet import RULES, Jet, NotDifferentiable
 from sdewm.jets.kinks import HIDDEN, Kinks, kinks_along
 from sdewm.jets.proof import Line, differ, disagreement, forget, is_due, writes_into
 from sdewm.jets.registry import functions, honouring_inplace, in_place, space_of, unwrapped, warn_nonsmooth
+from sdewm.jets.slopes import Slopes
 from sdewm.jets.space import JetSpace
 from sdewm.jets.traced import OPERATIONS, SCRIPTED, by_parts, torch_function
 
@@ -118,12 +119,16 @@ def nested(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         if is_due(signature):
             _ROUTES.pop(signature, None)
             _check_repeatable(name, call, moved(lambda x: x.value.clone()), flat)
-            with Kinks() as kinks:
+            with Kinks() as kinks, Slopes() as slopes:
                 call(moved(lambda x: x.value.clone()))
+            _STEEP[signature] = slopes.met
             _KINKED[signature] = bool(kinks.always or kinks.sides)
             tries = [on(_random_line(leaves, seed)) for seed in range(LINES)]
             kinked = _KINKED[signature] or name in _NONSMOOTH_RULES
             _ROUTES[signature] = _proven_route(func, name, tries, space.order, kinked)
+        elif _STEEP[signature]:
+            with Slopes():
+                call(moved(lambda x: x.value.clone()))
         if _KINKED[signature] and name not in _NONSMOOTH_RULES:
             # Along this direction the terms of different parameters are unlikely to cancel.
             uneven = tuple(0.9**i for i in range(space.parameters))
@@ -285,6 +290,7 @@ _NONSMOOTH_RULES = set(NONSMOOTH.split())  # these warn by themselves, at every 
 LINES = 3  # along which the derivatives of a function are compared
 _ROUTES: dict[Any, Route] = {}  # for each signature, the way of differentiating that was proven
 _KINKED: dict[Any, bool] = {}  # for each signature, whether there is an operation inside that has a kink somewhere
+_STEEP: dict[Any, bool] = {}  # for each signature, whether there is an operation inside that can be too steep
 _FORWARD_IS_WRONG: set[Any] = set()  # functions for which forward mode was wrong where reverse mode was right
 
 

@@ -18,7 +18,9 @@ from torch import Tensor
 from sdewm.jets.registry import outside_machinery, unwrapped
 
 Judge = Callable[..., None]  # of a name, and of tensors with the paths along their first axis
-Place = tuple[Judge, str, object, int]  # what is judged, and where in whose code it was computed
+Kind = tuple[Judge, str, int, torch.Size]  # what is judged: how many axes it has, and their sizes but the first
+Place = tuple[object, int]  # where in whose code it was computed
+Pieces = list[tuple[Tensor, ...]]
 
 
 class evaluated_on:
@@ -26,7 +28,7 @@ class evaluated_on:
 
     def __init__(self, paths: int) -> None:
         self.paths = paths
-        self.pieces: dict[Place, list[tuple[Tensor, ...]]] = {}  # what was computed of a few paths at a time
+        self.pieces: dict[Kind, dict[Place, Pieces]] = {}  # what was computed of a few paths at a time
 
     def __enter__(self) -> None:
         _THREAD.calls.append(self)
@@ -34,8 +36,8 @@ class evaluated_on:
     def __exit__(self, failed: type[BaseException] | None, *_: Any) -> None:
         _THREAD.calls.remove(self)
         if failed is None:
-            for (judge, name, *_place), pieces in self.pieces.items():
-                _judge_together(judge, name, pieces, self.paths)
+            for (judge, name, *_shape), places in self.pieces.items():
+                _judge_pieces(judge, name, list(places.values()), self.paths)
 
 
 class _Thread(threading.local):
@@ -50,14 +52,16 @@ def judged_by_path(judge: Judge, name: str, *tensors: Tensor) -> None:
     """Call ``judge(name, *tensors)``, tensors of one shape, with the paths moved to their first axis.
 
     Where more than one axis may count the paths, it is called for each. Where none does, the function takes a few paths
-    at a time: then it is called when the function has ended, with all that came from one place in the code.
+    at a time, or others beside them: then it is called when the function has ended, with all that it came to.
     """
     ways = arrangements(tensors[0])
     for arrange in ways:
         judge(name, *map(arrange, tensors))
     if not ways and _THREAD.calls:
         frame, _ = outside_machinery()
-        _THREAD.calls[-1].pieces.setdefault((judge, name, frame.f_code, frame.f_lasti), []).append(tensors)
+        plain = tuple(map(unwrapped, tensors))
+        kind = (judge, name, plain[0].ndim, plain[0].shape[1:])
+        _THREAD.calls[-1].pieces.setdefault(kind, {}).setdefault((frame.f_code, frame.f_lasti), []).append(plain)
 
 
 def arrangements(x: Tensor) -> tuple[Callable[[Tensor], Tensor], ...]:
@@ -74,13 +78,13 @@ def arrangements(x: Tensor) -> tuple[Callable[[Tensor], Tensor], ...]:
 @cache
 def _arrangements(shape: torch.Size, paths: int) -> tuple[Callable[[Tensor], Tensor], ...]:
     exact = [d for d, size in enumerate(shape) if size == paths]
-    if exact:
+    if exact[:1] == [0]:  # the others may be as long by chance, and none is more of the paths than the first
         return tuple(_moved(d) for d in exact)
-    return tuple(
+    multiples = [d for d, size in enumerate(shape) if paths > 1 and size > paths and size % paths == 0]
+    return tuple(_moved(d) for d in exact) + tuple(
         _split(d, sizes, place)
-        for d, size in enumerate(shape)
-        if paths > 1 and size > paths and size % paths == 0
-        for place, sizes in enumerate([(paths, size // paths), (size // paths, paths)])
+        for d in multiples
+        for place, sizes in enumerate([(paths, shape[d] // paths), (shape[d] // paths, paths)])
     )
 
 
@@ -92,15 +96,35 @@ def _split(axis: int, sizes: tuple[int, int], place: int) -> Callable[[Tensor], 
     return lambda x: unwrapped(x).unflatten(axis, sizes).movedim(axis + place, 0)
 
 
-def _judge_together(judge: Judge, name: str, pieces: list[tuple[Tensor, ...]], paths: int) -> None:
-    """Judge what came a few paths at a time as if all had come at once; pieces that are no such parts say nothing."""
-    shapes = [piece[0].shape for piece in pieces]
-    if len(pieces) % paths == 0 and len(set(shapes)) == 1:
-        join = torch.stack
-    elif all(shapes) and len({shape[1:] for shape in shapes}) == 1:
-        join = torch.cat
-    else:
-        return
-    whole = [join([unwrapped(part) for part in parts]) for parts in zip(*pieces, strict=True)]
-    for arrange in _arrangements(whole[0].shape[:1], paths):
-        judge(name, *map(arrange, whole))
+def _judge_pieces(judge: Judge, name: str, places: list[Pieces], paths: int) -> None:
+    """Judge what came a few paths at a time as if all had come at once.
+
+    What came from one place, or else from all places, is all paths, some times over. If neither is, there are other
+    rows beside the paths, or some paths are left out: then every axis may count them.
+    """
+    wholes = [_together(pieces, paths) for pieces in places]
+    rest = [piece for pieces, whole in zip(places, wholes, strict=True) if not whole for piece in pieces]
+    if rest:
+        wholes.append(_together(rest, paths) or [_joined(rest)])
+    for tensors in (tensors for whole in wholes for tensors in whole):
+        ways = _arrangements(tensors[0].shape[:1], paths) or tuple(map(_moved, range(tensors[0].ndim)))
+        for arrange in ways:
+            judge(name, *map(arrange, tensors))
+
+
+def _together(pieces: Pieces, paths: int) -> Pieces:
+    """Pieces joined to all paths, one for each time that the place was met in turn; none if they are not all paths."""
+    if len(pieces) % paths == 0 and len({piece[0].shape for piece in pieces}) == 1:
+        return [tuple(map(torch.stack, zip(*pieces, strict=True)))]
+    rows = [len(piece[0]) if piece[0].ndim else 1 for piece in pieces]
+    times = sum(rows) // paths
+    if sum(rows) % paths or not times:
+        return []
+    if all(sum(rows[i::times]) == paths for i in range(times)):
+        return [_joined(pieces[i::times]) for i in range(times)]
+    return [_joined(pieces)]
+
+
+def _joined(pieces: Pieces) -> tuple[Tensor, ...]:
+    join = torch.cat if pieces[0][0].ndim else torch.stack
+    return tuple(map(join, zip(*pieces, strict=True)))

@@ -38,7 +38,7 @@ def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 
 @rule("logsumexp")
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
-    look_at_choice("logsumexp", input, dim)
+    look_at_choice("logsumexp", input.value.detach(), dim)
     top = torch.amax(input.value, dim, keepdim=True)
     total = quiet_exp(input - top).sum(dim, keepdim=keepdim).log()
     return total + top.reshape(total.shape)
@@ -54,7 +54,7 @@ def _softmax(name: str, input: Any, dim: Any, dtype: Any) -> Any:
         input = input.to(dtype)
     if not input.numel():
         return input.clone()
-    look_at_choice(name, input, dim)
+    look_at_choice(name, input.value.detach(), dim)
     e = quiet_exp(input - torch.amax(input.value, dim, keepdim=True))
     return e / e.sum(dim, keepdim=True)
 
@@ -75,7 +75,7 @@ def log_softmax(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = 
         input = input.to(dtype)
     if not input.numel():
         return input.clone()
-    look_at_choice("log_softmax", input, dim)
+    look_at_choice("log_softmax", input.value.detach(), dim)
     shifted = input - torch.amax(input.value, dim, keepdim=True)
     return shifted - quiet_exp(shifted).sum(dim, keepdim=True).log()
 

@@ -8,20 +8,28 @@ the kink or the spike that paths take it for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdewm.jets.edges import known, note_nearly
 from sdewm.jets.jet import Jet, SlopeWarning
 from sdewm.jets.paths import arrangements, judged_by_path
 from sdewm.jets.registry import unwrapped, warn_nonsmooth
 
-SLOPES = frozenset({"tanh", "sigmoid", "erf", "erfc", "atan", "logsigmoid", "ndtr", "silu", "softplus", "gelu", "mish"})
-"""Functions of one argument that turn within a few units of 0, and no more beyond."""
+SLOPES = frozenset(
+    "tanh sigmoid erf erfc atan logsigmoid ndtr silu softplus gelu mish binary_cross_entropy_with_logits "
+    "soft_margin_loss".split()
+)
+"""Functions whose first argument turns them within a few units of 0, and no more beyond."""
 
 PEAKS = frozenset({"exp", "exp2", "expm1"})
 """Functions of one argument that are next to nothing a few units below the largest one, as exp(-10¹² x²) is."""
+
+CHOICES = frozenset({"softmax", "log_softmax", "logsumexp"})
+"""Functions of numbers along axes, which are their second argument."""
 
 WIDTH = 4.0  # tanh, sigmoid and their kin do most of their turning within so much of 0
 STEEP = 512.0  # a sample that is no wider than this has many paths on the slope, if it has it in its midst
@@ -54,8 +62,8 @@ def _look_at_slope(name: str, x: Tensor) -> None:
 
 def look_at_peak(name: str, x: Tensor) -> None:
     """The same for exp: paths are far below the largest argument that one of them reaches, and few are near it."""
-    x = unwrapped(x)
-    if x.is_complex() or not x.numel():
+    x = unwrapped(x.real if x.is_complex() else x)
+    if not x.numel():
         return
     if arrangements(x):
         low, high = torch.aminmax(x)
@@ -73,12 +81,11 @@ def _look_at_peak(name: str, x: Tensor) -> None:
         note_nearly(name)
 
 
-def look_at_choice(name: str, x: Jet, dim: int | Sequence[int]) -> None:
+def look_at_choice(name: str, value: Tensor, dim: int | Sequence[int]) -> None:
     """The same for softmax and its kin: paths differ in which of the numbers along ``dim`` is the largest, few waver.
 
-    ``dim`` is an axis, or several, of ``x``.
+    ``dim`` is an axis, or several, of ``value``.
     """
-    value = x.value.detach()
     if not value.ndim or not value.numel():
         return
     low, high = torch.aminmax(value)
@@ -106,3 +113,33 @@ def steep(name: str, x: Jet, scale: float = 1.0) -> None:
         look_at_peak(name, x.value.detach())
     elif name in SLOPES:
         look_at_slope(name, scale * x.value.detach())
+
+
+class Slopes(TorchDispatchMode):
+    """Looks for slopes, peaks and choices in the elementary operations (ATen's) of all that is called inside.
+
+    ``met`` is whether there is any operation that has one, too steep or not. Torch may take other algorithms inside.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would load its compiler, which takes seconds, to keep it away from here."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__.strip("_").removeprefix("special_")
+        name = {"log_sigmoid_forward": "logsigmoid"}.get(name, name)
+        if name in SLOPES | PEAKS | CHOICES and args and isinstance(args[0], Tensor):
+            self.met = True
+            if name in SLOPES:
+                scale = args[1] if name == "softplus" and len(args) > 1 else 1.0
+                look_at_slope(name, scale * args[0].detach())
+            elif name in PEAKS:
+                look_at_peak(name, args[0].detach())
+            else:
+                look_at_choice(name, args[0].detach(), args[1])
+        return func(*args, **(kwargs or {}))

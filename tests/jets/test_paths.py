@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -39,8 +40,13 @@ WAYS: dict[str, Callable[[Function, Tensor], Tensor]] = {
     "vmap": lambda f, x: torch.vmap(lambda row: f(row[0]))(x),
     "vmap, paths last": lambda f, x: torch.vmap(f, in_dims=1, out_dims=1)(x.T)[0],
     "through a function": lambda f, x: torch.stack([_applied(f, row) for row in x]),
+    "beside another row": lambda f, x: f(torch.cat([x[:, 0], x[:1, 0]]))[:-1],
+    "padded": lambda f, x: f(F.pad(x[:, 0], (1, 1), value=0.3))[1:-1],
+    "as wide as paths are many": lambda f, x: f(x.reshape(-1, 1).expand(-1, PATHS)).mean(1).reshape(-1, 2)[:, 0],
+    "vmap by chunks": lambda f, x: torch.vmap(lambda row: f(row[0]), chunk_size=100)(x),
 }
-BY_FEW = ("path by path", "row by row", "by index", "one at a time", "a few at a time", "through a function")
+BY_FEW = {"path by path", "row by row", "by index", "one at a time", "a few at a time", "through a function"}
+BY_FEW |= {"beside another row", "padded", "vmap by chunks"}
 SHARP: dict[str, Function] = {
     "tanh": lambda u: torch.tanh(1e6 * u),
     "exp": lambda u: torch.exp(-((1e6 * u) ** 2)),
@@ -123,9 +129,50 @@ def test_pieces_of_one_place_are_judged_together() -> None:
             judged_by_path(judge, "here", torch.tensor(float(i)))
         judged_by_path(judge, "alone", torch.tensor(9.0))
         assert not seen
-    [(name, x)] = seen
-    assert name == "here"
-    assert x.tolist() == [0.0, 1.0, 2.0]
+    assert [(name, x.tolist()) for name, x in seen] == [("here", [0.0, 1.0, 2.0]), ("alone", [9.0])]
+
+
+def test_pieces_of_several_places_are_all_paths_together() -> None:
+    seen: list[Tensor] = []
+
+    def judge(name: str, x: Tensor) -> None:
+        seen.append(x)
+
+    x = torch.arange(6.0)
+    with evaluated_on(6):
+        judged_by_path(judge, "here", x[:4])
+        judged_by_path(judge, "here", x[4:])
+    assert [found.tolist() for found in seen] == [x.tolist()]
+
+
+def test_layers_of_one_width_are_told_apart_where_paths_come_a_few_at_a_time() -> None:
+    seen: list[Tensor] = []
+
+    def judge(name: str, x: Tensor) -> None:
+        seen.append(x)
+
+    x = torch.arange(10.0).reshape(5, 2)
+    with evaluated_on(5):
+        for part in x.split(2):
+            for layer in (1, 10):
+                judged_by_path(judge, "here", layer * part)
+    assert [found.tolist() for found in seen] == [x.tolist(), (10 * x).tolist()]
+
+
+def test_layers_of_several_widths_are_seen_path_by_path() -> None:
+    widths = [1, 8, 4, 1]
+    layers = [torch.nn.Linear(*sizes, dtype=F64) for sizes in pairwise(widths)]
+    net = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2]).requires_grad_(False)
+    layers[0].weight.fill_(1e6)
+    assert "tanh" in said(lambda x: torch.cat([net(row[None, :1]) for row in x])[:, 0])
+
+
+def test_rows_that_are_not_all_paths_are_judged_along_every_axis() -> None:
+    seen: list[Tensor] = []
+    x = torch.arange(21.0).reshape(3, 7)
+    with evaluated_on(6):
+        judged_by_path(lambda name, x: seen.append(x), "here", x)
+    assert [found.tolist() for found in seen] == [x.tolist(), x.T.tolist()]
 
 
 def test_what_fails_is_not_judged() -> None:

@@ -52,6 +52,53 @@ def said(function: Function, slope: float, x0: float, paths: int = 4096) -> set[
     return told
 
 
+ZERO = torch.zeros((), dtype=F64)
+# Steep functions that have no rule of their own, or whose peak is no exp; what is said of them.
+WITHIN: dict[str, tuple[str, Function]] = {
+    "logistic loss": (
+        "binary_cross_entropy_with_logits",
+        lambda u: F.binary_cross_entropy_with_logits(1e6 * u, ZERO.expand_as(u), reduction="none"),
+    ),
+    "cross entropy": (
+        "log_softmax",
+        lambda u: F.cross_entropy(torch.stack([1e6 * u, 0 * u], 1), torch.zeros(len(u)).long(), reduction="none"),
+    ),
+    "several labels": (
+        "logsigmoid",
+        lambda u: F.multilabel_soft_margin_loss(1e6 * u[:, None], ZERO.expand(len(u), 1), reduction="none"),
+    ),
+    "high power": ("pow", lambda u: torch.cos(u) ** 1e8),
+    "whole high power": ("pow", lambda u: torch.cos(u) ** 10**8),
+    "low power": ("pow", lambda u: (1 + u * u) ** -1e12),
+    "complex exponential": ("exp", lambda u: torch.exp(torch.complex(-((1e6 * u) ** 2), u)).real),
+}
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_a_slope_inside_of_a_function_is_said(name: str) -> None:
+    told, function = WITHIN[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NonSmoothWarning)
+        found = expand(BROWNIAN, lambda x: function(x[:, 0]), torch.tensor([0.1], dtype=F64), GRID, paths=256)
+    assert found.kinks == (told,)
+
+
+GENTLE_WITHIN: dict[str, Function] = {
+    "logistic loss": lambda u: F.binary_cross_entropy_with_logits(3 * u, ZERO.expand_as(u), reduction="none"),
+    "cross entropy": lambda u: F.cross_entropy(
+        torch.stack([3 * u, 0 * u], 1), torch.zeros(len(u)).long(), reduction="none"
+    ),
+    "a high power": lambda u: (1 + u / 100) ** 100,
+    "a low one": lambda u: (1 + u * u / 1000) ** -1000.0,
+}
+
+
+@pytest.mark.parametrize("name", GENTLE_WITHIN)
+def test_a_gentle_function_is_left_alone(name: str) -> None:
+    function = GENTLE_WITHIN[name]
+    assert expand(BROWNIAN, lambda x: function(x[:, 0]), torch.tensor([0.1], dtype=F64), GRID, paths=256).kinks == ()
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_slope_between_the_paths_is_said(name: str) -> None:
     assert said(STEPS[name], 1e6, 0.1) == {name}
