@@ -77,7 +77,7 @@ def sensitivity_functions(sde: SDE, family: PerturbedSDE, grid: TimeGrid, dB: Te
         "sample": (sampled,
                    {"evaluate": lambda noise: {"end": sum(noise)[:, 0]}, "sampler": MonteCarlo(64, 0), "channels": 1,
                     "grid": grid, "like": start},
-                   {"evaluate": [*OBJECTS, lambda noise: torch.zeros(noise.paths), lambda noise: {"end": None}],
+                   {"evaluate": [*OBJECTS[:-1], lambda noise: torch.zeros(noise.paths), lambda noise: {"end": None}],
                     "sampler": OBJECTS, "channels": COUNTS, "grid": OBJECTS, "like": STATES}),
         "taylor_tests": (lambda **given: list(taylor_tests(**given)),
                          {"family": family, "losses": {"sum": lambda x: x.sum(-1)}, "x0": start, "grid": grid,

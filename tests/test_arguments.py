@@ -474,6 +474,17 @@ def test_a_step_whose_constant_overflows_is_named():
         net.step_lipschitz(torch.tensor([[10.0]], dtype=F64), 1e308)
 
 
+def test_points_of_another_size_are_named():
+    net = ridge_network(np.ones((2, 3)), np.zeros(2), np.eye(2), np.zeros(2))
+    with refuses(ValueError, "x: expected shape (points, 3), got (1, 2)"):
+        net(torch.ones(1, 2, dtype=F64))
+
+
+def test_more_grids_than_can_be_counted_are_refused_at_once():
+    with refuses(ValueError, "grids: expected", "4 steps"):
+        expanded(grids=2**70)
+
+
 def test_a_configuration_takes_no_number_for_another_kind():
     with refuses(ValueError, "channels: expected one of 1, 3, got True"):
         preset("debug", channels=True)

@@ -103,6 +103,9 @@ class CNN(nn.Module):
         self.operators, self.readout = nn.ModuleList(operators), readout
 
     def forward(self, x: Float[Tensor, "points inputs"]) -> Float[Tensor, "points outputs"]:
+        first = next(iter(self.operators), None)
+        if first is not None and x.shape[1:] != (first.inputs,):
+            raise ValueError(f"x: expected shape (points, {first.inputs}), got {tuple(x.shape)}")
         for operator in self.operators:
             x = operator(x)
         return x if self.readout is None else self.readout(x)

@@ -29,7 +29,7 @@ def check_problem(
     if not isinstance(family, PerturbedSDE):
         raise TypeError(f"family: expected a PerturbedSDE(base, error), got {type(family).__name__}")
     arguments.instance("grid", grid, TimeGrid, "a TimeGrid(t0, t1, steps)")
-    if grids < 1 or grid.steps % 2 ** (grids - 1):
+    if grids < 1 or grids > grid.steps.bit_length() or grid.steps % 2 ** (grids - 1):
         raise ValueError(
             f"grids: expected a number with 2^(grids-1) a divisor of the grid's {grid.steps} steps, got {grids}"
         )
