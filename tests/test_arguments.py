@@ -485,6 +485,11 @@ def test_more_grids_than_can_be_counted_are_refused_at_once():
         expanded(grids=2**70)
 
 
+def test_a_path_has_times_of_any_kind_of_number():
+    """numpy cannot take its whole numbers from Python's that are beyond a machine's."""
+    assert BrownianPath(1, 5, 2, np.int64(32), 2**70).whole().dt == float(2**70) - 32
+
+
 def test_a_configuration_takes_no_number_for_another_kind():
     with refuses(ValueError, "channels: expected one of 1, 3, got True"):
         preset("debug", channels=True)

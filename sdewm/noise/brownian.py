@@ -54,7 +54,9 @@ class BrownianPath:
     first: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        TimeGrid(self.t0, self.t1, 1)
+        whole = TimeGrid(self.t0, self.t1, 1)
+        object.__setattr__(self, "t0", whole.t0)
+        object.__setattr__(self, "t1", whole.t1)
         for name, least in (("seed", 0), ("paths", 1), ("channels", 1), ("first", 0)):
             object.__setattr__(self, name, arguments.integer(name, getattr(self, name), least))
 
