@@ -29,11 +29,14 @@ class OrderFit:
 
     ``order`` is the limit of the local order as h → 0, with the error's next term fitted. ``slope`` is that of the
     straight line, an average of local orders over these step lengths. In a ``regime`` other than "asymptotic" neither
-    is the method's order; ``reason`` says why, and what to do.
+    is the method's order; ``reason`` says why, and what to do. ``change`` is what the law's last fitted
+    term changed ``order`` by, of either sign: terms that are left out have it off by as much at most, where each of
+    them changes it by at most half of what the one before did.
     """
 
     slope: Estimate
     order: Estimate
+    change: float
     regime: Regime
     reason: str
 
@@ -72,7 +75,7 @@ def fit_order(
     whole = means.mean(1)
     if not whole.all():
         none = Estimate(math.nan, math.inf, paths, groups - 1, seed)
-        return OrderFit(none, none, "at rounding", "an error is exactly 0: the method is exact here")
+        return OrderFit(none, none, math.nan, "at rounding", "an error is exactly 0: the method is exact here")
     total = means.sum(1, keepdims=True)
     left_out = power * np.log(np.abs((total - means) / (groups - 1)))
     logs = power * np.log(np.abs(whole))
@@ -83,10 +86,11 @@ def fit_order(
         curve = np.column_stack([curve, dt**2])
         p_value = _misfit(curve, logs, left_out)
     slope, order = (_jackknife(np.linalg.pinv(design)[1], logs, left_out, paths, seed) for design in (line, curve))
+    change = order.mean - float(np.linalg.pinv(curve[:, :-1])[1] @ logs)
     regime, reason = regime_of(
         dt, means, power, slope=slope, p_value=p_value, size=size, rounding=rounding, successive=successive
     )
-    return OrderFit(slope, order, regime, reason)
+    return OrderFit(slope, order, change, regime, reason)
 
 
 def _jackknife(weights: Array, logs: Array, left_out: Array, paths: int, seed: int) -> Estimate:
