@@ -92,18 +92,28 @@ WRONG = ("below", "wrong limit", "does not converge", "not finite")
 
 
 def field_exceptions():
-    """Where a scheme has less than it declares, or refuses: one line for each scheme."""
-    rows = _field()["rows"]
+    """Where a scheme does not show what it declares, or was left out: one line for each scheme and verdict."""
     lines = ["| scheme | problems | what was found |", "|---|---|---|"]
     found = {}
-    for row in sorted(rows, key=_place):
-        if row.get("verdict") in WRONG and "declared" in row:
+    for row in sorted(_field()["rows"], key=_place):
+        if "left out" in row:
+            found.setdefault((row["method"], f"left out: {row['left out']}"), []).append(row)
+        elif "declared" in row and row["verdict"] not in FINE:
             found.setdefault((_name(row), row["verdict"]), []).append(row)
     for (name, verdict), cases in found.items():
-        orders = sorted(row["order"] for row in cases)
-        measured = f": {orders[0]:.2f} to {orders[-1]:.2f} for {cases[0]['declared']:g}" if verdict == "below" else ""
-        lines.append(f"| {name} | {'; '.join(row['problem'] for row in cases)} | {verdict}{measured} |")
+        said = verdict
+        if verdict == "below":
+            orders = sorted(row["order"] for row in cases)
+            said += f": {orders[0]:.2f} to {orders[-1]:.2f} for {cases[0]['declared']:g}"
+        elif verdict == "no order shown":
+            said += f": {', '.join(dict.fromkeys(_hidden(row) for row in cases))}"
+        lines.append(f"| {name} | {'; '.join(row['problem'] for row in cases)} | {said} |")
     return "\n".join(lines)
+
+
+def _hidden(row):
+    """Why a row shows no order."""
+    return "its interval holds two multiples of ½" if row["regime"] == "asymptotic" else row["regime"]
 
 
 def hard_problems():
