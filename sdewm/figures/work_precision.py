@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from sdewm.drawing import CERTIFIED, CORRECTED, MEASURED, OTHER, PRINTED, Look, save, styled
+from sdewm.drawing import CERTIFIED, CORRECTED, GUIDE, MEASURED, OTHER, PRINTED, Look, save, styled
 from sdewm.figures.record import load
 
 PANELS = {
@@ -119,10 +119,15 @@ def _write(axes: Axes, names: list[tuple[str, list[tuple[float, float]]]]) -> No
     for text, points in names:
         width, height = LETTER[0] * len(text), LETTER[1]
         sides = [(0, -1), (0, 1), (1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1)]
+        sides += [(-1, -3), (1, -3), (-1, 3), (1, 3)]  # further off, with a line to the point
         away = np.array(sides) * (0.5 * width + GAP, 0.5 * height + GAP)
         places = np.concatenate([in_panel.transform(point) + away for point in points])
         covered = (np.abs(taken - places[:, None]) < (0.5 * width + MARKER, 0.5 * height + MARKER)).all(-1).sum(1)
         outside = (np.abs(places - 0.5) > 0.5 - np.array((0.5 * width, 0.5 * height))).any(-1)
-        place = places[np.argmin(covered + 1000 * outside)]
-        axes.text(place[0], place[1], text, transform=axes.transAxes, fontsize=6, ha="center", va="center")
+        best = int(np.argmin(covered + 1000 * outside))
+        place, near = places[best], abs(sides[best % len(sides)][1]) < 2
+        axes.annotate(
+            text, points[best // len(sides)], (place[0], place[1]), textcoords="axes fraction", fontsize=6, ha="center",
+            va="center", arrowprops=None if near else {"arrowstyle": "-", "lw": 0.4, "color": GUIDE["color"]},
+        )  # fmt: skip
         taken = np.concatenate([taken, place + np.linspace(-0.5, 0.5, 20)[:, None] * (width, 0)])
