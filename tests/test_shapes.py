@@ -23,6 +23,7 @@ WITHOUT = {
     "sdewm.jets.": "rules take tensors of any shape, as the functions of torch that they are for",
     "sdewm.kernels.": "a compiled step takes what the plain one takes",
     "sdewm.divergence.enclosure": "rules take tensors of any shape, as those of jets",
+    "sdewm.exact.checks.": "arrays of the shape that it is given",
     "sdewm.adapters.dreamerv3_torch.from_dreamerv3_torch": "functions of the user, whose shapes are theirs",
     "sdewm.adapters.torchrl.from_torchrl": "modules of TorchRL, whose shapes are theirs",
     "sdewm.sensitivity.systems.Prolongation.split": "parts of several shapes, which each system names",

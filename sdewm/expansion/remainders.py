@@ -23,7 +23,6 @@ from sdewm.systems.perturbed import Magnitude, PerturbedSDE
 # The power of the unit, the state's or the loss's, that each kind of quantity is measured in.
 POWERS = {"state scale": 2, "strong": 2, "loss scale": 2, "loss": 2, "weak": 1, "coefficient": 1}
 OF_STATE = ("state scale", "strong")
-SPACE = JetSpace(1, 3)
 
 
 class Quantity(NamedTuple):
@@ -51,7 +50,7 @@ class LargestCoefficients:
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
         largest: dict[Quantity, Tensor] = {}
         for i, t, x in trajectory(
-            self.family.at(Parameter(SPACE, 0)), self.x0, self.grid, method=self.method, noise=noise
+            self.family.at(Parameter(_space(), 0)), self.x0, self.grid, method=self.method, noise=noise
         ):
             found = {Quantity(None, "corrected", "coefficients"): _series(x).abs().amax((0, 2))}
             for name, loss in self.losses.items():
@@ -84,7 +83,7 @@ class Remainders:
         # Order 1 is always needed at the last rung, which measures rounding.
         orders = range(max(self.order, 1) + 1)
         weights = {name: loss.on(self.grid) for name, loss in self.losses.items()}
-        magnitudes: list[Magnitude] = [Parameter(SPACE, 0), *self.ladder]
+        magnitudes: list[Magnitude] = [Parameter(_space(), 0), *self.ladder]
         walks = [trajectory(self.family.at(e), self.x0, self.grid, method=self.method, noise=noise) for e in magnitudes]
         values: dict[Quantity, Tensor] = {}
         series: dict[tuple[str, Form], Tensor] = {}
@@ -133,7 +132,7 @@ class Remainders:
         if form == "printed" and isinstance(x, Jet):
             bare = x.coefficients.clone()
             bare[1] = 0
-            gradient_part = _series(loss.at(t, Jet(bare, SPACE)))[2]
+            gradient_part = _series(loss.at(t, Jet(bare, _space())))[2]
             c = torch.stack([c[0], c[1], c[2] + gradient_part, c[3]])  # (33): ε²∇f·∂²x, likewise
         return c
 
@@ -148,5 +147,10 @@ def quantities_of(found: Sample, loss: str, form: Form) -> Sample:
     return Sample(values, found.paths, found.seed)
 
 
+def _space() -> JetSpace:
+    """To ε³. Not made at import: the first space changes how the process keeps memory."""
+    return JetSpace(1, 3)
+
+
 def _series(value: Tensor) -> Tensor:
-    return (value if isinstance(value, Jet) else constant(value, SPACE)).coefficients
+    return (value if isinstance(value, Jet) else constant(value, _space())).coefficients

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdewm.jets.edges import look, look_at, look_at_zero
+from sdewm.jets.edges import known, look, look_at, look_at_zero
+from sdewm.jets.elementwise import HIGH
 from sdewm.jets.fallback import nested
 from sdewm.jets.jet import RULES, Jet, NotDifferentiable, constant
-from sdewm.jets.registry import rule, space_of, warn_nonsmooth
+from sdewm.jets.registry import rule, space_of, unwrapped, warn_nonsmooth
+from sdewm.jets.slopes import STEEP, look_at_peak
 from sdewm.jets.space import JetSpace
 
 Solver = Callable[[Tensor], Tensor]
@@ -268,6 +270,9 @@ def logdet(A: Any) -> Any:
 def matrix_exp(A: Any) -> Jet:
     """exp(A) is read off the exponential of a larger matrix, that of multiplication by A on truncated polynomials."""
     space, a, n = A.space, A.coefficients, A.shape[-1]
+    value = unwrapped(a[0]).detach()
+    if value.numel() and known(value.abs().amax() > STEEP / n):  # it can be as narrow as the exponential of a number
+        look_at_peak("matrix_exp", torch.linalg.eigvals(value).real.amax(-1))
     size = len(space)
     blocks = a.new_zeros(*a.shape[1:-2], size, n, size, n)
     for row in range(size):
@@ -285,6 +290,8 @@ def matrix_exp(A: Any) -> Jet:
 def matrix_power(A: Any, n: int) -> Any:
     if n < 0:
         return matrix_power(inv(A), -n)
+    if n > HIGH and A.numel():
+        look_at_peak("matrix_power", n * torch.linalg.eigvals(unwrapped(A.value).detach()).abs().amax(-1).log())
     result: Any = constant(torch.eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape), A.space)
     while n:
         if n % 2:

@@ -53,3 +53,10 @@ def test_what_jets_free_is_not_returned_to_the_system():
     """A Dask worker sets this variable; with it stacks of coefficients were mapped anew, at twice the time."""
     left_alone = "import sdewm.jets.space; sdewm.jets.space.keep_freed_memory = lambda: None"
     assert faults() < 0.1 * faults(left_alone)
+
+
+def test_importing_makes_no_space():
+    """The first space changes settings of the whole process, which an import should leave alone."""
+    code = "import sdewm, sdewm.expansion, sdewm.verification, sdewm.jets.space as s; print(len(s._Cached._made))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"

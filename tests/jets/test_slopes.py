@@ -53,6 +53,12 @@ def said(function: Function, slope: float, x0: float, paths: int = 4096) -> set[
 
 
 ZERO = torch.zeros((), dtype=F64)
+
+
+def _matrix(u: Tensor) -> Tensor:
+    return u[:, None, None]
+
+
 # Steep functions that have no rule of their own, or whose peak is no exp; what is said of them.
 WITHIN: dict[str, tuple[str, Function]] = {
     "logistic loss": (
@@ -70,6 +76,8 @@ WITHIN: dict[str, tuple[str, Function]] = {
     "high power": ("pow", lambda u: torch.cos(u) ** 1e8),
     "whole high power": ("pow", lambda u: torch.cos(u) ** 10**8),
     "low power": ("pow", lambda u: (1 + u * u) ** -1e12),
+    "matrix exponential": ("matrix_exp", lambda u: torch.linalg.matrix_exp(-((1e6 * _matrix(u)) ** 2))[:, 0, 0]),
+    "high matrix power": ("matrix_power", lambda u: torch.linalg.matrix_power(torch.cos(_matrix(u)), 10**8)[:, 0, 0]),
     "complex exponential": ("exp", lambda u: torch.exp(torch.complex(-((1e6 * u) ** 2), u)).real),
 }
 
@@ -88,6 +96,8 @@ GENTLE_WITHIN: dict[str, Function] = {
     "cross entropy": lambda u: F.cross_entropy(
         torch.stack([3 * u, 0 * u], 1), torch.zeros(len(u)).long(), reduction="none"
     ),
+    "matrix exponential": lambda u: torch.linalg.matrix_exp(-(_matrix(u) ** 2))[:, 0, 0],
+    "a high matrix power": lambda u: torch.linalg.matrix_power(1 + _matrix(u) / 100, 100)[:, 0, 0],
     "a high power": lambda u: (1 + u / 100) ** 100,
     "a low one": lambda u: (1 + u * u / 1000) ** -1000.0,
 }
