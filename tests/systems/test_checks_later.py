@@ -92,7 +92,7 @@ def test_a_diffusion_without_the_derivatives_that_a_method_takes():
 
     problem = PerturbedSDE(FunctionSDE(lambda t, x: -x, transformed), ERROR), square, [1.0, 0.5], GRID
     assert expand(*problem, paths=16).loss0.mean > 0
-    with refuses(ValueError, "sde: expected coefficients that have the derivatives that 'milstein' takes"):
+    with refuses(ValueError, "sde: expected coefficients that have derivatives at x0"):
         expand(*problem, paths=16, method="milstein")
 
 
