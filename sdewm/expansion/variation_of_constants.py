@@ -135,7 +135,8 @@ def formula_terms(
 ) -> dict[tuple[str, str, str], Float[Tensor, " paths"]]:
     """The terms of the expansion per path, ``{(loss, variant, term): (paths,)}``, and "loss0".
 
-    One simulation of the paths serves all losses and all variants. Keeps n × n matrices for each path.
+    One simulation of the paths serves all losses and all variants. Keeps n × n matrices for each path. Raises
+    ``ArithmeticError`` where a fundamental matrix is singular, as where 1 + Δt f′ = 0 in a step.
     """
     unknown = sorted({c for v in variants.values() for c in v} - set(CORRECTIONS))
     if unknown:
@@ -167,7 +168,14 @@ def formula_terms(
         for with_drift, phi in phis.items():
             sharing = {name: v for name, v in states.items() if ("E3" in v.corrections) == with_drift}
             d = torch.cat([v.increment(family.base, t, dt, x, dB, parts[name]) for name, v in sharing.items()], -1)
-            for v, pulled in zip(sharing.values(), torch.linalg.solve(phi, d).split(4, -1), strict=True):
+            try:
+                solved = torch.linalg.solve(phi, d)
+            except torch.linalg.LinAlgError:  # a step that forgets where it came from, as 1 + Δt f′ = 0
+                raise ArithmeticError(
+                    f"grid: expected steps whose fundamental matrices can be inverted, and of {grid.steps} steps those "
+                    f"up to t = {float(t):g} have a singular one. Take shorter steps, or another number of them"
+                ) from None
+            for v, pulled in zip(sharing.values(), solved.split(4, -1), strict=True):
                 v.integrals = v.integrals + pulled
         drift, diffusion = step_jacobians(family.base, t, x, dB)
         phis = {

@@ -439,3 +439,14 @@ def test_a_claim_that_cannot_do_with_a_system_costs_no_other():
     [left_out] = [row for row in report.left_out if row.claim == "sensitivities"]
     assert left_out.quantity == ALL_OF_IT and "in-place" in left_out.reason
     assert "sensitivities could not be sampled" in report.verdict
+
+
+def test_steps_that_forget_where_they_came_from_are_named():
+    """On the grid of two steps, with which the bias is measured, 1 + Δt f′ = 0: no such matrix has an inverse."""
+    base = FunctionSDE(lambda t, x: -2 * x, lambda t, x: 0.5 + 0 * x)
+    family = PerturbedSDE(base, FunctionSDE(lambda t, x: x, lambda t, x: 0.1 * x))
+    system = System(family, lambda x: (x**2).sum(-1), torch.ones(1, dtype=torch.float64), TimeGrid(0.0, 1.0, 8))
+    report = verify(system, "sensitivities", precision=0.1)
+    [left_out] = report.left_out
+    assert left_out.quantity == ALL_OF_IT
+    assert left_out.reason.startswith("grid: expected steps whose fundamental matrices can be inverted, and of 2 steps")
